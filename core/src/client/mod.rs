@@ -1,0 +1,420 @@
+//! The client: what is asked, what is answered, and the two wire formats behind one [`Client`].
+mod anthropic;
+mod http;
+mod models;
+mod openai;
+mod settings;
+
+pub use models::{ModelInfo, Models, Price, UNKNOWN_CONTEXT};
+pub use settings::{Auth, Choice, Endpoint, Format, Limits, Secret, Settings};
+
+use crate::{Block, BoxFuture, Chat, Context, Error, Message, Result, ToolCall, ToolSpec};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sse_stream::SseByteStream;
+use std::{future::Future, sync::Arc};
+
+/// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies pointers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// Another model than the client's own.
+    pub model: Option<String>,
+    /// Another bound on the tokens of the reply than the client's own.
+    pub max_tokens: Option<u32>,
+    /// The system text, in sections.
+    pub system: Vec<Arc<str>>,
+    /// What the model may call; their order is part of the cache's key.
+    pub tools: Vec<Arc<ToolSpec>>,
+    /// The conversation.
+    pub messages: Vec<Arc<Message>>,
+    /// Where the prompt cache may cut.
+    pub marks: Vec<Mark>,
+    /// Any other field of the body, as it is: `thinking`, `output_config`, `tool_choice`. Nothing is sent unasked.
+    pub extra: Map<String, Value>,
+}
+
+impl Request {
+    /// Just these messages: no system text, no tools.
+    pub fn of(chat: &Chat) -> Self {
+        Request { messages: chat.messages().to_vec(), ..Request::default() }
+    }
+}
+
+/// A breakpoint of the prompt cache: all that stands before it, and it, is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// After what.
+    pub place: Place,
+    /// For how long.
+    pub lifetime: Lifetime,
+}
+
+/// Where a [`Mark`] stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// After the last tool.
+    Tools,
+    /// After this section of the system text.
+    System(usize),
+    /// After this block of this message.
+    Block {
+        /// Index into [`Request::messages`].
+        message: usize,
+        /// Index into its content.
+        block: usize,
+    },
+}
+
+/// How long the prompt cache keeps an entry that nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Five minutes, the default.
+    FiveMinutes,
+    /// An hour, at a higher price; must stand before the five-minute marks.
+    Hour,
+}
+
+/// Tokens of one request. All zero means that the server did not say (some never do), not that it cost nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Of the prompt, after the last cache breakpoint.
+    #[serde(deserialize_with = "or_zero")]
+    pub input_tokens: u64,
+    /// Of the reply, thinking included.
+    #[serde(deserialize_with = "or_zero")]
+    pub output_tokens: u64,
+    /// Of the prompt, written to the cache.
+    #[serde(deserialize_with = "or_zero")]
+    pub cache_creation_input_tokens: u64,
+    /// Of the prompt, read from the cache.
+    #[serde(deserialize_with = "or_zero")]
+    pub cache_read_input_tokens: u64,
+    /// The written ones by lifetime, where the server tells them apart.
+    #[serde(deserialize_with = "or_zero")]
+    pub cache_creation: CacheCreation,
+}
+
+/// Tokens written to the prompt cache, by lifetime.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheCreation {
+    /// Kept for five minutes.
+    #[serde(deserialize_with = "or_zero")]
+    pub ephemeral_5m_input_tokens: u64,
+    /// Kept for an hour.
+    #[serde(deserialize_with = "or_zero")]
+    pub ephemeral_1h_input_tokens: u64,
+}
+
+/// Servers write `null` for what they do not count.
+fn or_zero<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
+}
+
+impl Usage {
+    /// The whole prompt, cached or not.
+    pub fn prompt_tokens(&self) -> u64 {
+        self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, more: Usage) {
+        self.input_tokens += more.input_tokens;
+        self.output_tokens += more.output_tokens;
+        self.cache_creation_input_tokens += more.cache_creation_input_tokens;
+        self.cache_read_input_tokens += more.cache_read_input_tokens;
+        self.cache_creation.ephemeral_5m_input_tokens += more.cache_creation.ephemeral_5m_input_tokens;
+        self.cache_creation.ephemeral_1h_input_tokens += more.cache_creation.ephemeral_1h_input_tokens;
+    }
+}
+
+/// Why the model stopped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// It had no more to say.
+    #[default]
+    EndTurn,
+    /// It waits for tools.
+    ToolUse,
+    /// The reply reached `max_tokens`; a call at its end may be incomplete.
+    MaxTokens,
+    /// A stop sequence of the request.
+    StopSequence,
+    /// A tool of the server ran long: send the reply back unchanged, and it goes on.
+    PauseTurn,
+    /// It, or a filter before it, declined.
+    Refusal {
+        /// Such as `cyber`; empty when the server does not say.
+        category: String,
+    },
+    /// Prompt and reply together fill the model's window.
+    WindowFull,
+    /// The person stopped it: what was shown is kept, calls are not.
+    Cancelled,
+    /// A reason that this code does not know.
+    Other(String),
+}
+
+/// The model's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// Ready to be pushed; shared with whoever logs it.
+    pub message: Arc<Message>,
+    /// What it took.
+    pub usage: Usage,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+impl Reply {
+    /// A finished reply of these blocks.
+    pub fn new(content: Vec<Block>) -> Self {
+        Reply { message: Arc::new(Message::assistant(content)), usage: Usage::default(), stop: Stop::EndTurn }
+    }
+
+    /// All its text.
+    pub fn text(&self) -> String {
+        self.message.text()
+    }
+
+    /// All its tool calls, in order.
+    pub fn calls(&self) -> Vec<ToolCall> {
+        self.message.calls()
+    }
+}
+
+/// One step of a reply that streams. Blocks are told apart by `index`, since parallel calls may interleave.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// A block begins; its text, thinking or arguments follow.
+    Open {
+        /// Which block.
+        index: usize,
+        /// What is known of it.
+        block: Block,
+    },
+    /// More of a text block.
+    Text {
+        /// Which block.
+        index: usize,
+        /// The next characters.
+        text: String,
+    },
+    /// More of a thinking block.
+    Thinking {
+        /// Which block.
+        index: usize,
+        /// The next characters.
+        text: String,
+    },
+    /// The signature of a thinking block.
+    Signature {
+        /// Which block.
+        index: usize,
+        /// All or the next part of it.
+        signature: String,
+    },
+    /// More of a call's arguments: JSON text that can be parsed only when the block closes.
+    Arguments {
+        /// Which block.
+        index: usize,
+        /// The next characters.
+        json: String,
+    },
+    /// A citation that belongs to a text block.
+    Citation {
+        /// Which block.
+        index: usize,
+        /// As sent.
+        citation: Value,
+    },
+    /// A block is complete.
+    Close {
+        /// Which block.
+        index: usize,
+    },
+    /// The tokens so far: each one replaces the one before.
+    Usage(Usage),
+    /// Why the reply ended.
+    Stop(Stop),
+}
+
+/// The steps of a reply: it ends after the last one, or with the error that cut it short.
+pub type Deltas = BoxStream<'static, Result<Delta>>;
+
+/// Whatever answers a request.
+pub trait Model: Send + Sync + 'static {
+    /// One reply. May emit pieces as they come; watches [`Context::cancel`] and gives up when it fires.
+    ///
+    /// # Errors
+    /// Whatever keeps it from replying. A reply that is cut short or declined is no error here; its `stop` says so.
+    fn reply(&self, request: &Request, cx: &Context) -> impl Future<Output = Result<Reply>> + Send;
+}
+
+/// Any model behind one pointer.
+#[derive(Clone)]
+pub struct AnyModel(Arc<dyn DynModel>);
+
+impl AnyModel {
+    pub(crate) fn new(model: impl Model) -> Self {
+        AnyModel(Arc::new(model))
+    }
+}
+
+impl Model for AnyModel {
+    async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
+        self.0.reply(request, cx).await
+    }
+}
+
+/// The twin of [`Model`] that can stand behind a pointer.
+trait DynModel: Send + Sync {
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>>;
+}
+
+impl<M: Model> DynModel for M {
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>> {
+        Box::pin(Model::reply(self, request, cx))
+    }
+}
+
+/// A model behind an API: one of two wire formats over one pool of connections. Clones share the pool.
+#[derive(Clone)]
+pub struct Client {
+    http: Arc<http::Http>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Client {
+    /// A client for this endpoint; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the base URL or the key can't be used.
+    pub fn new(endpoint: Endpoint) -> Result<Self> {
+        Ok(Client { http: Arc::new(http::Http::new(&endpoint)?), endpoint: Arc::new(endpoint) })
+    }
+
+    /// Where it asks, and for what.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Host and port of the server.
+    pub fn host(&self) -> &str {
+        self.http.host()
+    }
+
+    fn body(&self, request: &Request, stream: bool) -> Vec<u8> {
+        match self.endpoint.format {
+            Format::Anthropic => anthropic::body(&self.endpoint, request, stream),
+            Format::OpenAi => openai::body(&self.endpoint, request, stream),
+        }
+    }
+
+    fn path(&self) -> &'static str {
+        match self.endpoint.format {
+            Format::Anthropic => "/v1/messages",
+            Format::OpenAi => "/chat/completions",
+        }
+    }
+
+    /// The reply step by step. Retries happen until the response's headers arrive; from then on a cut is an error.
+    ///
+    /// # Errors
+    /// As for [`Model::reply`]; the stream itself ends with an error when it is cut, malformed or stalls.
+    pub async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
+        let response = self.http.post(self.path(), self.body(request, true), true, cx).await?;
+        http::expect_type(self.host(), &response, "text/event-stream")?;
+        let events = SseByteStream::new(http::bytes(response, self.endpoint.limits.idle));
+        let host = self.host().to_string();
+        Ok(match self.endpoint.format {
+            Format::Anthropic => decoded(events, anthropic::Decoder::default(), host).boxed(),
+            Format::OpenAi => decoded(events, openai::Decoder::default(), host).boxed(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Model for Client {
+    async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
+        let response = self.http.post(self.path(), self.body(request, false), false, cx).await?;
+        let bytes = self.http.whole(response, cx).await?;
+        let reply = match self.endpoint.format {
+            Format::Anthropic => anthropic::reply(&bytes),
+            Format::OpenAi => openai::reply(&bytes),
+        };
+        reply.map_err(|why| http::unreadable(self.host(), &bytes, &why))
+    }
+}
+
+/// What turns the events of a stream into [`Delta`]s.
+trait Decode: Send + 'static {
+    /// The data of one event. `Err` is what the server, or the event itself, says went wrong.
+    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken>;
+    /// Whether the last event has come.
+    fn ended(&self) -> bool;
+    /// Whether the reply is complete, should the server close without a last event.
+    fn complete(&self) -> bool {
+        self.ended()
+    }
+}
+
+/// How a stream can go wrong from within.
+enum Broken {
+    /// The server sent an error event.
+    Api { status: u16, kind: String, message: String },
+    /// The event makes no sense.
+    Event(String),
+}
+
+impl From<serde_json::Error> for Broken {
+    fn from(error: serde_json::Error) -> Self {
+        Broken::Event(error.to_string())
+    }
+}
+
+/// Events in, deltas out, and no end but a whole one: bytes that stop before the last event are an error.
+fn decoded<S>(events: SseByteStream<S>, decoder: impl Decode, host: String) -> impl Stream<Item = Result<Delta>> + Send
+where
+    SseByteStream<S>: Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send + Unpin + 'static,
+    S: futures_util::TryStream,
+{
+    let steps = futures_util::stream::unfold((events, Some(decoder), 0), move |(mut events, decoder, seen)| {
+        let host = host.clone();
+        async move {
+            let mut decoder = decoder?;
+            if decoder.ended() {
+                return None;
+            }
+            let error = match events.next().await {
+                Some(Ok(event)) => match decoder.event(event.data.as_deref().unwrap_or("")) {
+                    Ok(deltas) => {
+                        let deltas: Vec<Result<Delta>> = deltas.into_iter().map(Ok).collect();
+                        return Some((deltas, (events, Some(decoder), seen + 1)));
+                    }
+                    Err(Broken::Api { status, kind, message }) => {
+                        Error::Api { host, status, kind, message, request_id: None, retry_after: None }
+                    }
+                    Err(Broken::Event(why)) => {
+                        Error::Unreadable { host, why: format!("event {} of the stream is malformed: {why}", seen + 1) }
+                    }
+                },
+                Some(Err(error)) => http::cut(host, &error, seen),
+                None if decoder.complete() => return None,
+                None => {
+                    Error::Unreadable { host, why: format!("the stream was cut after {seen} events, before its end") }
+                }
+            };
+            Some((vec![Err(error)], (events, None, seen)))
+        }
+    });
+    steps.flat_map(futures_util::stream::iter)
+}

@@ -1,0 +1,305 @@
+//! Chat Completions: the same conversation in the other wire format.
+//!
+//! It has no blocks: text, calls and thinking are fields of a message, each tool result is a message of its own, and
+//! arguments are JSON inside a string. Servers differ in details, so reading is lenient where nothing can go wrong.
+use super::{Broken, Decode, Delta, Endpoint, Reply, Request, Stop, Usage};
+use crate::{Block, Message, Role};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
+    let mut messages: Vec<Value> = vec![];
+    if !request.system.is_empty() {
+        messages.push(json!({"role": "system", "content": request.system.join("\n\n")}));
+    }
+    for message in &request.messages {
+        match message.role {
+            Role::User => user(message, &mut messages),
+            Role::Assistant => messages.push(assistant(message)),
+        }
+    }
+    let mut body = json!({"model": request.model.as_deref().unwrap_or(&endpoint.model)});
+    // The vendor's newest models refuse the old name, most other servers know only that.
+    let vendor = endpoint.base_url.contains("api.openai.com");
+    let bound = if vendor { "max_completion_tokens" } else { "max_tokens" };
+    body[bound] = endpoint.max_tokens(request.max_tokens, stream).into();
+    if stream {
+        body["stream"] = true.into();
+        body["stream_options"] = json!({"include_usage": true});
+    }
+    if !request.tools.is_empty() {
+        let function =
+            |t: &crate::ToolSpec| json!({"name": t.name, "description": t.description, "parameters": t.input_schema});
+        body["tools"] = request.tools.iter().map(|t| json!({"type": "function", "function": function(t)})).collect();
+    }
+    body["messages"] = messages.into();
+    for (key, value) in &request.extra {
+        body[key] = value.clone();
+    }
+    serde_json::to_vec(&body).expect("a JSON value is JSON")
+}
+
+fn user(message: &Message, out: &mut Vec<Value>) {
+    let mut parts: Vec<Value> = vec![];
+    for block in &message.content {
+        if let Block::ToolResult { tool_use_id, content, is_error } = block {
+            let text: String = content.iter().filter_map(Block::as_text).collect();
+            // The format has no flag for failure, so the words must say it.
+            let text = if *is_error { format!("Error: {text}") } else { text };
+            out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": text}));
+            // A tool message holds text alone; pictures follow in the person's name.
+            parts.extend(content.iter().filter(|b| b.as_text().is_none()).filter_map(part));
+        } else {
+            parts.extend(part(block));
+        }
+    }
+    match parts.as_slice() {
+        [] => {}
+        // Some servers know content only as a string.
+        [one] if one["type"] == "text" => out.push(json!({"role": "user", "content": one["text"]})),
+        _ => out.push(json!({"role": "user", "content": parts})),
+    }
+}
+
+fn part(block: &Block) -> Option<Value> {
+    match block {
+        Block::Text { text, .. } => Some(json!({"type": "text", "text": text})),
+        Block::Image { source, .. } => {
+            let url = match source["url"].as_str() {
+                Some(url) => url.to_string(),
+                None => format!("data:{};base64,{}", source["media_type"].as_str()?, source["data"].as_str()?),
+            };
+            Some(json!({"type": "image_url", "image_url": {"url": url}}))
+        }
+        Block::Document { source, .. } => {
+            let (kind, data) = (source["media_type"].as_str()?, source["data"].as_str()?);
+            Some(match source["type"].as_str()? {
+                "text" => json!({"type": "text", "text": data}),
+                _ => {
+                    json!({"type": "file", "file": {"filename": "document.pdf", "file_data": format!("data:{kind};base64,{data}")}})
+                }
+            })
+        }
+        _ => None,
+    }
+}
+
+fn assistant(message: &Message) -> Value {
+    let text = message.text();
+    let calls: Vec<Value> = message.content.iter().filter_map(call).collect();
+    let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
+    let mut out = json!({"role": "assistant", "content": if text.is_empty() { Value::Null } else { text.into() }});
+    // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer 400; the others never
+    // sent any, so none is here to confuse them.
+    if !thinking.is_empty() && !calls.is_empty() {
+        out["reasoning_content"] = thinking.into();
+    }
+    if !calls.is_empty() {
+        out["tool_calls"] = calls.into();
+    } else if out["content"].is_null() {
+        out["content"] = "".into();
+    }
+    out
+}
+
+fn call(block: &Block) -> Option<Value> {
+    let Block::ToolUse { id, name, input, .. } = block else { return None };
+    let arguments = match input {
+        Value::String(broken) => broken.clone(),
+        input => input.to_string(),
+    };
+    Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
+}
+
+/// What a server says in one message or one delta of it. Fields that it does not know are absent or null.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Said {
+    content: Option<String>,
+    refusal: Option<String>,
+    /// DeepSeek's name for thinking, and the other name in use.
+    #[serde(alias = "reasoning")]
+    reasoning_content: Option<String>,
+    tool_calls: Option<Vec<Value>>,
+}
+
+/// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
+fn arguments(text: &str) -> Value {
+    if text.trim().is_empty() {
+        return json!({});
+    }
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into()))
+}
+
+pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
+    let answer: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let choice = answer["choices"].get(0).ok_or("no `choices`")?;
+    let said: Said = serde_json::from_value(choice["message"].clone()).map_err(|e| e.to_string())?;
+    let mut content = vec![];
+    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
+    content.extend(filled(said.reasoning_content).map(|t| Block::thinking(&t, "")));
+    let refused = filled(said.refusal);
+    let refusal = refused.is_some();
+    content.extend(filled(said.content).or(refused).map(Block::text));
+    for (i, call) in said.tool_calls.into_iter().flatten().enumerate() {
+        let function = &call["function"];
+        content.push(Block::ToolUse {
+            id: call["id"].as_str().map_or_else(|| format!("call_{i}"), Into::into),
+            name: function["name"].as_str().unwrap_or("").into(),
+            input: match &function["arguments"] {
+                Value::String(text) => arguments(text),
+                Value::Null => json!({}),
+                // Some servers forget to put it into a string.
+                object => object.clone(),
+            },
+            more: Map::new(),
+        });
+    }
+    let calls = content.iter().any(|b| b.as_call().is_some());
+    let reason = choice["finish_reason"].as_str().unwrap_or("stop");
+    let message = Arc::new(Message::assistant(content));
+    Ok(Reply { message, usage: usage(&answer["usage"]), stop: stop(reason, calls, refusal) })
+}
+
+fn stop(reason: &str, calls: bool, refusal: bool) -> Stop {
+    match reason {
+        "length" => Stop::MaxTokens,
+        "content_filter" => Stop::Refusal { category: "content_filter".into() },
+        "stop" | "tool_calls" | "function_call" if refusal => Stop::Refusal { category: String::new() },
+        // Some servers say "stop" although calls are there.
+        "stop" | "tool_calls" | "function_call" if calls => Stop::ToolUse,
+        "stop" | "tool_calls" | "function_call" => Stop::EndTurn,
+        other => Stop::Other(other.into()),
+    }
+}
+
+/// `prompt_tokens` includes the cached ones, which the Messages API counts apart.
+fn usage(usage: &Value) -> Usage {
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    let details = &usage["prompt_tokens_details"];
+    let read = count(&details["cached_tokens"]).max(count(&usage["prompt_cache_hit_tokens"]));
+    let written = count(&details["cache_write_tokens"]);
+    Usage {
+        input_tokens: count(&usage["prompt_tokens"]).saturating_sub(read + written),
+        output_tokens: count(&usage["completion_tokens"]),
+        cache_creation_input_tokens: written,
+        cache_read_input_tokens: read,
+        ..Usage::default()
+    }
+}
+
+/// Chunks into deltas. The blocks that the format lacks are opened here: one for thinking, one for text, one per call.
+#[derive(Default)]
+pub(super) struct Decoder {
+    thinking: Option<usize>,
+    text: Option<usize>,
+    /// The server's index of a call, and our block.
+    calls: BTreeMap<u64, usize>,
+    opened: usize,
+    refusal: bool,
+    finished: bool,
+    ended: bool,
+}
+
+impl Decode for Decoder {
+    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken> {
+        if data.is_empty() {
+            return Ok(vec![]);
+        }
+        if data.trim() == "[DONE]" {
+            self.ended = self.finished;
+            return if self.finished {
+                Ok(vec![])
+            } else {
+                Err(Broken::Event("[DONE] without a finish_reason".into()))
+            };
+        }
+        let chunk: Value = serde_json::from_str(data)?;
+        if let Some(error) = chunk.get("error").filter(|e| !e.is_null()) {
+            let word = |key: &str| error[key].as_str();
+            let kind = word("type").or(word("code")).unwrap_or("unknown").to_string();
+            let status = error["code"].as_u64().or(error["status"].as_u64()).and_then(|n| u16::try_from(n).ok());
+            let message = word("message").or(error.as_str()).unwrap_or("no reason given");
+            let message = format!("{message} (in the middle of its reply)");
+            return Err(Broken::Api { status: status.unwrap_or(500), kind, message });
+        }
+        let mut out = vec![];
+        if let Some(choice) = chunk["choices"].get(0) {
+            let said: Said = serde_json::from_value(choice["delta"].clone()).unwrap_or_default();
+            self.said(said, &mut out);
+            if let Some(reason) = choice["finish_reason"].as_str() {
+                out.extend((0..self.opened).map(|index| Delta::Close { index }));
+                out.push(Delta::Stop(stop(reason, !self.calls.is_empty(), self.refusal)));
+                self.finished = true;
+            }
+        }
+        if chunk["usage"].is_object() {
+            out.push(Delta::Usage(usage(&chunk["usage"])));
+        }
+        Ok(out)
+    }
+
+    fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Some servers leave `[DONE]` out.
+    fn complete(&self) -> bool {
+        self.finished
+    }
+}
+
+impl Decoder {
+    fn said(&mut self, said: Said, out: &mut Vec<Delta>) {
+        if let Some(text) = said.reasoning_content.filter(|t| !t.is_empty()) {
+            let index = open(&mut self.thinking, &mut self.opened, || Block::thinking("", ""), out);
+            out.push(Delta::Thinking { index, text });
+        }
+        self.refusal |= said.refusal.as_ref().is_some_and(|t| !t.is_empty());
+        for text in [said.content, said.refusal].into_iter().flatten().filter(|t| !t.is_empty()) {
+            let index = open(&mut self.text, &mut self.opened, || Block::text(""), out);
+            out.push(Delta::Text { index, text });
+        }
+        for call in said.tool_calls.into_iter().flatten() {
+            let function = &call["function"];
+            let id = call["id"].as_str().filter(|id| !id.is_empty());
+            // Some servers leave out the index; then an id begins a call, and what has none continues the newest.
+            let newest = self.calls.last_key_value().map(|(key, _)| *key);
+            let key = call["index"].as_u64().unwrap_or(match (id, newest) {
+                (Some(_), newest) => newest.map_or(0, |n| n + 1),
+                (None, newest) => newest.unwrap_or(0),
+            });
+            let mut block = self.calls.get(&key).copied();
+            let index = open(
+                &mut block,
+                &mut self.opened,
+                || Block::ToolUse {
+                    id: id.map_or_else(|| format!("call_{key}"), Into::into),
+                    name: function["name"].as_str().unwrap_or("").into(),
+                    input: json!({}),
+                    more: Map::new(),
+                },
+                out,
+            );
+            self.calls.insert(key, index);
+            let json = match &function["arguments"] {
+                Value::String(text) => text.clone(),
+                Value::Null => continue,
+                object => object.to_string(),
+            };
+            if !json.is_empty() {
+                out.push(Delta::Arguments { index, json });
+            }
+        }
+    }
+}
+
+fn open(slot: &mut Option<usize>, opened: &mut usize, block: impl FnOnce() -> Block, out: &mut Vec<Delta>) -> usize {
+    *slot.get_or_insert_with(|| {
+        let index = *opened;
+        *opened += 1;
+        out.push(Delta::Open { index, block: block() });
+        index
+    })
+}

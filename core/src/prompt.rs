@@ -1,0 +1,259 @@
+//! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of it.
+use crate::{
+    Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, keyboard::Typed, terminal::Terminal,
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use std::{collections::VecDeque, path::PathBuf, pin::pin};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How a conversation is held.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    /// Stands before ` >> `.
+    pub name: String,
+    /// What `:help` prints.
+    pub help: String,
+    /// What to type: offered one after the other, played on Enter; all of them when standard input is an empty pipe.
+    pub suggestions: Vec<String>,
+    /// The only prompt of this run, from the command line.
+    pub question: Option<String>,
+    /// Where lines typed on a terminal are kept.
+    pub history: Option<PathBuf>,
+}
+
+/// What the conversation was told to do next.
+enum Next {
+    Ask(String),
+    Woken,
+    Leave(u8),
+}
+
+impl Prompt {
+    /// Holds a conversation until the input ends, the person leaves or a signal comes. `turn` is the agent's loop.
+    /// Returns the exit code: 0, 1 when a turn failed that nobody watched, 128 + the signal's number.
+    pub async fn run(
+        self,
+        agent: Agent,
+        terminal: Terminal,
+        turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    ) -> u8 {
+        let agent = agent.ui(terminal.clone());
+        let mut talk = Talk { queue: VecDeque::new(), asked: 0, ended: false, failed: false, chat: Chat::default() };
+        if let Some(question) = &self.question {
+            talk.queue.push_back(question.clone());
+            talk.ended = true;
+        }
+        let code = match Signals::new() {
+            Ok(mut signals) => self.talk(&mut talk, &agent, &terminal, &mut signals, turn).await,
+            Err(error) => {
+                terminal.say(&format!("error: no signal handler can be set: {error}"));
+                1
+            }
+        };
+        agent.exit().await;
+        code
+    }
+
+    async fn talk(
+        &self,
+        talk: &mut Talk,
+        agent: &Agent,
+        terminal: &Terminal,
+        signals: &mut Signals,
+        turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    ) -> u8 {
+        let cx = agent.context();
+        loop {
+            let prompt = match self.next(talk, &cx, terminal, signals).await {
+                Next::Leave(code) => return code,
+                Next::Woken => None,
+                Next::Ask(line) => match line.trim() {
+                    "" => continue,
+                    "q" | "quit" | "exit" => return talk.code(),
+                    command if command.starts_with(':') => {
+                        let running = self.command(&command[1..], &mut talk.chat, &cx);
+                        let done = tokio::select! {
+                            done = running => done,
+                            code = signals.next() => return code,
+                        };
+                        if let Err(error) = done {
+                            talk.fail(&cx, &error);
+                        }
+                        continue;
+                    }
+                    text => Some(text.to_string()),
+                },
+            };
+            let before = talk.chat.clone();
+            if let Some(text) = prompt {
+                talk.chat.push(opening(&talk.chat, &cx, text));
+            }
+            let sent = talk.chat.messages().len();
+            let end = tokio::select! {
+                end = turn(agent, &mut talk.chat) => end,
+                code = signals.next() => return code,
+                () = terminal.gone().cancelled() => return talk.code(),
+            };
+            talk.chat.close_open_calls("not run: the turn failed");
+            if let Err(error) = end {
+                talk.fail(&cx, &error);
+                // The server will refuse this prompt each time; anything else is kept, and the next prompt follows it.
+                if error.refuses_request() && talk.chat.messages().len() == sent {
+                    talk.chat = before;
+                    cx.notice("the conversation goes on without that prompt");
+                }
+            }
+        }
+    }
+
+    async fn next(&self, talk: &mut Talk, cx: &Context, terminal: &Terminal, signals: &mut Signals) -> Next {
+        let prompt = format!("{} >> ", self.name);
+        if let Some(line) = talk.queue.pop_front() {
+            terminal.echo(&prompt, &line);
+            return Next::Ask(line);
+        }
+        let suggestion = self.suggestions.get(talk.asked).map_or("", |s| s.as_str());
+        let ended = talk.ended;
+        let mut other = pin!(async {
+            tokio::select! {
+                woken = woken(cx, ended) => if woken { Next::Woken } else { Next::Leave(0) },
+                code = signals.next() => Next::Leave(code),
+                () = terminal.gone().cancelled() => Next::Leave(0),
+            }
+        });
+        let next = if ended {
+            other.await
+        } else {
+            match terminal.prompt(&prompt, suggestion, self.history.clone(), &mut other).await {
+                Ok(Typed::Line(line)) => {
+                    let empty = line.trim().is_empty();
+                    let line = if empty && terminal.is_terminal() { suggestion.to_string() } else { line };
+                    if !terminal.is_terminal() || (empty && !line.is_empty()) {
+                        terminal.echo(&prompt, &line);
+                    }
+                    talk.asked += usize::from(line == suggestion);
+                    Next::Ask(line)
+                }
+                Ok(Typed::Interrupt) => Next::Leave(130),
+                Ok(_) => {
+                    talk.ended = true;
+                    // An empty pipe (or none at all) is nobody typing: play what there is to see.
+                    if talk.chat.messages().is_empty() && !terminal.is_terminal() {
+                        talk.queue = self.suggestions.iter().cloned().collect();
+                    }
+                    if terminal.is_terminal() { Next::Leave(0) } else { Next::Ask(String::new()) }
+                }
+                Err(next) => next,
+            }
+        };
+        match next {
+            Next::Leave(0) => Next::Leave(talk.code()),
+            next => next,
+        }
+    }
+
+    async fn command(&self, line: &str, chat: &mut Chat, cx: &Context) -> Result<()> {
+        let (name, args) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if let Some(command) = cx.agent.parts.commands.iter().find(|c| c.name == name) {
+            return command.run.run(chat, args.trim(), cx).await;
+        }
+        match name {
+            "help" => cx.notice(self.help.trim_end()),
+            "commands" => cx.notice(commands(&cx.agent)),
+            other => cx.notice(format!("there is no `:{other}`\n{}", commands(&cx.agent))),
+        }
+        Ok(())
+    }
+}
+
+/// The commands of this agent's prompt, a line each.
+pub fn commands(agent: &Agent) -> String {
+    let own = agent.parts.commands.iter().map(|c| (c.name.as_str(), c.help.as_str()));
+    let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
+    let mut lines: Vec<String> = own.chain(shared).map(|(name, help)| format!(":{name:<12} {help}")).collect();
+    lines.push("q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line".into());
+    lines.join("\n")
+}
+
+/// The state of a conversation at the prompt.
+struct Talk {
+    chat: Chat,
+    /// Prompts that need not be typed.
+    queue: VecDeque<String>,
+    /// How many suggestions have been played.
+    asked: usize,
+    /// Whether no more input will come.
+    ended: bool,
+    failed: bool,
+}
+
+impl Talk {
+    fn fail(&mut self, cx: &Context, error: &Error) {
+        // Before a person at the prompt, a failed turn is over once it has been seen.
+        self.failed |= !cx.attended() || self.ended;
+        cx.emit(Event::Failure(error.to_string()));
+    }
+
+    fn code(&self) -> u8 {
+        u8::from(self.failed)
+    }
+}
+
+/// The person's message. The first one also tells the model where it is: in the system text such facts would change
+/// the prompt's prefix from day to day and folder to folder, and nothing of it would be cached.
+fn opening(chat: &Chat, cx: &Context, text: String) -> Message {
+    let mut content = vec![];
+    if chat.messages().is_empty() {
+        let cwd = cx.cwd();
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        content.push(Block::text(format!(
+            "<environment>\nworking directory: {}\ngit repository: {}\nsystem: {} {}\ntoday: {}\n</environment>",
+            cwd.display(),
+            if cwd.ancestors().any(|dir| dir.join(".git").exists()) { "yes" } else { "no" },
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            date.get(..16).unwrap_or(&date),
+        )));
+    }
+    content.push(Block::text(text));
+    Message { role: Role::User, content }
+}
+
+/// Waits until something can be told to the model. At an open prompt it never says no.
+async fn woken(cx: &Context, ended: bool) -> bool {
+    let mut wakes: FuturesUnordered<_> = cx.agent.parts.wakes.iter().map(|wake| wake.wait(cx)).collect();
+    while let Some(yes) = wakes.next().await {
+        if yes {
+            return true;
+        }
+    }
+    if ended { false } else { std::future::pending().await }
+}
+
+/// The signals that end the program. Commands live in sessions of their own, so a signal reaches only us: whoever gets
+/// one returns, and what is dropped on the way ends its processes.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let on = |kind| signal(kind);
+        Ok(Signals {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code that the next signal asks for, as shells count it: 128 and its number.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+            _ = self.hangup.recv() => 129,
+        }
+    }
+}

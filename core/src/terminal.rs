@@ -1,0 +1,378 @@
+//! The coloured terminal: answers on standard output, progress and questions on standard error.
+use crate::{
+    Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui,
+    keyboard::{Keyboard, Look, Typed, Wish},
+};
+use colored::{Color, Colorize};
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    io::{ErrorKind, IsTerminal, Write},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// How many lines of a tool's result are shown, and how many characters of a line.
+const LINES: usize = 4;
+const WIDTH: usize = 160;
+
+/// The terminal. Clones are the same one.
+#[derive(Clone)]
+pub struct Terminal(Arc<Inner>);
+
+struct Inner {
+    keyboard: Keyboard,
+    screen: Mutex<Screen>,
+    /// One question at a time.
+    question: tokio::sync::Mutex<()>,
+    /// Set at the end of input: from then on nobody is there.
+    ended: AtomicBool,
+    gone: CancellationToken,
+}
+
+struct Screen {
+    out: Stream,
+    err: Stream,
+    /// What has been shown of a reply that is not whole yet.
+    pieces: String,
+    /// What waits for its turn while a prompt or a question has the screen.
+    held: Option<Vec<(To, String)>>,
+}
+
+struct Stream {
+    to: Box<dyn Write + Send>,
+    colour: bool,
+}
+
+#[derive(Clone, Copy)]
+enum To {
+    Out,
+    Err,
+}
+
+impl Terminal {
+    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
+    pub fn stdio() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let out = Stream { to: Box::new(std::io::stdout()), colour: wanted && std::io::stdout().is_terminal() };
+        let err = Stream { to: Box::new(std::io::stderr()), colour: wanted && std::io::stderr().is_terminal() };
+        // Whether to colour is decided here, for each stream; the crate knows only one answer for both.
+        colored::control::set_override(true);
+        Terminal(Arc::new(Inner {
+            keyboard: Keyboard::new(),
+            screen: Screen { out, err, pieces: String::new(), held: None }.into(),
+            question: ().into(),
+            ended: false.into(),
+            gone: CancellationToken::new(),
+        }))
+    }
+
+    /// Fires when nobody reads the output any more.
+    pub(crate) fn gone(&self) -> &CancellationToken {
+        &self.0.gone
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.0.keyboard.is_terminal()
+    }
+
+    /// Reads a line with the prompt, or gives what `other` gives, whichever comes first. What was typed by then stays
+    /// in the prompt for the next time.
+    pub(crate) async fn prompt<T>(
+        &self,
+        prompt: &str,
+        suggestion: &str,
+        history: Option<PathBuf>,
+        other: impl Future<Output = T>,
+    ) -> Result<Typed, T> {
+        let colour = self.0.screen.lock().unwrap().err.colour;
+        let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
+        let mut other = std::pin::pin!(other);
+        let typed = loop {
+            let hold = self.is_terminal().then(|| Hold::new(self));
+            let typed = tokio::select! {
+                biased;
+                typed = self.0.keyboard.wish(Wish::Prompt(look.clone())) => Ok(typed),
+                other = &mut other => Err(other),
+            };
+            if typed.is_err() {
+                self.0.keyboard.take_back().await;
+            }
+            drop(hold);
+            // Taken back by what wanted to be shown; it has been by now.
+            if !matches!(typed, Ok(Typed::TakenBack)) {
+                break typed;
+            }
+        };
+        if matches!(typed, Ok(Typed::End)) {
+            self.0.ended.store(true, Relaxed);
+        }
+        typed
+    }
+
+    /// A line for the person, outside any turn.
+    pub fn say(&self, line: &str) {
+        self.0.put(To::Err, |colour| format!("{}\n", paint(&escaped(line), colour, Colour::Note)));
+    }
+
+    /// What was asked, where it was not typed on the screen itself.
+    pub(crate) fn echo(&self, prompt: &str, line: &str) {
+        let line = clipped(&escaped(line), WIDTH);
+        self.0.put(To::Err, |colour| format!("{}{line}\n", paint(prompt, colour, Colour::Prompt)));
+    }
+
+    fn reply(&self, who: &str, front: bool, reply: &Reply) {
+        let text = reply.text();
+        let mut screen = self.0.screen.lock().unwrap();
+        let pieces = std::mem::take(&mut screen.pieces);
+        if front
+            && !pieces.is_empty()
+            && let Some(rest) = text.strip_prefix(pieces.as_str())
+        {
+            let newline = if text.ends_with('\n') { "" } else { "\n" };
+            self.0.write(&mut screen, To::Out, &format!("{}{newline}", escaped(rest)));
+        } else if !text.trim().is_empty() {
+            if !pieces.is_empty() {
+                self.0.write(&mut screen, To::Out, "\n");
+            }
+            let to = if front { To::Out } else { To::Err };
+            self.0.write(&mut screen, to, &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))));
+        } else if !pieces.is_empty() {
+            self.0.write(&mut screen, To::Out, "\n");
+        }
+    }
+}
+
+impl Inner {
+    fn put(&self, to: To, text: impl FnOnce(bool) -> String) {
+        let mut screen = self.screen.lock().unwrap();
+        // Words that were on their way end here; the reply begins again below.
+        if !screen.pieces.is_empty() && !screen.pieces.ends_with('\n') {
+            self.write(&mut screen, To::Out, "\n");
+        }
+        screen.pieces.clear();
+        let text = text(match to {
+            To::Out => screen.out.colour,
+            To::Err => screen.err.colour,
+        });
+        self.write(&mut screen, to, &text);
+    }
+
+    fn write(&self, screen: &mut Screen, to: To, text: &str) {
+        if let Some(held) = &mut screen.held {
+            held.push((to, text.into()));
+            return self.keyboard.interrupt();
+        }
+        let stream = match to {
+            To::Out => &mut screen.out,
+            To::Err => &mut screen.err,
+        };
+        // A reader that went away (`| head -1`) is no error; it ends the program in silence.
+        let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
+        if written.is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            self.gone.cancel();
+        }
+    }
+}
+
+impl Ui for Terminal {
+    fn show(&self, event: &Event, cx: &Context) {
+        let front = !cx.is_child();
+        let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
+        let line =
+            |colour: bool, kind: Colour, text: &str| format!("{}\n", paint(&format!("{who}{text}"), colour, kind));
+        match event {
+            Event::Piece(text) if front => {
+                let mut screen = self.0.screen.lock().unwrap();
+                screen.pieces.push_str(text);
+                self.0.write(&mut screen, To::Out, &escaped(text));
+            }
+            // Two streams in one window can't be read: children are shown whole.
+            Event::Piece(_) => {}
+            Event::Reply(reply) => self.reply(&who, front, reply),
+            Event::Lost if front => {
+                let mut screen = self.0.screen.lock().unwrap();
+                if !std::mem::take(&mut screen.pieces).is_empty() {
+                    self.0.write(&mut screen, To::Out, " [lost]\n");
+                }
+            }
+            Event::Lost => {}
+            Event::Call(call) => self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call)))),
+            Event::Outcome(_, outcome) => {
+                let kind = if outcome.is_error { Colour::Failed } else { Colour::Result };
+                self.0.put(To::Err, |c| line(c, kind, &result(&outcome.output.text)));
+            }
+            Event::Wait { seconds, tried, of, why } => self.0.put(To::Err, |c| {
+                line(
+                    c,
+                    Colour::Note,
+                    &escaped(&format!("{why}; trying again in {seconds:.1} s ({tried} of {of} tries so far)")),
+                )
+            }),
+            Event::Notice(text) => self.0.put(To::Err, |c| line(c, Colour::Note, &escaped(text))),
+            Event::Failure(text) => {
+                self.0.put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text))))
+            }
+        }
+    }
+
+    async fn confirm(&self, question: Question, cx: &Context) -> Answer {
+        let _one = self.0.question.lock().await;
+        let choices = match &question.always {
+            Some(always) => format!("[y]es, [n]o, [a]lways ({})", escaped(always)),
+            None => "[y]es or [n]o".into(),
+        };
+        let text = format!("[{}] {} {choices}: ", cx.name(), escaped(&question.text));
+        self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
+        let _hold = Hold::new(self);
+        loop {
+            match self.0.keyboard.wish(Wish::Answer).await {
+                Typed::Line(line) => match line.trim().to_lowercase().as_str() {
+                    "y" | "yes" => return Answer::Yes,
+                    "a" | "always" if question.always.is_some() => return Answer::Always,
+                    "" | "n" | "no" => return Answer::No,
+                    // Nobody sits there: the line was meant for the prompt.
+                    _ if !self.is_terminal() => {
+                        self.0.keyboard.keep(line).await;
+                        return Answer::No;
+                    }
+                    _ => {}
+                },
+                // Something wants to be shown; it waits until the person has answered.
+                Typed::TakenBack => {}
+                Typed::Interrupt | Typed::End => return Answer::No,
+            }
+        }
+    }
+
+    fn typed(&self) -> Option<String> {
+        // From a pipe everything is there at once, so nothing in it was typed "meanwhile".
+        if self.attended() { self.0.keyboard.typed() } else { None }
+    }
+
+    fn attended(&self) -> bool {
+        self.is_terminal() && !self.0.ended.load(Relaxed)
+    }
+}
+
+/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is dropped.
+struct Hold<'a>(&'a Terminal);
+
+impl<'a> Hold<'a> {
+    fn new(terminal: &'a Terminal) -> Self {
+        terminal.0.screen.lock().unwrap().held = Some(vec![]);
+        Hold(terminal)
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let inner = &self.0.0;
+        let mut screen = inner.screen.lock().unwrap();
+        for (to, text) in screen.held.take().unwrap_or_default() {
+            inner.write(&mut screen, to, &text);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Colour {
+    Prompt,
+    Call,
+    Result,
+    Failed,
+    Note,
+}
+
+fn paint(text: &str, colour: bool, kind: Colour) -> String {
+    if !colour {
+        return text.into();
+    }
+    match kind {
+        Colour::Prompt => text.bold().to_string(),
+        Colour::Call => text.color(Color::Cyan).to_string(),
+        Colour::Result => text.dimmed().to_string(),
+        Colour::Failed => text.color(Color::Red).to_string(),
+        Colour::Note => text.color(Color::Yellow).to_string(),
+    }
+}
+
+/// A call on one line: its name and its arguments, a lone text argument without its key.
+fn called(call: &ToolCall) -> String {
+    let input = match &call.input {
+        Value::Object(map) => match map.values().next() {
+            Some(Value::String(only)) if map.len() == 1 => only.clone(),
+            _ => call.input.to_string(),
+        },
+        other => other.to_string(),
+    };
+    clipped(&format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")), 10 * WIDTH)
+}
+
+/// The first lines of a result, indented.
+fn result(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut shown: Vec<String> =
+        lines.iter().take(LINES).map(|l| format!("  {}", clipped(&escaped(l), WIDTH))).collect();
+    match lines.len().saturating_sub(LINES) {
+        0 if shown.is_empty() => shown.push("  (no output)".into()),
+        0 => {}
+        more => shown.push(format!("  ... {more} more lines")),
+    }
+    shown.join("\n")
+}
+
+fn clipped(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.into(),
+    }
+}
+
+/// Text of models, tools and servers, made safe to print: control characters could move the cursor or rewrite what
+/// stands above, and bidirectional ones could make a command read as another one.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || is_deceptive(c) => {
+                let _ = write!(out, "{}", c.escape_unicode());
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Characters that change how their neighbours are read, or can't be seen at all.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_deceive_is_shown_escaped() {
+        assert_eq!(escaped("plain\ttext\n äöü 👩‍💻"), "plain\ttext\n äöü 👩‍💻");
+        assert_eq!(escaped("\x1b[2Jx\r\u{7}"), "\\u{1b}[2Jx\\u{d}\\u{7}");
+        assert_eq!(escaped("a\u{202e}b\u{9b}1m"), "a\\u{202e}b\\u{9b}1m");
+    }
+
+    #[test]
+    fn calls_and_results_are_short() {
+        let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
+        assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
+        assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
+        assert_eq!(result("1\n2\n3\n4\n5\n6"), "  1\n  2\n  3\n  4\n  ... 2 more lines");
+        assert_eq!(result(""), "  (no output)");
+        assert_eq!(clipped("äöü", 2), "äö...");
+    }
+}
