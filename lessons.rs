@@ -1,1 +1,53 @@
-//! x
+//! # Rungs: how a coding agent works, built one rung at a time
+//!
+//! Every lesson is one file that adds one mechanism, and is both a program (`cargo run --example s01_loop`) and a
+//! module of this crate, so that later lessons can build on it. What all of them share is [`rungs_core`].
+//!
+//! # Embedding an agent
+//!
+//! Nothing here needs a terminal. An agent tells all that it does as typed events, and a program that embeds one reads
+//! them as a stream:
+//!
+//! ```
+//! use futures_util::StreamExt;
+//! use lessons::s01_loop::agent_loop;
+//! use rungs_core::{Agent, Chat, Event, Result, tools};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! // Any model will do; this one plays a script, and needs no key.
+//! let script = "scenes: [{when: files, turns: [{call: [{bash: {command: echo 3}}]}, {say: 'There are {{ results[0].text }}'}]}]";
+//! let (client, _server) = lessons::rehearse(script).await?;
+//!
+//! let (agent, mut events) = Agent::new(client, std::env::temp_dir()).tool(tools::Bash).events();
+//! let turn = tokio::spawn(async move { agent_loop(&agent, &mut Chat::new("how many files?")).await });
+//!
+//! let mut told = vec![];
+//! while let Some(happened) = events.next().await {
+//!     told.push(match happened.event {
+//!         Event::Call(call) => format!("{} calls {}", happened.agent, call.name),
+//!         Event::Outcome(_, outcome) => format!("it printed {}", outcome.output.text.trim()),
+//!         Event::Reply(reply) => format!("it says: {}", reply.text().trim()),
+//!         _ => continue,
+//!     });
+//! }
+//! assert_eq!(told, ["it says: ", "main calls bash", "it printed 3", "it says: There are 3"]);
+//! assert_eq!(turn.await.unwrap()?.text().trim(), "There are 3");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The lessons
+//!
+//! Modules of this crate, in their order.
+
+extern crate self as lessons;
+
+// An inline module, so that rustc looks for its files in the folder of the same name, where cargo finds the programs.
+mod examples {
+    pub mod s01_loop;
+}
+pub use examples::*;
+
+mod stage;
+pub use stage::{Stage, rehearse, run};

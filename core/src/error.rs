@@ -70,6 +70,8 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Whatever else a mechanism can fail with; its own words must name the file, host or key.
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The result of everything that can end a turn.
@@ -80,6 +82,11 @@ impl Error {
     /// sent again unchanged, it would be refused for ever.
     pub fn refuses_request(&self) -> bool {
         matches!(self, Error::Api { status: 400 | 413, .. })
+    }
+
+    /// An [`Error::Other`], for `map_err`.
+    pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::Other(Box::new(error))
     }
 
     /// An [`Error::Io`] at `path`, for `map_err`.
@@ -111,6 +118,7 @@ impl std::fmt::Display for Error {
             Error::Config { file, line: None, why } => write!(f, "{}: {why}", file.display()),
             Error::Setting { key, why } => write!(f, "{key}: {why}"),
             Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Other(error) => write!(f, "{error}"),
         }
     }
 }
@@ -119,6 +127,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io { source, .. } => Some(source),
+            Error::Other(error) => Some(&**error),
             _ => None,
         }
     }

@@ -119,6 +119,11 @@ impl Terminal {
         self.0.put(To::Err, |colour| format!("{}\n", paint(&escaped(line), colour, Colour::Note)));
     }
 
+    /// Text on standard output, as it is.
+    pub fn print(&self, text: &str) {
+        self.0.put(To::Out, |_| text.into());
+    }
+
     /// What was asked, where it was not typed on the screen itself.
     pub(crate) fn echo(&self, prompt: &str, line: &str) {
         let line = clipped(&escaped(line), WIDTH);

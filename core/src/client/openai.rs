@@ -106,9 +106,11 @@ fn assistant(message: &Message) -> Value {
 fn call(block: &Block) -> Option<Value> {
     let Block::ToolUse { id, name, input, .. } = block else { return None };
     let arguments = match input {
-        Value::String(broken) => broken.clone(),
-        input => input.to_string(),
-    };
+        Value::Object(object) => json!(object),
+        // Servers parse them, and refuse what is no object.
+        broken => json!({"malformed": broken}),
+    }
+    .to_string();
     Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
 }
 

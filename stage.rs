@@ -1,0 +1,203 @@
+//! What stands around every lesson: the command line, the choice of the model, and the folder in which it plays.
+use clap::Parser;
+use rehearsal::{Script, Server, Workspace};
+use rungs_core::{
+    Agent, Chat, Client, Error, Reply, Result,
+    client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
+    prompt::{self, Prompt},
+    terminal::Terminal,
+};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Where config, skills and lessons are found, wherever the program is started.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What a lesson builds its agent from.
+pub struct Stage {
+    /// The model: a live one, or the rehearsal.
+    pub client: Client,
+    /// Where the agent works: the current folder, or a fresh one that the rehearsal has filled.
+    pub folder: PathBuf,
+    /// The system text, `config/system.md`.
+    pub system: String,
+}
+
+#[derive(Parser)]
+#[command(disable_help_flag = true)]
+struct Args {
+    prompt: Vec<String>,
+    #[arg(long)]
+    keep: bool,
+    #[arg(short, long)]
+    help: bool,
+}
+
+/// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds the conversation
+/// with `turn`, the loop. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
+pub fn run(
+    lesson: &'static str,
+    build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
+    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+) -> ExitCode {
+    let args = Args::parse();
+    let terminal = Terminal::stdio();
+    let fail = |error: &dyn std::fmt::Display| {
+        terminal.say(&format!("error: {error}"));
+        ExitCode::FAILURE
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let ended = runtime.block_on(play(lesson, args, &terminal, build, turn));
+    // Whatever still blocks a thread, such as a name that is being looked up, must not hold up the end.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(&error),
+    }
+}
+
+async fn play(
+    lesson: &'static str,
+    args: Args,
+    terminal: &Terminal,
+    build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
+    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+) -> Result<u8> {
+    let root = Path::new(ROOT);
+    let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
+    let system = read(&root.join("config/system.md"))?;
+    if args.help {
+        // Nobody is asked, so nobody need be there.
+        let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
+        let agent = build(&Stage { client: Client::new(nobody)?, folder: root.into(), system }).await?;
+        terminal.print(&format!("{help}\n{USAGE}\n{}\n", prompt::commands(&agent)));
+        return Ok(0);
+    }
+    let question = args.prompt.join(" ");
+    if question.trim().is_empty() && !args.prompt.is_empty() {
+        terminal.say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
+        return Ok(2);
+    }
+    let (endpoint, rehearsal) = match Settings::load(&root.join(".env"))?.choose()? {
+        Choice::Live(endpoint) => (known(endpoint, terminal)?, None),
+        Choice::Rehearsal(format) => {
+            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
+            (endpoint, Some(rehearsal))
+        }
+    };
+    let here = || std::env::current_dir().map_err(Error::at("."));
+    let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
+        Some(fresh) => fresh.to_path_buf(),
+        None => here()?,
+    };
+    terminal.say(&match &rehearsal {
+        Some(rehearsal) => rehearsal.line(&folder),
+        None => format!("{} answers; commands run for real, in {}", endpoint.model, folder.display()),
+    });
+    let agent = build(&Stage { client: Client::new(endpoint)?, folder, system }).await?;
+    let prompt = Prompt {
+        name: lesson.split('_').next().unwrap_or(lesson).into(),
+        help,
+        suggestions: rehearsal.as_ref().map(|r| r.suggestions.clone()).unwrap_or_default(),
+        question: (!args.prompt.is_empty()).then_some(question),
+        history: history(lesson),
+    };
+    let code = prompt.run(agent, terminal.clone(), turn).await;
+    if args.keep
+        && let Some(folder) = rehearsal.and_then(|r| r.workspace.keep())
+    {
+        terminal.say(&format!("kept: {}", folder.display()));
+    }
+    Ok(code)
+}
+
+/// The rehearsal of a lesson while it plays.
+struct Rehearsal {
+    file: PathBuf,
+    suggestions: Vec<String>,
+    workspace: Workspace,
+    _server: Server,
+}
+
+impl Rehearsal {
+    async fn begin(lesson: &str, format: Format) -> Result<(Endpoint, Self)> {
+        let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
+        let script = Script::load(&file).map_err(Error::other)?;
+        let workspace = script.workspace().map_err(Error::other)?;
+        let suggestions = script.suggest().to_vec();
+        let (endpoint, server) = serve(script, format).await?;
+        Ok((endpoint, Rehearsal { file, suggestions, workspace, _server: server }))
+    }
+
+    fn line(&self, folder: &Path) -> String {
+        let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
+        format!(
+            "This is a rehearsal, which needs no key: {script} plays the model. The tools are real, in {}",
+            folder.display()
+        )
+    }
+}
+
+async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
+    let server = script.serve().await.map_err(Error::at("127.0.0.1"))?;
+    let url = match format {
+        Format::Anthropic => server.url().to_string(),
+        Format::OpenAi => format!("{}/v1", server.url()),
+    };
+    Ok((Endpoint::new(format, &url, "rehearsal"), server))
+}
+
+/// A model that plays this script, for tests and examples; it plays until the server is dropped.
+///
+/// # Errors
+/// Names the line and the reason when the script is no script.
+pub async fn rehearse(script: &str) -> Result<(Client, Server)> {
+    let script = Script::parse("script", script).map_err(Error::other)?;
+    let (endpoint, server) = serve(script, Format::Anthropic).await?;
+    Ok((Client::new(endpoint)?, server))
+}
+
+/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing.
+fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<Endpoint> {
+    let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
+    match models.get(&endpoint.model) {
+        Some(info) => endpoint.greatest_output = Some(info.output),
+        None => terminal.say(&format!(
+            "config/models.yaml does not know {}: its window counts as {UNKNOWN_CONTEXT} tokens",
+            endpoint.model
+        )),
+    }
+    Ok(endpoint)
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(Error::at(file))
+}
+
+/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help` print.
+fn head(file: &Path) -> Result<String> {
+    let source = read(file)?;
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    Ok(lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+}
+
+/// Where the lines typed in this lesson are kept, if the folder can be had.
+fn history(lesson: &str) -> Option<PathBuf> {
+    let folder = Path::new(ROOT).join(".rungs").join(lesson);
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history.txt"))
+}
+
+const USAGE: &str = "\
+Usage
+  cargo run --example LESSON                 a prompt
+  cargo run --example LESSON -- \"question\"   one answer, on standard output
+  echo question | cargo run --example LESSON each line is a prompt
+  --keep                                     keeps the folder in which a rehearsal plays
+
+At the prompt";
