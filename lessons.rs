@@ -51,3 +51,8 @@ pub use examples::*;
 
 mod stage;
 pub use stage::{Stage, rehearse, run};
+
+/// Keeps the README's code compiling.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct Readme;

@@ -193,7 +193,7 @@ impl Reader {
         let editor = self.editor.get_or_insert_with(|| editor(&look, self.take_back.clone()));
         *editor.suggestion.lock().unwrap() = look.suggestion;
         match editor.line.read_line(&Face(look.prompt)) {
-            Ok(Signal::Success(line)) => Typed::Line(line),
+            Ok(Signal::Success(line)) => Typed::Line(line.replace("\\\n", "\n")),
             Ok(Signal::CtrlC) => Typed::Interrupt,
             Ok(Signal::ExternalBreak(_)) => Typed::TakenBack,
             // The terminal is gone, or Ctrl+D.

@@ -124,10 +124,14 @@ impl Terminal {
         self.0.put(To::Out, |_| text.into());
     }
 
-    /// What was asked, where it was not typed on the screen itself.
+    /// What was asked, where it was not typed on the screen itself; in place of the empty line that asked for it.
     pub(crate) fn echo(&self, prompt: &str, line: &str) {
         let line = clipped(&escaped(line), WIDTH);
-        self.0.put(To::Err, |colour| format!("{}{line}\n", paint(prompt, colour, Colour::Prompt)));
+        let back = if self.is_terminal() { "\x1b[A\x1b[2K" } else { "" };
+        self.0.put(To::Err, |colour| {
+            let back = if colour { back } else { "" };
+            format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
+        });
     }
 
     fn reply(&self, who: &str, front: bool, reply: &Reply) {

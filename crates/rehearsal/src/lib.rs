@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod cache;
+mod chat_in;
+mod chat_out;
+mod check;
+mod conversation;
+mod delivery;
+mod fault;
+mod format;
+mod hash;
+mod messages_out;
+mod models;
+mod play;
+mod refusal;
+mod reply;
+mod script;
+mod seen;
+mod server;
+mod sign;
+mod template;
+mod workspace;
+
+pub use script::{Script, ScriptError};
+pub use seen::Seen;
+pub use server::Server;
+pub use workspace::{TempFolder, Workspace, WorkspaceError};

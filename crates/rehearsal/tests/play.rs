@@ -1,0 +1,274 @@
+//! Which turn answers, what it says, and how the two formats say it.
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+mod common;
+use common::*;
+use serde_json::{Value, json};
+
+const SHOP: &str = r#"
+suggest: [Buy 3 pears, Look around]
+scenes:
+  - when: '(?i)buy (\d+) (\w+)'
+    turns:
+      - say: "{{ m[1] }} {{ m[2] }} it is."
+        call:
+          - take: {what: "{{ m[2] }}", count: 3, note: ["for {{ text }}"]}
+          - pay: {}
+      - call: [pay: {again: true, n: "{{ n }}"}]
+        repeat: 2
+      - say: >-
+          {{ m[2] }}: {{ results[0].tool }} said {{ results[0].text | trim }}{% if results[0].is_error %} (failed){% endif %},
+          asked {{ calls[0].n }}.
+  - when: (?i)look
+    turns:
+      - {call: [look: {}]}
+      - say: "{{ results[0].text | lines | length }} things"
+  - when: silence
+    turns: [{}]
+  - when: broken
+    turns: [{say: '{{ m[7] }}'}]
+"#;
+
+fn results(reply: &Value, text: &str) -> Value {
+    let calls = reply["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use");
+    calls.map(|call| json!({"type": "tool_result", "tool_use_id": call["id"], "content": text})).collect()
+}
+
+#[tokio::test]
+async fn a_scene_plays_to_its_end() {
+    let server = serve(SHOP).await;
+    let messages = converse(&server, "Please buy 3 pears.", |name, input| format!(" {name} {input}\n")).await;
+    let calls: Vec<Value> = messages
+        .iter()
+        .filter(|message| message["role"] == "assistant")
+        .flat_map(|message| message["content"].as_array().unwrap().clone())
+        .filter(|block| block["type"] == "tool_use")
+        .map(|call| json!([call["name"], call["input"]]))
+        .collect();
+    let expected = [
+        json!(["take", {"what": "pears", "count": 3, "note": ["for Please buy 3 pears."]}]),
+        json!(["pay", {}]),
+        json!(["pay", {"again": true, "n": "0"}]),
+        json!(["pay", {"again": true, "n": "1"}]),
+    ];
+    assert_eq!(calls, expected);
+    assert_eq!(messages[1]["content"][0]["text"], "3 pears it is.");
+    assert_eq!(last_text(&messages), "pears: pay said pay {\"again\":true,\"n\":\"1\"}, asked 1.");
+    let mut ids: Vec<String> = messages.iter().map(|message| message.to_string()).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), messages.len(), "no two messages are alike, so no two ids are");
+}
+
+#[tokio::test]
+async fn only_the_newest_message_decides() {
+    let server = serve(SHOP).await;
+    let first = post(&server, MESSAGES, &ask(json!([user("look")]))).await.json();
+    let turn = json!({"role": "assistant", "content": first["content"]});
+    let answer = |messages: Value| {
+        let server = &server;
+        async move {
+            let reply = post(server, MESSAGES, &ask(messages)).await;
+            reply.json()["content"][0].clone()
+        }
+    };
+    let with = |text: &str| {
+        let mut blocks = results(&first, "a\nb\n");
+        blocks.as_array_mut().unwrap().push(json!({"type": "text", "text": text}));
+        json!({"role": "user", "content": blocks})
+    };
+    let two = json!({"type": "text", "text": "2 things"});
+    // After compaction nothing is left but a summary, the newest call and its result.
+    assert_eq!(
+        answer(json!([user("(a summary)"), turn, {"role": "user", "content": results(&first, "a\nb\n")}])).await,
+        two
+    );
+    // A reminder that no scene knows changes nothing; a prompt that one knows begins that scene.
+    assert_eq!(answer(json!([user("look"), turn, with("<reminder>be quick</reminder>")])).await, two);
+    assert_eq!(answer(json!([user("look"), turn, with("buy 1 plum")])).await["text"], "1 plum it is.");
+    // Of several texts the last that a scene knows.
+    let texts = |texts: &[&str]| {
+        let blocks: Vec<Value> = texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
+        json!([{"role": "user", "content": blocks}])
+    };
+    assert_eq!(
+        answer(texts(&["look", "buy 2 figs", "<environment>linux</environment>"])).await["text"],
+        "2 figs it is."
+    );
+}
+
+#[tokio::test]
+async fn without_a_scene_it_says_what_it_is() {
+    let server = serve(SHOP).await;
+    let honest = "This is a rehearsal: a script stands in for the model here, and no model has read your prompt. The \
+                  script has no scene for it. It can play:\n- Buy 3 pears\n- Look around";
+    let reply = post(&server, MESSAGES, &ask(json!([user("Who are you?")]))).await.json();
+    assert_eq!((&reply["content"][0]["text"], &reply["stop_reason"]), (&json!(honest), &json!("end_turn")));
+    // Calls of some other model are nobody's here.
+    let foreign = json!([user("x"),
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_01A", "name": "b", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_01A", "content": "ok"}]}]);
+    assert_eq!(post(&server, MESSAGES, &ask(foreign)).await.json()["content"][0]["text"], honest);
+    let unsuggested = serve("scenes: [{when: '^a$', turns: [{call: [b: {}]}]}]").await;
+    let text = post(&unsuggested, MESSAGES, &ask(json!([user("x")]))).await.json()["content"][0]["text"].clone();
+    assert!(text.as_str().unwrap().ends_with("It can play:\n- a prompt that matches `^a$`"), "{text}");
+    let messages = converse(&unsuggested, "a", |_, _| "ok".into()).await;
+    assert_eq!(last_text(&messages), "(The rehearsal ends here: this scene of the script has no further turn.)");
+}
+
+#[tokio::test]
+async fn an_empty_turn_and_a_template_that_fails() {
+    let server = serve(SHOP).await;
+    let reply = post(&server, MESSAGES, &ask(json!([user("silence")]))).await.json();
+    assert_eq!((&reply["content"], &reply["stop_reason"]), (&json!([]), &json!("end_turn")));
+    let events = post(&server, MESSAGES, &stream(ask(json!([user("silence")])))).await.events();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(kinds, ["message_start", "message_delta", "message_stop"]);
+    let answer = post(&server, MESSAGES, &ask(json!([user("broken")]))).await;
+    let (status, message) = answer.error();
+    assert_eq!((status, &answer.json()["error"]["type"]), (500, &json!("api_error")));
+    assert!(
+        message.starts_with("the script fails in scene 3 (`broken`), turn 0: template: undefined value"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn stops_and_figures() {
+    let server = serve(
+        "scenes: [{when: '^(?:stop)$', turns: [{say: a, stop: stop_sequence, usage: {output_tokens: 7, cache_read_input_tokens: 9}}]},
+                  {when: refuse, turns: [{stop: refusal}]}, {when: long, turns: [{say: a, stop: max_tokens}]},
+                  {when: full, turns: [{stop: model_context_window_exceeded}]},
+                  {when: pause, turns: [{say: a, stop: pause_turn}, {say: b}]}]",
+    )
+    .await;
+    let mut request = ask(json!([user("stop")]));
+    request["stop_sequences"] = json!(["END"]);
+    let reply = post(&server, MESSAGES, &request).await.json();
+    assert_eq!((&reply["stop_reason"], &reply["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+    let usage = json!({"input_tokens": 8, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}, "output_tokens": 7,
+        "output_tokens_details": {"thinking_tokens": 0}, "server_tool_use": null, "service_tier": "standard",
+        "inference_geo": null});
+    assert_eq!(reply["usage"], usage);
+    let reply = post(&server, MESSAGES, &ask(json!([user("refuse")]))).await.json();
+    assert_eq!((&reply["stop_reason"], &reply["stop_details"]["type"]), (&json!("refusal"), &json!("refusal")));
+    for (prompt, reason) in [("stop", "stop"), ("refuse", "content_filter"), ("long", "length"), ("full", "length")] {
+        let reply = post(&server, CHAT, &ask(json!([user(prompt)]))).await.json();
+        assert_eq!(reply["choices"][0]["finish_reason"], reason);
+    }
+    let paused = post(&server, MESSAGES, &ask(json!([user("pause")]))).await.json();
+    assert_eq!(
+        (&paused["stop_reason"], &paused["content"][1]["type"]),
+        (&json!("pause_turn"), &json!("server_tool_use"))
+    );
+    let messages = json!([user("pause"), {"role": "assistant", "content": paused["content"]}]);
+    assert_eq!(post(&server, MESSAGES, &ask(messages)).await.json()["content"][0]["text"], "b");
+}
+
+#[tokio::test]
+async fn a_stream_adds_up_to_the_plain_reply() {
+    let yaml = r#"
+scenes:
+  - when: hello
+    turns:
+      - think: I think, therefore — so they say — I am.
+        say: A text of some length, with ümläuts.
+        raw:
+          - {type: from_the_future, data: [1, {a: b}]}
+          - {type: server_tool_use, id: srvtoolu_x, name: web_search, input: {query: pears}}
+        call: [bash: {command: "ls -la", deep: {list: [1, 2.5, null, "{{ text }}"]}}]
+"#;
+    let server = serve(yaml).await;
+    let request = ask(json!([user("hello")]));
+    let plain = post(&server, MESSAGES, &request).await.json();
+    let answer = post(&server, MESSAGES, &stream(request.clone())).await;
+    assert_eq!(answer.header("content-type"), "text/event-stream; charset=utf-8");
+    let events = answer.events();
+    let mut message = events[0]["message"].clone();
+    assert_eq!(
+        (&message["content"], &message["stop_reason"], &message["usage"]["output_tokens"]),
+        (&json!([]), &Value::Null, &json!(1))
+    );
+    let mut json = String::new();
+    for event in &events[1..] {
+        let index = event["index"].as_u64().unwrap_or_default() as usize;
+        let delta = &event["delta"];
+        match event["type"].as_str().unwrap() {
+            "content_block_start" => {
+                assert_eq!(message["content"].as_array().unwrap().len(), index);
+                message["content"].as_array_mut().unwrap().push(event["content_block"].clone());
+                json.clear();
+            }
+            "content_block_delta" => {
+                let block = &mut message["content"][index];
+                for key in ["text", "thinking", "signature"] {
+                    if let Some(piece) = delta[key].as_str() {
+                        assert!(key == "signature" || piece.chars().count() <= 8);
+                        block[key] = json!(format!("{}{piece}", block[key].as_str().unwrap()));
+                    }
+                }
+                json += delta["partial_json"].as_str().unwrap_or_default();
+            }
+            "content_block_stop" if !json.is_empty() => {
+                assert_eq!(message["content"][index]["input"], json!({}));
+                message["content"][index]["input"] = serde_json::from_str(&json).unwrap();
+            }
+            "message_delta" => {
+                for key in ["stop_reason", "stop_sequence", "stop_details"] {
+                    message[key] = delta[key].clone();
+                }
+                message["usage"] = event["usage"].clone();
+            }
+            "content_block_stop" | "ping" | "message_stop" => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(message, plain);
+    let kinds: Vec<&str> =
+        plain["content"].as_array().unwrap().iter().map(|block| block["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["thinking", "text", "from_the_future", "server_tool_use", "tool_use"]);
+}
+
+#[tokio::test]
+async fn thinking_is_shown_as_wished() {
+    let server = serve("scenes: [{when: hello, turns: [{think: Hm., say: hi}]}]").await;
+    let thinking = |wish: Value| {
+        let mut request = ask(json!([user("hello")]));
+        request["thinking"] = wish;
+        let server = &server;
+        async move { post(server, MESSAGES, &request).await.json()["content"].clone() }
+    };
+    assert_eq!(thinking(json!({"type": "disabled"})).await, json!([{"type": "text", "text": "hi"}]));
+    let omitted = thinking(json!({"type": "adaptive", "display": "omitted"})).await;
+    assert_eq!((&omitted[0]["type"], &omitted[0]["thinking"]), (&json!("thinking"), &json!("")));
+    assert_eq!(thinking(json!({"type": "adaptive"})).await[0]["thinking"], "Hm.");
+}
+
+#[tokio::test]
+async fn what_arrived_is_kept_for_the_asking() {
+    let server = serve(SHOP).await;
+    let request = ask(json!([user("silence")]));
+    post(&server, MESSAGES, &request).await;
+    post(&server, CHAT, &json!({})).await;
+    let url = format!("{}/v1/messages", server.url());
+    client().post(url).header("x-api-key", "secret").body("{}").send().await.unwrap();
+    let seen = server.seen();
+    let brief: Vec<_> = seen.iter().map(|seen| (seen.path.as_str(), seen.status, seen.bytes, &seen.body)).collect();
+    let (length, nothing) = (request.to_string().len(), json!({}));
+    assert_eq!(brief, [(MESSAGES, 200, length, &request), (CHAT, 400, 2, &nothing), (MESSAGES, 400, 2, &nothing)]);
+    assert!(seen[2].headers.contains(&("x-api-key".into(), "(hidden)".into())));
+    let script = rehearsal::Script::parse("s", SHOP).unwrap();
+    let quiet = script.serve().await.unwrap();
+    post(&quiet, MESSAGES, &request).await;
+    assert_eq!(quiet.seen()[0].body, Value::Null);
+}
+
+#[tokio::test]
+async fn a_dropped_server_is_gone() {
+    let server = serve(SHOP).await;
+    let url = server.url().to_string();
+    drop(server);
+    while client().get(&url).send().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
