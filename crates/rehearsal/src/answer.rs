@@ -99,11 +99,13 @@ pub(crate) async fn answer(state: &State, request: Request<Incoming>) -> Respons
     let format = format_of(&path, &parts.headers);
     let request_id = format!("req_rehearsal_{:08}", state.requests.fetch_add(1, Ordering::Relaxed));
     let read = read(body).await;
+    let arrived = Instant::now();
     let bytes = read.as_ref().map_or(0, Bytes::len);
     let json = read.as_ref().ok().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
     let number = state.log.lock().unwrap().add(Seen {
         path: path.clone(),
-        arrived: Instant::now(),
+        arrived,
+        answered: None,
         bytes,
         body: json.clone().filter(|_| state.script.record).unwrap_or_default(),
         headers: seen::headers(&parts.headers),

@@ -14,6 +14,8 @@ pub struct Seen {
     pub path: String,
     /// When its body had arrived.
     pub arrived: Instant,
+    /// When the answer was ready to be sent; what lies between is the rehearsal's own work.
+    pub answered: Option<Instant>,
     /// The length of the body.
     pub bytes: usize,
     /// The body as sent, if the script records and it is JSON; else null.
@@ -46,6 +48,7 @@ impl Log {
     pub(crate) fn answered(&mut self, number: usize, status: u16) {
         if let Some(seen) = number.checked_sub(self.gone).and_then(|place| self.newest.get_mut(place)) {
             seen.status = status;
+            seen.answered = Some(Instant::now());
         }
     }
 
@@ -73,6 +76,7 @@ mod tests {
             let seen = Seen {
                 path: number.to_string(),
                 arrived: Instant::now(),
+                answered: None,
                 bytes: 0,
                 body: Value::Null,
                 headers: vec![],
