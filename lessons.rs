@@ -46,6 +46,9 @@ extern crate self as lessons;
 // An inline module, so that rustc looks for its files in the folder of the same name, where cargo finds the programs.
 mod examples {
     pub mod s01_loop;
+    pub mod s02_tool_use;
+    pub mod s03_todo_write;
+    pub mod s04_subagent;
 }
 pub use examples::*;
 

@@ -6,6 +6,7 @@ use rungs_core::{
     client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
     prompt::{self, Prompt},
     terminal::Terminal,
+    tools,
 };
 use std::{
     path::{Path, PathBuf},
@@ -23,6 +24,14 @@ pub struct Stage {
     pub folder: PathBuf,
     /// The system text, `config/system.md`.
     pub system: String,
+}
+
+impl Stage {
+    /// What most lessons start from: the model, the folder, the system text and the tools of core.
+    pub fn agent(&self) -> Agent {
+        let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
+        agent.tool(tools::Bash).tool(tools::Read)
+    }
 }
 
 #[derive(Parser)]

@@ -1,7 +1,10 @@
 //! The course checks itself: what is written about the lessons is true, and every lesson plays.
+mod common;
+
+use common::program;
 use std::{
     collections::BTreeSet,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -17,12 +20,6 @@ fn lessons() -> Vec<String> {
     let files = std::fs::read_dir(Path::new(ROOT).join("examples")).unwrap();
     let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
     names.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// A lesson's program, which `cargo test` has built beside this test.
-fn program(lesson: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples").join(lesson)
 }
 
 #[test]

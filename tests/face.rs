@@ -1,19 +1,18 @@
 //! The face that all lessons share, as a person meets it: bad input, pipes and signals, on the first lesson's program.
+mod common;
+
+use common::program;
 use rehearsal::{Script, Server};
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-fn program() -> PathBuf {
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/s01_loop")
-}
-
 /// The lesson before this server, in a folder of its own.
 fn lesson(url: &str, folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("s01_loop"));
     command.args(args).current_dir(folder).env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", url);
     command.env("ANTHROPIC_API_KEY", "sk-very-secret").env("MODEL_ID", "claude-sonnet-5-5");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -21,7 +20,7 @@ fn lesson(url: &str, folder: &Path, args: &[&str]) -> Command {
 }
 
 fn offline(args: &[&str]) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("s01_loop"));
     command.args(args).env("RUNGS_PROVIDER", "offline").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -86,7 +86,8 @@ impl Prompt {
             };
             let before = talk.chat.clone();
             if let Some(text) = prompt {
-                talk.chat.push(opening(&talk.chat, &cx, text));
+                let first = talk.chat.messages().is_empty();
+                talk.chat.push(if first { first_message(&cx, text) } else { Message::user(text) });
             }
             let sent = talk.chat.messages().len();
             let end = tokio::select! {
@@ -199,24 +200,20 @@ impl Talk {
     }
 }
 
-/// The person's message. The first one also tells the model where it is: in the system text such facts would change
-/// the prompt's prefix from day to day and folder to folder, and nothing of it would be cached.
-fn opening(chat: &Chat, cx: &Context, text: String) -> Message {
-    let mut content = vec![];
-    if chat.messages().is_empty() {
-        let cwd = cx.cwd();
-        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-        content.push(Block::text(format!(
-            "<environment>\nworking directory: {}\ngit repository: {}\nsystem: {} {}\ntoday: {}\n</environment>",
-            cwd.display(),
-            if cwd.ancestors().any(|dir| dir.join(".git").exists()) { "yes" } else { "no" },
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            date.get(..16).unwrap_or(&date),
-        )));
-    }
-    content.push(Block::text(text));
-    Message { role: Role::User, content }
+/// The first message of a conversation, which also tells the model where it is. In the system text such facts would
+/// change the prompt's prefix from day to day and folder to folder, and nothing of it would be cached.
+pub fn first_message(cx: &Context, text: impl Into<String>) -> Message {
+    let cwd = cx.cwd();
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let environment = format!(
+        "<environment>\nworking directory: {}\ngit repository: {}\nsystem: {} {}\ntoday: {}\n</environment>",
+        cwd.display(),
+        if cwd.ancestors().any(|dir| dir.join(".git").exists()) { "yes" } else { "no" },
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+        date.get(..16).unwrap_or(&date),
+    );
+    Message { role: Role::User, content: vec![Block::text(environment), Block::text(text)] }
 }
 
 /// Waits until something can be told to the model. At an open prompt it never says no.

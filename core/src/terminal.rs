@@ -213,7 +213,8 @@ impl Ui for Terminal {
             Event::Call(call) => self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call)))),
             Event::Outcome(_, outcome) => {
                 let kind = if outcome.is_error { Colour::Failed } else { Colour::Result };
-                self.0.put(To::Err, |c| line(c, kind, &result(&outcome.output.text)));
+                let lines = if front { LINES } else { 1 };
+                self.0.put(To::Err, |c| line(c, kind, &result(&outcome.output.text, lines)));
             }
             Event::Wait { seconds, tried, of, why } => self.0.put(To::Err, |c| {
                 line(
@@ -323,11 +324,11 @@ fn called(call: &ToolCall) -> String {
 }
 
 /// The first lines of a result, indented.
-fn result(text: &str) -> String {
+fn result(text: &str, most: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut shown: Vec<String> =
-        lines.iter().take(LINES).map(|l| format!("  {}", clipped(&escaped(l), WIDTH))).collect();
-    match lines.len().saturating_sub(LINES) {
+        lines.iter().take(most).map(|l| format!("  {}", clipped(&escaped(l), WIDTH))).collect();
+    match lines.len().saturating_sub(most) {
         0 if shown.is_empty() => shown.push("  (no output)".into()),
         0 => {}
         more => shown.push(format!("  ... {more} more lines")),
@@ -380,8 +381,8 @@ mod tests {
         let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
         assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
         assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
-        assert_eq!(result("1\n2\n3\n4\n5\n6"), "  1\n  2\n  3\n  4\n  ... 2 more lines");
-        assert_eq!(result(""), "  (no output)");
+        assert_eq!(result("1\n2\n3\n4\n5\n6", LINES), "  1\n  2\n  3\n  4\n  ... 2 more lines");
+        assert_eq!(result("", LINES), "  (no output)");
         assert_eq!(clipped("äöü", 2), "äö...");
     }
 }
