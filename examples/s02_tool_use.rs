@@ -4,9 +4,9 @@
 //! for one thing: a name, a description, a schema for its arguments, and a function. This lesson writes one,
 //! [`SumColumn`], and adds it to the six that core has.
 //!
-//! Nothing else changes, since dispatch is a look-up by name. This is all of it, from core:
+//! Nothing else changes, since dispatch is a look-up by name. This is all of it, from `core/src/dispatch.rs`:
 //!
-//! ```rust,ignore,file=core/src/dispatch.rs
+//! ```rust,ignore
 //!         match tools.iter().find(|(spec, _)| spec.name == call.name) {
 //!             None => {
 //!                 let names: Vec<&str> = tools.iter().map(|(spec, _)| spec.name.as_str()).collect();
