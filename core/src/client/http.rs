@@ -112,12 +112,13 @@ impl Http {
                 () = cx.cancel().cancelled() => return Err(Error::Cancelled),
             };
             tried += 1;
+            let mut of = TRIES;
             let (error, advice) = match sent {
                 Ok(Ok(response)) if response.status().is_success() => return Ok(response),
                 Ok(Ok(response)) => self.refused(response).await,
                 Ok(Err(error)) => {
-                    let advice = if tried < TRIES_WITHOUT_ANSWER { Advice::Retry(None) } else { Advice::GiveUp };
-                    (Error::Net { host: self.host.clone(), why: chain(&error) }, advice)
+                    of = TRIES_WITHOUT_ANSWER;
+                    (Error::Net { host: self.host.clone(), why: chain(&error) }, Advice::Retry(None))
                 }
                 Err(_) => {
                     let why = format!("no answer within {} s", limit.as_secs_f32());
@@ -126,10 +127,10 @@ impl Http {
             };
             let Advice::Retry(asked) = advice else { return Err(error) };
             let wait = asked.unwrap_or_else(|| backoff(tried));
-            if tried >= TRIES || waited + wait > PATIENCE {
+            if tried >= of || waited + wait > PATIENCE {
                 return Err(error);
             }
-            cx.emit(Event::Wait { seconds: wait.as_secs_f32(), tried, of: TRIES, why: error.to_string() });
+            cx.emit(Event::Wait { seconds: wait.as_secs_f32(), tried, of, why: error.to_string() });
             tokio::select! {
                 () = tokio::time::sleep(wait) => waited += wait,
                 () = cx.cancel().cancelled() => return Err(Error::Cancelled),
