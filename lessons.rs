@@ -49,6 +49,7 @@ mod examples {
     pub mod s02_tool_use;
     pub mod s03_todo_write;
     pub mod s04_subagent;
+    pub mod s05_skill_loading;
 }
 pub use examples::*;
 
