@@ -4,7 +4,7 @@ use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Chat, Client, Error, Reply, Result,
     client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
-    prompt::{self, Prompt},
+    prompt::{self, Prompt, Signals},
     terminal::Terminal,
     tools,
 };
@@ -78,13 +78,15 @@ async fn play(
     turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
 ) -> Result<u8> {
     let root = Path::new(ROOT);
+    let signals = Signals::new().map_err(Error::other)?;
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
     let system = read(&root.join("config/system.md"))?;
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
         let agent = build(&Stage { client: Client::new(nobody)?, folder: root.into(), system }).await?;
-        terminal.print(&format!("{help}\n{USAGE}\n{}\n", prompt::commands(&agent)));
+        let usage = USAGE.replace("LESSON", lesson);
+        terminal.print(&format!("{help}\n{usage}\n{}\n", prompt::commands(&agent)));
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -92,14 +94,14 @@ async fn play(
         terminal.say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(2);
     }
-    let (endpoint, rehearsal) = match Settings::load(&root.join(".env"))?.choose()? {
+    let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
         Choice::Live(endpoint) => (known(endpoint, terminal)?, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
             (endpoint, Some(rehearsal))
         }
     };
-    let here = || std::env::current_dir().map_err(Error::at("."));
+    let here = || std::env::current_dir().map_err(Error::at("the current folder"));
     let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
         Some(fresh) => fresh.to_path_buf(),
         None => here()?,
@@ -116,11 +118,12 @@ async fn play(
         question: (!args.prompt.is_empty()).then_some(question),
         history: history(lesson),
     };
-    let code = prompt.run(agent, terminal.clone(), turn).await;
-    if args.keep
-        && let Some(folder) = rehearsal.and_then(|r| r.workspace.keep())
-    {
-        terminal.say(&format!("kept: {}", folder.display()));
+    let code = prompt.run(agent, terminal.clone(), signals, turn).await;
+    if args.keep {
+        match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
+            Some(folder) => terminal.say(&format!("kept: {}", folder.display())),
+            None => terminal.say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
+        }
     }
     Ok(code)
 }
@@ -184,6 +187,11 @@ fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<Endpoint> {
     Ok(endpoint)
 }
 
+/// The repository's `.env`, never one of the folder in which the program is started; or the file that `RUNGS_ENV` names.
+fn dotenv() -> PathBuf {
+    std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
+}
+
 fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(Error::at(file))
 }
@@ -192,7 +200,9 @@ fn read(file: &Path) -> Result<String> {
 fn head(file: &Path) -> Result<String> {
     let source = read(file)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    Ok(lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+    let head: String = lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    // On a terminal there are no links.
+    Ok(head.replace("[`", "`").replace("`]", "`"))
 }
 
 /// Where the lines typed in this lesson are kept, if the folder can be had.

@@ -95,10 +95,21 @@ fn code_shown_in_docs_is_the_code() {
     assert!(quotes > 0);
 }
 
+#[test]
+fn every_link_between_files_leads_somewhere() {
+    for doc in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md"] {
+        let text = read(doc);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = Path::new(ROOT).join(doc).parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(link.contains("://") || link.starts_with('#') || file.exists(), "{doc}: {link}");
+        }
+    }
+}
+
 fn plays(provider: &str) {
     for lesson in lessons() {
         let mut run = Command::new(program(&lesson));
-        run.env("RUNGS_PROVIDER", provider).env_remove("MAX_TOKENS").stdin(Stdio::null());
+        run.env("RUNGS_PROVIDER", provider).env("RUNGS_ENV", "/dev/null").env_remove("MAX_TOKENS").stdin(Stdio::null());
         let done = run.output().unwrap_or_else(|e| panic!("{lesson}: {e}"));
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert_eq!(done.status.code(), Some(0), "{lesson} over {provider}:\n{out}\n{err}");

@@ -12,31 +12,38 @@ use std::{
 
 /// The lesson before this server, in a folder of its own.
 fn lesson(url: &str, folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(program("s01_loop"));
-    command.args(args).current_dir(folder).env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", url);
+    let mut command = alone(args);
+    command.current_dir(folder).env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", url);
     command.env("ANTHROPIC_API_KEY", "sk-very-secret").env("MODEL_ID", "claude-sonnet-5-5");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 fn offline(args: &[&str]) -> Command {
-    let mut command = Command::new(program("s01_loop"));
-    command.args(args).env("RUNGS_PROVIDER", "offline").stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = alone(args);
+    command.env("RUNGS_PROVIDER", "offline");
     command
 }
 
-struct Stage {
+/// The lesson without the keys and settings of whoever runs the tests.
+fn alone(args: &[&str]) -> Command {
+    let mut command = Command::new(program("s01_loop"));
+    command.args(args).env_clear().envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
+    command.env("RUNGS_ENV", "/dev/null").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A server that plays one scene for whatever is asked, and a folder to be in.
+struct Play {
     server: Server,
     folder: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
 }
 
-fn stage(turn: &str) -> Stage {
+fn play(turn: &str) -> Play {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let script = Script::parse("script", &format!("scenes: [{{when: ., turns: [{turn}]}}]")).unwrap();
     let server = runtime.block_on(script.record(true).serve()).unwrap();
-    Stage { server, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
+    Play { server, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
 }
 
 fn err(output: &Output) -> String {
@@ -80,8 +87,8 @@ fn what_the_server_refuses_is_said_in_one_line_and_the_code_is_1() {
         ("{status: 429, retry_after: 0, times: always}", "answered 429 (rate_limit_error)"),
         ("{status: 502, html: true, times: always}", "HTML where JSON was expected"),
     ] {
-        let stage = stage(&format!("{{say: hello, faults: [{fault}]}}"));
-        let mut command = lesson(stage.server.url(), stage.folder.path(), &["hello"]);
+        let play = play(&format!("{{say: hello, faults: [{fault}]}}"));
+        let mut command = lesson(play.server.url(), play.folder.path(), &["hello"]);
         let done = command.output().unwrap();
         let err = err(&done);
         assert_eq!((done.status.code(), done.stdout.len()), (Some(1), 0), "{err}");
@@ -102,17 +109,47 @@ fn nobody_there_is_said_too() {
 
 #[test]
 fn the_answer_alone_is_on_standard_output() {
-    let stage = stage("{call: [{bash: {command: echo 7}}]}, {say: 'It is {{ results[0].text }}'}");
-    let done = lesson(stage.server.url(), stage.folder.path(), &["how", "many?"]).output().unwrap();
+    let play = play("{call: [{bash: {command: echo 7}}]}, {say: 'It is {{ results[0].text }}'}");
+    let done = lesson(play.server.url(), play.folder.path(), &["how", "many?"]).output().unwrap();
     assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(0), "It is 7\n"));
-    let asked = stage.server.seen()[0].body["messages"][0]["content"][1]["text"].clone();
+    let asked = play.server.seen()[0].body["messages"][0]["content"][1]["text"].clone();
     assert_eq!(asked, "how many?");
 }
 
 #[test]
+fn what_the_model_declined_is_not_sent_again() {
+    let play = play("{say: no, stop: refusal}");
+    with_input(lesson(play.server.url(), play.folder.path(), &[]), b"bad words\nother words\n");
+    let second = play.server.seen()[1].body["messages"].to_string();
+    assert!(second.contains("other words") && !second.contains("bad words"), "{second}");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure_and_progress_that_nobody_reads_is_none() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let done = offline(&["What is in this folder?"]).stdout(full).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(err(&done).contains("error: standard output: No space left"), "{}", err(&done));
+    let mut child = offline(&["What is in this folder?"]).spawn().unwrap();
+    drop(child.stderr.take());
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains("There are 4 files"));
+}
+
+#[test]
+fn a_question_of_the_command_line_is_no_command() {
+    let play = play("{say: 'you said {{ text }}'}");
+    let done = lesson(play.server.url(), play.folder.path(), &[":help", "quit"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "you said :help quit\n");
+}
+
+#[test]
 fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_leaves_the_rest() {
-    let stage = stage("{say: 'you said {{ text }}', faults: [{status: 400}]}");
-    let command = lesson(stage.server.url(), stage.folder.path(), &[]);
+    let play = play("{say: 'you said {{ text }}', faults: [{status: 400}]}");
+    let command = lesson(play.server.url(), play.folder.path(), &[]);
     // The first attempt of each request fails, so each prompt is withdrawn, until one comes a second time.
     let done = with_input(command, b"one\n\none\n:nope\nquit\nnever\n");
     assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(1), "you said one\n"));
@@ -122,14 +159,14 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_leaves_the_rest() {
 
 #[test]
 fn a_prompt_of_ten_megabytes_arrives() {
-    let stage = stage("{say: 'that was long'}");
-    let done = with_input(lesson(stage.server.url(), stage.folder.path(), &[]), &[b'x'; 10_000_000]);
+    let play = play("{say: 'that was long'}");
+    let done = with_input(lesson(play.server.url(), play.folder.path(), &[]), &[b'x'; 10_000_000]);
     assert_eq!(String::from_utf8_lossy(&done.stdout), "that was long\n");
     assert!(done.stderr.len() < 2000);
-    let stage = self::stage("{say: 'hello {{ text }}'}");
+    let play = self::play("{say: 'hello {{ text }}'}");
     let mut input = vec![b'x'; 40_000_000];
     input.extend(b"\nshort\n");
-    let done = with_input(lesson(stage.server.url(), stage.folder.path(), &[]), &input);
+    let done = with_input(lesson(play.server.url(), play.folder.path(), &[]), &input);
     assert_eq!(String::from_utf8_lossy(&done.stdout), "hello short\n", "{}", err(&done));
     assert!(err(&done).contains("answered 413"), "{}", err(&done));
 }
@@ -146,8 +183,8 @@ fn a_reader_that_leaves_ends_it_in_silence() {
 
 #[test]
 fn what_could_deceive_the_eye_is_escaped() {
-    let stage = stage(r#"{say: "a\u001b[2Jb\u202ec", call: [{bash: {command: "printf '\\033[31mred'"}}]}, {say: end}"#);
-    let done = lesson(stage.server.url(), stage.folder.path(), &["go"]).output().unwrap();
+    let play = play(r#"{say: "a\u001b[2Jb\u202ec", call: [{bash: {command: "printf '\\033[31mred'"}}]}, {say: end}"#);
+    let done = lesson(play.server.url(), play.folder.path(), &["go"]).output().unwrap();
     let shown = [done.stdout, done.stderr].concat();
     assert!(!shown.contains(&0x1b) && !String::from_utf8_lossy(&shown).contains('\u{202e}'));
     assert!(String::from_utf8_lossy(&shown).contains("a\\u{1b}[2Jb\\u{202e}c"));
@@ -189,9 +226,12 @@ fn signalled(mut child: Child, signal: &str, code: i32, mut ready: impl FnMut() 
     let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(code));
-    if !left.is_empty() {
-        let found = Command::new("pgrep").args(["-f", left]).output().unwrap();
-        assert!(found.stdout.is_empty(), "{left} is still alive");
+    // A killed process takes a moment to go.
+    let alive = || !left.is_empty() && Command::new("pgrep").args(["-f", left]).output().unwrap().status.success();
+    let end = Instant::now();
+    while alive() {
+        assert!(end.elapsed() < Duration::from_secs(2), "{left} is still alive");
+        std::thread::sleep(Duration::from_millis(10));
     }
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
@@ -202,20 +242,20 @@ fn signalled(mut child: Child, signal: &str, code: i32, mut ready: impl FnMut() 
 fn a_signal_leaves_from_every_phase_and_leaves_nothing() {
     for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         // While the model is silent.
-        let slow = stage("{say: hello, delay_ms: 60000}");
+        let slow = play("{say: hello, delay_ms: 60000}");
         let child = lesson(slow.server.url(), slow.folder.path(), &["go"]).spawn().unwrap();
         signalled(child, signal, code, || !slow.server.seen().is_empty(), "");
         // While it waits to try again.
-        let busy = stage("{say: hello, faults: [{status: 529, retry_after: 60, times: always}]}");
+        let busy = play("{say: hello, faults: [{status: 529, retry_after: 60, times: always}]}");
         let child = lesson(busy.server.url(), busy.folder.path(), &["go"]).spawn().unwrap();
         signalled(child, signal, code, || !busy.server.seen().is_empty(), "");
         // While a command runs, and what it has started.
         let sleep = format!("sleep 47.{}", &code);
-        let tool = stage(&format!("{{call: [{{bash: {{command: 'touch started; {sleep} & {sleep}'}}}}]}}"));
+        let tool = play(&format!("{{call: [{{bash: {{command: 'touch started; {sleep} & {sleep}'}}}}]}}"));
         let child = lesson(tool.server.url(), tool.folder.path(), &["go"]).spawn().unwrap();
         signalled(child, signal, code, || tool.folder.path().join("started").exists(), &sleep);
         // At the prompt, with an open pipe.
-        let idle = stage("{say: hello}");
+        let idle = play("{say: hello}");
         let mut command = lesson(idle.server.url(), idle.folder.path(), &[]);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();

@@ -391,7 +391,7 @@ async fn nothing_is_sent_unasked() {
 async fn stopping_ends_a_request_at_once() {
     let server = serve("scenes: [{when: go, turns: [{say: hello, delay_ms: 60000}]}]").await;
     let token = CancellationToken::new();
-    let agent = Agent::new(client(&server, Format::Anthropic), ".").cancel(token.clone());
+    let agent = Agent::new(client(&server, Format::Anthropic), ".").cancelled_by(token.clone());
     let mut chat = Chat::new("go");
     let (end, ()) = tokio::join!(agent.ask(&mut chat), async { token.cancel() });
     assert!(matches!(end, Err(Error::Cancelled)));
@@ -431,14 +431,23 @@ async fn the_key_goes_nowhere_else() {
     assert!(error.contains("it redirects to 127.0.0.1 (307)"), "{error}");
     assert!(asked.recv().unwrap().contains("x-api-key: sk-very-secret"));
     assert!(other_asked.try_recv().is_err());
-    let echo = json!({"error": {"type": "authentication_error", "message": "invalid key sk-very-secret"}}).to_string();
-    let (url, _asked) = canned(http("401 Unauthorized", "request-id: req_1\r\n", &echo));
+    let echo = json!({"error": {"type": "auth sk-very-secret", "message": "invalid key sk-very-secret"}}).to_string();
+    let (url, _asked) = canned(http("401 Unauthorized", "request-id: sk-very-secret\r\n", &echo));
     let error = answer_to(Format::Anthropic, &url).await;
     assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
-    assert!(
-        error.to_string().ends_with("answered 401 (authentication_error): invalid key *** [request req_1]"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("answered 401 (auth ***): invalid key *** [request ***]"), "{error}");
+    for format in FORMATS {
+        let (url, _asked) = canned(http("200 OK", "", r#"{"content": "sk-very-secret", "choices": "sk-very-secret"}"#));
+        let error = answer_to(format, &url).await;
+        assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
+        let event = json!({"type": "error", "error": {"type": "x", "message": "bad sk-very-secret"}});
+        let stream = http("200 OK", "content-type: text/event-stream\r\n", &format!("data: {event}\n\n"));
+        let (url, _asked) = canned(stream);
+        let mut endpoint = Endpoint::new(format, &url, "m");
+        endpoint.auth = Auth::Bearer(Secret::new("sk-very-secret"));
+        let error = streamed(&Client::new(endpoint).unwrap(), &Request::of(&Chat::new("go"))).await.unwrap_err();
+        assert!(error.to_string().contains("bad ***") && !format!("{error:?}").contains("sk-very"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -464,8 +473,47 @@ async fn a_refused_connection_names_host_and_reason() {
     assert!(error.starts_with(&format!("127.0.0.1:{port}: no connection")) && error.contains("refused"), "{error}");
 }
 
-#[test]
-fn arguments_and_results_survive_both_formats() {
-    let spec = ToolSpec::new("t", "d", json!({"type": "object"}));
-    assert_eq!(json!(spec), json!({"name": "t", "description": "d", "input_schema": {"type": "object"}}));
+#[tokio::test]
+async fn what_other_servers_say_otherwise_is_understood() {
+    let ask = async |format, body: Value| {
+        let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
+        plain(&Client::new(Endpoint::new(format, &url, "m")).unwrap(), &Request::of(&Chat::new("go"))).await
+    };
+    let message = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+    let call = json!({"id": "", "function": {"name": "t", "arguments": {"a": 1}}});
+    let odd = json!({"reasoning": "r", "reasoning_content": "r", "content": [{"type": "text", "text": "t"}], "tool_calls": [call]});
+    let reply = ask(Format::OpenAi, message(odd)).await.unwrap();
+    assert_eq!((reply.text(), &reply.stop), ("t".into(), &Stop::ToolUse));
+    assert_eq!(reply.message.content[0].as_thinking().as_deref(), Some("r"));
+    assert_eq!(reply.calls()[0].input, json!({"a": 1}));
+    assert!(reply.calls()[0].id.starts_with("call_") && reply.calls()[0].id.len() > 10);
+    let usage = json!({"input_tokens": 7.0, "output_tokens": null, "cache_creation": []});
+    let text = json!([{"type": "text", "text": "t"}, {"type": "tool_use", "id": "1", "name": "t"}]);
+    let reply = ask(Format::Anthropic, json!({"content": text, "usage": usage})).await.unwrap();
+    assert_eq!((reply.usage.input_tokens, reply.calls()[0].input.clone()), (7, json!({})));
+    // Some proxies put an error under a status of success.
+    for format in FORMATS {
+        let error = ask(format, json!({"error": {"message": "no credits", "code": "402"}})).await.unwrap_err();
+        assert!(error.to_string().contains("answered 200 (402): no credits"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unfinished_reply_is_not_run_whatever_the_reason_is_called() {
+    let call = json!({"id": "1", "function": {"name": "bash", "arguments": "{\"command\": \"touch ran\"}"}});
+    let body = json!({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "error"}]});
+    let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
+    let agent = Agent::new(Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap(), ".").tool(tools::Bash);
+    let error = agent.ask(&mut Chat::new("go")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the model stopped for a reason unknown here: error");
+}
+
+#[tokio::test]
+async fn an_empty_block_of_text_does_not_come_back() {
+    let script =
+        "scenes: [{when: go, turns: [{raw: [{type: text, text: ''}], call: [{bash: {command: echo}}]}, {say: done}]}]";
+    let server = serve(script).await;
+    let agent = Agent::new(client(&server, Format::Anthropic), ".").tool(tools::Bash);
+    let reply = lessons::s01_loop::agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
+    assert_eq!(reply.text(), "done");
 }

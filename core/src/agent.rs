@@ -128,9 +128,12 @@ impl Agent {
         self
     }
 
-    /// Adds a section to the system text.
+    /// Adds a section to the system text; a blank one, which the API would refuse, is left out.
     pub fn system(mut self, text: impl Into<Arc<str>>) -> Self {
-        self.parts().system.push(text.into());
+        let text = text.into();
+        if !text.trim().is_empty() {
+            self.parts().system.push(text);
+        }
         self
     }
 
@@ -204,8 +207,8 @@ impl Agent {
         (agent, Events(told))
     }
 
-    /// Stops when this token does.
-    pub fn cancel(mut self, token: CancellationToken) -> Self {
+    /// Stops when this token is cancelled.
+    pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
         self.cancel = token;
         self
     }
@@ -267,7 +270,7 @@ impl Agent {
         let asked = calls.clone();
         let mut outcomes = NextBatch(&self.parts.layers).run(calls, &self.context()).await;
         let in_order = asked.iter().map(|call| match outcomes.iter().position(|o| o.id == call.id) {
-            Some(i) => outcomes.swap_remove(i),
+            Some(i) => outcomes.remove(i),
             None => call.refuse("not run"),
         });
         Message::results(in_order.collect::<Vec<Outcome>>())
@@ -339,6 +342,12 @@ impl Context {
     /// Whether a person is there to be asked.
     pub fn attended(&self) -> bool {
         self.agent.ui.attended()
+    }
+
+    /// The request that this chat makes: with the agent's system text and tools, and so with the prefix that the
+    /// prompt cache knows.
+    pub fn request(&self, chat: &Chat) -> Request {
+        Request { system: self.agent.parts.system.clone(), tools: self.agent.specs(), ..Request::of(chat) }
     }
 
     /// A request beside the conversation (a summary, a title): through every `send`, past every `ask`, unseen.

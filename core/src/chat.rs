@@ -168,7 +168,12 @@ impl Block {
             "text" => Block::Text { text: word(&mut more, "text")?, more },
             "tool_use" => {
                 let (id, name) = (word(&mut more, "id")?, word(&mut more, "name")?);
-                Block::ToolUse { id, name, input: more.shift_remove("input")?, more }
+                Block::ToolUse {
+                    id,
+                    name,
+                    input: more.shift_remove("input").unwrap_or_else(|| Map::new().into()),
+                    more,
+                }
             }
             "image" => Block::Image { source: more.shift_remove("source")?, more },
             _ => Block::Document { source: more.shift_remove("source")?, more },
@@ -204,6 +209,10 @@ impl Block {
         let Block::Other(raw) = self else { return None };
         let block: Thinking = serde_json::from_str(raw.get()).ok()?;
         matches!(&*block.r#type, "thinking" | "redacted_thinking").then_some(block.thinking)
+    }
+
+    fn is_blank(&self) -> bool {
+        matches!(self, Block::Text { text, more } if text.trim().is_empty() && more.is_empty())
     }
 
     fn answers(&self) -> Option<&str> {
@@ -344,7 +353,7 @@ impl Chat {
         let Message { role, content } = Arc::unwrap_or_clone(message);
         let (mut answers, rest): (Vec<Block>, _) = content.into_iter().partition(|b| b.answers().is_some());
         let results = open.iter().map(|call| match answers.iter().position(|b| b.answers() == Some(&call.id)) {
-            Some(i) => answers.swap_remove(i),
+            Some(i) => answers.remove(i),
             None => call.refuse("not run: the turn was interrupted").into_block(),
         });
         let results = Message { role: Role::User, content: results.collect() };
@@ -352,7 +361,11 @@ impl Chat {
         self.append(Message { role, content: rest }.into());
     }
 
-    fn append(&mut self, message: Arc<Message>) {
+    fn append(&mut self, mut message: Arc<Message>) {
+        // A model may give an empty block of text, and then the API refuses it for ever.
+        if message.content.iter().any(Block::is_blank) {
+            Arc::make_mut(&mut message).content.retain(|block| !block.is_blank());
+        }
         match self.messages.last_mut() {
             _ if message.content.is_empty() => {}
             Some(last) if last.role == message.role => {

@@ -1,8 +1,8 @@
 //! Dispatch: the four chains through which everything passes, and [`Layer`], what a mechanism is made of.
 //!
 //! ```text
-//! ask    one model turn            edits of the chat last
-//! send   one request on the wire   edits pass
+//! ask    one model turn            edits of the chat stay
+//! send   one request on the wire   edits are for this request only
 //! batch  all calls of one reply
 //! act    one tool call
 //! ```
@@ -11,7 +11,7 @@
 //! interrupt and refusal are all that one shape.
 use crate::{
     Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Outcome, Reply, Request, Result, Role, Stop,
-    ToolCall,
+    ToolCall, Usage,
 };
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
@@ -20,13 +20,13 @@ const PAUSES: usize = 10;
 
 /// A mechanism that is more than a tool. The newest layer is the outermost.
 pub trait Layer: Send + Sync + 'static {
-    /// Around one model turn: from the chat to a reply. Edits of the chat last. It may be dropped at any await, so
+    /// Around one model turn: from the chat to a reply. Edits of the chat stay. It may be dropped at any await, so
     /// wait first and edit the chat after.
     fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> impl Future<Output = Result<Reply>> + Send {
         next.run(chat, cx)
     }
 
-    /// Around one request on the wire. Edits pass with it; what the conversation must remember belongs into `ask`.
+    /// Around one request on the wire. Edits are for this request only; what the conversation must remember belongs into `ask`.
     fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> impl Future<Output = Result<Reply>> + Send {
         next.run(request, cx)
     }
@@ -106,9 +106,7 @@ impl NextAsk<'_> {
         if !chat.awaits_reply() {
             return Err(Error::NothingToAnswer);
         }
-        let parts = &cx.agent.parts;
-        let request = Request { system: parts.system.clone(), tools: cx.agent.specs(), ..Request::of(chat) };
-        let reply = unpaused(request, cx).await?;
+        let reply = unpaused(cx.request(chat), cx).await?;
         cx.emit(Event::Reply(reply.clone()));
         finished(reply)
     }
@@ -127,7 +125,9 @@ async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
         request.messages.pop();
         let content = reply.message.content.iter().chain(&more.message.content).cloned().collect();
         reply = Reply { message: Arc::new(Message { role: Role::Assistant, content }), ..reply };
-        reply.usage += more.usage;
+        // The newest request holds the whole prompt; only the output adds up.
+        let output_tokens = reply.usage.output_tokens + more.usage.output_tokens;
+        reply.usage = Usage { output_tokens, ..more.usage };
         reply.stop = more.stop;
     }
     Err(Error::Limit("pauses of one reply", PAUSES))
@@ -141,14 +141,18 @@ fn finished(reply: Reply) -> Result<Reply> {
         None => block.as_thinking().is_none(),
     };
     let why = match &reply.stop {
-        Stop::MaxTokens => format!(
-            "the reply was cut after {} tokens, so nothing of it was run or kept; MAX_TOKENS raises the bound",
-            reply.usage.output_tokens
-        ),
+        Stop::MaxTokens => {
+            let after = match reply.usage.output_tokens {
+                0 => String::new(),
+                tokens => format!(" after {tokens} tokens"),
+            };
+            format!("the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound")
+        }
         Stop::Refusal { category } if category.is_empty() => "the model declined to answer".into(),
         Stop::Refusal { category } => format!("the model declined to answer ({category})"),
         Stop::WindowFull => "the conversation fills the model's context window; start a new one".into(),
-        Stop::Other(reason) if reply.calls().is_empty() => {
+        // Nobody vouches that calls at its end are whole.
+        Stop::Other(reason) => {
             format!("the model stopped for a reason unknown here: {reason}")
         }
         _ if !reply.message.content.iter().any(said) => {

@@ -78,10 +78,14 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the server itself refused the request for what it holds (400) or how large it is (413):
-    /// sent again unchanged, it would be refused for ever.
+    /// Whether the request itself is at fault: refused by the server for what it holds (400) or how large it is (413),
+    /// declined by the model, or too much for its window. Sent again unchanged, it would fail for ever.
     pub fn refuses_request(&self) -> bool {
-        matches!(self, Error::Api { status: 400 | 413, .. })
+        matches!(
+            self,
+            Error::Api { status: 400 | 413, .. }
+                | Error::Unfinished { stop: Stop::Refusal { .. } | Stop::WindowFull, .. }
+        )
     }
 
     /// An [`Error::Other`], for `map_err`.

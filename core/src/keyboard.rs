@@ -6,8 +6,10 @@ use reedline::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     borrow::Cow,
+    fs::OpenOptions,
     io::{BufRead, IsTerminal, Stdin},
-    path::PathBuf,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -15,10 +17,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 /// How soon the thread notices that its wish was taken back.
 const POLL: Duration = Duration::from_millis(25);
+/// How long it may take: a terminal that has gone away can hold the thread for ever.
+const TAKE_BACK: Duration = Duration::from_millis(300);
 /// How many lines the history keeps.
 const HISTORY: usize = 1000;
 
@@ -26,6 +30,8 @@ const HISTORY: usize = 1000;
 #[derive(Debug, PartialEq)]
 pub(crate) enum Typed {
     Line(String),
+    /// A line that was typed before it was asked for.
+    Ahead(String),
     /// Ctrl+C while editing.
     Interrupt,
     /// Ctrl+D, or the end of a pipe.
@@ -57,11 +63,12 @@ pub(crate) struct Keyboard {
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
     terminal: bool,
+    editor: bool,
 }
 
 struct State {
     typed: mpsc::UnboundedReceiver<Typed>,
-    /// Whether the thread is at work on a wish that nobody waits for any more.
+    /// Whether the thread is at work on a wish.
     open: bool,
     /// Lines that came for nobody.
     kept: std::collections::VecDeque<String>,
@@ -70,13 +77,15 @@ struct State {
 impl Keyboard {
     pub fn new() -> Self {
         let terminal = std::io::stdin().is_terminal();
+        // The editor asks the terminal for the cursor on one stream and paints on another.
+        let editor = terminal && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let (wishes, wanted) = std_mpsc::channel();
         let (tell, typed) = mpsc::unbounded_channel();
         let take_back = Arc::new(AtomicBool::new(false));
         let flag = take_back.clone();
         // No tokio thread: one that waits for a line would hold up the end of the program.
         std::thread::spawn(move || {
-            let mut reader = Reader { editor: None, take_back: flag };
+            let mut reader = Reader { with_editor: editor, editor: None, take_back: flag };
             while let Ok(wish) = wanted.recv() {
                 let typed = if terminal { reader.at_terminal(wish) } else { reader.line() };
                 if tell.send(typed).is_err() {
@@ -85,11 +94,17 @@ impl Keyboard {
             }
         });
         let state = State { typed, open: false, kept: Default::default() };
-        Keyboard { wishes, state: state.into(), take_back, terminal }
+        Keyboard { wishes, state: state.into(), take_back, terminal, editor }
     }
 
+    /// Whether a person types.
     pub fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Whether the prompt is an editor, which shows itself; elsewhere it is a plain line.
+    pub fn has_editor(&self) -> bool {
+        self.editor
     }
 
     /// The next line. Safe to drop: what it would have read goes to the next wish.
@@ -99,7 +114,7 @@ impl Keyboard {
             self.end_open(&mut state).await;
         }
         if let Some(line) = state.kept.pop_front() {
-            return Typed::Line(line);
+            return Typed::Ahead(line);
         }
         if !state.open && self.wishes.send(wish).is_err() {
             return Typed::End;
@@ -122,7 +137,7 @@ impl Keyboard {
             return;
         }
         self.take_back.store(true, Relaxed);
-        if let Some(Typed::Line(line)) = state.typed.recv().await {
+        if let Ok(Some(Typed::Line(line) | Typed::Ahead(line))) = timeout(TAKE_BACK, state.typed.recv()).await {
             state.kept.push_back(line);
         }
         self.take_back.store(false, Relaxed);
@@ -157,6 +172,7 @@ impl Keyboard {
 
 /// The thread's own.
 struct Reader {
+    with_editor: bool,
     editor: Option<Editor>,
     take_back: Arc<AtomicBool>,
 }
@@ -169,8 +185,13 @@ struct Editor {
 impl Reader {
     fn at_terminal(&mut self, wish: Wish) -> Typed {
         match wish {
-            Wish::Prompt(look) => self.edit(look),
-            Wish::Answer => {
+            // Lines that were typed meanwhile wait in the terminal. The editor would take them for one long paste.
+            Wish::Prompt(_) if readable(&std::io::stdin(), Duration::ZERO) => match self.line() {
+                Typed::Line(line) => Typed::Ahead(line),
+                other => other,
+            },
+            Wish::Prompt(look) if self.with_editor => self.edit(look),
+            _ => {
                 while !self.take_back.swap(false, Relaxed) {
                     if readable(&std::io::stdin(), POLL) {
                         return self.line();
@@ -193,7 +214,11 @@ impl Reader {
         let editor = self.editor.get_or_insert_with(|| editor(&look, self.take_back.clone()));
         *editor.suggestion.lock().unwrap() = look.suggestion;
         match editor.line.read_line(&Face(look.prompt)) {
-            Ok(Signal::Success(line)) => Typed::Line(line.replace("\\\n", "\n")),
+            Ok(Signal::Success(line)) => {
+                // The editor itself writes its history only when it is dropped, and it may never be.
+                let _ = editor.line.sync_history();
+                Typed::Line(line.replace("\\\n", "\n"))
+            }
             Ok(Signal::CtrlC) => Typed::Interrupt,
             Ok(Signal::ExternalBreak(_)) => Typed::TakenBack,
             // The terminal is gone, or Ctrl+D.
@@ -221,10 +246,16 @@ fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
         .with_poll_interval(POLL)
         .use_bracketed_paste(true);
     // A history that can't be written is no reason not to talk.
-    if let Some(history) = look.history.clone().and_then(|file| FileBackedHistory::with_file(HISTORY, file).ok()) {
+    if let Some(history) = look.history.as_deref().and_then(history) {
         line = line.with_history(Box::new(history));
     }
     Editor { line, suggestion }
+}
+
+fn history(file: &Path) -> Option<FileBackedHistory> {
+    // Prompts are nobody else's business.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok()?;
+    FileBackedHistory::with_file(HISTORY, file.into()).ok()
 }
 
 /// A line that ends with a backslash goes on.

@@ -24,6 +24,8 @@ pub struct Prompt {
 /// What the conversation was told to do next.
 enum Next {
     Ask(String),
+    /// As it is: what looks like a command is none.
+    Play(String),
     Woken,
     Leave(u8),
 }
@@ -35,6 +37,7 @@ impl Prompt {
         self,
         agent: Agent,
         terminal: Terminal,
+        mut signals: Signals,
         turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
     ) -> u8 {
         let agent = agent.ui(terminal.clone());
@@ -43,15 +46,9 @@ impl Prompt {
             talk.queue.push_back(question.clone());
             talk.ended = true;
         }
-        let code = match Signals::new() {
-            Ok(mut signals) => self.talk(&mut talk, &agent, &terminal, &mut signals, turn).await,
-            Err(error) => {
-                terminal.say(&format!("error: no signal handler can be set: {error}"));
-                1
-            }
-        };
+        let code = self.talk(&mut talk, &agent, &terminal, &mut signals, turn).await;
         agent.exit().await;
-        code
+        if code == 0 && terminal.unwritten() { 1 } else { code }
     }
 
     async fn talk(
@@ -67,6 +64,7 @@ impl Prompt {
             let prompt = match self.next(talk, &cx, terminal, signals).await {
                 Next::Leave(code) => return code,
                 Next::Woken => None,
+                Next::Play(text) => Some(text),
                 Next::Ask(line) => match line.trim() {
                     "" => continue,
                     "q" | "quit" | "exit" => return talk.code(),
@@ -76,8 +74,9 @@ impl Prompt {
                             done = running => done,
                             code = signals.next() => return code,
                         };
-                        if let Err(error) = done {
-                            talk.fail(&cx, &error);
+                        match done {
+                            Ok(known) => talk.failed |= !known && !cx.attended(),
+                            Err(error) => talk.fail(&cx, &error),
                         }
                         continue;
                     }
@@ -89,7 +88,6 @@ impl Prompt {
                 let first = talk.chat.messages().is_empty();
                 talk.chat.push(if first { first_message(&cx, text) } else { Message::user(text) });
             }
-            let sent = talk.chat.messages().len();
             let end = tokio::select! {
                 end = turn(agent, &mut talk.chat) => end,
                 code = signals.next() => return code,
@@ -98,10 +96,10 @@ impl Prompt {
             talk.chat.close_open_calls("not run: the turn failed");
             if let Err(error) = end {
                 talk.fail(&cx, &error);
-                // The server will refuse this prompt each time; anything else is kept, and the next prompt follows it.
-                if error.refuses_request() && talk.chat.messages().len() == sent {
+                // What was refused would be refused each time. Anything else is kept, and the next prompt follows it.
+                if error.refuses_request() {
                     talk.chat = before;
-                    cx.notice("the conversation goes on without that prompt");
+                    cx.notice("the conversation goes on without that prompt and what came of it");
                 }
             }
         }
@@ -110,8 +108,8 @@ impl Prompt {
     async fn next(&self, talk: &mut Talk, cx: &Context, terminal: &Terminal, signals: &mut Signals) -> Next {
         let prompt = format!("{} >> ", self.name);
         if let Some(line) = talk.queue.pop_front() {
-            terminal.echo(&prompt, &line);
-            return Next::Ask(line);
+            terminal.echo(&prompt, &line, false);
+            return Next::Play(line);
         }
         let suggestion = self.suggestions.get(talk.asked).map_or("", |s| s.as_str());
         let ended = talk.ended;
@@ -126,13 +124,21 @@ impl Prompt {
             other.await
         } else {
             match terminal.prompt(&prompt, suggestion, self.history.clone(), &mut other).await {
-                Ok(Typed::Line(line)) => {
-                    let empty = line.trim().is_empty();
-                    let line = if empty && terminal.is_terminal() { suggestion.to_string() } else { line };
-                    if !terminal.is_terminal() || (empty && !line.is_empty()) {
-                        terminal.echo(&prompt, &line);
+                Ok(Typed::Ahead(line)) => {
+                    terminal.echo(&prompt, &line, false);
+                    Next::Ask(line)
+                }
+                Ok(Typed::Line(line)) if terminal.is_terminal() => {
+                    let empty = line.trim().is_empty() && !suggestion.is_empty();
+                    let line = if empty { suggestion.to_string() } else { line };
+                    if empty {
+                        terminal.echo(&prompt, &line, true);
                     }
                     talk.asked += usize::from(line == suggestion);
+                    Next::Ask(line)
+                }
+                Ok(Typed::Line(line)) => {
+                    terminal.echo(&prompt, &line, false);
                     Next::Ask(line)
                 }
                 Ok(Typed::Interrupt) => Next::Leave(130),
@@ -153,17 +159,21 @@ impl Prompt {
         }
     }
 
-    async fn command(&self, line: &str, chat: &mut Chat, cx: &Context) -> Result<()> {
+    /// Runs a command; false when there is none of that name.
+    async fn command(&self, line: &str, chat: &mut Chat, cx: &Context) -> Result<bool> {
         let (name, args) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         if let Some(command) = cx.agent.parts.commands.iter().find(|c| c.name == name) {
-            return command.run.run(chat, args.trim(), cx).await;
+            return command.run.run(chat, args.trim(), cx).await.map(|()| true);
         }
         match name {
             "help" => cx.notice(self.help.trim_end()),
             "commands" => cx.notice(commands(&cx.agent)),
-            other => cx.notice(format!("there is no `:{other}`\n{}", commands(&cx.agent))),
+            other => {
+                cx.notice(format!("there is no `:{other}`\n{}", commands(&cx.agent)));
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -229,19 +239,22 @@ async fn woken(cx: &Context, ended: bool) -> bool {
 
 /// The signals that end the program. Commands live in sessions of their own, so a signal reaches only us: whoever gets
 /// one returns, and what is dropped on the way ends its processes.
-struct Signals {
+pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let on = |kind| signal(kind);
+    /// From now on these signals no longer kill, so make it before there is anything to clean up.
+    ///
+    /// # Errors
+    /// When the system refuses a handler; it must be called within a tokio runtime.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Signals {
-            interrupt: on(SignalKind::interrupt())?,
-            terminate: on(SignalKind::terminate())?,
-            hangup: on(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 

@@ -31,6 +31,8 @@ struct Inner {
     /// Set at the end of input: from then on nobody is there.
     ended: AtomicBool,
     gone: CancellationToken,
+    /// Whether an answer could not be written.
+    unwritten: AtomicBool,
 }
 
 struct Screen {
@@ -68,12 +70,18 @@ impl Terminal {
             question: ().into(),
             ended: false.into(),
             gone: CancellationToken::new(),
+            unwritten: false.into(),
         }))
     }
 
     /// Fires when nobody reads the output any more.
     pub(crate) fn gone(&self) -> &CancellationToken {
         &self.0.gone
+    }
+
+    /// Whether an answer could not be written (a full disk).
+    pub(crate) fn unwritten(&self) -> bool {
+        self.0.unwritten.load(Relaxed)
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -93,7 +101,11 @@ impl Terminal {
         let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
         let mut other = std::pin::pin!(other);
         let typed = loop {
-            let hold = self.is_terminal().then(|| Hold::new(self));
+            let editor = self.0.keyboard.has_editor();
+            if self.is_terminal() && !editor {
+                self.0.put(To::Err, |colour| paint(prompt, colour, Colour::Prompt));
+            }
+            let hold = editor.then(|| Hold::new(self));
             let typed = tokio::select! {
                 biased;
                 typed = self.0.keyboard.wish(Wish::Prompt(look.clone())) => Ok(typed),
@@ -103,6 +115,10 @@ impl Terminal {
                 self.0.keyboard.take_back().await;
             }
             drop(hold);
+            if typed.is_err() && self.is_terminal() {
+                // What comes now begins below the line that was being typed.
+                self.0.put(To::Err, |_| "\n".into());
+            }
             // Taken back by what wanted to be shown; it has been by now.
             if !matches!(typed, Ok(Typed::TakenBack)) {
                 break typed;
@@ -124,12 +140,11 @@ impl Terminal {
         self.0.put(To::Out, |_| text.into());
     }
 
-    /// What was asked, where it was not typed on the screen itself; in place of the empty line that asked for it.
-    pub(crate) fn echo(&self, prompt: &str, line: &str) {
+    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty line above.
+    pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
         let line = clipped(&escaped(line), WIDTH);
-        let back = if self.is_terminal() { "\x1b[A\x1b[2K" } else { "" };
         self.0.put(To::Err, |colour| {
-            let back = if colour { back } else { "" };
+            let back = if colour && instead { "\x1b[A\x1b[2K" } else { "" };
             format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
         });
     }
@@ -180,10 +195,17 @@ impl Inner {
             To::Out => &mut screen.out,
             To::Err => &mut screen.err,
         };
-        // A reader that went away (`| head -1`) is no error; it ends the program in silence.
         let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
-        if written.is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) {
-            self.gone.cancel();
+        match (to, written) {
+            // Progress that nobody reads must not cost the answer.
+            (_, Ok(())) | (To::Err, _) => {}
+            // A reader that went away (`| head -1`) is no error; it ends the program in silence.
+            (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.gone.cancel(),
+            (To::Out, Err(error)) => {
+                if !self.unwritten.swap(true, Relaxed) {
+                    let _ = writeln!(screen.err.to, "error: standard output: {error}");
+                }
+            }
         }
     }
 }
@@ -241,7 +263,7 @@ impl Ui for Terminal {
         let _hold = Hold::new(self);
         loop {
             match self.0.keyboard.wish(Wish::Answer).await {
-                Typed::Line(line) => match line.trim().to_lowercase().as_str() {
+                Typed::Line(line) | Typed::Ahead(line) => match line.trim().to_lowercase().as_str() {
                     "y" | "yes" => return Answer::Yes,
                     "a" | "always" if question.always.is_some() => return Answer::Always,
                     "" | "n" | "no" => return Answer::No,

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// The fields that [`Body`] has of its own: named twice, they would break the JSON.
+const OWN: [&str; 6] = ["model", "max_tokens", "stream", "system", "tools", "messages"];
+
 /// Serialises in place: the history is never copied.
 #[derive(Serialize)]
 struct Body<'a> {
@@ -19,7 +22,7 @@ struct Body<'a> {
     #[serde(serialize_with = "messages")]
     messages: (&'a [Arc<Message>], &'a [Mark]),
     #[serde(flatten)]
-    extra: &'a Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
@@ -33,7 +36,7 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         system: request.system.iter().enumerate().map(section).collect(),
         tools: (&request.tools, mark_at(Place::Tools)),
         messages: (&request.messages, &request.marks),
-        extra: &request.extra,
+        extra: request.extra.clone().into_iter().filter(|(key, _)| !OWN.contains(&key.as_str())).collect(),
     };
     serde_json::to_vec(&body).expect("strings, numbers and maps with string keys")
 }
@@ -109,15 +112,17 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     struct Answer {
         content: Vec<Block>,
         #[serde(default)]
-        usage: Option<Usage>,
+        usage: Value,
         stop_reason: Option<String>,
         #[serde(default)]
         stop_details: Value,
     }
     let answer: Answer = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let mut usage = Usage::default();
+    usage.update(&answer.usage);
     Ok(Reply {
         message: Arc::new(Message::assistant(answer.content)),
-        usage: answer.usage.unwrap_or_default(),
+        usage,
         stop: stop(answer.stop_reason.as_deref().unwrap_or("end_turn"), &answer.stop_details),
     })
 }
@@ -193,20 +198,14 @@ impl Decode for Decoder {
 }
 
 impl Decoder {
-    /// `message_delta` counts from the start of the message, not from the event before: the figures replace. Fields
-    /// that it leaves out keep what `message_start` said.
+    /// `message_delta` counts from the start of the message, not from the event before: the figures replace. What it
+    /// leaves out stays as `message_start` said.
     fn count(&mut self, usage: &Value) -> Vec<Delta> {
-        let Some(new) = usage.as_object() else { return vec![] };
-        let Value::Object(mut all) = json!(self.usage) else { return vec![] };
-        all.extend(new.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
-        match serde_json::from_value(Value::Object(all)) {
-            Ok(usage) => {
-                self.usage = usage;
-                vec![Delta::Usage(usage)]
-            }
-            // A count in a form of next year is no reason to lose the reply.
-            Err(_) => vec![],
+        if !usage.is_object() {
+            return vec![];
         }
+        self.usage.update(usage);
+        vec![Delta::Usage(self.usage)]
     }
 }
 

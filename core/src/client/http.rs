@@ -20,6 +20,8 @@ const TRIES_WITHOUT_ANSWER: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How much of an error's body is read.
 const ERROR_BODY: usize = 64 * 1024;
+/// How much of a reply: more than the largest model can put out.
+const REPLY_BODY: usize = 64 * 1024 * 1024;
 
 pub(super) struct Http {
     client: reqwest::Client,
@@ -39,6 +41,9 @@ impl Http {
             Format::OpenAi => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
         };
         let url = reqwest::Url::parse(&endpoint.base_url).map_err(|e| setting(url_key, format!("no URL: {e}")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(setting(url_key, "a base URL has no `?` and no `#`".into()));
+        }
         let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
             return Err(setting(url_key, "it must start with http:// or https:// and name a host".into()));
         };
@@ -125,6 +130,7 @@ impl Http {
                     (Error::Net { host: self.host.clone(), why }, Advice::GiveUp)
                 }
             };
+            let error = self.clean(error);
             let Advice::Retry(asked) = advice else { return Err(error) };
             let wait = asked.unwrap_or_else(|| backoff(tried));
             if tried >= of || waited + wait > PATIENCE {
@@ -140,16 +146,45 @@ impl Http {
 
     /// The body of a plain reply.
     pub async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
-        let body = timeout(self.limits.whole, response.bytes());
+        let body = timeout(self.limits.whole, up_to(REPLY_BODY, response));
         let body = tokio::select! {
             body = body => body,
             () = cx.cancel().cancelled() => return Err(Error::Cancelled),
         };
         let net = |why| Error::Net { host: self.host.clone(), why };
         match body {
-            Ok(bytes) => bytes.map_err(|e| net(format!("the reply was cut: {}", chain(&e)))),
+            Ok((bytes, _)) if bytes.len() >= REPLY_BODY => Err(net("the reply is larger than any reply can be".into())),
+            Ok((bytes, None)) => Ok(bytes),
+            Ok((_, Some(error))) => Err(net(format!("the reply was cut: {}", chain(&error)))),
             Err(_) => Err(net(format!("the reply took longer than {} s", self.limits.whole.as_secs()))),
         }
+    }
+
+    /// An answer that is not in the API's form; or an error in it, though the status says success, as some proxies do.
+    pub fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
+        match serde_json::from_slice::<Value>(bytes) {
+            Ok(body) if !body["error"].is_null() => {
+                let (kind, message) = told(&body);
+                Error::Api { host: self.host.clone(), status: 200, kind, message, request_id: None, retry_after: None }
+            }
+            _ => unreadable(&self.host, bytes, why),
+        }
+    }
+
+    /// The error without the key, should a server have repeated it anywhere.
+    pub fn clean(&self, mut error: Error) -> Error {
+        let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else { return error };
+        let blot = |text: &mut String| *text = text.replace(key, "***");
+        match &mut error {
+            Error::Api { kind, message, request_id, .. } => {
+                blot(kind);
+                blot(message);
+                request_id.iter_mut().for_each(blot);
+            }
+            Error::Net { why, .. } | Error::Unreadable { why, .. } => blot(why),
+            _ => {}
+        }
+        error
     }
 
     /// What the server says, and whether asking again may help.
@@ -157,43 +192,42 @@ impl Http {
         let status = response.status();
         let headers = response.headers().clone();
         let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-        let bytes = timeout(Duration::from_secs(10), start_of(response)).await.unwrap_or_default();
+        if status.is_redirection() {
+            let to = header("location").and_then(|l| reqwest::Url::parse(l).ok());
+            let to = to.as_ref().and_then(|url| url.host_str()).unwrap_or("another place");
+            let why = format!("it redirects to {to} ({}); keys don't follow, so set that base URL", status.as_u16());
+            return (Error::Unreadable { host: self.host.clone(), why }, Advice::GiveUp);
+        }
+        let body = timeout(Duration::from_secs(10), up_to(ERROR_BODY, response)).await;
+        let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
         let retry_after = retry_after(&headers);
+        let should_retry = header("x-should-retry");
         let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
-            let advice = advice(status, &Value::Null, retry_after, None);
-            if status.is_redirection() {
-                let to = header("location").and_then(|l| reqwest::Url::parse(l).ok());
-                let to = to.as_ref().and_then(|url| url.host_str()).unwrap_or("another place");
-                let why =
-                    format!("it redirects to {to} ({}); keys don't follow, so set that base URL", status.as_u16());
-                return (Error::Unreadable { host: self.host.clone(), why }, Advice::GiveUp);
-            }
-            let why = format!("status {}", status.as_u16());
-            return (unreadable(&self.host, &bytes, &self.blot(&why)), advice);
+            let advice = advice(status, &Value::Null, retry_after, should_retry);
+            return (unreadable(&self.host, &bytes, &format!("status {}", status.as_u16())), advice);
         };
-        // The Messages API and Chat Completions agree on `error.message`; some proxies say `detail` or a bare string.
-        let error = &body["error"];
+        let (kind, message) = told(&body);
         let word = |value: &Value| value.as_str().map(str::to_string);
-        let message = word(&error["message"]).or(word(error)).or(word(&body["detail"])).or(word(&body["message"]));
-        let kind = word(&error["type"]).or(word(&error["code"])).unwrap_or_else(|| "unknown".into());
-        let advice = advice(status, error, retry_after, header("x-should-retry"));
         let error = Error::Api {
             host: self.host.clone(),
             status: status.as_u16(),
             kind,
-            message: self.blot(&message.unwrap_or_else(|| "no reason given".into())),
+            message,
             request_id: word(&body["request_id"]).or(header("request-id").or(header("x-request-id")).map(Into::into)),
             retry_after,
         };
-        (error, advice)
+        (error, advice(status, &body["error"], retry_after, should_retry))
     }
+}
 
-    fn blot(&self, text: &str) -> String {
-        match &self.key {
-            Some(key) if !key.is_empty() => text.replace(key, "***"),
-            _ => text.into(),
-        }
-    }
+/// The kind of an error and its message. The Messages API and Chat Completions agree on `error.message`; some proxies
+/// say `detail`, or a bare string, or something else altogether.
+pub(super) fn told(body: &Value) -> (String, String) {
+    let error = &body["error"];
+    let word = |value: &Value| value.as_str().map(str::to_string);
+    let kind = word(&error["type"]).or(word(&error["code"])).unwrap_or_else(|| "unknown".into());
+    let message = word(&error["message"]).or(word(error)).or(word(&body["detail"])).or(word(&body["message"]));
+    (kind, message.unwrap_or_else(|| body.to_string().chars().take(300).collect()))
 }
 
 #[derive(Debug, PartialEq)]
@@ -250,18 +284,21 @@ fn backoff(tried: u32) -> Duration {
     Duration::from_secs_f64(full * (1.0 - 0.25 * random))
 }
 
-/// The first bytes of a body, however long it is.
-async fn start_of(response: Response) -> Bytes {
+/// The first bytes of a body, however long it is, and what cut it short.
+async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error>) {
     let mut body = response.bytes_stream();
     let mut start = BytesMut::new();
-    while let Some(Ok(part)) = body.next().await {
-        start.extend_from_slice(&part);
-        if start.len() >= ERROR_BODY {
-            start.truncate(ERROR_BODY);
+    while let Some(part) = body.next().await {
+        match part {
+            Ok(part) => start.extend_from_slice(&part),
+            Err(error) => return (start.freeze(), Some(error)),
+        }
+        if start.len() >= most {
+            start.truncate(most);
             break;
         }
     }
-    start.freeze()
+    (start.freeze(), None)
 }
 
 /// The bytes of a stream; one that falls silent for longer than `idle` ends with an error.
@@ -295,7 +332,7 @@ pub(super) fn cut(host: String, error: &sse_stream::Error, seen: usize) -> Error
 /// A stream that is no stream is mostly a proxy's error page.
 pub(super) fn expect_type(host: &str, response: &Response, wanted: &str) -> Result<()> {
     let got = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("nothing");
-    if got.starts_with(wanted) {
+    if got.to_ascii_lowercase().starts_with(wanted) {
         return Ok(());
     }
     let why = format!("it answered with {got} where a stream was asked for; is the base URL that of the API?");
@@ -303,7 +340,7 @@ pub(super) fn expect_type(host: &str, response: &Response, wanted: &str) -> Resu
 }
 
 /// An answer that is not in the API's form.
-pub(super) fn unreadable(host: &str, bytes: &[u8], why: &str) -> Error {
+fn unreadable(host: &str, bytes: &[u8], why: &str) -> Error {
     let start = bytes.trim_ascii_start();
     let why = if start.is_empty() {
         format!("the answer is empty ({why})")

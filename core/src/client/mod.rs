@@ -80,19 +80,14 @@ pub enum Lifetime {
 #[serde(default)]
 pub struct Usage {
     /// Of the prompt, after the last cache breakpoint.
-    #[serde(deserialize_with = "or_zero")]
     pub input_tokens: u64,
     /// Of the reply, thinking included.
-    #[serde(deserialize_with = "or_zero")]
     pub output_tokens: u64,
     /// Of the prompt, written to the cache.
-    #[serde(deserialize_with = "or_zero")]
     pub cache_creation_input_tokens: u64,
     /// Of the prompt, read from the cache.
-    #[serde(deserialize_with = "or_zero")]
     pub cache_read_input_tokens: u64,
     /// The written ones by lifetime, where the server tells them apart.
-    #[serde(deserialize_with = "or_zero")]
     pub cache_creation: CacheCreation,
 }
 
@@ -101,16 +96,9 @@ pub struct Usage {
 #[serde(default)]
 pub struct CacheCreation {
     /// Kept for five minutes.
-    #[serde(deserialize_with = "or_zero")]
     pub ephemeral_5m_input_tokens: u64,
     /// Kept for an hour.
-    #[serde(deserialize_with = "or_zero")]
     pub ephemeral_1h_input_tokens: u64,
-}
-
-/// Servers write `null` for what they do not count.
-fn or_zero<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 impl Usage {
@@ -120,14 +108,22 @@ impl Usage {
     }
 }
 
-impl std::ops::AddAssign for Usage {
-    fn add_assign(&mut self, more: Usage) {
-        self.input_tokens += more.input_tokens;
-        self.output_tokens += more.output_tokens;
-        self.cache_creation_input_tokens += more.cache_creation_input_tokens;
-        self.cache_read_input_tokens += more.cache_read_input_tokens;
-        self.cache_creation.ephemeral_5m_input_tokens += more.cache_creation.ephemeral_5m_input_tokens;
-        self.cache_creation.ephemeral_1h_input_tokens += more.cache_creation.ephemeral_1h_input_tokens;
+impl Usage {
+    /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in a form of next year
+    /// is no reason to lose a reply.
+    pub(crate) fn update(&mut self, told: &Value) {
+        let set = |field: &mut u64, value: &Value| {
+            if let Some(count) = value.as_u64().or(value.as_f64().map(|count| count as u64)) {
+                *field = count;
+            }
+        };
+        set(&mut self.input_tokens, &told["input_tokens"]);
+        set(&mut self.output_tokens, &told["output_tokens"]);
+        set(&mut self.cache_creation_input_tokens, &told["cache_creation_input_tokens"]);
+        set(&mut self.cache_read_input_tokens, &told["cache_read_input_tokens"]);
+        let (by_lifetime, told) = (&mut self.cache_creation, &told["cache_creation"]);
+        set(&mut by_lifetime.ephemeral_5m_input_tokens, &told["ephemeral_5m_input_tokens"]);
+        set(&mut by_lifetime.ephemeral_1h_input_tokens, &told["ephemeral_1h_input_tokens"]);
     }
 }
 
@@ -329,10 +325,10 @@ impl Client {
         let response = self.http.post(self.path(), self.body(request, true), true, cx).await?;
         http::expect_type(self.host(), &response, "text/event-stream")?;
         let events = SseByteStream::new(http::bytes(response, self.endpoint.limits.idle));
-        let host = self.host().to_string();
+        let http = self.http.clone();
         Ok(match self.endpoint.format {
-            Format::Anthropic => decoded(events, anthropic::Decoder::default(), host).boxed(),
-            Format::OpenAi => decoded(events, openai::Decoder::default(), host).boxed(),
+            Format::Anthropic => decoded(events, anthropic::Decoder::default(), http).boxed(),
+            Format::OpenAi => decoded(events, openai::Decoder::default(), http).boxed(),
         })
     }
 }
@@ -351,7 +347,7 @@ impl Model for Client {
             Format::Anthropic => anthropic::reply(&bytes),
             Format::OpenAi => openai::reply(&bytes),
         };
-        reply.map_err(|why| http::unreadable(self.host(), &bytes, &why))
+        reply.map_err(|why| self.http.clean(self.http.unreadable(&bytes, &why)))
     }
 }
 
@@ -382,18 +378,23 @@ impl From<serde_json::Error> for Broken {
 }
 
 /// Events in, deltas out, and no end but a whole one: bytes that stop before the last event are an error.
-fn decoded<S>(events: SseByteStream<S>, decoder: impl Decode, host: String) -> impl Stream<Item = Result<Delta>> + Send
+fn decoded<S>(
+    events: SseByteStream<S>,
+    decoder: impl Decode,
+    http: Arc<http::Http>,
+) -> impl Stream<Item = Result<Delta>> + Send
 where
     SseByteStream<S>: Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send + Unpin + 'static,
     S: futures_util::TryStream,
 {
     let steps = futures_util::stream::unfold((events, Some(decoder), 0), move |(mut events, decoder, seen)| {
-        let host = host.clone();
+        let http = http.clone();
         async move {
             let mut decoder = decoder?;
             if decoder.ended() {
                 return None;
             }
+            let host = http.host().to_string();
             let error = match events.next().await {
                 Some(Ok(event)) => match decoder.event(event.data.as_deref().unwrap_or("")) {
                     Ok(deltas) => {
@@ -407,13 +408,14 @@ where
                         Error::Unreadable { host, why: format!("event {} of the stream is malformed: {why}", seen + 1) }
                     }
                 },
+                // A connection that breaks after the whole reply takes nothing away.
+                Some(Err(_)) | None if decoder.complete() => return None,
                 Some(Err(error)) => http::cut(host, &error, seen),
-                None if decoder.complete() => return None,
                 None => {
                     Error::Unreadable { host, why: format!("the stream was cut after {seen} events, before its end") }
                 }
             };
-            Some((vec![Err(error)], (events, None, seen)))
+            Some((vec![Err(http.clean(error))], (events, None, seen)))
         }
     });
     steps.flat_map(futures_util::stream::iter)

@@ -2,11 +2,10 @@
 //!
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a message of its own, and
 //! arguments are JSON inside a string. Servers differ in details, so reading is lenient where nothing can go wrong.
-use super::{Broken, Decode, Delta, Endpoint, Reply, Request, Stop, Usage};
+use super::{Broken, Decode, Delta, Endpoint, Reply, Request, Stop, Usage, http::told};
 use crate::{Block, Message, Role};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc};
 
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
     let mut messages: Vec<Value> = vec![];
@@ -35,7 +34,9 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
     }
     body["messages"] = messages.into();
     for (key, value) in &request.extra {
-        body[key] = value.clone();
+        if body.get(key).is_none() {
+            body[key] = value.clone();
+        }
     }
     serde_json::to_vec(&body).expect("a JSON value is JSON")
 }
@@ -54,10 +55,11 @@ fn user(message: &Message, out: &mut Vec<Value>) {
             parts.extend(part(block));
         }
     }
-    match parts.as_slice() {
-        [] => {}
+    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+    match parts.len() {
+        0 => {}
         // Some servers know content only as a string.
-        [one] if one["type"] == "text" => out.push(json!({"role": "user", "content": one["text"]})),
+        n if n == texts.len() => out.push(json!({"role": "user", "content": texts.join("\n\n")})),
         _ => out.push(json!({"role": "user", "content": parts})),
     }
 }
@@ -114,16 +116,34 @@ fn call(block: &Block) -> Option<Value> {
     Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
 }
 
-/// What a server says in one message or one delta of it. Fields that it does not know are absent or null.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Said {
-    content: Option<String>,
-    refusal: Option<String>,
-    /// DeepSeek's name for thinking, and the other name in use.
-    #[serde(alias = "reasoning")]
-    reasoning_content: Option<String>,
-    tool_calls: Option<Vec<Value>>,
+/// What a server says in one message, or in one delta of it.
+struct Said<'a> {
+    content: String,
+    refusal: String,
+    thinking: String,
+    calls: &'a [Value],
+}
+
+impl<'a> Said<'a> {
+    fn of(message: &'a Value) -> Self {
+        let word = |key: &str| match &message[key] {
+            Value::String(text) => text.clone(),
+            // Content may also come in parts, as it is sent.
+            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+            _ => String::new(),
+        };
+        // DeepSeek's name for thinking, and the other name in use; some send both, with the same text.
+        let thinking =
+            Some(word("reasoning_content")).filter(|text| !text.is_empty()).unwrap_or_else(|| word("reasoning"));
+        let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
+        Said { content: word("content"), refusal: word("refusal"), thinking, calls }
+    }
+}
+
+/// A call's id, or one of our own for servers that give none: unlike any other in the conversation.
+fn call_id(call: &Value) -> String {
+    let given = call["id"].as_str().filter(|id| !id.is_empty()).map(str::to_string);
+    given.unwrap_or_else(|| format!("call_{:016x}", std::hash::RandomState::new().hash_one(0)))
 }
 
 /// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
@@ -137,17 +157,20 @@ fn arguments(text: &str) -> Value {
 pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     let answer: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     let choice = answer["choices"].get(0).ok_or("no `choices`")?;
-    let said: Said = serde_json::from_value(choice["message"].clone()).map_err(|e| e.to_string())?;
+    if !choice["message"].is_object() {
+        return Err("no `message`".into());
+    }
+    let said = Said::of(&choice["message"]);
     let mut content = vec![];
-    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
-    content.extend(filled(said.reasoning_content).map(|t| Block::thinking(&t, "")));
-    let refused = filled(said.refusal);
-    let refusal = refused.is_some();
-    content.extend(filled(said.content).or(refused).map(Block::text));
-    for (i, call) in said.tool_calls.into_iter().flatten().enumerate() {
+    if !said.thinking.is_empty() {
+        content.push(Block::thinking(&said.thinking, ""));
+    }
+    let refusal = !said.refusal.is_empty();
+    content.extend([said.content, said.refusal].into_iter().filter(|text| !text.is_empty()).map(Block::text));
+    for call in said.calls {
         let function = &call["function"];
         content.push(Block::ToolUse {
-            id: call["id"].as_str().map_or_else(|| format!("call_{i}"), Into::into),
+            id: call_id(call),
             name: function["name"].as_str().unwrap_or("").into(),
             input: match &function["arguments"] {
                 Value::String(text) => arguments(text),
@@ -218,19 +241,17 @@ impl Decode for Decoder {
             };
         }
         let chunk: Value = serde_json::from_str(data)?;
-        if let Some(error) = chunk.get("error").filter(|e| !e.is_null()) {
-            let word = |key: &str| error[key].as_str();
-            let kind = word("type").or(word("code")).unwrap_or("unknown").to_string();
+        if !chunk["error"].is_null() {
+            let (kind, message) = told(&chunk);
+            let error = &chunk["error"];
             let status = error["code"].as_u64().or(error["status"].as_u64()).and_then(|n| u16::try_from(n).ok());
-            let message = word("message").or(error.as_str()).unwrap_or("no reason given");
             let message = format!("{message} (in the middle of its reply)");
             return Err(Broken::Api { status: status.unwrap_or(500), kind, message });
         }
         let mut out = vec![];
         if let Some(choice) = chunk["choices"].get(0) {
-            let said: Said = serde_json::from_value(choice["delta"].clone()).unwrap_or_default();
-            self.said(said, &mut out);
-            if let Some(reason) = choice["finish_reason"].as_str() {
+            self.said(Said::of(&choice["delta"]), &mut out);
+            if let Some(reason) = choice["finish_reason"].as_str().filter(|_| !self.finished) {
                 out.extend((0..self.opened).map(|index| Delta::Close { index }));
                 out.push(Delta::Stop(stop(reason, !self.calls.is_empty(), self.refusal)));
                 self.finished = true;
@@ -253,17 +274,17 @@ impl Decode for Decoder {
 }
 
 impl Decoder {
-    fn said(&mut self, said: Said, out: &mut Vec<Delta>) {
-        if let Some(text) = said.reasoning_content.filter(|t| !t.is_empty()) {
+    fn said(&mut self, said: Said<'_>, out: &mut Vec<Delta>) {
+        if !said.thinking.is_empty() {
             let index = open(&mut self.thinking, &mut self.opened, || Block::thinking("", ""), out);
-            out.push(Delta::Thinking { index, text });
+            out.push(Delta::Thinking { index, text: said.thinking });
         }
-        self.refusal |= said.refusal.as_ref().is_some_and(|t| !t.is_empty());
-        for text in [said.content, said.refusal].into_iter().flatten().filter(|t| !t.is_empty()) {
+        self.refusal |= !said.refusal.is_empty();
+        for text in [said.content, said.refusal].into_iter().filter(|text| !text.is_empty()) {
             let index = open(&mut self.text, &mut self.opened, || Block::text(""), out);
             out.push(Delta::Text { index, text });
         }
-        for call in said.tool_calls.into_iter().flatten() {
+        for call in said.calls {
             let function = &call["function"];
             let id = call["id"].as_str().filter(|id| !id.is_empty());
             // Some servers leave out the index; then an id begins a call, and what has none continues the newest.
@@ -277,7 +298,7 @@ impl Decoder {
                 &mut block,
                 &mut self.opened,
                 || Block::ToolUse {
-                    id: id.map_or_else(|| format!("call_{key}"), Into::into),
+                    id: call_id(call),
                     name: function["name"].as_str().unwrap_or("").into(),
                     input: json!({}),
                     more: Map::new(),

@@ -5,6 +5,10 @@ use std::{collections::HashMap, path::Path, time::Duration};
 /// Asked for when nothing else is named: the everyday model of the Anthropic API.
 const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
 
+/// The most tokens of a reply that does not stream: what the slowest model gives within ten minutes, by the rule of the
+/// official SDKs (an hour for 128,000), which refuse to ask for more.
+const PLAIN: u32 = 21_333;
+
 /// The language spoken on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -55,7 +59,7 @@ pub struct Limits {
     pub first_byte: Duration,
     /// Between two pieces of a stream; the servers send pings in between.
     pub idle: Duration,
-    /// For a reply that does not stream, from first to last byte.
+    /// For a reply that does not stream: until its headers arrive, and again until its end.
     pub whole: Duration,
 }
 
@@ -79,7 +83,7 @@ pub struct Endpoint {
     pub model: String,
     /// The header `anthropic-version`.
     pub version: String,
-    /// The bound on the tokens of a reply; by default 16,000 plain and 32,000 streamed.
+    /// The bound on the tokens of a reply: by default 16,000 plain and 32,000 streamed, and never above 21,333 plain.
     pub max_tokens: Option<u32>,
     /// The most that this model can put out, which caps the above.
     pub greatest_output: Option<u32>,
@@ -104,9 +108,9 @@ impl Endpoint {
     }
 
     pub(crate) fn max_tokens(&self, asked: Option<u32>, stream: bool) -> u32 {
-        let default = if stream { 32_000 } else { 16_000 };
+        let (default, most) = if stream { (32_000, u32::MAX) } else { (16_000, PLAIN) };
         let wanted = asked.or(self.max_tokens).unwrap_or(default);
-        wanted.min(self.greatest_output.unwrap_or(u32::MAX))
+        wanted.min(most).min(self.greatest_output.unwrap_or(u32::MAX)).max(1)
     }
 }
 
@@ -119,9 +123,13 @@ pub enum Choice {
     Rehearsal(Format),
 }
 
-/// The environment over `.env`: what is set in both comes from the environment. Nothing is ever set in the process.
+/// The environment over `.env`: what is set in the environment wins, whatever its name. Nothing is ever set in the
+/// process.
 #[derive(Clone, Default)]
-pub struct Settings(HashMap<String, String>);
+pub struct Settings {
+    environment: HashMap<String, String>,
+    file: HashMap<String, String>,
+}
 
 impl Settings {
     /// Reads the environment and, where it exists, this `.env` file.
@@ -129,30 +137,38 @@ impl Settings {
     /// # Errors
     /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold a key.
     pub fn load(dotenv: &Path) -> Result<Self> {
-        let mut values = HashMap::new();
+        let mut file = HashMap::new();
         if dotenv.exists() {
             let text = std::fs::read_to_string(dotenv).map_err(Error::at(dotenv))?;
-            let file = dotenvy::from_path_iter(dotenv).map_err(|_| broken(dotenv, &text, ""))?;
-            for pair in file {
+            let text = text.trim_start_matches('\u{feff}');
+            for pair in dotenvy::from_read_iter(text.as_bytes()) {
                 let (key, value) = pair.map_err(|error| match error {
-                    dotenvy::Error::LineParse(line, _) => broken(dotenv, &text, &line),
-                    _ => broken(dotenv, &text, ""),
+                    dotenvy::Error::LineParse(line, _) => broken(dotenv, text, &line),
+                    _ => broken(dotenv, text, ""),
                 })?;
-                values.insert(key, value);
+                file.insert(key, value);
             }
         }
-        values.extend(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))));
-        Ok(Settings(values))
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Ok(Settings { environment: environment.collect(), file })
     }
 
     /// Just these.
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Settings(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+        let environment = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Settings { environment, file: HashMap::new() }
     }
 
-    /// The first of `keys` that is set and not blank.
+    /// The first of `keys` that is set and not blank: in the environment, else in the file.
     pub fn get(&self, keys: &[&str]) -> Option<&str> {
-        keys.iter().filter_map(|key| self.0.get(*key)).map(|value| value.trim()).find(|value| !value.is_empty())
+        self.find(keys).map(|(_, value)| value)
+    }
+
+    fn find<'a>(&self, keys: &[&'a str]) -> Option<(&'a str, &str)> {
+        [&self.environment, &self.file].into_iter().find_map(|from| {
+            let set = keys.iter().filter_map(|key| Some((*key, from.get(*key)?.trim())));
+            set.into_iter().find(|(_, value)| !value.is_empty())
+        })
     }
 
     /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then one of the OpenAI
@@ -190,13 +206,14 @@ impl Settings {
 
     fn anthropic(&self) -> Result<Choice> {
         let url = self.get(&["ANTHROPIC_BASE_URL"]).unwrap_or("https://api.anthropic.com").trim_end_matches('/');
+        let url = url.strip_suffix("/messages").unwrap_or(url);
         let model = self.get(&["MODEL_ID", "ANTHROPIC_MODEL", "LLM_MODEL"]).unwrap_or(DEFAULT_MODEL);
         // Some write the version into the URL, as the OpenAI format wants it.
         let mut endpoint = Endpoint::new(Format::Anthropic, url.strip_suffix("/v1").unwrap_or(url), model);
-        endpoint.auth = match (self.get(&["ANTHROPIC_API_KEY"]), self.get(&["ANTHROPIC_AUTH_TOKEN"])) {
-            (Some(key), _) => Auth::ApiKey(Secret::new(key)),
-            (None, Some(token)) => Auth::Bearer(Secret::new(token)),
-            (None, None) => Auth::None,
+        endpoint.auth = match self.find(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]) {
+            Some(("ANTHROPIC_API_KEY", key)) => Auth::ApiKey(Secret::new(key)),
+            Some((_, token)) => Auth::Bearer(Secret::new(token)),
+            None => Auth::None,
         };
         if let Some(version) = self.get(&["ANTHROPIC_VERSION"]) {
             endpoint.version = version.into();
@@ -209,7 +226,8 @@ impl Settings {
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
             setting("MODEL_ID", format!("name the model to ask {url} for: there is no safe default in this format"))
         })?;
-        let mut endpoint = Endpoint::new(Format::OpenAi, url.trim_end_matches('/'), model);
+        let url = url.trim_end_matches('/');
+        let mut endpoint = Endpoint::new(Format::OpenAi, url.strip_suffix("/chat/completions").unwrap_or(url), model);
         if let Some(key) = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]) {
             endpoint.auth = Auth::Bearer(Secret::new(key));
         }
@@ -309,8 +327,12 @@ mod tests {
         let error = Settings::load(&file).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{}:3: ", file.display())), "{error}");
         assert!(!error.contains("secret"), "{error}");
-        std::fs::write(&file, "RUNGS_TEST_ONLY=\"a # b\"\n").unwrap();
-        assert_eq!(Settings::load(&file).unwrap().get(&["RUNGS_TEST_ONLY"]), Some("a # b"));
+        std::fs::write(&file, "\u{feff}RUNGS_TEST_ONLY=\"a # b\"\n").unwrap();
+        let mut settings = Settings::load(&file).unwrap();
+        assert_eq!(settings.get(&["RUNGS_TEST_ONLY"]), Some("a # b"));
+        // The environment wins as a whole: the file's key does not come before the environment's token.
+        settings.environment.insert("RUNGS_TEST_OTHER".into(), "set".into());
+        assert_eq!(settings.get(&["RUNGS_TEST_ONLY", "RUNGS_TEST_OTHER"]), Some("set"));
         assert!(Settings::load(&dir.path().join("none")).is_ok());
     }
 

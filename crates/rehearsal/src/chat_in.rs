@@ -208,7 +208,12 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
         }
         Some("user") => {
             let blocks = match content {
-                Value::String(text) => vec![json!({"type": "text", "text": text})],
+                // Clients that send only strings join their texts with blank lines; a scene is chosen by one of them.
+                Value::String(text) => text
+                    .split("\n\n")
+                    .filter(|text| !text.trim().is_empty())
+                    .map(|text| json!({"type": "text", "text": text}))
+                    .collect(),
                 Value::Array(parts) if !parts.is_empty() => parts.clone(),
                 Value::Null => return Err(refuse("expected a string, got null.")),
                 _ => return Err(refuse("expected a string or a list of parts.")),
