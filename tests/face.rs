@@ -85,7 +85,7 @@ fn what_the_server_refuses_is_said_in_one_line_and_the_code_is_1() {
         ("{status: 404, message: 'model: nope'}", "answered 404 (not_found_error): model: nope"),
         ("{status: 401, message: 'invalid x-api-key'}", "answered 401 (authentication_error): invalid x-api-key"),
         ("{status: 429, retry_after: 0, times: always}", "answered 429 (rate_limit_error)"),
-        ("{status: 502, html: true, times: always}", "HTML where JSON was expected"),
+        ("{status: 502, html: true, retry_after: 0, times: always}", "HTML where JSON was expected"),
     ] {
         let play = play(&format!("{{say: hello, faults: [{fault}]}}"));
         let mut command = lesson(play.server.url(), play.folder.path(), &["hello"]);

@@ -1,0 +1,209 @@
+//! The prompt on a terminal: a real one, of the kernel's, with nobody before it but these tests.
+mod common;
+
+use common::program;
+use rehearsal::{Script, Server};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
+};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::{Child, Command},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+struct Terminal {
+    person: Option<File>,
+    /// Keeps the terminal alive, and tells its modes.
+    slave: Option<File>,
+    child: Child,
+    screen: Arc<Mutex<String>>,
+    closed: Arc<AtomicBool>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+/// The first lesson on a terminal of its own; `None`, and a word, where the system has no `setsid --ctty`.
+fn lesson(url: Option<&str>) -> Option<Terminal> {
+    if !Command::new("setsid").arg("--version").output().is_ok_and(|done| done.status.success()) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "setsid of util-linux is missing");
+        println!("skipped: there is no setsid of util-linux to give a program a terminal");
+        return None;
+    }
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, vec![]).unwrap().into_string().unwrap();
+    let slave = File::options().read(true).write(true).open(name).unwrap();
+    let mut command = Command::new("setsid");
+    command
+        .args(["--ctty", "--wait"])
+        .arg(program("s01_loop"))
+        .env_clear()
+        .env("TERM", "xterm")
+        .env("RUNGS_ENV", "/dev/null");
+    command.envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
+    match url {
+        Some(url) => command.env("ANTHROPIC_BASE_URL", url),
+        None => command.env("RUNGS_PROVIDER", "offline"),
+    };
+    let end = || slave.try_clone().unwrap();
+    let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+    let screen = Arc::new(Mutex::new(String::new()));
+    let person = File::from(master);
+    // A terminal answers when it is asked where its cursor is.
+    let (mut reads, mut answers, shown) = (person.try_clone().unwrap(), person.try_clone().unwrap(), screen.clone());
+    let closed = Arc::new(AtomicBool::new(false));
+    let flag = closed.clone();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while !flag.load(Relaxed) {
+            let soon = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            if !poll(&mut [PollFd::new(&reads, PollFlags::IN)], Some(&soon)).is_ok_and(|n| n > 0) {
+                continue;
+            }
+            let Ok(n @ 1..) = reads.read(&mut bytes) else { break };
+            let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
+            for _ in text.matches("\x1b[6n") {
+                let _ = answers.write_all(b"\x1b[1;1R");
+            }
+            shown.lock().unwrap().push_str(&text);
+        }
+    });
+    Some(Terminal { person: Some(person), slave: Some(slave), child, screen, closed, reader: Some(reader) })
+}
+
+impl Terminal {
+    fn types(&mut self, text: &str) {
+        self.person.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn shows(&self, text: &str) {
+        wait(
+            || self.screen.lock().unwrap().contains(text),
+            || format!("no {text:?} in {:?}", self.screen.lock().unwrap()),
+        );
+    }
+
+    /// Waits until the editor, in raw mode, has the terminal.
+    fn edits(&self) {
+        wait(|| !self.is_cooked(), || format!("the editor never came: {:?}", self.screen.lock().unwrap()));
+    }
+
+    fn is_cooked(&self) -> bool {
+        let modes = tcgetattr(self.slave.as_ref().unwrap()).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+    }
+
+    fn ends(&mut self, code: i32) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(code), "{:?}", self.screen.lock().unwrap());
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "it never ended: {:?}", self.screen.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The program itself, below `setsid --wait`, which forks when it must.
+    fn pid(&self) -> u32 {
+        let found = Command::new("pgrep").args(["-P", &self.child.id().to_string()]).output().unwrap();
+        String::from_utf8_lossy(&found.stdout).trim().parse().unwrap_or(self.child.id())
+    }
+}
+
+fn wait(mut until: impl FnMut() -> bool, why: impl Fn() -> String) {
+    let start = Instant::now();
+    while !until() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{}", why());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn serve(turn: &str) -> (Server, tokio::runtime::Runtime) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let script = Script::parse("script", &format!("scenes: [{{when: ., turns: [{turn}]}}]")).unwrap();
+    (runtime.block_on(script.record(true).serve()).unwrap(), runtime)
+}
+
+#[test]
+fn enter_plays_what_is_suggested() {
+    let Some(mut terminal) = lesson(None) else { return };
+    terminal.edits();
+    terminal.shows("What is in this folder?");
+    terminal.types("\r");
+    terminal.shows("There are 4 files here");
+    terminal.edits();
+    terminal.types("quit\r");
+    terminal.ends(0);
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn what_is_typed_while_a_turn_runs_is_asked_next_line_by_line() {
+    let (server, _runtime) = serve("{say: 'you said {{ text }}', delay_ms: 500}");
+    let Some(mut terminal) = lesson(Some(server.url())) else { return };
+    terminal.edits();
+    terminal.types("first\r");
+    wait(|| !server.seen().is_empty(), || "nothing was asked".into());
+    terminal.types("second\rthird\rquit\r");
+    terminal.shows("you said third");
+    terminal.ends(0);
+    let asked: Vec<String> = server
+        .seen()
+        .iter()
+        .map(|seen| seen.body["messages"].as_array().unwrap().last().unwrap()["content"].to_string())
+        .collect();
+    assert_eq!(asked.len(), 3);
+    for (asked, text) in asked.iter().zip(["first", "second", "third"]) {
+        assert!(asked.contains(text), "{asked}");
+    }
+}
+
+#[test]
+fn keys_leave_and_restore_the_terminal() {
+    for (key, code) in [("\x04", 0), ("\x03", 130)] {
+        let Some(mut terminal) = lesson(None) else { return };
+        terminal.edits();
+        terminal.types(key);
+        terminal.ends(code);
+        assert!(terminal.is_cooked());
+    }
+}
+
+#[test]
+fn signals_at_the_prompt_leave_and_restore_the_terminal() {
+    for (signal, code) in [("-TERM", 143), ("-HUP", 129), ("-INT", 130)] {
+        let Some(mut terminal) = lesson(None) else { return };
+        terminal.edits();
+        terminal.types("half a line");
+        terminal.shows("half a line");
+        let killed = Command::new("kill").args([signal, &terminal.pid().to_string()]).status().unwrap();
+        assert!(killed.success());
+        terminal.ends(code);
+        assert!(terminal.is_cooked());
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_program() {
+    let Some(mut terminal) = lesson(None) else { return };
+    terminal.edits();
+    let screen = terminal.screen.lock().unwrap().clone();
+    let folder = screen.split("real, in ").nth(1).unwrap().split(['\r', '\x1b']).next().unwrap();
+    assert!(std::path::Path::new(folder).exists(), "{folder}");
+    // As a window that is closed: all its ends go, and the kernel hangs up.
+    terminal.closed.store(true, Relaxed);
+    terminal.reader.take().unwrap().join().unwrap();
+    drop((terminal.person.take(), terminal.slave.take()));
+    terminal.ends(129);
+    assert!(!std::path::Path::new(folder).exists());
+}
