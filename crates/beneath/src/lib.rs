@@ -14,19 +14,23 @@
 //! ```
 mod put;
 mod refused;
+mod seen;
 
 pub use put::Stamp;
 pub use refused::{Refused, Why};
+pub use seen::Seen;
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
 };
 use std::{
+    ffi::OsStr,
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Component, Path, PathBuf},
+    time::SystemTime,
 };
 
 /// As long as a path may be on most systems, in bytes.
@@ -62,10 +66,11 @@ impl Root {
         &self.path
     }
 
-    /// Whether files and folders of this name are refused.
-    pub fn is_closed(&self, name: &std::ffi::OsStr) -> bool {
+    /// Tells whether files and folders of a name are refused.
+    pub fn is_closed(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
+        let closed = self.closed;
         // Some file systems don't tell `.GIT` from `.git`.
-        self.closed.iter().any(|closed| name.eq_ignore_ascii_case(closed))
+        move |name: &OsStr| closed.iter().any(|closed| name.eq_ignore_ascii_case(closed))
     }
 
     /// Where a path really leads, relative to the root and free of links. It need not exist; then its links, and
@@ -112,7 +117,8 @@ impl Root {
             return refused(if self.seems_inside(path) { Why::Missing } else { Why::Outside });
         }
         inside.extend(missing.into_iter().rev());
-        if inside.components().any(|name| self.is_closed(name.as_os_str())) {
+        let is_closed = self.is_closed();
+        if inside.components().any(|name| is_closed(name.as_os_str())) {
             return refused(Why::Closed);
         }
         match fault {
@@ -157,6 +163,18 @@ impl Root {
             found if !found.is_file() => Err(Errno::OPNOTSUPP.into()),
             _ => Ok(file),
         }
+    }
+
+    /// When a file or folder was last written, by a relative path that is free of links. It need not be readable.
+    ///
+    /// # Errors
+    /// When a name on its way is a link by now.
+    pub fn modified(&self, inside: &Path) -> io::Result<SystemTime> {
+        #[cfg(target_os = "linux")]
+        let flags = OFlags::PATH;
+        #[cfg(not(target_os = "linux"))]
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        File::from(self.open_exactly(inside, flags)?).metadata()?.modified()
     }
 
     fn open_exactly(&self, inside: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {

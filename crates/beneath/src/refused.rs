@@ -44,6 +44,12 @@ impl Refused {
     }
 }
 
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Self {
+        Why::of(error)
+    }
+}
+
 impl Why {
     /// What the system's error means when a file is opened beneath a folder, following no link.
     pub(crate) fn of(error: impl Into<io::Error>) -> Self {
