@@ -46,10 +46,8 @@ impl Tool for Bash {
         if command.contains('\0') {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
-        if let Some(what) = rungs_process::destructive(&command) {
-            return Err(ToolError(format!(
-                "refused: it would destroy {what}; ask the person to run it, if they want it"
-            )));
+        if let Some(why) = rungs_process::destructive(&command) {
+            return Err(ToolError(format!("refused: {why}; if that is wanted, ask the person to run it")));
         }
         let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
         let mut process = Process::start(&command, cx.cwd())
@@ -113,7 +111,7 @@ mod tests {
         assert_eq!(missing, "missing field `command`; there is no field `cmd`");
         assert_eq!(bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(), "hi\n");
         let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
-        assert!(refused.starts_with("refused: it would destroy the system's"), "{refused}");
+        assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"})).await.unwrap_err();
         assert!(gone.starts_with("can't start bash in /nonexistent"), "{gone}");
     }

@@ -1,6 +1,6 @@
 //! The seat belt: a few commands that nobody means.
 
-/// What this command would destroy, if it is one of a few that nobody means: `rm -rf /`, a file system made anew, a
+/// What this command would do, if it is one of a few that nobody means: `rm -rf /`, a file system made anew, a
 /// disk overwritten, a fork bomb, the machine switched off.
 ///
 /// This is a seat belt and no more. It reads words, not shell: a variable, a script, an alias pass, and so does
@@ -12,7 +12,7 @@ pub fn destructive(command: &str) -> Option<&'static str> {
 
 fn judge(command: &str, depth: u8) -> Option<&'static str> {
     if is_fork_bomb(command) {
-        return Some("a fork bomb");
+        return Some("it is a fork bomb");
     }
     simple_commands(command).iter().find_map(|words| judge_words(words, depth))
 }
@@ -21,7 +21,7 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
     const WRAPPERS: [&str; 12] =
         ["sudo", "doas", "env", "nohup", "time", "exec", "command", "builtin", "setsid", "nice", "then", "do"];
     if words.windows(2).any(|pair| pair[0].starts_with('>') && is_disk(&pair[1])) {
-        return Some("a disk overwritten");
+        return Some("it overwrites a disk");
     }
     let is_wrapper = |word: &&String| {
         WRAPPERS.contains(&word.as_str()) || word.starts_with('-') || word.contains('=') || word.as_str() == "!"
@@ -36,17 +36,21 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
     });
     match name {
         "rm" | "chmod" | "chown" | "chgrp" if recursive && rest.iter().any(|word| is_everything(word)) => {
-            Some("the system's or all of the user's files")
+            Some("it takes all files of the system or the user")
         }
-        "rm" if has("--no-preserve-root") => Some("the system's files"),
-        "wipefs" | "mke2fs" => Some("a file system"),
-        _ if name == "mkfs" || name.starts_with("mkfs.") => Some("a file system"),
-        "dd" if rest.iter().any(|word| word.strip_prefix("of=").is_some_and(is_disk)) => Some("a disk overwritten"),
-        "shred" | "tee" | "cp" if rest.last().is_some_and(|word| is_disk(word)) => Some("a disk overwritten"),
-        "shutdown" | "reboot" | "halt" | "poweroff" => Some("the machine switched off"),
-        "init" | "telinit" if has("0") || has("6") => Some("the machine switched off"),
-        "systemctl" if ["poweroff", "reboot", "halt", "kexec"].into_iter().any(has) => Some("the machine switched off"),
-        "kill" if rest.len() > 1 && rest.last().is_some_and(|word| word == "-1") => Some("every process of the user"),
+        "rm" if has("--no-preserve-root") => Some("it takes all files of the system"),
+        "wipefs" | "mke2fs" => Some("it makes a file system anew"),
+        _ if name == "mkfs" || name.starts_with("mkfs.") => Some("it makes a file system anew"),
+        "dd" if rest.iter().any(|word| word.strip_prefix("of=").is_some_and(is_disk)) => Some("it overwrites a disk"),
+        "shred" | "tee" | "cp" if rest.last().is_some_and(|word| is_disk(word)) => Some("it overwrites a disk"),
+        "shutdown" | "reboot" | "halt" | "poweroff" => Some("it switches the machine off"),
+        "init" | "telinit" if has("0") || has("6") => Some("it switches the machine off"),
+        "systemctl" if ["poweroff", "reboot", "halt", "kexec"].into_iter().any(has) => {
+            Some("it switches the machine off")
+        }
+        "kill" if rest.len() > 1 && rest.last().is_some_and(|word| word == "-1") => {
+            Some("it kills every process of the user")
+        }
         "bash" | "sh" | "dash" | "zsh" | "eval" if depth > 0 => rest.iter().find_map(|word| judge(word, depth - 1)),
         _ => None,
     }
