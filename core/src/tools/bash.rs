@@ -1,4 +1,4 @@
-use super::{Clip, Output, Process, Tool, ToolError, ToolSpec, args};
+use super::{Clip, Output, Outputs, Process, Tool, ToolError, ToolSpec, args};
 use crate::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ impl Tool for Bash {
     fn spec(&self) -> ToolSpec {
         ToolSpec::new(
             "bash",
-            "Runs a command with bash in the working directory and returns what it prints (standard output and error \
-             together, the middle of long output left out). Each call starts afresh: a `cd` or variable does not last, \
-             and standard input is empty, so nothing can be asked. Whatever is still running when the command ends is \
-             stopped. Quote paths that hold spaces.",
+            "Runs a command with bash in the working directory and returns what it prints, standard output and error \
+             together; of long output both ends, and the path of a file with all of it. Each call starts afresh: a \
+             `cd` or variable does not last, and standard input is empty, so nothing can be asked. Whatever is still \
+             running when the command ends is stopped. Quote paths that hold spaces.",
             json!({
                 "type": "object",
                 "properties": {
@@ -35,33 +35,38 @@ impl Tool for Bash {
         struct Args {
             command: String,
             timeout: Option<u64>,
+            // Not asked for, but models that know other agents send it.
+            #[serde(default, rename = "description")]
+            _description: Option<Value>,
         }
-        let Args { command, timeout } = args(input)?;
+        let Args { command, timeout, .. } = args(input)?;
         if command.trim().is_empty() {
             return Err(ToolError("`command` is empty".into()));
         }
         if command.contains('\0') {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
+        if let Some(why) = rungs_process::destructive(&command) {
+            return Err(ToolError(format!("refused: {why}; if that is wanted, ask the person to run it")));
+        }
         let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
         let mut process = Process::start(&command, cx.cwd())
             .map_err(|e| ToolError(format!("can't start bash in {}: {e}", cx.cwd().display())))?;
-        let mut clip = Clip::default();
-        let ended = tokio::select! {
-            ended = process.finish(&mut clip) => Some(ended?),
-            () = tokio::time::sleep(limit) => None,
-        };
-        let how = match ended {
-            Some(status) if status.success() => return Ok(clip.into_text().into()),
-            Some(status) => match status.signal() {
-                Some(signal) => format!("[killed by signal {signal}]"),
-                None => format!("[exit code {}]", status.code().unwrap_or(-1)),
-            },
-            None => {
-                process.stop(&mut clip).await;
-                format!("[stopped after its time limit of {} ms]", limit.as_millis())
+        let mut clip = cx.local::<Outputs>().next().map(Clip::spilling).unwrap_or_default();
+        let how = tokio::select! {
+            status = process.finish(&mut clip) => {
+                let status = status?;
+                match (status.code(), status.signal()) {
+                    (Some(0), _) => return Ok(clip.into_text().into()),
+                    (Some(code), _) => format!("[exit code {code}]"),
+                    (None, signal) => format!("[killed by signal {}]", signal.unwrap_or_default()),
+                }
             }
+            () = tokio::time::sleep(limit) => format!("[stopped after its time limit of {} ms]", limit.as_millis()),
+            () = cx.cancel().cancelled() => "[stopped: the person interrupted it]".into(),
         };
+        // Nothing is left to stop when it has ended by itself.
+        process.stop(&mut clip).await;
         let printed = clip.into_text();
         let newline = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
         Err(ToolError(format!("{printed}{newline}{how}")))
@@ -72,7 +77,7 @@ impl Tool for Bash {
 mod tests {
     use super::*;
     use crate::{Agent, Recorder};
-    use std::{sync::Arc, time::Instant};
+    use std::sync::Arc;
 
     async fn bash(input: Value) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -84,10 +89,16 @@ mod tests {
         Bash.call(input, &cx).await.map(|o| o.text).map_err(|e| e.0)
     }
 
-    /// Whether a process whose command line holds `word` is alive.
-    fn alive(word: &str) -> bool {
-        let out = std::process::Command::new("pgrep").args(["-f", word]).output().unwrap();
-        !out.stdout.is_empty()
+    /// Whether no process whose command line holds `word` is alive, soon.
+    async fn gone(word: &str) -> bool {
+        for _ in 0..500 {
+            let out = std::process::Command::new("pgrep").args(["-f", word]).output().unwrap();
+            if out.stdout.is_empty() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
     }
 
     #[tokio::test]
@@ -97,7 +108,10 @@ mod tests {
         assert_eq!(bash(json!({"command": "printf x; kill -9 $$"})).await.unwrap_err(), "x\n[killed by signal 9]");
         assert_eq!(bash(json!({"command": " "})).await.unwrap_err(), "`command` is empty");
         let missing = bash(json!({"cmd": "ls"})).await.unwrap_err();
-        assert_eq!(missing, "the arguments don't fit: missing field `command`");
+        assert_eq!(missing, "missing field `command`; there is no field `cmd`");
+        assert_eq!(bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(), "hi\n");
+        let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
+        assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"})).await.unwrap_err();
         assert!(gone.starts_with("can't start bash in /nonexistent"), "{gone}");
     }
@@ -111,29 +125,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn does_not_wait_for_what_holds_the_pipe_and_leaves_nothing() {
-        let start = Instant::now();
-        assert_eq!(bash(json!({"command": "sleep 41.41 & echo hi"})).await.unwrap(), "hi\n");
-        assert!(start.elapsed() < Duration::from_secs(5));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(!alive("sleep 41.41"));
-    }
-
-    #[tokio::test]
-    async fn a_time_limit_stops_the_whole_tree_even_one_that_ignores_term() {
+    async fn a_time_limit_stops_it() {
         let command = "trap '' TERM; echo started; sleep 42.42 & sleep 42.42; sleep 42.42";
         let error = bash(json!({"command": command, "timeout": 200})).await.unwrap_err();
         assert_eq!(error, "started\n[stopped after its time limit of 200 ms]");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(!alive("sleep 42.42"));
+        assert!(gone("sleep 42.42").await);
+    }
+
+    #[tokio::test]
+    async fn a_person_stops_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = crate::CancellationToken::new();
+        let cx = Agent::new(crate::test::Mute, dir.path()).cancel(token.clone()).context();
+        let call = Bash.call(json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}), &cx);
+        let stop = async {
+            while !dir.path().join("up").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            token.cancel();
+        };
+        let (result, ()) = tokio::join!(call, stop);
+        assert_eq!(result.unwrap_err().0, "[stopped: the person interrupted it]");
+        assert!(gone("sleep 44.44").await);
     }
 
     #[tokio::test]
     async fn a_dropped_call_leaves_nothing() {
         let call = bash(json!({"command": "sleep 43.43 & sleep 43.43"}));
         let _ = tokio::time::timeout(Duration::from_millis(200), call).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(!alive("sleep 43.43"));
+        assert!(gone("sleep 43.43").await);
+    }
+
+    #[tokio::test]
+    async fn all_of_a_long_output_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let cx = Agent::new(crate::test::Mute, dir.path()).context();
+        let text = Bash.call(json!({"command": "seq 100000; exit 3"}), &cx).await.unwrap_err().0;
+        assert!(text.len() < 31_000 && text.ends_with("99999\n100000\n[exit code 3]"));
+        let path = text.split_once("all of it is in ").unwrap().1.split_once(' ').unwrap().0;
+        let wanted = json!({"file_path": path, "offset": 50_000, "limit": 1});
+        let read = crate::tools::Read.call(wanted, &cx).await.unwrap().text;
+        assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
+        let path = std::path::PathBuf::from(path);
+        cx.forget();
+        assert!(!path.exists());
     }
 
     #[tokio::test]

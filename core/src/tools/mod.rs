@@ -1,13 +1,20 @@
 //! Tools: what the model can do, and the ones that every lesson shares.
 mod bash;
-mod process;
+mod edit;
+mod glob;
+mod grep;
 mod read;
+mod write;
 
 pub use bash::Bash;
-pub use process::{Clip, Process};
+pub use edit::Edit;
+pub use glob::Glob;
+pub use grep::Grep;
 pub use read::Read;
+pub use rungs_process::{Clip, Outputs, Process};
+pub use write::Write;
 
-use crate::{Block, BoxFuture, Context};
+use crate::{Agent, Block, BoxFuture, Context};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::future::Future;
@@ -111,9 +118,27 @@ impl<E: std::error::Error> From<E> for ToolError {
 /// Reads the arguments of a call.
 ///
 /// # Errors
-/// Names the field, what was expected and what came.
+/// Names the field, what was expected and what came, and fields that there are not.
+#[expect(clippy::needless_pass_by_value, reason = "what was checked is not used unchecked any more")]
 pub fn args<T: DeserializeOwned>(input: Value) -> Result<T, ToolError> {
-    serde_json::from_value(input).map_err(|e| ToolError(format!("the arguments don't fit: {e}")))
+    Ok(rungs_args::read(&input)?)
+}
+
+/// Adds the six tools, in the order in which the model is told of them.
+pub fn all(agent: Agent) -> Agent {
+    agent.tool(Bash).tool(Read).tool(Write).tool(Edit).tool(Glob).tool(Grep)
+}
+
+/// Runs what waits for the disk where that holds up nobody. It is told when to stop: when the agent is cancelled, and
+/// also when the call is dropped, which can't reach it otherwise.
+async fn blocking<T: Send + 'static>(
+    cx: &Context,
+    work: impl FnOnce(&Context, &(dyn Fn() -> bool + Sync)) -> Result<T, ToolError> + Send + 'static,
+) -> Result<T, ToolError> {
+    let token = cx.cancel().child_token();
+    let _dropped = token.clone().drop_guard();
+    let cx = cx.clone();
+    tokio::task::spawn_blocking(move || work(&cx, &|| token.is_cancelled())).await?
 }
 
 /// Something that the model can do.

@@ -1,22 +1,19 @@
-use super::{Output, Tool, ToolError, ToolSpec, args};
-use crate::{Context, paths};
+use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use crate::{Block, Context, paths};
+use rungs_beneath::{Seen, Stamp};
+use rungs_content::{Content, Range};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read as _};
 
-/// How many lines are read when the model does not say, and how long a line and a whole answer may be, in bytes.
-const LINES: usize = 2000;
-const LINE: usize = 2000;
-const ANSWER: usize = 100_000;
-
-/// Reads a text file with its lines numbered.
+/// Reads a file: text with its lines numbered, a notebook as its cells, an image as itself.
 pub struct Read;
 
 impl Tool for Read {
     fn spec(&self) -> ToolSpec {
         ToolSpec::new(
             "read",
-            "Reads a text file below the working directory, with numbered lines. Reads the first 2000 lines unless \
+            "Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells with the \
+             text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines unless \
              `offset` and `limit` say otherwise; very long lines are cut.",
             json!({
                 "type": "object",
@@ -38,55 +35,28 @@ impl Tool for Read {
             limit: Option<usize>,
         }
         let Args { file_path, offset, limit } = args(input)?;
-        let (offset, limit) = (offset.unwrap_or(1).max(1), limit.unwrap_or(LINES).max(1));
-        let cx = cx.clone();
-        let reading = move || {
-            let file = paths::open(&cx, &file_path)?;
-            numbered(BufReader::new(file), offset, limit).map_err(|why| ToolError(format!("{file_path}: {why}")))
-        };
-        Ok(tokio::task::spawn_blocking(reading).await??.into())
+        let all = Range::default();
+        let range = Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
+        blocking(cx, move |cx, stop| {
+            let root = paths::root_to_read(cx, &file_path)?;
+            let file = root.read(&file_path)?;
+            let stamp = Stamp::of(&file)?;
+            let content = rungs_content::read(file, &file_path, range, &|| stop())
+                .map_err(|unfit| ToolError(format!("{file_path}: {unfit}")))?;
+            cx.local::<Seen>().note(root.path().join(root.locate(&file_path)?), stamp);
+            Ok(match content {
+                Content::Text(text) => text.into(),
+                Content::Picture(picture) => Output {
+                    text: format!("{file_path}: {} x {} pixels", picture.width, picture.height),
+                    attached: vec![Block::image(picture.media_type, &picture.base64)],
+                },
+            })
+        })
+        .await
     }
 
     fn read_only(&self) -> bool {
         true
-    }
-}
-
-/// The wanted lines with their numbers, and a last line that says what was left out.
-fn numbered(mut file: impl BufRead, offset: usize, limit: usize) -> Result<String, String> {
-    let mut text = String::new();
-    let (mut number, mut line) = (0, Vec::new());
-    loop {
-        line.clear();
-        // No more of a line than will be shown, and its last byte, is ever held.
-        let read = file.by_ref().take(LINE as u64 + 1).read_until(b'\n', &mut line).map_err(|e| e.to_string())?;
-        if read == 0 {
-            break;
-        }
-        number += 1;
-        if number == 1 && line.contains(&0) {
-            return Err("this is a binary file".into());
-        }
-        let cut = line.len() > LINE && line.last() != Some(&b'\n');
-        if cut {
-            line.truncate(LINE);
-            file.skip_until(b'\n').map_err(|e| e.to_string())?;
-        }
-        if number < offset {
-            continue;
-        }
-        if number >= offset + limit || text.len() > ANSWER {
-            text.push_str(&format!("[more lines follow; go on with offset {number}]\n"));
-            return Ok(text);
-        }
-        let shown = String::from_utf8_lossy(&line);
-        let shown = shown.trim_end_matches(['\n', '\r']);
-        text.push_str(&format!("{number:>6}\t{shown}{}\n", if cut { " [line cut]" } else { "" }));
-    }
-    match number {
-        0 => Ok("(the file is empty)".into()),
-        n if n < offset => Err(format!("it has only {n} lines, so none from line {offset} on")),
-        _ => Ok(text),
     }
 }
 
@@ -95,42 +65,39 @@ mod tests {
     use super::*;
     use crate::Agent;
 
-    async fn read(content: &[u8], input: Value) -> Result<String, String> {
+    async fn read(content: &[u8], input: Value) -> Result<Output, String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), content).unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        Read.call(input, &cx).await.map(|o| o.text).map_err(|e| e.0)
+        Read.call(input, &cx).await.map_err(|e| e.0)
     }
 
     #[tokio::test]
     async fn numbers_the_lines() {
-        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap();
+        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text;
         assert_eq!(text, "     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n");
-        let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2})).await.unwrap();
+        let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2})).await.unwrap().text;
         assert_eq!(part, "     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n");
     }
 
     #[tokio::test]
-    async fn says_what_can_not_be_read() {
-        assert_eq!(read(b"", json!({"file_path": "f"})).await.unwrap(), "(the file is empty)");
-        let beyond = read(b"1\n", json!({"file_path": "f", "offset": 9})).await.unwrap_err();
-        assert_eq!(beyond, "f: it has only 1 lines, so none from line 9 on");
-        assert_eq!(read(b"\x7fELF\0\0", json!({"file_path": "f"})).await.unwrap_err(), "f: this is a binary file");
-        assert_eq!(read(b"", json!({"file_path": "g"})).await.unwrap_err(), "g: no such file");
-        let wrong = read(b"", json!({"file_path": 7})).await.unwrap_err();
-        assert_eq!(wrong, "the arguments don't fit: invalid type: integer `7`, expected a string");
+    async fn shows_images() {
+        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(), &7u32.to_be_bytes(), &5u32.to_be_bytes()].concat();
+        let attached = vec![Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF")];
+        let shown = read(&png, json!({"file_path": "f"})).await.unwrap();
+        assert_eq!(shown, Output { text: "f: 7 x 5 pixels".into(), attached });
     }
 
     #[tokio::test]
-    async fn long_lines_and_long_files_are_bounded() {
-        let text = read(&[b'x'; 5_000_000], json!({"file_path": "f"})).await.unwrap();
-        assert!(text.len() < 2100 && text.ends_with("x [line cut]\n"));
-        let lines = format!("{}\n", "x".repeat(100)).repeat(5000);
-        let text = read(lines.as_bytes(), json!({"file_path": "f", "limit": 5000})).await.unwrap();
-        assert!(
-            text.len() < ANSWER + 3000 && text.ends_with("lines follow; go on with offset 927]\n"),
-            "{}",
-            &text[ANSWER..]
-        );
+    async fn says_what_can_not_be_read() {
+        for (content, input, error) in [
+            (&b"1\n"[..], json!({"file_path": "f", "offset": 9}), "f: it has only 1 lines"),
+            (b"\x7fELF\0\0", json!({"file_path": "f"}), "f: this is a binary file"),
+            (b"", json!({"file_path": "g"}), "g: no such file"),
+            (b"", json!({"file_path": "."}), ".: this is a folder"),
+            (b"", json!({"file_path": 7}), "`file_path`: expected a string, got 7"),
+        ] {
+            assert_eq!(read(content, input).await.unwrap_err(), error);
+        }
     }
 }

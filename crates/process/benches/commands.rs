@@ -1,0 +1,42 @@
+//! What watching a command costs: `cargo bench -p rungs-process`.
+use rungs_process::{Clip, Process};
+use std::{path::Path, time::Duration, time::Instant};
+
+const RUNS: u32 = 300;
+
+#[tokio::main]
+async fn main() {
+    let start = Instant::now();
+    for _ in 0..RUNS {
+        let mut bare = tokio::process::Command::new("bash");
+        bare.args(["--norc", "--noprofile", "-c", ":"]).output().await.expect("bash runs");
+    }
+    let bare = start.elapsed() / RUNS;
+    let watched = time(":").await;
+    let escaped = time("setsid sleep 9 >/dev/null 2>&1 &").await;
+    let start = Instant::now();
+    let dir = std::env::temp_dir().join(format!("rungs-bench-{}", std::process::id()));
+    let mut clip = Clip::spilling(dir.clone());
+    let much = "head -c 200000000 /dev/zero | tr '\\0' x";
+    Process::start(much, Path::new("/")).expect("bash runs").finish(&mut clip).await.expect("it ends");
+    println!("bash -c :                      {bare:?} bare, {watched:?} watched");
+    println!("with one that escaped          {escaped:?}");
+    println!("200 MB of output, 64 MiB kept  {:?}, {} of memory at most", start.elapsed(), peak());
+    let _ = std::fs::remove_file(dir);
+}
+
+async fn time(command: &str) -> Duration {
+    let start = Instant::now();
+    for _ in 0..RUNS {
+        let mut process = Process::start(command, Path::new("/")).expect("bash runs");
+        process.finish(&mut Clip::default()).await.expect("it ends");
+    }
+    start.elapsed() / RUNS
+}
+
+/// The most memory that this program has held, as Linux counts it.
+fn peak() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or("an unknown amount".into(), |kib| kib.trim().to_owned())
+}

@@ -1,0 +1,243 @@
+//! Searches of a small tree with everything in it that a tree can have.
+use rungs_beneath::Root;
+use rungs_search::{Fault, Query, files, grep};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
+
+struct House {
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    fn build() -> House {
+        let house = House { dir: tempfile::tempdir().unwrap() };
+        let files: [(&str, &[u8]); 16] = [
+            ("main.rs", b"fn main() {\n    greet();\n}\n"),
+            ("src/lib.rs", b"pub fn greet() {\r\n    println!(\"hi\");\r\n}\r\n"),
+            ("src/deep/er/x.rs", b"// greet\n"),
+            ("src/notes.md", b"Greet everybody.\nTwice: greet, greet.\n"),
+            ("src/[odd] name.txt", b"greet\n"),
+            (".github/ci.yml", b"run: greet\n"),
+            (".gitignore", b"/target\n*.log\n"),
+            ("target/x.rs", b"greet\n"),
+            ("a.log", b"greet\n"),
+            (".git/config", b"greet\n"),
+            (".rungs/s/state.txt", b"greet\n"),
+            ("src/.git/hooks", b"greet\n"),
+            ("binary.bin", b"greet\n\0greet\n"),
+            ("latin.txt", b"caf\xe9 greet\n"),
+            ("utf16.txt", b"\xff\xfeg\0r\0e\0e\0t\0\n\0"),
+            ("empty", b""),
+        ];
+        for (age, (path, content)) in files.iter().enumerate() {
+            let path = house.root().path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            let modified = SystemTime::now() - Duration::from_secs(1000 * (1 + age as u64));
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        fs::create_dir(house.dir.path().join("outside")).unwrap();
+        fs::write(house.dir.path().join("outside/secret.rs"), "greet secretly\n").unwrap();
+        let root = house.root();
+        symlink("../outside", root.path().join("out")).unwrap();
+        symlink("../outside/secret.rs", root.path().join("out.rs")).unwrap();
+        symlink("main.rs", root.path().join("in.rs")).unwrap();
+        symlink(".", root.path().join("loop")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(root.path().join("fifo.rs")).status().unwrap().success());
+        house
+    }
+
+    fn root(&self) -> Root {
+        fs::create_dir_all(self.dir.path().join("root")).unwrap();
+        Root::open(&self.dir.path().join("root")).unwrap().closed(&[".git", ".rungs"])
+    }
+
+    fn files(&self, glob: &str, path: Option<&str>) -> Result<String, String> {
+        files(&self.root(), path, glob, &|| false).map_err(|fault| fault.to_string())
+    }
+
+    fn grep(&self, query: Value) -> Result<String, String> {
+        let query: Query = serde_json::from_value(query).unwrap();
+        grep(&self.root(), &query, &|| false).map_err(|fault| fault.to_string())
+    }
+}
+
+#[test]
+fn files_are_found_by_name_the_newest_first() {
+    let house = House::build();
+    let rooted = format!("{}/src/*.rs", house.root().path().display());
+    for (glob, path, found) in [
+        ("*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
+        ("**/*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
+        ("/*.rs", None, "main.rs\n"),
+        ("./*.rs", None, "main.rs\n"),
+        ("src/*.rs", None, "src/lib.rs\n"),
+        ("src/**", None, "src/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n"),
+        ("src/**/x.{rs,py}", None, "src/deep/er/x.rs\n"),
+        ("[ml]*.[rm]?", None, "main.rs\nsrc/lib.rs\n"),
+        ("\\[odd\\]*", None, "src/[odd] name.txt\n"),
+        ("ci.yml", None, ".github/ci.yml\n"),
+        ("*.rs", Some("src"), "src/lib.rs\nsrc/deep/er/x.rs\n"),
+        ("deep/**", Some("src"), "src/deep/er/x.rs\n"),
+        ("*.rs", Some("src/../src/deep"), "src/deep/er/x.rs\n"),
+        (&rooted, None, "src/lib.rs\n"),
+        ("!*.{rs,txt,md,bin}", None, ".github/ci.yml\n.gitignore\nempty\n"),
+        ("*.log", None, "(no files match)"),
+        ("secret*", None, "(no files match)"),
+        ("config", None, "(no files match)"),
+        ("out/*", None, "(no files match)"),
+        (".git/*", None, "(no files match)"),
+    ] {
+        assert_eq!(house.files(glob, path).as_deref(), Ok(found), "{glob} in {path:?}");
+    }
+    for (glob, path, said) in [
+        ("../*", None, "../*: it may not hold `..`; `path` says where to search"),
+        ("a[", None, "error parsing glob '**/a[': unclosed character class; missing ']'"),
+        ("*", Some(".."), "..: it is outside the working directory"),
+        ("*", Some("out"), "out: a link leads it outside the working directory, or nowhere"),
+        ("*", Some(".git"), ".git: this folder is closed to tools"),
+        ("*", Some("src/.git"), "src/.git: this folder is closed to tools"),
+        ("*", Some("nothing"), "nothing: no such file"),
+    ] {
+        assert_eq!(house.files(glob, path).unwrap_err(), said, "{glob} in {path:?}");
+    }
+}
+
+#[test]
+fn no_more_than_a_hundred_files_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..1500u64 {
+        let file = fs::File::create(dir.path().join(format!("{number:04}"))).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number)).unwrap();
+    }
+    let found = files(&Root::open(dir.path()).unwrap(), None, "*", &|| false).unwrap();
+    let newest: String = (1400..1500).rev().map(|number| format!("{number}\n")).collect();
+    assert_eq!(found, newest + "[the newest 100 of 1500; narrow the pattern to see others]\n");
+}
+
+#[test]
+fn text_is_found() {
+    let house = House::build();
+    for (query, found) in [
+        (
+            json!({"pattern": "greet"}),
+            "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n.github/ci.yml\nlatin.txt\nutf16.txt\n",
+        ),
+        (json!({"pattern": "greet", "glob": "*.rs"}), "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
+        (json!({"pattern": "greet", "glob": "src/*"}), "src/lib.rs\nsrc/notes.md\nsrc/[odd] name.txt\n"),
+        (json!({"pattern": "greet", "type": "rust", "path": "src"}), "src/lib.rs\nsrc/deep/er/x.rs\n"),
+        (json!({"pattern": "greet", "path": "src/lib.rs"}), "src/lib.rs\n"),
+        (json!({"pattern": "greet", "path": "a.log"}), "a.log\n"),
+        (
+            json!({"pattern": "greet", "head_limit": 2}),
+            "main.rs\nsrc/lib.rs\n[there is more; narrow the search, or go on with offset 2]\n",
+        ),
+        (json!({"pattern": "greet", "head_limit": 1, "offset": 7}), "utf16.txt\n"),
+        (json!({"pattern": "nobody"}), "(nothing found)"),
+        (json!({"pattern": "secretly"}), "(nothing found)"),
+        (
+            json!({"pattern": "greet", "output_mode": "content", "glob": "*.{rs,txt}"}),
+            "latin.txt:1:caf\u{fffd} greet\nmain.rs:2:    greet();\nsrc/[odd] name.txt:1:greet\nsrc/deep/er/x.rs:1:// greet\n\
+             src/lib.rs:1:pub fn greet() {\nutf16.txt:1:greet\n",
+        ),
+        (json!({"pattern": "^.*\\}$", "output_mode": "content", "-n": false, "glob": "main.rs"}), "main.rs:}\n"),
+        (
+            json!({"pattern": "GREET", "-i": true, "output_mode": "count", "path": "src"}),
+            "src/[odd] name.txt:1\nsrc/deep/er/x.rs:1\nsrc/lib.rs:1\nsrc/notes.md:2\n[5 in 4 files]\n",
+        ),
+        (
+            json!({"pattern": "greet\\(\\)", "output_mode": "content", "-B": 1, "glob": "/main.rs"}),
+            "main.rs-1-fn main() {\nmain.rs:2:    greet();\n",
+        ),
+        (
+            json!({"pattern": "main", "output_mode": "content", "-A": 1, "glob": "*.rs"}),
+            "main.rs:1:fn main() {\nmain.rs-2-    greet();\n",
+        ),
+        (
+            json!({"pattern": "println", "output_mode": "content", "-C": 1}),
+            "src/lib.rs-1-pub fn greet() {\nsrc/lib.rs:2:    println!(\"hi\");\nsrc/lib.rs-3-}\n",
+        ),
+        (
+            json!({"pattern": "main.*\\n.*greet", "output_mode": "content", "multiline": true}),
+            "main.rs:1:fn main() {\nmain.rs:2:    greet();\n",
+        ),
+    ] {
+        assert_eq!(house.grep(query.clone()).as_deref(), Ok(found), "{query}");
+    }
+    for (query, said) in [
+        (json!({}), "`pattern` is missing or empty"),
+        (json!({"pattern": "fn main() {"}), "(write a backslash before"),
+        (json!({"pattern": "a\\nb"}), "(set `multiline` to match across lines)"),
+        (json!({"pattern": "a", "type": "klingon"}), "`type`: ripgrep knows no type of file `klingon`"),
+        (json!({"pattern": "a", "glob": "{"}), "error parsing glob"),
+        (json!({"pattern": "a", "path": "../outside"}), "../outside: it is outside the working directory"),
+        (json!({"pattern": "a", "path": "out.rs"}), "out.rs: a link leads it outside"),
+        (json!({"pattern": "a", "path": ".git/config"}), ".git/config: this folder is closed to tools"),
+        (json!({"pattern": "a", "path": "nothing"}), "nothing: no such file"),
+    ] {
+        let error = house.grep(query.clone()).unwrap_err();
+        assert!(error.contains(said), "{query}: {error}");
+    }
+}
+
+#[test]
+fn answers_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    fs::write(dir.path().join("many"), "found\n".repeat(1_000_000)).unwrap();
+    fs::write(dir.path().join("wide"), format!("found {}\n", "\u{e9}".repeat(5_000_000))).unwrap();
+    let lines = |query: Value| {
+        let query: Query = serde_json::from_value(query).unwrap();
+        grep(&root, &query, &|| false).unwrap()
+    };
+    let many = lines(json!({"pattern": "found", "output_mode": "content", "path": "many"}));
+    assert!(
+        many.lines().count() == 251 && many.ends_with("[there is more; narrow the search, or go on with offset 250]\n")
+    );
+    let all = lines(json!({"pattern": "found", "output_mode": "content", "path": "many", "head_limit": 0}));
+    assert!(all.len() < 31_000 && all.contains("[there is more"));
+    let wide = lines(json!({"pattern": "found", "output_mode": "content", "path": "wide"}));
+    assert_eq!(wide, format!("wide:1:found {} [line cut]\n", "\u{e9}".repeat(247)));
+    let count = lines(json!({"pattern": "found", "output_mode": "count"}));
+    assert_eq!(count, "many:1000000\nwide:1\n[1000001 in 2 files]\n");
+}
+
+#[test]
+fn it_stops_when_nobody_wants_it_any_more() {
+    let house = House::build();
+    let calls = AtomicUsize::new(0);
+    let stop = || calls.fetch_add(1, Relaxed) >= 3;
+    let query = Query { pattern: "greet".into(), ..Query::default() };
+    assert!(matches!(grep(&house.root(), &query, &stop), Err(Fault::Stopped)));
+    assert!(matches!(files(&house.root(), None, "*", &|| true), Err(Fault::Stopped)));
+    assert!(calls.into_inner() < 12, "each thread asks once more at most");
+}
+
+#[test]
+fn a_swapped_folder_shows_nothing_of_what_is_outside() {
+    let house = House::build();
+    let (folder, link) = (house.root().path().join("d"), house.root().path().join("out"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("f.rs"), "greet\n").unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        for _ in 0..300 {
+            let found = house.grep(json!({"pattern": "greet", "output_mode": "content"})).unwrap();
+            assert!(!found.contains("secretly"), "{found}");
+            let found = house.files("*.rs", None).unwrap();
+            assert!(!found.contains("secret"), "{found}");
+        }
+        stop.store(true, Relaxed);
+    });
+}
