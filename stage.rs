@@ -29,8 +29,7 @@ pub struct Stage {
 impl Stage {
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
-        let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
-        agent.tool(tools::Bash).tool(tools::Read)
+        tools::all(Agent::new(self.client.clone(), &self.folder).system(self.system.as_str()))
     }
 }
 

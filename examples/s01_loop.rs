@@ -95,7 +95,8 @@ mod tests {
                 "True: [exit code 3]",
                 "True: there is no tool `nope`",
                 "the tools are bash",
-                "True: the arguments don't fit: missing field `command`",
+                "True: missing field `command`",
+                "there is no field `comand`",
                 "",
             ]
         );

@@ -19,7 +19,6 @@ pub mod client;
 pub mod dispatch;
 mod error;
 pub mod event;
-mod keyboard;
 pub mod paths;
 pub mod prompt;
 pub mod terminal;

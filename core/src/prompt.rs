@@ -1,8 +1,7 @@
 //! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of it.
-use crate::{
-    Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, keyboard::Typed, terminal::Terminal,
-};
+use crate::{Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, terminal::Terminal};
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use rungs_keyboard::Typed;
 use std::{collections::VecDeque, path::PathBuf, pin::pin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 

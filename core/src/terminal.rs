@@ -1,9 +1,7 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
-use crate::{
-    Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui,
-    keyboard::{Keyboard, Look, Typed, Wish},
-};
+use crate::{Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui};
 use colored::{Color, Colorize};
+use rungs_keyboard::{Keyboard, Look, Typed, Wish};
 use serde_json::Value;
 use std::{
     fmt::Write as _,

@@ -136,7 +136,7 @@ mod tests {
     async fn a_person_stops_it() {
         let dir = tempfile::tempdir().unwrap();
         let token = crate::CancellationToken::new();
-        let cx = Agent::new(crate::test::Mute, dir.path()).cancel(token.clone()).context();
+        let cx = Agent::new(crate::test::Mute, dir.path()).cancelled_by(token.clone()).context();
         let call = Bash.call(json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}), &cx);
         let stop = async {
             while !dir.path().join("up").exists() {

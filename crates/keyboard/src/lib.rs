@@ -1,4 +1,7 @@
-//! Standard input: one thread reads it, a line per wish, so that a wish can be dropped without losing what was typed.
+//! Standard input as a person types it: with an editor on a terminal, as plain lines elsewhere.
+//!
+//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was typed: it goes to the next
+//! one. On a terminal, a wish that is taken back leaves the half-typed line in the editor.
 use reedline::{
     EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt, PromptEditMode,
     PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult, Validator, default_emacs_keybindings,
@@ -28,7 +31,8 @@ const HISTORY: usize = 1000;
 
 /// What came of a wish.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Typed {
+pub enum Typed {
+    /// A line, without its end.
     Line(String),
     /// A line that was typed before it was asked for.
     Ahead(String),
@@ -41,7 +45,7 @@ pub(crate) enum Typed {
 }
 
 /// How the next line is asked for.
-pub(crate) enum Wish {
+pub enum Wish {
     /// With an editor, on a terminal; as a plain line elsewhere.
     Prompt(Look),
     /// As a plain line: an answer.
@@ -50,15 +54,19 @@ pub(crate) enum Wish {
 
 /// How the prompt looks.
 #[derive(Clone, Default)]
-pub(crate) struct Look {
+pub struct Look {
+    /// Stands before the line.
     pub prompt: String,
     /// Shown in an empty line.
     pub suggestion: String,
+    /// Whether colours may be used.
     pub colour: bool,
+    /// Where lines are kept from run to run; made readable by its owner alone.
     pub history: Option<PathBuf>,
 }
 
-pub(crate) struct Keyboard {
+/// Standard input, and the one thread that reads it.
+pub struct Keyboard {
     wishes: std_mpsc::Sender<Wish>,
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
@@ -75,6 +83,8 @@ struct State {
 }
 
 impl Keyboard {
+    /// Starts the thread; nothing is read before the first wish. There should be one in a program.
+    #[expect(clippy::new_without_default, reason = "starting a thread is no default")]
     pub fn new() -> Self {
         let terminal = std::io::stdin().is_terminal();
         // The editor asks the terminal for the cursor on one stream and paints on another.
