@@ -94,6 +94,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     /// What others have appended since the last read. Without news it costs two looks at the file's size, and no lock.
+    ///
+    /// It may tell of a record whose writer was killed before its flush: nobody was promised that one, and until somebody
+    /// appends, a power cut can take it back.
     pub fn read_new(&mut self) -> Result<News<T>, Error> {
         if self.is_current()? {
             return Ok(News { records: Vec::new(), afresh: false, set_aside: None });
@@ -103,7 +106,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
 
     /// Keeps all others out, and tells what they wrote until then: the moment to decide, and to append what was decided.
     pub fn lock(&mut self) -> Result<(Held<'_, T>, News<T>), Error> {
-        let lock = Lock::acquire(lock::beside(&self.path), PATIENCE)?;
+        let lock = Lock::acquire(lock::beside(&self.path, ".lock"), PATIENCE)?;
         let news = self.catch_up(false)?;
         Ok((Held { journal: self, _lock: lock }, news))
     }
@@ -118,13 +121,13 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
 
     /// Appends records as one: after a crash either all are found or none.
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        let _lock = Lock::acquire(lock::beside(&self.path), PATIENCE)?;
+        let _lock = Lock::acquire(lock::beside(&self.path, ".lock"), PATIENCE)?;
         self.add(records)
     }
 
     fn enter(path: PathBuf, salvage: bool) -> Result<(Self, News<T>), Error> {
         create_folder(folder_of(&path))?;
-        let _lock = Lock::acquire(lock::beside(&path), PATIENCE)?;
+        let _lock = Lock::acquire(lock::beside(&path, ".lock"), PATIENCE)?;
         remove_leftovers(&path)?;
         let file = open_file(&path, true)?;
         let mut journal = Journal { path, file, place: Place::default(), afresh: true, of: PhantomData };
@@ -163,8 +166,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         if let Some((line, flaw)) = found.bad.filter(|_| found.sound_after && !salvage) {
             return Err(damaged(line, flaw));
         }
-        if there.len() > self.place.end {
-            // A writer that was killed before its own flush must not make readers act on what a power cut takes back.
+        if self.afresh {
+            // Whoever starts over after a crash must not build on what a power cut would take back. Later reads do not
+            // flush: it would cost as much as an append, and one's own next append flushes all before it too.
             step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
         }
         let set_aside = match found.bad {
@@ -281,9 +285,7 @@ fn read<T: DeserializeOwned>(mut file: &File, start: Place) -> Result<Scan<T>, S
 /// Copies a journal from byte `from` on into a new file beside it; returns its path and size.
 fn save_beside(path: &Path, file: &File, kind: &str, from: u64) -> Result<(PathBuf, u64), Error> {
     for n in 1.. {
-        let mut to = path.as_os_str().to_owned();
-        to.push(format!(".{kind}-{n}"));
-        let to = PathBuf::from(to);
+        let to = lock::beside(path, &format!(".{kind}-{n}"));
         let new = match step("create", || File::options().write(true).create_new(true).mode(0o600).open(&to)) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
             new => new.map_err(Error::io("create", &to))?,

@@ -19,19 +19,24 @@ pub struct Lock(File);
 impl Lock {
     /// Waits for the lock at `path`, whose folder must exist, for at most `patience`.
     ///
-    /// It asks again and again, since a wait in the kernel has no bound; who waits longest does not come first.
+    /// It asks again and again, since a wait in the kernel has no bound. Asking alone would be unfair: whoever lets go
+    /// and asks at once nearly always comes before those who sleep. So everyone passes a gate first, the lock
+    /// `NAME.next`, and only the one inside it asks for the lock itself.
     pub fn acquire(path: impl AsRef<Path>, patience: Duration) -> Result<Lock, Error> {
-        let path = path.as_ref();
-        let file = open(path)?;
-        let (start, mut pause) = (Instant::now(), Duration::from_micros(50));
-        while !lock(&file, path)? {
-            if start.elapsed() >= patience {
-                return Err(Error::Busy { file: path.into(), waited: patience });
+        let (path, start) = (path.as_ref(), Instant::now());
+        let wait = |at: &Path| {
+            let (file, mut pause) = (open(at)?, Duration::from_micros(50));
+            while !lock(&file, at)? {
+                if start.elapsed() >= patience {
+                    return Err(Error::Busy { file: path.into(), waited: patience });
+                }
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(1));
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
-        Ok(Lock(file))
+            Ok(Lock(file))
+        };
+        let _gate = wait(&beside(path, ".next"))?;
+        wait(path)
     }
 
     /// The lock at `path`, or `None` when it is held.
@@ -62,9 +67,9 @@ fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// The lock file that belongs to `path`.
-pub(crate) fn beside(path: &Path) -> PathBuf {
+/// `path` with more at the end of its name.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     name.into()
 }
