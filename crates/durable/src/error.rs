@@ -8,7 +8,7 @@ use std::{
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the names of the fields say it")]
 pub enum Error {
-    /// The disk refused; nothing of what was asked for has become visible (but see [`write`](crate::write)).
+    /// The disk refused; nothing of what was asked for has become visible (but see [`write`](crate::write) and [`compact`](crate::Held::compact)).
     Io { file: PathBuf, doing: &'static str, source: io::Error },
     /// An append failed and could not be taken back: the next read tells whether it is there.
     Unsure { file: PathBuf, source: io::Error },

@@ -193,6 +193,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Appends, under the lock.
     fn add(&mut self, records: &[T]) -> Result<(), Error> {
         self.refuse_if_behind()?;
+        if records.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         for (record, i) in records.iter().zip(1..) {
             record::encode(&mut bytes, self.place.seq + i as u64, records.len() - i, record)

@@ -12,7 +12,7 @@ use std::{
 /// The lock is on the open file, not on its being there, so nothing is stale after a crash, and the file is **never
 /// deleted**: whoever waits for it holds the old file open, and would get a lock that no newcomer, who makes a new file
 /// of that name, can see. The descriptor is closed on exec: a program that is started meanwhile does not keep the lock.
-/// It is advisory: it binds those who ask for it.
+/// It is advisory: it binds those who ask for it, its own holder too when that one asks again.
 #[derive(Debug)]
 pub struct Lock(File);
 

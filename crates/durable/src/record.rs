@@ -113,7 +113,7 @@ pub(crate) fn scan<T: DeserializeOwned>(mut reader: impl BufRead, place: Place) 
             Ok(()) => {}
         }
         let record: Line<T> = serde_json::from_slice(&line).map_err(|e| Stop::Foreign(at.seq, e))?;
-        if record.seq != at.seq || (!batch.is_empty() && record.more + 1 != missing) {
+        if record.seq != at.seq || (!batch.is_empty() && record.more.checked_add(1) != Some(missing)) {
             (found.bad, found.sound_after) = (Some((at.seq, Flaw::Order)), true);
             break;
         }

@@ -1,6 +1,6 @@
 //! What a crash, a bad disk or an editor may have done to a journal.
 
-use super::{journal_of, names, open, strings};
+use super::{folder, journal_of, names, open, strings};
 use crate::{Error, Flaw, Journal, MOST_BYTES, SetAside};
 use serde_json::{Value, json, value::RawValue};
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 /// The file of a journal with these appends.
 fn file_of(appends: &[&[&str]]) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let (mut journal, _) = open(&path);
     appends.iter().for_each(|records| journal.append_all(&strings(records)).unwrap());
@@ -21,6 +21,13 @@ fn journal_with(folder: &Path, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = folder.join("journal");
     fs::write(&path, bytes).unwrap();
     path
+}
+
+fn damage_or_report(path: &Path) -> (u64, Flaw) {
+    match Journal::<String>::open(path) {
+        Ok((_, news)) => news.set_aside.map(|report| (report.line, report.flaw)).unwrap(),
+        Err(_) => damage(path),
+    }
 }
 
 fn damage(path: &Path) -> (u64, Flaw) {
@@ -36,7 +43,7 @@ fn an_append_that_was_cut_at_any_byte_is_set_aside_whole() {
         let whole = file_of(&[&["one"], &["two"], last]);
         let good = file_of(&[&["one"], &["two"]]).len();
         for cut in good..whole.len() {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = folder();
             let path = journal_with(folder.path(), &whole[..cut]);
             let (mut journal, news) = open(&path);
             assert_eq!(news.records, ["one", "two"]);
@@ -61,7 +68,7 @@ fn an_append_that_was_cut_at_any_byte_is_set_aside_whole() {
 
 #[test]
 fn torn_ends_never_overwrite_one_another() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     for n in 1..=3 {
         fs::write(&path, format!("torn {n}")).unwrap();
@@ -77,7 +84,7 @@ fn torn_ends_never_overwrite_one_another() {
 fn no_flipped_bit_goes_unnoticed() {
     let appends: [&[&str]; 3] = [&["one"], &["two", "three"], &["four"]];
     let (whole, all) = (file_of(&appends), strings(&["one", "two", "three", "four"]));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let last_line = file_of(&appends[..2]).len();
     for bit in 0..whole.len() * 8 {
@@ -101,7 +108,7 @@ fn no_flipped_bit_goes_unnoticed() {
 
 #[test]
 fn damage_before_the_end_is_an_error_until_it_is_salvaged() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let whole = file_of(&[&["one"], &["two"], &["three"]]);
     let bad = String::from_utf8(whole).unwrap().replace("two", "tvo");
     let path = journal_with(folder.path(), &bad);
@@ -130,15 +137,27 @@ fn lines_that_are_missing_or_there_twice_are_damage() {
         (&[0, 1, 2, 2], (4, Flaw::Order)),
         (&[0, 1, 2, 3, 0], (5, Flaw::Order)),
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = journal_with(folder.path(), order.iter().map(|i| lines[*i]).collect::<String>());
         assert_eq!(damage(&path), found, "{order:?}");
     }
 }
 
 #[test]
+fn a_forged_count_is_no_reason_to_panic() {
+    let line = |body: &str| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes()));
+    let most = line(&format!(r#""seq":1,"more":{},"data":"one"}}"#, u64::MAX));
+    let folder = folder();
+    let path = journal_with(folder.path(), &most);
+    assert_eq!(damage_or_report(&path), (1, Flaw::Part));
+    let again = line(&format!(r#""seq":2,"more":{},"data":"two"}}"#, u64::MAX));
+    fs::write(&path, format!("{most}{again}")).unwrap();
+    assert_eq!(damage_or_report(&path), (2, Flaw::Order));
+}
+
+#[test]
 fn who_reads_along_never_goes_on_after_damage() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let mut journal = journal_of(&path, &["one", "two"]);
     let whole = fs::read(&path).unwrap();
@@ -154,7 +173,7 @@ fn who_reads_along_never_goes_on_after_damage() {
 
 #[test]
 fn a_journal_of_something_else_is_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     drop(journal_of(&path, &["one"]));
     for result in [Journal::<u32>::open(&path), Journal::salvage(&path)] {
@@ -168,7 +187,7 @@ fn a_journal_of_something_else_is_left_alone() {
 
 #[test]
 fn a_line_ends_at_a_newline_and_at_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let odd: String =
         (0..0x20u8).map(char::from).chain("\u{7f}\u{85}\u{2028}\u{2029}\u{feff}\u{10ffff}\"\\".chars()).collect();
@@ -189,7 +208,7 @@ fn the_numbers_and_sums_are_where_the_format_says() {
 
 #[test]
 fn raw_json_with_newlines_is_one_line() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let (mut journal, _) = Journal::<Box<RawValue>>::open(&path).unwrap();
     journal.append(&RawValue::from_string("{\n  \"z\": 1.0,\n  \"a\": \"\\n\"\n}".into()).unwrap()).unwrap();
@@ -200,7 +219,7 @@ fn raw_json_with_newlines_is_one_line() {
 
 #[test]
 fn what_could_not_be_read_again_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let (mut journal, _) = Journal::<Value>::open(&path).unwrap();
     let deep = (0..200).fold(json!(null), |inner, _| json!([inner]));
@@ -216,7 +235,7 @@ fn what_could_not_be_read_again_is_refused() {
 
 #[test]
 fn a_line_beyond_the_bound_is_bad_and_is_not_held_in_memory() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     drop(journal_of(&path, &["one"]));
     let file = fs::File::options().write(true).open(&path).unwrap();

@@ -1,6 +1,6 @@
 //! Every single step fails once, in every way, until a run has no failure: as SQLite is tested.
 
-use super::{journal_of, names, open, strings};
+use super::{folder, journal_of, names, open, strings};
 use crate::{
     Error, Journal, create_folder,
     step::fault::{Fault, at, trace},
@@ -14,7 +14,7 @@ const WAYS: [Fault; 3] = [Fault::Refused, Fault::Late, Fault::Crash];
 fn each_step(at_least: u32, mut test: impl FnMut(&Path, u32, Fault) -> bool) {
     for way in WAYS {
         let mut nth = 0;
-        while test(tempfile::tempdir().unwrap().path(), nth, way) {
+        while test(folder().path(), nth, way) {
             nth += 1;
         }
         assert!(nth >= at_least, "{way:?}: only {nth} steps could fail");
@@ -227,7 +227,7 @@ fn whatever_step_fails_setting_aside_loses_nothing() {
 
 #[test]
 fn an_append_that_can_neither_be_done_nor_undone_says_so() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let mut journal = journal_of(&path, &["one"]);
     let write_step = (0..).find(|nth| {
@@ -246,7 +246,7 @@ fn an_append_that_can_neither_be_done_nor_undone_says_so() {
 /// A missing flush shows in no other test, since only a power cut would show it.
 #[test]
 fn everything_is_flushed_before_what_counts_on_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let replace = ["create", "write", "mode", "flush", "rename", "flush folder"];
     assert_eq!(trace(|| write(folder.path().join("file"), b"new").unwrap()), replace);
@@ -271,7 +271,7 @@ fn everything_is_flushed_before_what_counts_on_it() {
 
 #[test]
 fn a_full_disk_names_the_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("state.json");
     let (result, _) = at(2, Fault::Late, || write(&path, b"{}"));
     assert_eq!(result.unwrap_err().to_string(), format!("cannot write {}: no storage space", path.display()));

@@ -4,6 +4,12 @@ mod sharing;
 
 use crate::{Journal, News};
 use std::{fs, path::Path};
+use tempfile::TempDir;
+
+/// A temporary folder in memory where there is such a thing: thousands of flushes would take a minute on a busy disk.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 fn open(path: &Path) -> (Journal<String>, News<String>) {
     Journal::open(path).unwrap()

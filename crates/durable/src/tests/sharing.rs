@@ -1,6 +1,6 @@
 //! Several holders of the same file in one process; `tests/processes.rs` does it with real processes.
 
-use super::{journal_of, names, open, strings};
+use super::{folder, journal_of, names, open, strings};
 use crate::{Error, Journal, Lock, News, create_folder, write};
 use std::{
     fs,
@@ -17,7 +17,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn what_is_new_is_told_once_and_in_order() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let news = |records: &[&str], afresh| News { records: strings(records), afresh, set_aside: None };
     let (mut mine, first) = open(&path);
@@ -43,7 +43,7 @@ fn what_is_new_is_told_once_and_in_order() {
 
 #[test]
 fn a_compaction_to_nothing_is_noticed_too() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let mut mine = journal_of(&path, &["one"]);
     let (mut theirs, _) = open(&path);
@@ -54,7 +54,7 @@ fn a_compaction_to_nothing_is_noticed_too() {
 
 #[test]
 fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("state/tasks/journal");
     let mut journal = journal_of(&path, &["one"]);
     journal.lock().unwrap().0.compact(&strings(&["two"])).unwrap();
@@ -75,7 +75,7 @@ fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
 
 #[test]
 fn a_link_is_replaced_and_not_followed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let (target, link) = (folder.path().join("target"), folder.path().join("link"));
     fs::write(&target, "theirs").unwrap();
     symlink(&target, &link).unwrap();
@@ -86,7 +86,7 @@ fn a_link_is_replaced_and_not_followed() {
 
 #[test]
 fn opening_removes_what_a_killed_compaction_left() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     for name in [".journal.a1.tmp", ".journals.a1.tmp", "journal.tmp"] {
         fs::write(folder.path().join(name), "half").unwrap();
     }
@@ -96,7 +96,7 @@ fn opening_removes_what_a_killed_compaction_left() {
 
 #[test]
 fn a_lock_has_one_holder_and_waiting_has_a_bound() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("lock");
     let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
     assert!(Lock::try_acquire(&path).unwrap().is_none());
@@ -109,7 +109,7 @@ fn a_lock_has_one_holder_and_waiting_has_a_bound() {
 
 #[test]
 fn threads_take_turns() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let path = folder.path().join("journal");
     let inside = AtomicU32::new(0);
     thread::scope(|scope| {
