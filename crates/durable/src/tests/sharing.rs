@@ -1,0 +1,131 @@
+//! Several holders of the same file in one process; `tests/processes.rs` does it with real processes.
+
+use super::{folder, journal_of, names, open, strings};
+use crate::{Error, Journal, Lock, News, create_folder, write};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_new_is_told_once_and_in_order() {
+    let folder = folder();
+    let path = folder.path().join("journal");
+    let news = |records: &[&str], afresh| News { records: strings(records), afresh, set_aside: None };
+    let (mut mine, first) = open(&path);
+    assert_eq!(first, news(&[], true));
+    let (mut theirs, _) = open(&path);
+    mine.append_all(&strings(&["one", "two"])).unwrap();
+    assert_eq!(mine.read_new().unwrap(), news(&[], false));
+    assert!(matches!(theirs.append(&"three".into()), Err(Error::Behind { .. })));
+    assert_eq!(theirs.read_new().unwrap(), news(&["one", "two"], false));
+    theirs.append(&"three".into()).unwrap();
+    let (mut held, told) = mine.lock().unwrap();
+    assert_eq!(told, news(&["three"], false));
+    held.append(&"four".into()).unwrap();
+    held.compact(&strings(&["one to four"])).unwrap();
+    held.append(&"five".into()).unwrap();
+    drop(held);
+    assert_eq!(mine.read_new().unwrap(), news(&[], false));
+    assert_eq!(theirs.read_new().unwrap(), news(&["one to four", "five"], true));
+    assert_eq!(theirs.read_new().unwrap(), news(&[], false));
+    theirs.append_all(&[]).unwrap();
+    assert_eq!(open(&path).1, news(&["one to four", "five"], true));
+}
+
+#[test]
+fn a_compaction_to_nothing_is_noticed_too() {
+    let folder = folder();
+    let path = folder.path().join("journal");
+    let mut mine = journal_of(&path, &["one"]);
+    let (mut theirs, _) = open(&path);
+    mine.lock().unwrap().0.compact([]).unwrap();
+    let news = theirs.read_new().unwrap();
+    assert_eq!((news.records, news.afresh), (vec![], true));
+}
+
+#[test]
+fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
+    let folder = folder();
+    let path = folder.path().join("state/tasks/journal");
+    let mut journal = journal_of(&path, &["one"]);
+    journal.lock().unwrap().0.compact(&strings(&["two"])).unwrap();
+    let lock = path.with_extension("lock");
+    for (path, expected) in [(&*path, 0o600), (&lock, 0o600), (path.parent().unwrap(), 0o700)] {
+        assert_eq!(mode(path), expected, "{}", path.display());
+    }
+    assert_eq!(mode(&folder.path().join("state")), 0o700);
+
+    let file = folder.path().join("file");
+    write(&file, b"new").unwrap();
+    assert_eq!(mode(&file), 0o600);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o754)).unwrap();
+    write(&file, b"newer").unwrap();
+    assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o754, b"newer".to_vec()));
+    create_folder(&path).unwrap_err();
+}
+
+#[test]
+fn a_link_is_replaced_and_not_followed() {
+    let folder = folder();
+    let (target, link) = (folder.path().join("target"), folder.path().join("link"));
+    fs::write(&target, "theirs").unwrap();
+    symlink(&target, &link).unwrap();
+    write(&link, b"ours").unwrap();
+    assert_eq!((fs::read(&target).unwrap(), fs::read(&link).unwrap()), (b"theirs".to_vec(), b"ours".to_vec()));
+    assert!(!link.is_symlink());
+}
+
+#[test]
+fn opening_removes_what_a_killed_compaction_left() {
+    let folder = folder();
+    for name in [".journal.a1.tmp", ".journals.a1.tmp", "journal.tmp"] {
+        fs::write(folder.path().join(name), "half").unwrap();
+    }
+    drop(journal_of(&folder.path().join("journal"), &["one"]));
+    assert_eq!(names(folder.path()), [".journals.a1.tmp", "journal", "journal.tmp"]);
+}
+
+#[test]
+fn a_lock_has_one_holder_and_waiting_has_a_bound() {
+    let folder = folder();
+    let path = folder.path().join("lock");
+    let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
+    assert!(Lock::try_acquire(&path).unwrap().is_none());
+    let busy = Lock::acquire(&path, Duration::from_millis(5)).unwrap_err();
+    assert_eq!(busy.to_string(), format!("{}: locked by another for 5ms", path.display()));
+    drop(lock);
+    assert!(Lock::try_acquire(&path).unwrap().is_some());
+    assert!(path.exists());
+}
+
+#[test]
+fn threads_take_turns() {
+    let folder = folder();
+    let path = folder.path().join("journal");
+    let inside = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let (mut journal, news) = Journal::<u32>::open(&path).unwrap();
+                let mut last = news.records.last().copied().unwrap_or(0);
+                for _ in 0..25 {
+                    let (mut held, news) = journal.lock().unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    last = news.records.last().copied().unwrap_or(last) + 1;
+                    held.append(&last).unwrap();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(Journal::<u32>::open(&path).unwrap().1.records, (1..=100).collect::<Vec<_>>());
+}
