@@ -50,6 +50,7 @@ mod examples {
     pub mod s03_todo_write;
     pub mod s04_subagent;
     pub mod s05_skill_loading;
+    pub mod s06_context_compact;
 }
 pub use examples::*;
 

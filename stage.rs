@@ -24,6 +24,8 @@ pub struct Stage {
     pub folder: PathBuf,
     /// The system text, `config/system.md`.
     pub system: String,
+    /// The model's window, in tokens.
+    pub window: u32,
 }
 
 impl Stage {
@@ -83,7 +85,9 @@ async fn play(
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
-        let agent = build(&Stage { client: Client::new(nobody)?, folder: root.into(), system }).await?;
+        let agent =
+            build(&Stage { client: Client::new(nobody)?, folder: root.into(), system, window: UNKNOWN_CONTEXT })
+                .await?;
         let usage = USAGE.replace("LESSON", lesson);
         terminal.print(&format!("{help}\n{usage}\n{}\n", prompt::commands(&agent)));
         return Ok(0);
@@ -94,12 +98,13 @@ async fn play(
         return Ok(2);
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
-        Choice::Live(endpoint) => (known(endpoint, terminal)?, None),
+        Choice::Live(endpoint) => (endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
             (endpoint, Some(rehearsal))
         }
     };
+    let (endpoint, window) = known(endpoint, terminal)?;
     let here = || std::env::current_dir().map_err(Error::at("the current folder"));
     let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
         Some(fresh) => fresh.to_path_buf(),
@@ -109,7 +114,7 @@ async fn play(
         Some(rehearsal) => rehearsal.line(&folder),
         None => format!("{} answers; commands run for real, in {}", endpoint.model, folder.display()),
     });
-    let agent = build(&Stage { client: Client::new(endpoint)?, folder, system }).await?;
+    let agent = build(&Stage { client: Client::new(endpoint)?, folder, system, window }).await?;
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -173,17 +178,16 @@ pub async fn rehearse(script: &str) -> Result<(Client, Server)> {
     Ok((Client::new(endpoint)?, server))
 }
 
-/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing.
-fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<Endpoint> {
+/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the model's window.
+fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<(Endpoint, u32)> {
     let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
-    match models.get(&endpoint.model) {
-        Some(info) => endpoint.greatest_output = Some(info.output),
-        None => terminal.say(&format!(
-            "config/models.yaml does not know {}: its window counts as {UNKNOWN_CONTEXT} tokens",
-            endpoint.model
-        )),
-    }
-    Ok(endpoint)
+    let Some(info) = models.get(&endpoint.model) else {
+        let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
+        terminal.say(&format!("config/models.yaml does not know {model}: its window counts as {window} tokens"));
+        return Ok((endpoint, window));
+    };
+    endpoint.greatest_output = Some(info.output);
+    Ok((endpoint, info.context))
 }
 
 /// The repository's `.env`, never one of the folder in which the program is started; or the file that `RUNGS_ENV` names.

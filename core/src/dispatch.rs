@@ -52,6 +52,30 @@ pub trait Layer: Send + Sync + 'static {
     }
 }
 
+/// A layer that something else holds too, such as its commands.
+impl<L: Layer> Layer for Arc<L> {
+    fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> impl Future<Output = Result<Reply>> + Send {
+        L::ask(self, chat, cx, next)
+    }
+    fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> impl Future<Output = Result<Reply>> + Send {
+        L::send(self, request, cx, next)
+    }
+    fn batch(
+        &self,
+        calls: Vec<ToolCall>,
+        cx: &Context,
+        next: NextBatch<'_>,
+    ) -> impl Future<Output = Vec<Outcome>> + Send {
+        L::batch(self, calls, cx, next)
+    }
+    fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> impl Future<Output = Outcome> + Send {
+        L::act(self, call, cx, next)
+    }
+    fn follows(&self, child: &Context) -> bool {
+        L::follows(self, child)
+    }
+}
+
 /// The twin of [`Layer`] that can stand behind a pointer.
 pub(crate) trait DynLayer: Send + Sync {
     fn ask<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextAsk<'a>) -> BoxFuture<'a, Result<Reply>>;

@@ -40,11 +40,14 @@ impl Prompt {
         turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
     ) -> u8 {
         let agent = agent.ui(terminal.clone());
-        let mut talk = Talk { queue: VecDeque::new(), asked: 0, ended: false, failed: false, chat: Chat::default() };
-        if let Some(question) = &self.question {
-            talk.queue.push_back(question.clone());
-            talk.ended = true;
-        }
+        let mut talk = Talk {
+            chat: Chat::default(),
+            question: self.question.clone(),
+            queue: VecDeque::new(),
+            asked: 0,
+            ended: self.question.is_some(),
+            failed: false,
+        };
         let code = self.talk(&mut talk, &agent, &terminal, &mut signals, turn).await;
         agent.exit().await;
         if code == 0 && terminal.unwritten() { 1 } else { code }
@@ -106,9 +109,13 @@ impl Prompt {
 
     async fn next(&self, talk: &mut Talk, cx: &Context, terminal: &Terminal, signals: &mut Signals) -> Next {
         let prompt = format!("{} >> ", self.name);
+        if let Some(question) = talk.question.take() {
+            terminal.echo(&prompt, &question, false);
+            return Next::Play(question);
+        }
         if let Some(line) = talk.queue.pop_front() {
             terminal.echo(&prompt, &line, false);
-            return Next::Play(line);
+            return Next::Ask(line);
         }
         let suggestion = self.suggestions.get(talk.asked).map_or("", |s| s.as_str());
         let ended = talk.ended;
@@ -188,7 +195,9 @@ pub fn commands(agent: &Agent) -> String {
 /// The state of a conversation at the prompt.
 struct Talk {
     chat: Chat,
-    /// Prompts that need not be typed.
+    /// From the command line.
+    question: Option<String>,
+    /// Lines that need not be typed.
     queue: VecDeque<String>,
     /// How many suggestions have been played.
     asked: usize,

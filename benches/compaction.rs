@@ -1,0 +1,52 @@
+//! What compaction saves: 50 turns that each read much, with a window of 20,000 tokens.
+//!
+//! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer. Without it each request
+//! carries all that came before; the saving of a turn is what its prompt is smaller by, as the server counts it.
+use lessons::{s01_loop::agent_loop, s06_context_compact};
+use rungs_core::{Agent, Chat, tools};
+
+const TURNS: usize = 50;
+const WINDOW: u64 = 20_000;
+
+#[tokio::main]
+async fn main() {
+    let without = prompts(false).await;
+    let with = prompts(true).await;
+    let savings: Vec<f64> = with.iter().zip(&without).map(|(with, without)| 1.0 - with / without).collect();
+    let average = savings.iter().sum::<f64>() / savings.len() as f64;
+    let peak = savings.iter().copied().fold(0.0, f64::max);
+    let all = |prompts: &[f64]| prompts.iter().sum::<f64>();
+    println!(
+        "{TURNS} turns, window {WINDOW} tokens: the prompt is smaller by {:.1} % on average, {:.1} % at most",
+        100.0 * average,
+        100.0 * peak
+    );
+    println!(
+        "all prompts together: {:.0} tokens instead of {:.0}; largest {:.0} instead of {:.0}",
+        all(&with),
+        all(&without),
+        with.iter().copied().fold(0.0, f64::max),
+        without.iter().copied().fold(0.0, f64::max)
+    );
+}
+
+/// The size of each turn's prompt, in bytes / 4 as the rehearsal counts.
+async fn prompts(compact: bool) -> Vec<f64> {
+    let script = format!(
+        "scenes:
+  - {{when: ^Summarise, turns: [{{say: 'Fifty listings of numbers were read in order; each went up by 800 lines. None was changed.'}}]}}
+  - {{when: ^go$, turns: [{{repeat: {TURNS}, say: 'One more.', call: [{{bash: {{command: 'seq 100000 100800 # {{{{ n }}}}'}}}}]}}, {{say: done}}]}}"
+    );
+    let script = rehearsal::Script::parse("bench", &script).unwrap().record(true);
+    let server = script.serve().await.unwrap();
+    let endpoint = rungs_core::client::Endpoint::new(rungs_core::client::Format::Anthropic, server.url(), "rehearsal");
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = Agent::new(rungs_core::Client::new(endpoint).unwrap(), folder.path()).tool(tools::Bash);
+    if compact {
+        agent = s06_context_compact::install(agent, WINDOW, folder.path().join("state"));
+    }
+    agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
+    let summary = |body: &serde_json::Value| body["messages"].to_string().contains("Summarise the conversation so far");
+    let turns = server.seen().into_iter().filter(|seen| !summary(&seen.body));
+    turns.map(|seen| seen.bytes as f64 / 4.0).collect()
+}

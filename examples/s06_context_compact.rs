@@ -1,0 +1,468 @@
+//! # s06: making room in a full context
+//!
+//! Every request carries the whole conversation, and a model's window is finite: an agent that works long enough stops
+//! with an error, and before that it pays for every old file with every new question. So it forgets, in an order that
+//! hurts least. **Micro**: old tool results become a line that says where their text lies. **Auto**: the model itself
+//! writes down what older turns came to, and that takes their place. **Disk**: what was removed is kept, and the summary
+//! is offered to the next run.
+//!
+//! New here: a layer that rewrites history, and the rules for it. A call is never parted from its result, or the server
+//! refuses the conversation for ever. Thinking is stripped, once, since its signature is bound to all that stood before.
+//! What the person said survives word for word; skills stay loaded. A summary that fails changes nothing, and one that
+//! gains nothing stops the turn instead of being asked for again and again.
+//!
+//! Run it: `cargo run --example s06_context_compact`
+//!
+//! You will see an agent read five long chapters with a window of 20,000 tokens; results are cleared, then older turns
+//! are summarised, and at the end it still knows what you asked for first.
+//!
+//! Try: `:compact what the chapters say about doors`, then `:memory` in the next run.
+//!
+//! Builds on s01. Motto: *Context will fill up; make room.*
+
+use lessons::s01_loop::agent_loop;
+use rungs_core::{Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
+
+/// From which share of the window on room is made, and how much of it the newest turns may keep.
+const FULL: f64 = 0.8;
+const KEEP: f64 = 0.25;
+/// Results shorter than this, in bytes, are not worth a stub.
+const SHORT: usize = 400;
+/// How many bytes of the person's words, and of loaded skills, survive.
+const WORDS: usize = 20_000;
+const SKILLS: usize = 100_000;
+
+/// The tool whose results are kept: a skill that was loaded stays loaded.
+const SKILL: &str = "load_skill";
+
+const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: what was asked, what was \
+    decided and why, which files were read or changed and what matters of them, what is still open, what failed. Facts, \
+    names and numbers; no tool calls.";
+
+/// Makes room in the conversations of an agent and its children.
+pub struct Compact {
+    /// The model's window, in tokens.
+    pub window: u64,
+    /// Where removed results, transcripts and the memory are kept.
+    pub folder: PathBuf,
+}
+
+/// What the server last said about a conversation's size.
+#[derive(Default)]
+struct Measured(Mutex<Option<(u64, usize)>>);
+
+/// Why no room was made.
+#[derive(Debug)]
+enum Stuck {
+    /// All that is there belongs to the newest turn.
+    Nothing,
+    /// The model gave no summary that could be used.
+    NoSummary(String),
+    /// What must stay is nearly all there is.
+    NoGain { before: u64, after: u64 },
+    /// The disk, or the person, stopped it.
+    Failed(Error),
+}
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stuck::Nothing => write!(f, "nothing is older than the newest turn, so no room can be made"),
+            Stuck::NoSummary(why) => write!(f, "no room was made, the conversation is as it was: {why}"),
+            Stuck::NoGain { before, after } => write!(
+                f,
+                "no room can be made: about {after} of {before} tokens would remain, your own words and the newest turn; \
+                 begin a new conversation, or ask for less at once"
+            ),
+            Stuck::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Stuck {}
+
+impl From<Stuck> for Error {
+    fn from(stuck: Stuck) -> Error {
+        match stuck {
+            Stuck::Failed(error) => error,
+            stuck => Error::other(stuck),
+        }
+    }
+}
+
+impl Compact {
+    /// Tokens that a chat takes: what the server counted, and four bytes a token for what came since.
+    fn tokens(&self, chat: &Chat, cx: &Context) -> u64 {
+        let size = chat.size();
+        match *cx.local::<Measured>().0.lock().unwrap() {
+            Some((tokens, then)) if size >= then => tokens + (size - then) as u64 / 4,
+            Some((tokens, then)) => (tokens as f64 * size as f64 / then as f64) as u64,
+            None => size as u64 / 4,
+        }
+    }
+
+    fn is_full(&self, tokens: u64) -> bool {
+        tokens as f64 > self.window as f64 * FULL
+    }
+
+    /// Makes room if it is needed: results first, since that costs nothing, and a summary if they were not enough.
+    async fn make_room(&self, chat: &mut Chat, cx: &Context) -> Result<()> {
+        let before = self.tokens(chat, cx);
+        if !self.is_full(before) {
+            return Ok(());
+        }
+        let mut smaller = chat.clone();
+        let cleared = self.clear_results(&mut smaller)?;
+        let after = self.tokens(&smaller, cx);
+        if cleared > 0 && !self.is_full(after) {
+            self.keep_transcript(chat)?;
+            *chat = smaller;
+            cx.notice(format!("({cleared} old results cleared: about {before} tokens became {after})"));
+            return Ok(());
+        }
+        match self.summarise(chat, cx, "", self.share(KEEP)).await {
+            // There is still some room: it is tried again before the next request.
+            Err(stuck @ (Stuck::Nothing | Stuck::NoSummary(_))) if before < self.window => {
+                cx.notice(stuck.to_string());
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Micro: results of all but the newest turns become stubs, and their text goes into files.
+    fn clear_results(&self, chat: &mut Chat) -> Result<usize> {
+        let (keep, tools) = (tail(chat, self.share(KEEP)), tools(chat));
+        let mut cleared = 0;
+        let mut messages = vec![];
+        for (i, message) in chat.messages().iter().enumerate() {
+            let mut message = without_thinking(message);
+            for block in message.content.iter_mut().filter(|_| i < keep) {
+                let size = block.size();
+                let Block::ToolResult { tool_use_id, content, .. } = block else { continue };
+                if size < SHORT || tools.get(tool_use_id).is_some_and(|tool| tool == SKILL) {
+                    continue;
+                }
+                let name: String = tool_use_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let file = self.folder.join("results").join(name).with_extension("txt");
+                let text: Vec<&str> = content.iter().filter_map(Block::as_text).collect();
+                write(&file, text.concat().as_bytes())?;
+                *content =
+                    vec![Block::text(format!("[cleared to save room: {size} bytes, now in {}]", file.display()))];
+                cleared += 1;
+            }
+            messages.push(message);
+        }
+        chat.rewrite(messages);
+        Ok(cleared)
+    }
+
+    /// Auto: everything before the newest turns gives way to what the model says it came to.
+    async fn summarise(&self, chat: &mut Chat, cx: &Context, focus: &str, room: usize) -> Result<(), Stuck> {
+        let before = self.tokens(chat, cx);
+        let (old, new) = chat.messages().split_at(tail(chat, room));
+        if old.len() < 2 || !chat.open_calls().is_empty() {
+            return Err(Stuck::Nothing);
+        }
+        let mut asked = Chat::default();
+        asked.rewrite(old.iter().cloned());
+        let focus = if focus.is_empty() { String::new() } else { format!(" Above all: {focus}.") };
+        asked.push(Message::user(format!("{SUMMARISE}{focus}")));
+        let summary = match cx.side(cx.request(&asked)).await {
+            Ok(reply) if reply.stop != Stop::EndTurn => Err("its summary was not finished".into()),
+            Ok(reply) if reply.text().trim().is_empty() => Err("its summary is empty".into()),
+            Ok(reply) => Ok(reply.text().trim().to_string()),
+            Err(Error::Cancelled) => return Err(Stuck::Failed(Error::Cancelled)),
+            Err(error) => Err(format!("there is no summary: {error}")),
+        }
+        .map_err(Stuck::NoSummary)?;
+        let head = Message { role: Role::User, content: remains(old, &tools(chat), &summary) };
+        let mut smaller = chat.clone();
+        smaller.rewrite(std::iter::once(head).chain(new.iter().map(|message| without_thinking(message))));
+        let after = self.tokens(&smaller, cx);
+        if after * 10 > before * 9 {
+            return Err(Stuck::NoGain { before, after });
+        }
+        self.keep_transcript(chat).map_err(Stuck::Failed)?;
+        write(&self.memory(), summary.as_bytes()).map_err(Stuck::Failed)?;
+        *chat = smaller;
+        cx.notice(format!("(older turns summarised: about {before} tokens became {after})"));
+        Ok(())
+    }
+
+    /// Disk: the conversation as it was before it was rewritten.
+    fn keep_transcript(&self, chat: &Chat) -> Result<()> {
+        let name = format!("{}-{:05}.json", chat.id(), chat.messages().len());
+        let json = serde_json::to_vec(chat).expect("a chat is JSON");
+        write(&self.folder.join("transcripts").join(name), &json)
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.folder.join("memory.md")
+    }
+
+    /// A share of the window, in bytes.
+    fn share(&self, share: f64) -> usize {
+        (self.window as f64 * share * 4.0) as usize
+    }
+}
+
+/// Where the newest turns begin: as many as fit into `room` bytes, at least one, and never between a call and its
+/// result.
+fn tail(chat: &Chat, room: usize) -> usize {
+    let (mut begin, mut size) = (chat.messages().len(), 0);
+    for (i, message) in chat.messages().iter().enumerate().rev() {
+        size += message.size();
+        if size > room && begin < chat.messages().len() {
+            break;
+        }
+        if !message.content.iter().any(|block| matches!(block, Block::ToolResult { .. })) {
+            begin = i;
+        }
+    }
+    begin
+}
+
+/// Which tool each call of the conversation named.
+fn tools(chat: &Chat) -> HashMap<String, String> {
+    chat.messages().iter().flat_map(|message| message.calls()).map(|call| (call.id, call.name)).collect()
+}
+
+/// Its signature is bound to all that stood before, which is about to change; the API takes a turn without it.
+fn without_thinking(message: &Message) -> Message {
+    let content = message.content.iter().filter(|block| block.as_thinking().is_none()).cloned();
+    Message { role: message.role, content: content.collect() }
+}
+
+/// What takes the place of older turns: where the agent is, the summary, the person's own words, the loaded skills.
+fn remains(old: &[Arc<Message>], tools: &HashMap<String, String>, summary: &str) -> Vec<Block> {
+    let blocks = || old.iter().filter(|m| m.role == Role::User).flat_map(|message| &message.content);
+    let texts = || blocks().filter_map(Block::as_text);
+    let ours = |text: &&str| text.starts_with('<') && text.ends_with('>');
+    let mut skills: Vec<String> = texts().filter(|text| text.starts_with("<skill>")).map(str::to_string).collect();
+    skills.extend(blocks().filter_map(|block| match block {
+        Block::ToolResult { tool_use_id, content, .. } if tools.get(tool_use_id).is_some_and(|t| t == SKILL) => {
+            let text: Vec<&str> = content.iter().filter_map(Block::as_text).collect();
+            Some(format!("<skill>\n{}\n</skill>", text.concat()))
+        }
+        _ => None,
+    }));
+    let words: Vec<String> = texts().filter(|text| !ours(text)).map(str::to_string).collect();
+    let mut remains: Vec<String> =
+        texts().filter(|text| text.starts_with("<environment>")).map(str::to_string).collect();
+    remains
+        .push(format!("<summary>\nWhat came before was removed to make room. You wrote of it:\n{summary}\n</summary>"));
+    remains.extend(newest(skills, SKILLS));
+    remains.push("<words>The person's own words from that part, which the summary covers, follow.</words>".into());
+    remains.extend(newest(words, WORDS));
+    remains.into_iter().map(Block::text).collect()
+}
+
+/// The newest of these texts that fit, in their order.
+fn newest(mut texts: Vec<String>, mut room: usize) -> Vec<String> {
+    let fits = texts.iter().rev().take_while(|text| {
+        let fits = text.len() <= room;
+        room = room.saturating_sub(text.len());
+        fits
+    });
+    texts.split_off(texts.len() - fits.count())
+}
+
+/// Whole or not at all, whatever happens meanwhile.
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = file.parent().unwrap_or(file);
+    durable::create_folder(folder).and_then(|()| durable::write(file, bytes)).map_err(Error::other)
+}
+
+impl Layer for Compact {
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        self.make_room(chat, cx).await?;
+        let reply = match next.run(chat, cx).await {
+            // The server knows better than our count.
+            Err(Error::Unfinished { stop: Stop::WindowFull, .. } | Error::Api { status: 413, .. }) => {
+                self.summarise(chat, cx, "", self.share(KEEP).min(chat.size() / 4)).await?;
+                next.run(chat, cx).await?
+            }
+            other => other?,
+        };
+        if reply.usage.prompt_tokens() > 0 {
+            let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
+            *cx.local::<Measured>().0.lock().unwrap() = Some((tokens, chat.size() + reply.message.size()));
+        }
+        Ok(reply)
+    }
+}
+
+/// Adds the mechanism, for a model with a window of so many tokens, with its files in `folder`.
+pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
+    let compact = Arc::new(Compact { window, folder });
+    if compact.memory().exists() {
+        agent.context().notice("An earlier conversation left a memory; `:memory` adds it to this one.");
+    }
+    let (by_hand, memory) = (compact.clone(), compact.clone());
+    let agent = agent.command(
+        "compact",
+        "summarises all but the newest turn; `:compact FOCUS` says what matters",
+        async move |chat, focus, cx| Ok(by_hand.summarise(chat, cx, focus, 0).await?),
+    );
+    let agent = agent.command(
+        "memory",
+        "adds the memory of the last conversation that was summarised",
+        async move |chat, _, cx| {
+            let text = std::fs::read_to_string(memory.memory()).map_err(Error::at(memory.memory()))?;
+            chat.push(Message::user(format!("<memory>\nOf an earlier conversation:\n{}\n</memory>", text.trim())));
+            cx.notice("(it will be sent with your next prompt)");
+            Ok(())
+        },
+    );
+    agent.wrap(compact)
+}
+
+/// The agent of lesson one, with room.
+pub fn main() -> ExitCode {
+    let build = async |stage: &lessons::Stage| {
+        let folder = stage.folder.join(".rungs/s06_context_compact");
+        Ok(install(stage.agent(), stage.window.into(), folder))
+    };
+    lessons::run("s06_context_compact", build, agent_loop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rungs_core::{Recorder, tools};
+    use serde_json::json;
+
+    /// An agent with a window of so many tokens before this script, and its folder.
+    async fn stage(window: u64, scenes: &str) -> (Agent, Arc<Recorder>, tempfile::TempDir, rehearsal::Server) {
+        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
+        let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
+        let agent = Agent::new(client, dir.path()).tool(tools::Bash).ui(ui.clone());
+        (install(agent, window, dir.path().join("state")), ui, dir, server)
+    }
+
+    const BIG: &str = "{repeat: 6, think: hm, say: look, call: [{bash: {command: 'seq 100000 101000 # {{ n }}'}}]}";
+
+    fn text(chat: &Chat) -> String {
+        json!(chat.messages()).to_string()
+    }
+
+    #[tokio::test]
+    async fn old_results_give_way_first_and_their_text_is_kept() {
+        let scene = format!("{{when: ^go$, turns: [{BIG}, {{say: end}}]}}");
+        let (agent, ui, dir, _server) = stage(15_000, &scene).await;
+        let mut chat = Chat::new("go");
+        // The server is strict: a parted call, or thinking before a changed prefix, would be refused.
+        agent_loop(&agent, &mut chat).await.unwrap();
+        let notices: Vec<String> = ui.take().into_iter().filter(|line| line.contains("cleared:")).collect();
+        assert!(!notices.is_empty(), "{notices:?}");
+        let stub = text(&chat).split("now in ").nth(1).unwrap().split(']').next().unwrap().to_string();
+        assert_eq!(std::fs::read_to_string(stub).unwrap().lines().count(), 1001);
+        for file in std::fs::read_dir(dir.path().join("state/transcripts")).unwrap() {
+            let kept: Chat = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
+            assert!(text(&kept).contains("100500"));
+        }
+    }
+
+    /// Four prompts; what the model says to the first two is long.
+    fn words() -> String {
+        let long = "word ".repeat(1300);
+        format!(
+            "{{when: ^first, turns: [{{call: [{{load_skill: {{}}}}]}}, {{say: '{long}'}}]}},
+             {{when: ^second, turns: [{{say: '{long}'}}]}},
+             {{when: ^third, turns: [{{say: three}}]}}, {{when: ^fourth, turns: [{{say: four}}]}}"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_summary_takes_the_place_of_older_turns_and_words_and_skills_survive() {
+        let summary = "{when: ^Summarise, turns: [{say: it was about numbers}]}";
+        let (agent, _ui, dir, server) = stage(4_000, &format!("{summary}, {}", words())).await;
+        let agent = agent.tool(Skill);
+        let mut chat = Chat::new("first words");
+        for words in ["second words", "third words", "fourth words"] {
+            agent_loop(&agent, &mut chat).await.unwrap();
+            chat.push(Message::user(words));
+        }
+        agent_loop(&agent, &mut chat).await.unwrap();
+        let head = chat.messages()[0].text();
+        for kept in ["it was about numbers", "first words", "<skill>\nknow how\n</skill>"] {
+            assert!(head.contains(kept), "{kept}: {head}");
+        }
+        assert!(text(&chat).contains("fourth words") && !text(&chat).contains("word word"));
+        assert_eq!(std::fs::read_to_string(dir.path().join("state/memory.md")).unwrap(), "it was about numbers");
+        assert!(server.seen().iter().all(|seen| seen.status == 200));
+    }
+
+    struct Skill;
+    impl rungs_core::Tool for Skill {
+        fn spec(&self) -> rungs_core::ToolSpec {
+            rungs_core::ToolSpec::new(SKILL, "", json!({"type": "object"}))
+        }
+        async fn call(&self, _: serde_json::Value, _: &Context) -> Result<rungs_core::Output, rungs_core::ToolError> {
+            Ok("know how".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_summary_that_fails_or_gains_nothing_leaves_the_conversation_as_it_was() {
+        let long = format!("{{say: '{}'}}", "word ".repeat(2500));
+        for (summary, expected) in [
+            ("{}", "its summary is empty"),
+            ("{say: x, stop: max_tokens}", "its summary was not finished"),
+            ("{say: x, faults: [{status: 400, times: always}]}", "there is no summary: "),
+            (long.as_str(), "no room can be made: about "),
+        ] {
+            let scenes = format!("{{when: ^Summarise, turns: [{summary}]}}, {}", words());
+            let (agent, _ui, _dir, _server) = stage(1_000_000, &scenes).await;
+            let mut chat = Chat::new("second words");
+            agent_loop(&agent, &mut chat).await.unwrap();
+            chat.push(Message::user("third words"));
+            agent_loop(&agent, &mut chat).await.unwrap();
+            let before = chat.clone();
+            let compact = Compact { window: 1_000_000, folder: _dir.path().join("state") };
+            let stuck = compact.summarise(&mut chat, &agent.context(), "", 0).await.unwrap_err().to_string();
+            assert!(stuck.contains(expected), "{stuck}");
+            assert_eq!(chat, before);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_shrink_stops_with_a_reason() {
+        let summary = format!("{{when: ^Summarise, turns: [{{say: '{}'}}]}}", "word ".repeat(2500));
+        let (agent, _ui, _dir, server) = stage(2_000, &format!("{summary}, {}", words())).await;
+        let mut chat = Chat::new("second words");
+        agent_loop(&agent, &mut chat).await.unwrap();
+        chat.push(Message::user("third words"));
+        let asked = server.seen().len();
+        let error = agent_loop(&agent, &mut chat).await.unwrap_err().to_string();
+        assert!(error.contains("no room can be made"), "{error}");
+        assert_eq!(server.seen().len(), asked + 1, "one summary, and no second try");
+    }
+
+    #[tokio::test]
+    async fn a_window_that_the_server_calls_full_is_emptied_and_asked_again() {
+        let scenes = format!(
+            "{{when: ^Summarise, turns: [{{say: short}}]}},
+             {{when: ^third, turns: [{{say: three, faults: [{{status: 413}}]}}]}}, {}",
+            words()
+        );
+        let (agent, _ui, _dir, server) = stage(1_000_000, &scenes).await;
+        let mut chat = Chat::new("second words");
+        agent_loop(&agent, &mut chat).await.unwrap();
+        chat.push(Message::user("third words"));
+        // The script refuses each new request once, so the smaller one too; what counts is that it was made.
+        agent_loop(&agent, &mut chat).await.unwrap_err();
+        let seen = server.seen();
+        let answers: Vec<u16> = seen[1..].iter().map(|seen| seen.status).collect();
+        assert_eq!(answers, [413, 200, 413]);
+        assert!(seen[3].bytes < seen[1].bytes / 2 && chat.messages()[0].text().contains("short"));
+        assert_eq!(agent_loop(&agent, &mut chat).await.unwrap().text(), "three");
+    }
+}
