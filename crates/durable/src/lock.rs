@@ -73,3 +73,18 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     name.push(ending);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_was_forked_but_has_not_called_exec_yet_does_not_keep_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let lock = Lock::try_acquire(&path).unwrap().unwrap();
+        let _of_the_child = lock.0.try_clone().unwrap();
+        drop(lock);
+        assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+}

@@ -129,3 +129,44 @@ fn threads_take_turns() {
     });
     assert_eq!(Journal::<u32>::open(&path).unwrap().1.records, (1..=100).collect::<Vec<_>>());
 }
+
+#[test]
+fn who_appends_without_reading_is_told_and_damages_nothing() {
+    let folder = folder();
+    let path = folder.path().join("journal");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let (mut journal, _) = Journal::<u32>::open(&path).unwrap();
+                for n in 0..50 {
+                    while let Err(e) = journal.append(&n) {
+                        assert!(matches!(e, Error::Behind { .. }), "{e}");
+                        let _ = journal.read_new().unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(Journal::<u32>::open(&path).unwrap().1.records.len(), 200);
+}
+
+#[test]
+fn who_lets_go_and_asks_again_comes_after_those_who_wait() {
+    let folder = folder();
+    let (path, gate) = (folder.path().join("lock"), folder.path().join("lock.next"));
+    let came = AtomicU32::new(0);
+    let patience = Duration::from_secs(10);
+    let lock = Lock::acquire(&path, patience).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _lock = Lock::acquire(&path, patience).unwrap();
+            came.fetch_add(1, Ordering::SeqCst);
+        });
+        while Lock::try_acquire(&gate).unwrap().is_some() {
+            thread::yield_now();
+        }
+        drop(lock);
+        let _lock = Lock::acquire(&path, patience).unwrap();
+        assert_eq!(came.load(Ordering::SeqCst), 1);
+    });
+}
