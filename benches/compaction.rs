@@ -34,8 +34,8 @@ async fn main() {
 async fn prompts(compact: bool) -> Vec<f64> {
     let script = format!(
         "scenes:
-  - {{when: ^Summarise, turns: [{{say: 'Fifty listings of numbers were read in order; each went up by 800 lines. None was changed.'}}]}}
-  - {{when: ^go$, turns: [{{repeat: {TURNS}, say: 'One more.', call: [{{bash: {{command: 'seq 100000 100800 # {{{{ n }}}}'}}}}]}}, {{say: done}}]}}"
+  - {{when: ^Summarise, turns: [{{say: 'Fifty listings of numbers were read in order; each went up by 1,500 lines. None was changed.'}}]}}
+  - {{when: ^go$, turns: [{{repeat: {TURNS}, say: 'One more.', call: [{{bash: {{command: 'seq 100000 101500 # {{{{ n }}}}'}}}}]}}, {{say: done}}]}}"
     );
     let script = rehearsal::Script::parse("bench", &script).unwrap().record(true);
     let server = script.serve().await.unwrap();

@@ -30,8 +30,8 @@ use std::{
 };
 
 /// From which share of the window on room is made, and how much of it the newest turns may keep.
-const FULL: f64 = 0.8;
-const KEEP: f64 = 0.25;
+const FULL: f64 = 0.7;
+const KEEP: f64 = 0.2;
 /// Results shorter than this, in bytes, are not worth a stub.
 const SHORT: usize = 400;
 /// How many bytes of the person's words, and of loaded skills, survive.
