@@ -246,6 +246,14 @@ fn no_path_leads_out() {
     assert_eq!(drafts.count(), 0);
 }
 
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Exchanges the folder `root/d` for a link out and back, as fast as it can, while `attempt` runs so many times.
 fn raced(house: &House, times: usize, mut attempt: impl FnMut()) {
     let (folder, link) = (house.at("root/d"), house.at("root/link"));
@@ -262,8 +270,11 @@ fn raced(house: &House, times: usize, mut attempt: impl FnMut()) {
             }
             swaps
         });
-        (0..times).for_each(|_| attempt());
-        stop.store(true, Relaxed);
+        {
+            // Also when an attempt panics: else the swapping would go on for ever.
+            let _stopping = Stopping(&stop);
+            (0..times).for_each(|_| attempt());
+        }
         assert!(swapping.join().unwrap() > 0);
     });
 }

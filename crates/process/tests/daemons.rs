@@ -9,7 +9,7 @@ use std::{
 use tokio::task::JoinSet;
 
 /// Each starts `SLEEP` in a way of its own and comes to its end, but for what it waits for.
-const DAEMONS: [(&str, &str); 18] = [
+const DAEMONS: [(&str, &str); 19] = [
     ("in the background", "SLEEP &"),
     ("holding no pipe", "SLEEP >/dev/null 2>&1 </dev/null &"),
     ("disowned", "SLEEP & disown"),
@@ -21,6 +21,7 @@ const DAEMONS: [(&str, &str); 18] = [
     ("in a pipeline", "SLEEP | cat | cat &"),
     ("a coprocess", "coproc SLEEP"),
     ("in a group of its own", "set -m; SLEEP & disown"),
+    ("in a group of its own, without an environment", "set -m; env -i SLEEP & disown"),
     ("in a session of its own", "setsid SLEEP &"),
     ("in a session of its own, deaf", "trap '' TERM; setsid SLEEP >/dev/null 2>&1 </dev/null &"),
     ("forked twice", "(setsid SLEEP >/dev/null 2>&1 </dev/null &) &"),

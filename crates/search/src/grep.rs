@@ -76,7 +76,9 @@ struct Hit {
     path: PathBuf,
     modified: SystemTime,
     count: u64,
-    lines: Vec<String>,
+    /// What is shown of it, and in how many lines: in one piece, since there may be many.
+    text: String,
+    lines: usize,
 }
 
 /// Searches.
@@ -96,9 +98,9 @@ pub fn grep(root: &Root, query: &Query, stop: Stop<'_>) -> Result<String, Fault>
         walk.types(types.map_err(|_| Fault::Pattern(format!("`type`: ripgrep knows no type of file `{kind}`")))?);
     }
     let (hits, gathered) = (Mutex::new(vec![]), AtomicUsize::new(0));
-    let search = |searcher: &mut Searcher, inside: &Path, file: &File| {
-        if let Some(hit) = query.search(searcher, &matcher, inside, file, stop) {
-            let size = hit.lines.iter().map(String::len).sum::<usize>() + inside.as_os_str().len();
+    let search = |searcher: &mut Searcher, matcher: &RegexMatcher, inside: &Path, file: &File| {
+        if let Some(hit) = query.search(searcher, matcher, inside, file, stop) {
+            let size = hit.text.len() + inside.as_os_str().len();
             hits.lock().unwrap().push(hit);
             return gathered.fetch_add(size, Relaxed) < GATHERED;
         }
@@ -107,12 +109,14 @@ pub fn grep(root: &Root, query: &Query, stop: Stop<'_>) -> Result<String, Fault>
     match root.open_found(&place.inside) {
         // A file named is searched, whatever its name and though git ignores it.
         Ok(file) => {
-            search(&mut query.searcher(), &place.inside, &file);
+            search(&mut query.searcher(), &matcher, &place.inside, &file);
         }
         Err(_) => place.visit(&walk, &names, stop, || {
-            let mut searcher = query.searcher();
+            // One each: threads that share a matcher wait for its buffers, which costs a fifth of the time.
+            let (mut searcher, matcher) = (query.searcher(), matcher.clone());
+            let search = &search;
             move |inside: &Path| match root.open_found(inside) {
-                Ok(file) => search(&mut searcher, inside, &file),
+                Ok(file) => search(&mut searcher, &matcher, inside, &file),
                 Err(_) => true,
             }
         })?,
@@ -172,8 +176,14 @@ impl Query {
         file: &File,
         stop: Stop<'_>,
     ) -> Option<Hit> {
-        let hit = Hit { path: inside.to_path_buf(), modified: SystemTime::UNIX_EPOCH, count: 0, lines: vec![] };
-        let mut found = Found { query: self, hit, name: shown(inside), bytes: 0, binary: false, stop };
+        let hit = Hit {
+            path: inside.to_path_buf(),
+            modified: SystemTime::UNIX_EPOCH,
+            count: 0,
+            text: String::new(),
+            lines: 0,
+        };
+        let mut found = Found { query: self, hit, name: shown(inside), binary: false, stop };
         // What can't be read, or has a line too long to hold, is as if nothing were in it.
         let searched = searcher.search_file(matcher, file, &mut found);
         if searched.is_err() || found.binary || found.hit.count == 0 {
@@ -192,11 +202,15 @@ impl Query {
         // Threads find them in any order; the same search gives the same answer.
         hits.sort_by(|a, b| (Reverse(a.modified), &a.path).cmp(&(Reverse(b.modified), &b.path)));
         let (files, matches) = (hits.len(), hits.iter().map(|hit| hit.count).sum::<u64>());
-        let lines = hits.into_iter().flat_map(|hit| match self.output_mode {
-            Mode::Content => hit.lines,
-            Mode::FilesWithMatches => vec![shown(&hit.path)],
-            Mode::Count => vec![format!("{}:{}", shown(&hit.path), hit.count)],
-        });
+        if self.output_mode != Mode::Content {
+            for hit in &mut hits {
+                hit.text = shown(&hit.path);
+                if self.output_mode == Mode::Count {
+                    hit.text.push_str(&format!(":{}", hit.count));
+                }
+            }
+        }
+        let lines = hits.iter().flat_map(|hit| hit.text.lines());
         let (mut text, mut number) = (String::new(), 0);
         let mut more = cut;
         for line in lines.skip(self.offset) {
@@ -205,7 +219,7 @@ impl Query {
                 break;
             }
             number += 1;
-            text.push_str(&line);
+            text.push_str(line);
             text.push('\n');
         }
         if more {
@@ -225,7 +239,6 @@ struct Found<'a> {
     query: &'a Query,
     hit: Hit,
     name: String,
-    bytes: usize,
     binary: bool,
     stop: Stop<'a>,
 }
@@ -236,18 +249,23 @@ impl Found<'_> {
         for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let text = &mut self.hit.text;
+            text.push_str(&self.name);
+            text.push(mark);
+            if let Some(first) = first {
+                text.push_str(&(first + number as u64).to_string());
+                text.push(mark);
+            }
             let shown = String::from_utf8_lossy(&line[..line.len().min(LINE)]);
-            let (shown, cut) = match line.len() > LINE {
+            match line.len() > LINE {
                 // Without the half of a character.
-                true => (shown.trim_end_matches('\u{fffd}'), " [line cut]"),
-                false => (&*shown, ""),
-            };
-            let number = first.map(|first| format!("{}{mark}", first + number as u64)).unwrap_or_default();
-            let line = format!("{}{mark}{number}{shown}{cut}", self.name);
-            self.bytes += line.len();
-            self.hit.lines.push(line);
+                true => text.extend([shown.trim_end_matches('\u{fffd}'), " [line cut]"]),
+                false => text.push_str(&shown),
+            }
+            text.push('\n');
+            self.hit.lines += 1;
         }
-        self.bytes < ANSWER * 2 && self.hit.lines.len() <= self.query.most()
+        self.hit.text.len() < ANSWER * 2 && self.hit.lines <= self.query.most()
     }
 }
 
@@ -268,7 +286,7 @@ impl Sink for Found<'_> {
     }
 
     fn context_break(&mut self, _: &Searcher) -> io::Result<bool> {
-        self.hit.lines.push("--".into());
+        self.hit.text.push_str("--\n");
         Ok(true)
     }
 
