@@ -51,6 +51,7 @@ mod examples {
     pub mod s04_subagent;
     pub mod s05_skill_loading;
     pub mod s06_context_compact;
+    pub mod s07_task_system;
 }
 pub use examples::*;
 
