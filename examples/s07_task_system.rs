@@ -512,8 +512,8 @@ mod tests {
         let word = word.unwrap();
         assert!(word.contains("tasks.jsonl:2: wrong check sum") && word.contains("set aside in"), "{word}");
         assert_eq!(board.look(|state| state.tasks.len()).unwrap(), 1);
-        let kept = std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
-        let kept = kept.filter(|path| path.to_string_lossy().contains("damaged")).next().unwrap();
+        let mut kept = std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
+        let kept = kept.find(|path| path.to_string_lossy().contains("damaged")).unwrap();
         assert!(std::fs::read_to_string(kept).unwrap().contains("\"x\""));
     }
 
