@@ -4,7 +4,6 @@
 //! counts. Nothing is asserted; it prints figures.
 use rehearsal::{Script, Server};
 use std::{
-    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -61,8 +60,9 @@ fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
 }
 
 fn lesson(server: &Server) -> std::process::Child {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/examples/s01_loop");
-    let mut command = Command::new(program);
+    // Cargo has built it beside this program, wherever that is.
+    let bench = std::env::current_exe().unwrap();
+    let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples/s01_loop"));
     command.arg("go").env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
