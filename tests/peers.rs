@@ -48,6 +48,24 @@ async fn the_official_sdks_take_the_rehearsal_for_the_api() {
     assert!(done.status.success() && out.ends_with("ok\n"), "{out}\n{err}");
 }
 
+#[test]
+fn our_skills_pass_the_validator_of_the_standard() {
+    let Some(validator) = peer("sdk/bin/agentskills") else { return };
+    let skills = Path::new(env!("CARGO_MANIFEST_DIR")).join("skills");
+    let mut checked = 0;
+    for skill in std::fs::read_dir(skills).unwrap() {
+        let done = Command::new(&validator).arg("validate").arg(skill.unwrap().path()).output().unwrap();
+        assert!(
+            done.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, 3);
+}
+
 /// The proxy does not start without one.
 const KEY: &str = "sk-0123456789abcdef0123456789abcdef";
 
