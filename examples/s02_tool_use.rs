@@ -6,7 +6,7 @@
 //!
 //! Nothing else changes, since dispatch is a look-up by name. This is all of it, from `core/src/dispatch.rs`:
 //!
-//! ```rust,ignore
+//! ```text
 //!         match tools.iter().find(|(spec, _)| spec.name == call.name) {
 //!             None => {
 //!                 let names: Vec<&str> = tools.iter().map(|(spec, _)| spec.name.as_str()).collect();
