@@ -11,7 +11,7 @@ pub use edit::Edit;
 pub use glob::Glob;
 pub use grep::Grep;
 pub use read::Read;
-pub use rungs_process::{Clip, Outputs, Process};
+pub use rungs_process::{Clip, Log, Outputs, Process, Sink};
 pub use write::Write;
 
 use crate::{Agent, Block, BoxFuture, Context};

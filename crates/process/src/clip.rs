@@ -1,4 +1,5 @@
 //! Both ends of what a command prints.
+use crate::Sink;
 use std::{
     collections::VecDeque,
     fs::File,
@@ -36,27 +37,6 @@ impl Clip {
     /// file is its owner's alone, and stays.
     pub fn spilling(path: PathBuf) -> Clip {
         Clip { spill: Some(Spill { path, file: None, kept: 0, fault: None }), ..Clip::default() }
-    }
-
-    /// Takes in more. A file is written at once: to the system's cache, which is no slower than the pipe it came from.
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.head.len() + self.tail.len() + bytes.len() > Self::HEAD + Self::TAIL
-            && let Some(spill) = &mut self.spill
-        {
-            if spill.file.is_none() && self.left_out == 0 {
-                spill.write(&self.head);
-                spill.write(self.tail.make_contiguous());
-            }
-            spill.write(bytes);
-        }
-        let (head, rest) = bytes.split_at(bytes.len().min(Self::HEAD - self.head.len()));
-        self.head.extend_from_slice(head);
-        // Of a large piece only its end can stay: the rest need not pass through the queue.
-        let (passed, rest) = rest.split_at(rest.len().saturating_sub(Self::TAIL));
-        self.tail.extend(rest);
-        let over = self.tail.len().saturating_sub(Self::TAIL);
-        self.tail.drain(..over);
-        self.left_out += (passed.len() + over) as u64;
     }
 
     /// As text, whatever the bytes were, saying what was left out and where all of it is.
@@ -125,6 +105,29 @@ fn whole_until(bytes: &[u8]) -> usize {
 /// Where the first whole character begins.
 fn whole_from(bytes: &[u8]) -> usize {
     bytes.iter().take(3).take_while(|byte| (0x80..=0xbf).contains(*byte)).count()
+}
+
+impl Sink for Clip {
+    /// Takes in more. A file is written at once: to the system's cache, which is no slower than the pipe it came from.
+    fn push(&mut self, bytes: &[u8]) {
+        if self.head.len() + self.tail.len() + bytes.len() > Self::HEAD + Self::TAIL
+            && let Some(spill) = &mut self.spill
+        {
+            if spill.file.is_none() && self.left_out == 0 {
+                spill.write(&self.head);
+                spill.write(self.tail.make_contiguous());
+            }
+            spill.write(bytes);
+        }
+        let (head, rest) = bytes.split_at(bytes.len().min(Self::HEAD - self.head.len()));
+        self.head.extend_from_slice(head);
+        // Of a large piece only its end can stay: the rest need not pass through the queue.
+        let (passed, rest) = rest.split_at(rest.len().saturating_sub(Self::TAIL));
+        self.tail.extend(rest);
+        let over = self.tail.len().saturating_sub(Self::TAIL);
+        self.tail.drain(..over);
+        self.left_out += (passed.len() + over) as u64;
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,18 @@
 //!
 //! - [`Process`]: a running command: its own session, no input, no terminal, an environment without secrets.
 //! - [`Clip`]: both ends of what it prints, the whole of it in a file, which [`Outputs`] finds a place for.
+//! - [`Log`]: the newest lines of what it prints, the whole of it in a file, for one that runs on; both are [`Sink`]s.
 //! - [`destructive`]: a seat belt against a few commands that nobody means.
 mod belt;
 mod clip;
 mod environment;
+mod log;
 mod outputs;
 mod tree;
 
 pub use belt::destructive;
 pub use clip::Clip;
+pub use log::Log;
 pub use outputs::Outputs;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};
@@ -25,6 +28,12 @@ const DRAIN: Duration = Duration::from_millis(500);
 const LEFT: Duration = Duration::from_secs(1);
 /// How long a command that is stopped, asked to end, has before it is killed.
 const MERCY: Duration = Duration::from_secs(2);
+
+/// Where output goes, piece by piece.
+pub trait Sink {
+    /// Takes in more.
+    fn push(&mut self, bytes: &[u8]);
+}
 
 /// A running shell command and all that it started. Dropping it kills the lot: nothing outlives its owner.
 #[derive(Debug)]
@@ -64,22 +73,22 @@ impl Process {
         self.shell.id()
     }
 
-    /// Reads its output into `clip` until the shell ends, however long something in the background holds the pipe.
+    /// Reads its output into `sink` until the shell ends, however long something in the background holds the pipe.
     /// What it leaves running is asked to end, and then killed: at most 1.5 seconds pass after the shell's end.
     ///
     /// # Errors
     /// When the pipe or the process can't be read.
-    pub async fn finish(&mut self, clip: &mut Clip) -> io::Result<ExitStatus> {
+    pub async fn finish(&mut self, sink: &mut impl Sink) -> io::Result<ExitStatus> {
         let mut open = true;
         let status = loop {
             tokio::select! {
-                ready = self.output.readable(), if open => { ready?; open = self.read(clip, 16); }
+                ready = self.output.readable(), if open => { ready?; open = self.read(sink, 16); }
                 status = self.shell.wait() => break status?,
             }
         };
         let drained = timeout(DRAIN, async {
             // What the shell wrote is in the pipe already; whoever still writes is not waited for.
-            while self.read(clip, 16) && self.has_more() {
+            while self.read(sink, 16) && self.has_more() {
                 tokio::task::yield_now().await;
             }
         });
@@ -101,12 +110,12 @@ impl Process {
 
     /// Reads what is there, at most so many pieces, so that a fast writer can't keep the task for itself; `false` at
     /// the end.
-    fn read(&self, clip: &mut Clip, pieces: usize) -> bool {
+    fn read(&self, sink: &mut impl Sink, pieces: usize) -> bool {
         let mut piece = [0; 16 * 1024];
         for _ in 0..pieces {
             match self.output.try_read(&mut piece) {
                 Ok(0) => return false,
-                Ok(n) => clip.push(&piece[..n]),
+                Ok(n) => sink.push(&piece[..n]),
                 Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
             }
         }
@@ -118,11 +127,11 @@ impl Process {
     }
 
     /// Asks it to end, and kills what has not ended two seconds later. Output goes on being read meanwhile.
-    pub async fn stop(&mut self, clip: &mut Clip) {
+    pub async fn stop(&mut self, sink: &mut impl Sink) {
         if let Some(tree) = &mut self.tree {
             tree.ask();
         }
-        let _ = timeout(MERCY, self.finish(clip)).await;
+        let _ = timeout(MERCY, self.finish(sink)).await;
         if let Some(tree) = self.tree.take() {
             tree.kill();
             // So that it does not stay behind as a zombie; it is dead or will never be.
