@@ -52,6 +52,7 @@ mod examples {
     pub mod s05_skill_loading;
     pub mod s06_context_compact;
     pub mod s07_task_system;
+    pub mod s08_background_tasks;
 }
 pub use examples::*;
 

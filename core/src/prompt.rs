@@ -234,8 +234,9 @@ pub fn first_message(cx: &Context, text: impl Into<String>) -> Message {
     Message { role: Role::User, content: vec![Block::text(environment), Block::text(text)] }
 }
 
-/// Waits until something can be told to the model. At an open prompt it never says no.
-async fn woken(cx: &Context, ended: bool) -> bool {
+/// Waits until something can be told to the model: true, or false once every [`Agent::wake`] expects nothing more. While
+/// the prompt is open (`ended` is false) it never says no.
+pub async fn woken(cx: &Context, ended: bool) -> bool {
     let mut wakes: FuturesUnordered<_> = cx.agent.parts.wakes.iter().map(|wake| wake.wait(cx)).collect();
     while let Some(yes) = wakes.next().await {
         if yes {
