@@ -222,7 +222,7 @@ struct Verb {
     name: &'static str,
     description: &'static str,
     fields: Value,
-    run: fn(&Jobs, Fields, &Context) -> Result<String, ToolError>,
+    run: fn(&Jobs, &Fields, &Context) -> Result<String, ToolError>,
     jobs: Jobs,
 }
 
@@ -245,14 +245,14 @@ impl Tool for Verb {
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        Ok((self.run)(&self.jobs, args(input)?, cx)?.into())
+        Ok((self.run)(&self.jobs, &args(input)?, cx)?.into())
     }
 }
 
-fn start(jobs: &Jobs, fields: Fields, cx: &Context) -> Result<String, ToolError> {
-    let command = fields.command.filter(|command| !command.trim().is_empty());
+fn start(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
+    let command = fields.command.as_deref().filter(|command| !command.trim().is_empty());
     let command = command.ok_or_else(|| ToolError("missing field `command`".into()))?;
-    let id = jobs.start(&command, cx)?;
+    let id = jobs.start(command, cx)?;
     Ok(format!("job {id} is running; you will be told when it ends"))
 }
 
@@ -264,7 +264,7 @@ fn with_job<T>(jobs: &Jobs, id: Option<u64>, cx: &Context, work: impl FnOnce(&mu
     job.map(work).ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")))
 }
 
-fn logs(jobs: &Jobs, fields: Fields, cx: &Context) -> Result<String, ToolError> {
+fn logs(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
     with_job(jobs, fields.id, cx, |job| {
         let (lines, count) = job.log.newest(fields.lines.unwrap_or(50).min(Log::LINES));
         let end = job.end.as_deref().unwrap_or("running");
@@ -278,7 +278,7 @@ fn logs(jobs: &Jobs, fields: Fields, cx: &Context) -> Result<String, ToolError> 
     })
 }
 
-fn kill(jobs: &Jobs, fields: Fields, cx: &Context) -> Result<String, ToolError> {
+fn kill(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
     with_job(jobs, fields.id, cx, |job| {
         // Whoever kills it need not be told that it ended.
         job.told = true;
