@@ -26,12 +26,15 @@ pub struct Stage {
     pub system: String,
     /// The model's window, in tokens.
     pub window: u32,
+    /// Where the person is; attached before any lesson is, so that what a lesson has to say at its start is seen.
+    pub terminal: Terminal,
 }
 
 impl Stage {
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
-        tools::all(Agent::new(self.client.clone(), &self.folder).system(self.system.as_str()))
+        let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
+        tools::all(agent.ui(self.terminal.clone()))
     }
 }
 
@@ -84,10 +87,16 @@ async fn play(
     let system = read(&root.join("config/system.md"))?;
     if args.help {
         // Nobody is asked, so nobody need be there.
+        let nowhere = tempfile::tempdir().map_err(Error::other)?;
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
-        let agent =
-            build(&Stage { client: Client::new(nobody)?, folder: root.into(), system, window: UNKNOWN_CONTEXT })
-                .await?;
+        let agent = build(&Stage {
+            client: Client::new(nobody)?,
+            folder: nowhere.path().into(),
+            system,
+            window: UNKNOWN_CONTEXT,
+            terminal: terminal.clone(),
+        })
+        .await?;
         let usage = USAGE.replace("LESSON", lesson);
         terminal.print(&format!("{help}\n{usage}\n{}\n", prompt::commands(&agent)));
         return Ok(0);
@@ -114,7 +123,8 @@ async fn play(
         Some(rehearsal) => rehearsal.line(&folder),
         None => format!("{} answers; commands run for real, in {}", endpoint.model, folder.display()),
     });
-    let agent = build(&Stage { client: Client::new(endpoint)?, folder, system, window }).await?;
+    let agent =
+        build(&Stage { client: Client::new(endpoint)?, folder, system, window, terminal: terminal.clone() }).await?;
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,

@@ -12,7 +12,7 @@
 //!
 //! You will see three subagents read three long logs at once, and what that saves the conversation that asked.
 //!
-//! Try: set [`DEPTH`] to 0. The model reads that nobody is left to do its work, and has to do it itself.
+//! Try: set [`DEPTH`] to 0. The model reads that there is nobody to do its work.
 //!
 //! Builds on s01. Motto: *Break big tasks down; each subtask gets a clean context.*
 
@@ -28,23 +28,23 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     process::ExitCode,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
 /// How many levels of subagents stand below the agent that the person talks to.
 pub const DEPTH: usize = 2;
-/// How many subagents one call of that agent may lead to, theirs included.
+/// How many subagents one prompt may lead to, theirs included.
 pub const AGENTS: usize = 20;
 /// How many turns they may take, all together.
 pub const TURNS: usize = 200;
-/// Calls in a row that bring nothing new: from how many on a known call is refused, and the agent is stopped.
+/// Replies in a row whose calls bring nothing new: after how many a known call is refused, and the agent is stopped.
 const IDLE: (usize, usize) = (3, 6);
 /// How many calls are remembered, so that going in circles is noticed too.
-const MEMORY: usize = 20;
+const MEMORY: usize = 50;
 
-/// What is left for the subagents below one call.
+/// What is left for the subagents of one prompt.
 struct Tree {
     agents: AtomicUsize,
     turns: AtomicUsize,
@@ -55,9 +55,16 @@ fn take(left: &AtomicUsize, wanted: usize) -> bool {
     left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(wanted)).is_ok()
 }
 
-/// Where an agent stands: in which tree, how deep. Unset for the one that the person talks to.
+/// Where an agent stands: in which tree, how deep. The one that the person talks to begins a tree with each prompt.
 #[derive(Default)]
-struct Place(OnceLock<(Arc<Tree>, usize)>);
+struct Place(Mutex<Option<(Arc<Tree>, usize)>>);
+
+impl Place {
+    fn of(cx: &Context) -> (Arc<Tree>, usize) {
+        let whole = || Tree { agents: AtomicUsize::new(AGENTS), turns: AtomicUsize::new(TURNS) };
+        cx.local::<Place>().0.lock().unwrap().get_or_insert_with(|| (Arc::new(whole()), 0)).clone()
+    }
+}
 
 #[derive(Deserialize)]
 struct Args {
@@ -95,10 +102,7 @@ impl Tool for Task {
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
         let asked = input.to_string().len();
         let Args { tasks } = args(input)?;
-        let above = cx.local::<Place>().0.get().cloned();
-        let (tree, depth) = above.unwrap_or_else(|| {
-            (Arc::new(Tree { agents: AtomicUsize::new(AGENTS), turns: AtomicUsize::new(TURNS) }), 0)
-        });
+        let (tree, depth) = Place::of(cx);
         if tasks.is_empty() {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
@@ -139,8 +143,7 @@ struct Report {
 async fn run(job: &Job, cx: &Context, tree: &Arc<Tree>, depth: usize) -> Report {
     // Every layer that restricts comes along: a subagent can do nothing that its parent could not.
     let child = cx.agent.child(&name(&job.description), &[]);
-    let place = child.context().local::<Place>();
-    place.0.get_or_init(|| (tree.clone(), depth));
+    *child.context().local::<Place>().0.lock().unwrap() = Some((tree.clone(), depth));
     let mut chat = Chat::default();
     chat.push(prompt::first_message(&child.context(), BRIEF));
     chat.push(Message::user(&*job.prompt));
@@ -172,8 +175,13 @@ struct Bounds;
 #[derive(Default)]
 struct Lately {
     seen: VecDeque<(u64, u64)>,
-    /// Calls in a row that brought nothing new.
+    /// Replies in a row whose calls brought nothing new.
     idle: usize,
+    /// Whether the newest reply had calls, and one that brought something new.
+    called: bool,
+    fresh: bool,
+    /// How large the conversation was.
+    size: usize,
 }
 
 fn hash(what: impl Hash) -> u64 {
@@ -184,24 +192,30 @@ fn hash(what: impl Hash) -> u64 {
 
 impl Layer for Bounds {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        if let Some((tree, _)) = cx.local::<Place>().0.get()
-            && !take(&tree.turns, 1)
-        {
-            return Err(Error::Limit("turns of all subagents together", TURNS));
-        }
         let answers =
             chat.messages().last().is_some_and(|m| m.content.iter().any(|b| matches!(b, Block::ToolResult { .. })));
+        if !answers && !cx.is_child() {
+            // A new prompt, and a new tree.
+            *cx.local::<Place>().0.lock().unwrap() = None;
+        }
+        if cx.is_child() && !take(&Place::of(cx).0.turns, 1) {
+            return Err(Error::Limit("turns of all subagents together", TURNS));
+        }
         let idle = {
             let lately = cx.local::<Mutex<Lately>>();
             let mut lately = lately.lock().unwrap();
-            if !answers {
-                // Somebody has asked for something: what was seen before may well be looked at again.
+            if !answers || chat.size() < lately.size {
+                // Somebody asked for something, or room was made: what was seen before may well be looked at again.
                 *lately = Lately::default();
             }
+            if std::mem::take(&mut lately.called) {
+                lately.idle = if std::mem::take(&mut lately.fresh) { 0 } else { lately.idle + 1 };
+            }
+            lately.size = chat.size();
             lately.idle
         };
         if idle >= IDLE.1 {
-            return Err(Error::Limit("calls in a row that brought nothing new", idle));
+            return Err(Error::Limit("replies in a row that brought nothing new", idle));
         }
         next.run(chat, cx).await
     }
@@ -211,10 +225,10 @@ impl Layer for Bounds {
         let key = hash((&call.name, call.input.to_string()));
         {
             let mut lately = lately.lock().unwrap();
+            lately.called = true;
             if lately.idle >= IDLE.0 && lately.seen.iter().any(|(seen, _)| *seen == key) {
-                lately.idle += 1;
                 return call.refuse(
-                    "not run: this call has been made before, and the last calls brought nothing new. Do something \
+                    "not run: this call has been made before, and the last replies brought nothing new. Do something \
                      else, or report what you have; to wait for something, wait longer within one call.",
                 );
             }
@@ -222,10 +236,8 @@ impl Layer for Bounds {
         let outcome = next.run(call, cx).await;
         let pair = (key, hash((&outcome.output.text, outcome.is_error)));
         let mut lately = lately.lock().unwrap();
-        if lately.seen.contains(&pair) {
-            lately.idle += 1;
-        } else {
-            lately.idle = 0;
+        if !lately.seen.contains(&pair) {
+            lately.fresh = true;
             lately.seen.push_back(pair);
             if lately.seen.len() > MEMORY {
                 lately.seen.pop_front();
@@ -306,6 +318,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn several_calls_of_one_prompt_share_the_bounds() {
+        let nine = vec![job("x"); 9].join(", ");
+        let calls = vec![format!("{{task: {{tasks: [{nine}]}}}}"); 3].join(", ");
+        let scenes =
+            format!("{{when: ^go$, turns: [{{call: [{calls}]}}, {TOLD}]}}, {{when: ^x$, turns: [{{say: y}}]}}");
+        let (end, _, _, bodies) = play(&scenes).await;
+        assert!(end.unwrap().text().ends_with("9 subagents are too many: 2 of 20 are left"));
+        assert_eq!(bodies.len(), 2 + 18);
+    }
+
+    #[tokio::test]
     async fn turns_are_bounded_for_the_whole_tree() {
         let jobs = [job("run 1"), job("run 2"), job("run 3"), job("run 4")].join(", ");
         let (end, _, _, bodies) = play(&format!(
@@ -341,14 +364,14 @@ mod tests {
         for calls in ["{bash: {command: echo same}}", "{bash: {command: echo one}}, {bash: {command: echo two}}"] {
             let circle = format!("turns: [{{repeat: 100, call: [{calls}]}}]");
             let (end, chat, _, _) = play(&format!("{{when: ^go$, {circle}}}")).await;
-            assert!(matches!(end, Err(Error::Limit("calls in a row that brought nothing new", 6..))), "{end:?}");
+            assert!(matches!(end, Err(Error::Limit("replies in a row that brought nothing new", 6))), "{end:?}");
             assert!(json!(chat.messages()).to_string().contains("this call has been made before"));
             let (end, _, _, _) = play(&format!(
                 "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}, {{when: ^circle, {circle}}}",
                 job("circle")
             ))
             .await;
-            assert!(end.unwrap().text().contains("calls in a row that brought nothing new"));
+            assert!(end.unwrap().text().contains("replies in a row that brought nothing new"));
         }
     }
 

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashSet},
+    io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -32,6 +33,8 @@ use std::{
 const FOLDERS: [&str; 3] = ["skills", ".agents/skills", ".claude/skills"];
 /// How many skills one folder may hold before the rest is left out.
 const MOST: usize = 200;
+/// How large a file of a skill may be, in bytes: the standard asks for small ones.
+const LARGEST: u64 = 100_000;
 
 /// A skill as it is listed.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,7 +165,14 @@ impl Tool for LoadSkill {
         if let Some(file) = file {
             // The guard of the file tools, around the skill's folder instead of the project's.
             let here = Context { agent: cx.agent.clone().at(&skill.folder) };
-            return Ok(std::io::read_to_string(paths::open(&here, &file)?)?.into());
+            let text = std::io::read_to_string(paths::open(&here, &file)?.take(LARGEST + 1));
+            let text = text.map_err(|error| ToolError(format!("{file}: {error}")))?;
+            if text.len() as u64 > LARGEST {
+                return Err(ToolError(format!(
+                    "{file}: it is larger than {LARGEST} bytes; read parts of it with bash"
+                )));
+            }
+            return Ok(text.into());
         }
         let (_, body) = read(&skill.folder).map_err(ToolError)?;
         if !cx.local::<Loaded>().0.lock().unwrap().insert(name.clone()) {
@@ -180,11 +190,19 @@ impl Tool for LoadSkill {
 
 /// The files that lie beside the instructions, one level deep, as the standard has them.
 fn files(folder: &Path) -> Vec<String> {
-    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-    let below = entries(folder).filter(|path| path.is_dir()).flat_map(|folder| entries(&folder).collect::<Vec<_>>());
-    let all = entries(folder).chain(below).filter(|path| path.is_file() && !path.ends_with("SKILL.md"));
+    // Links are not followed: what they lead to is no part of the skill.
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>();
+    let is = |entry: &std::fs::DirEntry, file: bool| {
+        entry.file_type().is_ok_and(|t| if file { t.is_file() } else { t.is_dir() })
+    };
+    let mut all = entries(folder);
+    for below in entries(folder).into_iter().filter(|entry| is(entry, false)) {
+        all.extend(entries(&below.path()));
+    }
+    let files = all.into_iter().filter(|entry| is(entry, true)).map(|entry| entry.path());
+    let files = files.filter(|path| !path.ends_with("SKILL.md"));
     let mut names: Vec<String> =
-        all.filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_str()?.to_string())).collect();
+        files.filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_str()?.to_string())).collect();
     names.sort();
     names
 }

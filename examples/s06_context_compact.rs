@@ -13,10 +13,10 @@
 //!
 //! Run it: `cargo run --example s06_context_compact`
 //!
-//! You will see an agent read five long chapters with a window of 20,000 tokens; results are cleared, then older turns
-//! are summarised, and at the end it still knows what you asked for first.
+//! You will see an agent read six long chapters with a window of 20,000 tokens: old results are cleared on the way, older
+//! turns are summarised on `:compact`, and at the end it still knows what you asked for first.
 //!
-//! Try: `:compact what the chapters say about doors`, then `:memory` in the next run.
+//! Try: `:compact what the chapters say about doors`, then `:memory`, as the next run in the same folder would offer it.
 //!
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
@@ -41,6 +41,13 @@ const SKILLS: usize = 100_000;
 /// The tool whose results are kept: a skill that was loaded stays loaded.
 const SKILL: &str = "load_skill";
 
+/// How a stub begins that stands for a cleared result.
+const CLEARED: &str = "[cleared to save room:";
+
+/// How texts begin that stand in the person's messages, but are not the person's.
+const OURS: [&str; 7] =
+    ["<environment>", "<summary>", "<skill>", "<words>", "<memory>", "<system-reminder>", "<job id="];
+
 const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: what was asked, what was \
     decided and why, which files were read or changed and what matters of them, what is still open, what failed. Facts, \
     names and numbers; no tool calls.";
@@ -56,6 +63,10 @@ pub struct Compact {
 /// What the server last said about a conversation's size.
 #[derive(Default)]
 struct Measured(Mutex<Option<(u64, usize)>>);
+
+/// From how many tokens on a summary is worth another try.
+#[derive(Default)]
+struct Tried(Mutex<u64>);
 
 /// Why no room was made.
 #[derive(Debug)]
@@ -101,8 +112,7 @@ impl Compact {
     fn tokens(&self, chat: &Chat, cx: &Context) -> u64 {
         let size = chat.size();
         match *cx.local::<Measured>().0.lock().unwrap() {
-            Some((tokens, then)) if size >= then => tokens + (size - then) as u64 / 4,
-            Some((tokens, then)) => (tokens as f64 * size as f64 / then as f64) as u64,
+            Some((tokens, then)) => tokens.saturating_add_signed((size as i64 - then as i64) / 4).max(size as u64 / 4),
             None => size as u64 / 4,
         }
     }
@@ -126,13 +136,24 @@ impl Compact {
             cx.notice(format!("({cleared} old results cleared: about {before} tokens became {after})"));
             return Ok(());
         }
+        let tried = cx.local::<Tried>();
+        if before < *tried.0.lock().unwrap() {
+            return Ok(());
+        }
         match self.summarise(chat, cx, "", self.share(KEEP)).await {
-            // There is still some room: it is tried again before the next request.
-            Err(stuck @ (Stuck::Nothing | Stuck::NoSummary(_))) if before < self.window => {
+            Ok(()) => Ok(()),
+            Err(Stuck::Failed(error)) => Err(error),
+            // There is still some room. It is tried again when the conversation has grown, not before each request.
+            Err(stuck) if before < self.window => {
+                *tried.0.lock().unwrap() = before + self.window / 20;
                 cx.notice(stuck.to_string());
+                if cleared > 0 {
+                    self.keep_transcript(chat)?;
+                    *chat = smaller;
+                }
                 Ok(())
             }
-            other => Ok(other?),
+            Err(stuck) => Err(stuck.into()),
         }
     }
 
@@ -146,15 +167,18 @@ impl Compact {
             for block in message.content.iter_mut().filter(|_| i < keep) {
                 let size = block.size();
                 let Block::ToolResult { tool_use_id, content, .. } = block else { continue };
-                if size < SHORT || tools.get(tool_use_id).is_some_and(|tool| tool == SKILL) {
+                let stub = content.first().and_then(Block::as_text).is_some_and(|text| text.starts_with(CLEARED));
+                if size < SHORT || stub || tools.get(tool_use_id).is_some_and(|tool| tool == SKILL) {
                     continue;
                 }
-                let name: String = tool_use_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-                let file = self.folder.join("results").join(name).with_extension("txt");
-                let text: Vec<&str> = content.iter().filter_map(Block::as_text).collect();
-                write(&file, text.concat().as_bytes())?;
-                *content =
-                    vec![Block::text(format!("[cleared to save room: {size} bytes, now in {}]", file.display()))];
+                let file = self.result_file(chat, tool_use_id);
+                match content.iter().map(Block::as_text).collect::<Option<Vec<_>>>() {
+                    Some(texts) => write(&file, texts.concat().as_bytes())?,
+                    // A picture, say: as it stood in the conversation.
+                    None => write(&file, &serde_json::to_vec(content).expect("blocks are JSON"))?,
+                }
+                let stub = format!("{CLEARED} {size} bytes, now in {} (bash can read it)]", file.display());
+                *content = vec![Block::text(stub)];
                 cleared += 1;
             }
             messages.push(message);
@@ -190,17 +214,26 @@ impl Compact {
             return Err(Stuck::NoGain { before, after });
         }
         self.keep_transcript(chat).map_err(Stuck::Failed)?;
-        write(&self.memory(), summary.as_bytes()).map_err(Stuck::Failed)?;
+        if !cx.is_child() {
+            write(&self.memory(), summary.as_bytes()).map_err(Stuck::Failed)?;
+        }
         *chat = smaller;
         cx.notice(format!("(older turns summarised: about {before} tokens became {after})"));
         Ok(())
     }
 
-    /// Disk: the conversation as it was before it was rewritten.
+    /// Where a result goes: ids repeat from conversation to conversation, and may hold anything.
+    fn result_file(&self, chat: &Chat, id: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}", u32::from(c)) };
+        let name: String = id.chars().map(plain).collect();
+        self.folder.join("results").join(chat.id()).join(name).with_extension("txt")
+    }
+
+    /// Disk: the conversation as it was before it was rewritten, each time in a file of its own.
     fn keep_transcript(&self, chat: &Chat) -> Result<()> {
-        let name = format!("{}-{:05}.json", chat.id(), chat.messages().len());
-        let json = serde_json::to_vec(chat).expect("a chat is JSON");
-        write(&self.folder.join("transcripts").join(name), &json)
+        let file = |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
+        let free = (1..).map(file).find(|file| !file.exists()).unwrap_or_else(|| file(0));
+        write(&free, &serde_json::to_vec(chat).expect("a chat is JSON"))
     }
 
     fn memory(&self) -> PathBuf {
@@ -234,9 +267,13 @@ fn tools(chat: &Chat) -> HashMap<String, String> {
     chat.messages().iter().flat_map(|message| message.calls()).map(|call| (call.id, call.name)).collect()
 }
 
-/// Its signature is bound to all that stood before, which is about to change; the API takes a turn without it.
+/// A signature is bound to all that stood before, which is about to change; the API takes a turn without it. Thinking
+/// that is not signed comes from servers that want it back.
 fn without_thinking(message: &Message) -> Message {
-    let content = message.content.iter().filter(|block| block.as_thinking().is_none()).cloned();
+    let signed = |block: &&Block| {
+        block.as_thinking().is_some() && !matches!(block, Block::Other(raw) if raw.get().contains(r#""signature":"""#))
+    };
+    let content = message.content.iter().filter(|block| !signed(block)).cloned();
     Message { role: message.role, content: content.collect() }
 }
 
@@ -244,7 +281,7 @@ fn without_thinking(message: &Message) -> Message {
 fn remains(old: &[Arc<Message>], tools: &HashMap<String, String>, summary: &str) -> Vec<Block> {
     let blocks = || old.iter().filter(|m| m.role == Role::User).flat_map(|message| &message.content);
     let texts = || blocks().filter_map(Block::as_text);
-    let ours = |text: &&str| text.starts_with('<') && text.ends_with('>');
+    let ours = |text: &&str| OURS.iter().any(|tag| text.starts_with(tag));
     let mut skills: Vec<String> = texts().filter(|text| text.starts_with("<skill>")).map(str::to_string).collect();
     skills.extend(blocks().filter_map(|block| match block {
         Block::ToolResult { tool_use_id, content, .. } if tools.get(tool_use_id).is_some_and(|t| t == SKILL) => {
@@ -264,14 +301,22 @@ fn remains(old: &[Arc<Message>], tools: &HashMap<String, String>, summary: &str)
     remains.into_iter().map(Block::text).collect()
 }
 
-/// The newest of these texts that fit, in their order.
-fn newest(mut texts: Vec<String>, mut room: usize) -> Vec<String> {
-    let fits = texts.iter().rev().take_while(|text| {
-        let fits = text.len() <= room;
+/// These texts, as far as they fit: the newest first, and of one that is too long its beginning and its end.
+fn newest(texts: Vec<String>, mut room: usize) -> Vec<String> {
+    let fitted = texts.into_iter().rev().map(|text| {
+        let most = room.max(SHORT);
+        let text = if text.len() <= most { text } else { both_ends(&text, most) };
         room = room.saturating_sub(text.len());
-        fits
+        text
     });
-    texts.split_off(texts.len() - fits.count())
+    let mut fitted: Vec<String> = fitted.collect();
+    fitted.reverse();
+    fitted
+}
+
+fn both_ends(text: &str, most: usize) -> String {
+    let (head, tail) = (text.floor_char_boundary(most / 2), text.ceil_char_boundary(text.len() - most / 2));
+    format!("{}\n[{} bytes cut here to save room]\n{}", &text[..head], tail - head, &text[tail..])
 }
 
 /// Whole or not at all, whatever happens meanwhile.
@@ -362,12 +407,16 @@ mod tests {
         agent_loop(&agent, &mut chat).await.unwrap();
         let notices: Vec<String> = ui.take().into_iter().filter(|line| line.contains("cleared:")).collect();
         assert!(!notices.is_empty(), "{notices:?}");
-        let stub = text(&chat).split("now in ").nth(1).unwrap().split(']').next().unwrap().to_string();
+        let stub = text(&chat).split("now in ").nth(1).unwrap().split(" (bash").next().unwrap().to_string();
         assert_eq!(std::fs::read_to_string(stub).unwrap().lines().count(), 1001);
-        for file in std::fs::read_dir(dir.path().join("state/transcripts")).unwrap() {
-            let kept: Chat = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
-            assert!(text(&kept).contains("100500"));
-        }
+        let kept = std::fs::read_dir(dir.path().join("state/transcripts")).unwrap();
+        let kept: Vec<Chat> =
+            kept.map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()).collect();
+        assert_eq!(kept.len(), notices.len(), "one for each time that history was rewritten");
+        assert!(kept.iter().all(|chat| text(chat).contains("100500")));
+        // A stub is never taken for a result, nor put in the place of the text that it names.
+        let results = std::fs::read_dir(dir.path().join("state/results").join(chat.id())).unwrap();
+        assert!(results.map(|file| file.unwrap().metadata().unwrap().len()).all(|size| size == 7007));
     }
 
     /// Four prompts; what the model says to the first two is long.
@@ -398,6 +447,20 @@ mod tests {
         assert!(text(&chat).contains("fourth words") && !text(&chat).contains("word word"));
         assert_eq!(std::fs::read_to_string(dir.path().join("state/memory.md")).unwrap(), "it was about numbers");
         assert!(server.seen().iter().all(|seen| seen.status == 200));
+    }
+
+    #[test]
+    fn what_the_person_said_survives_also_in_angle_brackets_and_beside_a_long_paste() {
+        let paste = format!("<log>{}</log>", "x".repeat(2 * WORDS));
+        let said = ["never push to main", "<config>port 5432</config>", paste.as_str(), "and then?"];
+        let old: Vec<Arc<Message>> = said.iter().map(|text| Message::user(*text).into()).collect();
+        let remains = remains(&old, &HashMap::new(), "short");
+        let texts: Vec<&str> = remains.iter().filter_map(Block::as_text).collect();
+        assert_eq!(texts[2..4], said[..2]);
+        assert_eq!(texts[5], said[3]);
+        assert!(
+            texts[4].starts_with("<log>xx") && texts[4].ends_with("xx</log>") && texts[4].contains("bytes cut here")
+        );
     }
 
     struct Skill;
@@ -436,7 +499,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_shrink_stops_with_a_reason() {
         let summary = format!("{{when: ^Summarise, turns: [{{say: '{}'}}]}}", "word ".repeat(2500));
-        let (agent, _ui, _dir, server) = stage(2_000, &format!("{summary}, {}", words())).await;
+        let (agent, _ui, _dir, server) = stage(1_500, &format!("{summary}, {}", words())).await;
         let mut chat = Chat::new("second words");
         agent_loop(&agent, &mut chat).await.unwrap();
         chat.push(Message::user("third words"));

@@ -117,6 +117,22 @@ fn the_answer_alone_is_on_standard_output() {
 }
 
 #[test]
+fn what_a_lesson_has_to_say_at_its_start_is_seen() {
+    let play = play("{say: hello}");
+    let skill = play.folder.path().join("skills/broken");
+    std::fs::create_dir_all(&skill).unwrap();
+    std::fs::write(skill.join("SKILL.md"), "no front matter").unwrap();
+    let mut command = Command::new(program("s05_skill_loading"));
+    command
+        .arg("hello")
+        .current_dir(play.folder.path())
+        .env("RUNGS_ENV", "/dev/null")
+        .env("RUNGS_PROVIDER", "anthropic");
+    let done = command.env("ANTHROPIC_BASE_URL", play.server.url()).stdin(Stdio::null()).output().unwrap();
+    assert!(done.status.success() && err(&done).contains("skills/broken/SKILL.md:1: "), "{}", err(&done));
+}
+
+#[test]
 fn what_the_model_declined_is_not_sent_again() {
     let play = play("{say: no, stop: refusal}");
     with_input(lesson(play.server.url(), play.folder.path(), &[]), b"bad words\nother words\n");

@@ -281,6 +281,18 @@ async fn a_reply_that_is_no_answer_is_one_honest_line() {
 }
 
 #[tokio::test]
+async fn an_overflow_is_known_in_each_servers_words() {
+    for fault in [
+        "{status: 400, message: 'prompt is too long: 213462 tokens > 200000 maximum'}",
+        "{status: 400, code: context_length_exceeded, message: too much}",
+    ] {
+        let script = format!("scenes: [{{when: go, turns: [{{say: x, faults: [{fault}]}}]}}]");
+        let (end, _, _server) = asked(Format::OpenAi, &script).await;
+        assert!(matches!(end, Err(Error::Unfinished { stop: Stop::WindowFull, .. })), "{fault}: {end:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_paused_turn_is_sent_back_until_it_is_whole() {
     let script =
         "scenes: [{when: go, turns: [{say: 'one ', stop: pause_turn}, {say: 'two ', stop: pause_turn}, {say: three}]}]";

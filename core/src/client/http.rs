@@ -1,6 +1,6 @@
 //! Sending: one pool of connections, time limits, retries until a response's headers arrive, and errors that name the
 //! host and never the key.
-use super::{Auth, Endpoint, Format};
+use super::{Auth, Endpoint, Format, Stop};
 use crate::{Context, Error, Event, Result};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
@@ -181,7 +181,7 @@ impl Http {
                 blot(message);
                 request_id.iter_mut().for_each(blot);
             }
-            Error::Net { why, .. } | Error::Unreadable { why, .. } => blot(why),
+            Error::Net { why, .. } | Error::Unreadable { why, .. } | Error::Unfinished { why, .. } => blot(why),
             _ => {}
         }
         error
@@ -207,6 +207,10 @@ impl Http {
             return (unreadable(&self.host, &bytes, &format!("status {}", status.as_u16())), advice);
         };
         let (kind, message) = told(&body);
+        if status == StatusCode::BAD_REQUEST && is_overflow(&body, &message) {
+            let why = format!("the conversation is more than the model's context window holds: {message}");
+            return (Error::Unfinished { stop: Stop::WindowFull, why }, Advice::GiveUp);
+        }
         let word = |value: &Value| value.as_str().map(str::to_string);
         let error = Error::Api {
             host: self.host.clone(),
@@ -218,6 +222,15 @@ impl Http {
         };
         (error, advice(status, &body["error"], retry_after, should_retry))
     }
+}
+
+/// Whether a refusal means that the prompt is larger than the window, which each server says in its own words.
+fn is_overflow(body: &Value, message: &str) -> bool {
+    let message = message.to_lowercase();
+    body["error"]["code"] == "context_length_exceeded"
+        || ["prompt is too long", "maximum context length", "exceeds the context"]
+            .iter()
+            .any(|say| message.contains(say))
 }
 
 /// The kind of an error and its message. The Messages API and Chat Completions agree on `error.message`; some proxies
