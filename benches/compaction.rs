@@ -30,7 +30,7 @@ async fn main() {
     );
 }
 
-/// The size of each turn's prompt, in bytes / 4 as the rehearsal counts.
+/// The size of each turn's prompts, in bytes / 4 as the rehearsal counts.
 async fn prompts(compact: bool) -> Vec<f64> {
     let script = format!(
         "scenes:
@@ -46,7 +46,16 @@ async fn prompts(compact: bool) -> Vec<f64> {
         agent = s06_context_compact::install(agent, WINDOW, folder.path().join("state"));
     }
     agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
-    let summary = |body: &serde_json::Value| body["messages"].to_string().contains("Summarise the conversation so far");
-    let turns = server.seen().into_iter().filter(|seen| !summary(&seen.body));
-    turns.map(|seen| seen.bytes as f64 / 4.0).collect()
+    // What a summary costs belongs to the turn that it was made for.
+    let mut turns: Vec<f64> = vec![];
+    let mut summaries = 0.0;
+    for seen in server.seen() {
+        let tokens = seen.bytes as f64 / 4.0;
+        if seen.body["messages"].to_string().contains("Summarise the conversation so far") {
+            summaries += tokens;
+        } else {
+            turns.push(tokens + std::mem::take(&mut summaries));
+        }
+    }
+    turns
 }

@@ -76,22 +76,33 @@ impl Tool for SumColumn {
     }
 }
 
-/// The sum of a column, in words that tell the model what it needs next.
+/// The sum of a column, in words that tell the model what it needs next. A sum that may be wrong is none: what this
+/// simple reader does not understand, it refuses.
 fn sum(csv: &str, column: &str) -> Result<String, String> {
+    let csv = csv.trim_start_matches('\u{feff}');
+    if csv.contains('"') {
+        return Err("it holds quoted cells, which this tool does not read; use bash".into());
+    }
     let mut rows = csv.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let (_, head) = rows.next().ok_or("the file is empty")?;
     let names: Vec<&str> = head.split(',').map(str::trim).collect();
-    let index = names
-        .iter()
-        .position(|name| *name == column)
-        .ok_or_else(|| format!("there is no column `{column}`; the columns are {}", names.join(", ")))?;
+    let columns: Vec<usize> = (0..names.len()).filter(|i| names[*i] == column).collect();
+    let [index] = columns[..] else {
+        return Err(format!("there are {} columns `{column}`; the columns are {}", columns.len(), names.join(", ")));
+    };
     let (mut total, mut count) = (0.0, 0);
     for (i, line) in rows {
-        let cell = line.split(',').nth(index).unwrap_or("").trim();
-        total += cell.parse::<f64>().map_err(|_| format!("line {}: `{cell}` in `{column}` is no number", i + 1))?;
+        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        if cells.len() != names.len() {
+            return Err(format!("line {} has {} cells, the first line {}", i + 1, cells.len(), names.len()));
+        }
+        let number = cells[index].parse::<f64>().ok().filter(|number| number.is_finite());
+        total += number.ok_or_else(|| format!("line {}: `{}` in `{column}` is no number", i + 1, cells[index]))?;
         count += 1;
     }
-    Ok(format!("{column}: the sum of {count} rows is {total}"))
+    // Binary fractions leave dust: 0.1 + 0.2 is 0.30000000000000004.
+    let total = (total * 1e9).round() / 1e9;
+    Ok(format!("the sum of `{column}` is {total}, of {count} rows"))
 }
 
 /// Adds the mechanism: one line.
@@ -111,11 +122,18 @@ mod tests {
 
     #[test]
     fn sums_and_says_what_is_wrong() {
-        assert_eq!(sum("a,b\n1,2\n3,4.5\n\n", "b").unwrap(), "b: the sum of 2 rows is 6.5");
-        assert_eq!(sum("a, b\n1,2", "c").unwrap_err(), "there is no column `c`; the columns are a, b");
-        assert_eq!(sum("a\n1\nx\n", "a").unwrap_err(), "line 3: `x` in `a` is no number");
-        assert_eq!(sum("a,b\n1\n", "b").unwrap_err(), "line 2: `` in `b` is no number");
-        assert_eq!(sum("", "a").unwrap_err(), "the file is empty");
+        assert_eq!(sum("\u{feff}a,b\n1,0.1\n3,0.2\n\n", "b").unwrap(), "the sum of `b` is 0.3, of 2 rows");
+        for (csv, wrong) in [
+            ("a, b\n1,2", "there are 0 columns `c`; the columns are a, b"),
+            ("c,c\n1,2", "there are 2 columns `c`; the columns are c, c"),
+            ("c\n1\nx\n", "line 3: `x` in `c` is no number"),
+            ("c\nNaN\n", "line 2: `NaN` in `c` is no number"),
+            ("a,c\n1\n", "line 2 has 1 cells, the first line 2"),
+            ("a,c\n\"x, y\",1\n", "it holds quoted cells, which this tool does not read; use bash"),
+            ("", "the file is empty"),
+        ] {
+            assert_eq!(sum(csv, "c").unwrap_err(), wrong);
+        }
     }
 
     #[tokio::test]
@@ -134,8 +152,8 @@ mod tests {
         let reply = agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
         let text = reply.text();
         let said: Vec<&str> = text.split(" | ").collect();
-        assert_eq!(said[0], "n: the sum of 2 rows is 3");
-        assert_eq!(said[1], "f.csv: there is no column `m`; the columns are n");
+        assert_eq!(said[0], "the sum of `n` is 3, of 2 rows");
+        assert_eq!(said[1], "f.csv: there are 0 columns `m`; the columns are n");
         assert!(said[2].contains("outside"), "{text}");
         assert!(said[3].contains("file_path"), "{text}");
         assert_eq!(said[4], "there is no tool `sum_colum`; the tools are sum_column");

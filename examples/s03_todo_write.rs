@@ -14,7 +14,7 @@
 //! You will see a plan of three steps, worked off one at a time; then a model that forgets its plan, is reminded after
 //! three turns, and comes back to it.
 //!
-//! Try: ask for two items in progress at once. The tool refuses, and says why.
+//! Try: "Do two things at once." The tool refuses, and says why.
 //!
 //! Builds on s01. Motto: *An agent without a plan drifts.*
 
@@ -130,11 +130,6 @@ impl Tool for TodoWrite {
         let Args { todos } = args(input)?;
         with_plan(cx, |plan| plan.change(todos))
     }
-
-    // The plan is the model's own: nothing outside the conversation changes.
-    fn read_only(&self) -> bool {
-        true
-    }
 }
 
 impl Tool for TodoUpdate {
@@ -169,10 +164,6 @@ impl Tool for TodoUpdate {
             plan.change(items)
         })
     }
-
-    fn read_only(&self) -> bool {
-        true
-    }
 }
 
 impl Tool for TodoRead {
@@ -203,7 +194,7 @@ impl Layer for Reminder {
         });
         if let Some(plan) = stale {
             cx.notice("(the model is reminded of its plan)");
-            // It joins the results that are about to be sent, as the last block of their message.
+            // It joins the message that is about to be sent, as its last block.
             chat.push(Message::user(format!(
                 "<system-reminder>Your plan has not changed for {STALE} turns. Update it, or go on if it still holds:\n\
                  {plan}</system-reminder>"

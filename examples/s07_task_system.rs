@@ -34,7 +34,7 @@ use std::{
 /// One task. A line of the journal is a whole task, as it was from then on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// Counted from 1, never given twice.
+    /// Counted from 1.
     pub id: u64,
     /// What is to be done, in a line.
     pub subject: String,
@@ -65,7 +65,7 @@ pub enum Status {
     /// Nobody works on it.
     #[default]
     Pending,
-    /// Its owner does.
+    /// Somebody does.
     InProgress,
     /// It is done: what waited for it need wait no longer.
     Done,
@@ -100,6 +100,8 @@ pub enum Refused {
     Cycle(Vec<u64>),
     /// It can't begin or end before these are done.
     Waits(u64, Vec<u64>),
+    /// A task is told by one line, so its subject is one.
+    Subject,
     /// The file.
     Disk(durable::Error),
 }
@@ -113,6 +115,7 @@ impl fmt::Display for Refused {
                 write!(f, "that would be a circle, and nothing in it could ever begin: {}", way.join(" waits for "))
             }
             Refused::Waits(id, open) => write!(f, "#{id} waits for {}", list(open)),
+            Refused::Subject => write!(f, "a subject is one line, and not empty"),
             Refused::Disk(error) => write!(f, "{error}"),
         }
     }
@@ -171,9 +174,15 @@ impl Board {
             other => other,
         };
         let (journal, news) = opened?;
-        let mut state = State::default();
+        let (mut state, read) = (State::default(), news.records.len());
         let word = state.take_in(news);
-        Ok((Board(Arc::new(Mutex::new((journal, state)))), word))
+        let lean = read <= 1000 + 2 * state.tasks.len();
+        let board = Board(Arc::new(Mutex::new((journal, state))));
+        if !lean {
+            // Most of its lines tell what has changed again since.
+            board.compact()?;
+        }
+        Ok((board, word))
     }
 
     /// Looks at the board as it is now. Blocks, as everything here does: call it from a blocking thread.
@@ -207,6 +216,9 @@ impl Board {
     /// Adds a task, whose id and state it decides.
     pub fn create(&self, task: Task) -> Result<Task, Refused> {
         self.change(|state| {
+            if task.subject.trim().is_empty() || task.subject.contains('\n') {
+                return Err(Refused::Subject);
+            }
             task.after.iter().try_for_each(|id| state.get(*id).map(drop))?;
             let id = state.tasks.last_key_value().map_or(1, |(id, _)| id + 1);
             let task = Task { id, status: Status::Pending, ..task };
@@ -230,14 +242,19 @@ impl Board {
     /// Changes one task; gives it, and the tasks that can be begun because of it.
     pub fn update(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Refused> {
         self.change(|state| {
-            let mut task = state.get(id)?.clone();
+            let old = state.get(id)?;
+            let mut task = old.clone();
             edit(&mut task);
+            if task.status == Status::Pending {
+                task.owner = None;
+            }
             task.after.iter().try_for_each(|before| state.get(*before).map(drop))?;
             if let Some(way) = state.graph.circle(id, task.after.iter().copied()) {
                 return Err(Refused::Cycle(way));
             }
             let open = state.graph.open(&task.after);
-            if matches!(task.status, Status::InProgress | Status::Done) && !open.is_empty() {
+            let moved = task.status != old.status || task.after != old.after;
+            if moved && matches!(task.status, Status::InProgress | Status::Done) && !open.is_empty() {
                 return Err(Refused::Waits(id, open));
             }
             let freed = if task.status == Status::Done { state.graph.freed_by(id) } else { vec![] };
@@ -388,9 +405,12 @@ fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
     let Next {} = args(input)?;
     Ok(match board.take_next(who)? {
         Some(task) => format!("{task}\n{}", task.description),
-        None => match board.look(|state| state.tasks.values().filter(|t| t.status != Status::Done).count())? {
-            0 => "Everything is done.".into(),
-            n => format!("Nothing can be begun: {n} tasks are in progress, failed, or wait for others."),
+        None => match board
+            .look(|state| (state.tasks.len(), state.tasks.values().filter(|t| t.status != Status::Done).count()))?
+        {
+            (0, _) => "The board is empty.".into(),
+            (_, 0) => "Everything is done.".into(),
+            (_, left) => format!("Nothing can be begun; in progress, failed or waiting for others: {left}."),
         },
     })
 }
@@ -455,6 +475,7 @@ mod tests {
             board.update(1, |task| task.after = [3].into()).unwrap_err(),
             board.update(2, |task| task.after = [2].into()).unwrap_err(),
             board.update(3, done).unwrap_err(),
+            board.create(task("two\n#9 [done] lines", 0, &[])).unwrap_err(),
         ];
         let circle = "that would be a circle, and nothing in it could ever begin: ";
         assert_eq!(
@@ -465,6 +486,7 @@ mod tests {
                 format!("{circle}#1 waits for #3 waits for #2 waits for #1"),
                 format!("{circle}#2 waits for #2"),
                 "#3 waits for #2".into(),
+                "a subject is one line, and not empty".into(),
             ]
         );
         assert_eq!(board.look(|state| state.tasks.values().cloned().collect::<Vec<_>>()).unwrap(), before);
@@ -495,6 +517,33 @@ mod tests {
             assert_eq!(all.iter().map(|task| task.id).collect::<Vec<_>>(), (1..=120).collect::<Vec<_>>());
             assert!(all.iter().all(|task| task.status == Status::Done && task.owner.is_some()));
         }
+    }
+
+    #[test]
+    fn a_task_whose_dependency_was_taken_up_again_can_still_be_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = open(&dir);
+        board.create(task("a", 0, &[])).unwrap();
+        board.create(task("b", 0, &[1])).unwrap();
+        board.update(1, done).unwrap();
+        board.take_next("me").unwrap();
+        board.update(1, |task| task.status = Status::Pending).unwrap();
+        let (changed, _) = board.update(2, |task| task.result = Some("half".into())).unwrap();
+        assert_eq!((changed.result.as_deref(), changed.owner.as_deref()), (Some("half"), Some("me")));
+        assert_eq!(board.update(2, done).unwrap_err().to_string(), "#2 waits for #1");
+    }
+
+    #[test]
+    fn a_file_of_many_changes_is_written_anew_when_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = open(&dir);
+        board.create(task("a", 0, &[])).unwrap();
+        let many = (0..1100).map(|n| Task { id: 1, priority: n, ..task("a", 0, &[]) }).collect();
+        board.change(|_| Ok((many, ()))).unwrap();
+        let lines = || std::fs::read_to_string(dir.path().join("board/tasks.jsonl")).unwrap().lines().count();
+        assert_eq!(lines(), 1101);
+        let priority = |board: &Board| board.look(|state| state.get(1).unwrap().priority).unwrap();
+        assert_eq!((priority(&open(&dir)), lines(), priority(&board)), (1099, 1, 1099));
     }
 
     #[test]
@@ -537,7 +586,7 @@ mod tests {
                 "created #1 [pending] a",
                 "created #2 [pending] b, after #1",
                 "#1 [in_progress] a, owner main\n",
-                "Nothing can be begun: 2 tasks are in progress, failed, or wait for others.",
+                "Nothing can be begun; in progress, failed or waiting for others: 2.",
                 "#1 [done] a, owner main\nnow #2 can begin",
                 "#1 [done] a, owner main\n\nresult: fine",
                 "#2 [pending] b, after #1",
