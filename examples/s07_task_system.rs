@@ -20,164 +20,67 @@
 use durable::{Journal, News};
 use lessons::s01_loop::agent_loop;
 use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
-use rungs_graph::{Graph, Phase};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     path::Path,
     process::ExitCode,
     sync::{Arc, Mutex},
 };
 
-/// One task. A line of the journal is a whole task, as it was from then on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Task {
-    /// Counted from 1.
-    pub id: u64,
-    /// What is to be done, in a line.
-    pub subject: String,
-    /// All that whoever does it must know.
-    #[serde(default)]
-    pub description: String,
-    /// The greater, the sooner.
-    #[serde(default)]
-    pub priority: i64,
-    /// The tasks that must be done before.
-    #[serde(default)]
-    pub after: BTreeSet<u64>,
-    /// How far it is.
-    #[serde(default)]
-    pub status: Status,
-    /// Who works on it, or did.
-    #[serde(default)]
-    pub owner: Option<String>,
-    /// What came of it.
-    #[serde(default)]
-    pub result: Option<String>,
-}
-
-/// How far a task is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Nobody works on it.
-    #[default]
-    Pending,
-    /// Somebody does.
-    InProgress,
-    /// It is done: what waited for it need wait no longer.
-    Done,
-    /// It failed: what waits for it goes on waiting.
-    Failed,
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = json!(self.status);
-        write!(f, "#{} [{}] {}", self.id, status.as_str().unwrap_or_default(), self.subject)?;
-        if self.priority != 0 {
-            write!(f, ", priority {}", self.priority)?;
-        }
-        if !self.after.is_empty() {
-            write!(f, ", after {}", list(&self.after))?;
-        }
-        self.owner.iter().try_for_each(|owner| write!(f, ", owner {owner}"))
-    }
-}
-
-fn list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
-    ids.into_iter().map(|id| format!("#{id}")).collect::<Vec<_>>().join(" ")
-}
+pub use rungs_tasks::{Refused, Status, Task, Tasks, list};
 
 /// Why the board did not do what it was asked.
 #[derive(Debug)]
-pub enum Refused {
-    /// There is no such task.
-    Unknown(u64),
-    /// The task would wait for itself, by this way.
-    Cycle(Vec<u64>),
-    /// It can't begin or end before these are done.
-    Waits(u64, Vec<u64>),
-    /// A task is told by one line, so its subject is one.
-    Subject,
-    /// The file.
+pub enum Trouble {
+    /// It makes no sense.
+    Refused(Refused),
+    /// The file can't be read or written.
     Disk(durable::Error),
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::Unknown(id) => write!(f, "there is no task #{id}"),
-            Refused::Cycle(way) => {
-                let way: Vec<String> = way.iter().map(|id| format!("#{id}")).collect();
-                write!(f, "that would be a circle, and nothing in it could ever begin: {}", way.join(" waits for "))
-            }
-            Refused::Waits(id, open) => write!(f, "#{id} waits for {}", list(open)),
-            Refused::Subject => write!(f, "a subject is one line, and not empty"),
-            Refused::Disk(error) => write!(f, "{error}"),
+            Trouble::Refused(refused) => write!(f, "{refused}"),
+            Trouble::Disk(error) => write!(f, "{error}"),
         }
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for Trouble {}
 
-impl From<durable::Error> for Refused {
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        Trouble::Refused(refused)
+    }
+}
+
+impl From<durable::Error> for Trouble {
     fn from(error: durable::Error) -> Self {
-        Refused::Disk(error)
-    }
-}
-
-/// All tasks, and what follows from them.
-#[derive(Debug, Default)]
-pub struct State {
-    tasks: BTreeMap<u64, Task>,
-    graph: Graph,
-}
-
-impl State {
-    /// The task of this id.
-    pub fn get(&self, id: u64) -> Result<&Task, Refused> {
-        self.tasks.get(&id).ok_or(Refused::Unknown(id))
-    }
-
-    fn apply(&mut self, task: Task) {
-        let phase = match task.status {
-            Status::Pending => Phase::Waiting,
-            Status::InProgress | Status::Failed => Phase::Busy,
-            Status::Done => Phase::Done,
-        };
-        self.graph.set(task.id, task.priority, task.after.iter().copied(), phase);
-        self.tasks.insert(task.id, task);
-    }
-
-    fn take_in(&mut self, news: News<Task>) -> Option<String> {
-        if news.afresh {
-            *self = State::default();
-        }
-        news.records.into_iter().for_each(|task| self.apply(task));
-        news.set_aside.map(|aside| aside.to_string())
+        Trouble::Disk(error)
     }
 }
 
 /// The board: the same one for whoever opens the same file, in whichever process.
 #[derive(Clone)]
-pub struct Board(Arc<Mutex<(Journal<Task>, State)>>);
+pub struct Board(Arc<Mutex<(Journal<Task>, Tasks)>>);
 
 impl Board {
     /// Opens the board in this file, or begins it; with a word about what was found damaged and set aside.
-    pub fn open(file: &Path) -> Result<(Board, Option<String>), Refused> {
+    pub fn open(file: &Path) -> Result<(Board, Option<String>), Trouble> {
         let opened = match Journal::open(file) {
             // What stands before the damage goes on; the damaged file itself is kept.
             Err(durable::Error::Damaged { .. }) => Journal::salvage(file),
             other => other,
         };
         let (journal, news) = opened?;
-        let (mut state, read) = (State::default(), news.records.len());
-        let word = state.take_in(news);
-        let lean = read <= 1000 + 2 * state.tasks.len();
-        let board = Board(Arc::new(Mutex::new((journal, state))));
+        let (mut tasks, read) = (Tasks::default(), news.records.len());
+        let word = take_in(&mut tasks, news);
+        let lean = read <= 1000 + 2 * tasks.all().len();
+        let board = Board(Arc::new(Mutex::new((journal, tasks))));
         if !lean {
             // Most of its lines tell what has changed again since.
             board.compact()?;
@@ -186,81 +89,65 @@ impl Board {
     }
 
     /// Looks at the board as it is now. Blocks, as everything here does: call it from a blocking thread.
-    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, Refused> {
-        let (journal, state) = &mut *self.0.lock().unwrap();
+    pub fn look<T>(&self, look: impl FnOnce(&Tasks) -> T) -> Result<T, Trouble> {
+        let (journal, tasks) = &mut *self.0.lock().unwrap();
         let news = journal.read_new()?;
-        state.take_in(news);
-        Ok(look(state))
+        take_in(tasks, news);
+        Ok(look(tasks))
     }
 
     /// Changes the board: `decide` sees it as it is, with all others kept out, and says which tasks change. `Ok` means
     /// that the change is on the disk.
-    pub fn change<T>(&self, decide: impl FnOnce(&State) -> Result<(Vec<Task>, T), Refused>) -> Result<T, Refused> {
-        let (journal, state) = &mut *self.0.lock().unwrap();
+    pub fn change<T>(&self, decide: impl FnOnce(&Tasks) -> Result<(Vec<Task>, T), Trouble>) -> Result<T, Trouble> {
+        let (journal, tasks) = &mut *self.0.lock().unwrap();
         let (mut held, news) = journal.lock()?;
-        state.take_in(news);
-        let (changed, told) = decide(state)?;
+        take_in(tasks, news);
+        let (changed, told) = decide(tasks)?;
         held.append_all(&changed)?;
-        changed.into_iter().for_each(|task| state.apply(task));
+        changed.into_iter().for_each(|task| tasks.set(task));
         Ok(told)
     }
 
     /// Writes the file anew with each task once; others notice by themselves.
-    pub fn compact(&self) -> Result<(), Refused> {
-        let (journal, state) = &mut *self.0.lock().unwrap();
+    pub fn compact(&self) -> Result<(), Trouble> {
+        let (journal, tasks) = &mut *self.0.lock().unwrap();
         let (mut held, news) = journal.lock()?;
-        state.take_in(news);
-        Ok(held.compact(state.tasks.values())?)
+        take_in(tasks, news);
+        Ok(held.compact(tasks.all())?)
     }
 
-    /// Adds a task, whose id and state it decides.
-    pub fn create(&self, task: Task) -> Result<Task, Refused> {
-        self.change(|state| {
-            if task.subject.trim().is_empty() || task.subject.contains('\n') {
-                return Err(Refused::Subject);
-            }
-            task.after.iter().try_for_each(|id| state.get(*id).map(drop))?;
-            let id = state.tasks.last_key_value().map_or(1, |(id, _)| id + 1);
-            let task = Task { id, status: Status::Pending, ..task };
+    /// Adds a task.
+    pub fn create(&self, task: Task) -> Result<Task, Trouble> {
+        self.change(|tasks| {
+            let task = tasks.created(task)?;
             Ok((vec![task.clone()], task))
         })
     }
 
-    /// Takes the most urgent task that can be begun, for `owner`: nobody else gets it.
-    pub fn take_next(&self, owner: &str) -> Result<Option<Task>, Refused> {
-        self.change(|state| {
-            let taken = state.graph.next().map(|id| {
-                let mut task = state.tasks[&id].clone();
-                task.status = Status::InProgress;
-                task.owner = Some(owner.into());
-                task
-            });
+    /// Takes the most urgent task that can begin, for `owner`: nobody else gets it.
+    pub fn take_next(&self, owner: &str) -> Result<Option<Task>, Trouble> {
+        self.change(|tasks| {
+            let taken = tasks.taken(owner);
             Ok((taken.iter().cloned().collect(), taken))
         })
     }
 
-    /// Changes one task; gives it, and the tasks that can be begun because of it.
-    pub fn update(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Refused> {
-        self.change(|state| {
-            let old = state.get(id)?;
-            let mut task = old.clone();
-            edit(&mut task);
-            if task.status == Status::Pending {
-                task.owner = None;
-            }
-            task.after.iter().try_for_each(|before| state.get(*before).map(drop))?;
-            if let Some(way) = state.graph.circle(id, task.after.iter().copied()) {
-                return Err(Refused::Cycle(way));
-            }
-            let open = state.graph.open(&task.after);
-            let moved = task.status != old.status || task.after != old.after;
-            if moved && matches!(task.status, Status::InProgress | Status::Done) && !open.is_empty() {
-                return Err(Refused::Waits(id, open));
-            }
-            let freed = if task.status == Status::Done { state.graph.freed_by(id) } else { vec![] };
+    /// Changes one task; gives it, and the tasks that can begin because of it.
+    pub fn update(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Trouble> {
+        self.change(|tasks| {
+            let (task, freed) = tasks.updated(id, edit)?;
             Ok((vec![task.clone()], (task, freed)))
         })
     }
+}
+
+/// Takes in what others have written; gives a word about what was set aside.
+fn take_in(tasks: &mut Tasks, news: News<Task>) -> Option<String> {
+    if news.afresh {
+        *tasks = Tasks::default();
+    }
+    news.records.into_iter().for_each(|task| tasks.set(task));
+    news.set_aside.map(|aside| aside.to_string())
 }
 
 /// A verb of the board, as a tool: what the model is told, and what is done.
@@ -347,7 +234,7 @@ fn show(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
     let List { status } = args(input)?;
     let lines: Vec<String> = board.look(|state| {
         let wanted = |task: &&Task| status.is_none_or(|status| task.status == status);
-        state.tasks.values().filter(wanted).take(MOST + 1).map(|task| task.to_string()).collect()
+        state.all().filter(wanted).take(MOST + 1).map(|task| task.to_string()).collect()
     })?;
     Ok(match lines.len() {
         0 => "There are none.".into(),
@@ -365,8 +252,7 @@ fn get(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
         id: u64,
     }
     let Get { id } = args(input)?;
-    let (task, open) =
-        board.look(|state| state.get(id).map(|task| (task.clone(), state.graph.open(&task.after))))??;
+    let (task, open) = board.look(|state| state.get(id).map(|task| (task.clone(), state.open(task))))??;
     let mut text = format!("{task}\n{}", task.description);
     if !open.is_empty() {
         text.push_str(&format!("\nwaits for {}", list(&open)));
@@ -405,13 +291,13 @@ fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
     let Next {} = args(input)?;
     Ok(match board.take_next(who)? {
         Some(task) => format!("{task}\n{}", task.description),
-        None => match board
-            .look(|state| (state.tasks.len(), state.tasks.values().filter(|t| t.status != Status::Done).count()))?
-        {
-            (0, _) => "The board is empty.".into(),
-            (_, 0) => "Everything is done.".into(),
-            (_, left) => format!("Nothing can be begun; in progress, failed or waiting for others: {left}."),
-        },
+        None => {
+            match board.look(|state| (state.all().len(), state.all().filter(|t| t.status != Status::Done).count()))? {
+                (0, _) => "The board is empty.".into(),
+                (_, 0) => "Everything is done.".into(),
+                (_, left) => format!("Nothing can be begun; in progress, failed or waiting for others: {left}."),
+            }
+        }
     })
 }
 
@@ -468,7 +354,7 @@ mod tests {
         for after in [&[][..], &[1], &[2]] {
             board.create(task("x", 0, after)).unwrap();
         }
-        let before: Vec<Task> = board.look(|state| state.tasks.values().cloned().collect()).unwrap();
+        let before: Vec<Task> = board.look(|state| state.all().cloned().collect()).unwrap();
         let refused = [
             board.create(task("y", 0, &[9])).unwrap_err(),
             board.update(7, done).unwrap_err(),
@@ -489,7 +375,7 @@ mod tests {
                 "a subject is one line, and not empty".into(),
             ]
         );
-        assert_eq!(board.look(|state| state.tasks.values().cloned().collect::<Vec<_>>()).unwrap(), before);
+        assert_eq!(board.look(|state| state.all().cloned().collect::<Vec<_>>()).unwrap(), before);
         board.update(1, |task| task.status = Status::Failed).unwrap();
         assert_eq!(board.take_next("me").unwrap(), None);
     }
@@ -513,7 +399,7 @@ mod tests {
             }
         });
         for board in [&boards[0], &boards[1], &boards[2], &open(&dir)] {
-            let all: Vec<Task> = board.look(|state| state.tasks.values().cloned().collect()).unwrap();
+            let all: Vec<Task> = board.look(|state| state.all().cloned().collect()).unwrap();
             assert_eq!(all.iter().map(|task| task.id).collect::<Vec<_>>(), (1..=120).collect::<Vec<_>>());
             assert!(all.iter().all(|task| task.status == Status::Done && task.owner.is_some()));
         }
@@ -560,7 +446,7 @@ mod tests {
         let (board, word) = Board::open(&file).unwrap();
         let word = word.unwrap();
         assert!(word.contains("tasks.jsonl:2: wrong check sum") && word.contains("set aside in"), "{word}");
-        assert_eq!(board.look(|state| state.tasks.len()).unwrap(), 1);
+        assert_eq!(board.look(|state| state.all().len()).unwrap(), 1);
         let mut kept = std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
         let kept = kept.find(|path| path.to_string_lossy().contains("damaged")).unwrap();
         assert!(std::fs::read_to_string(kept).unwrap().contains("\"x\""));

@@ -3,7 +3,7 @@
 //! Everything is kept up to date change by change, so that asking costs nothing however many there are:
 //!
 //! ```
-//! use rungs_graph::{Graph, Phase};
+//! use rungs_tasks::{Graph, Phase};
 //!
 //! let mut graph = Graph::default();
 //! graph.set(1, 0, [], Phase::Waiting);

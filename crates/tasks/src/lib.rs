@@ -1,0 +1,206 @@
+//! Tasks that wait for each other: what can begin, what becomes free, what makes no sense.
+//!
+//! Nothing here touches a disk or a clock. A decision ([`created`](Tasks::created), [`taken`](Tasks::taken),
+//! [`updated`](Tasks::updated)) changes nothing: it says how a task would be then, and [`set`](Tasks::set) makes it so, once
+//! whoever keeps the tasks has written it down.
+//!
+//! ```
+//! use rungs_tasks::{Status, Task, Tasks};
+//!
+//! let mut tasks = Tasks::default();
+//! let task = |subject: &str, after: &[u64]| Task {
+//!     subject: subject.into(),
+//!     after: after.iter().copied().collect(),
+//!     ..Task::default()
+//! };
+//! for new in [task("build", &[]), task("ship", &[1])] {
+//!     let new = tasks.created(new)?;
+//!     tasks.set(new);
+//! }
+//! assert_eq!(tasks.updated(1, |task| task.after = [2].into()).unwrap_err().to_string(),
+//!     "that would be a circle, and nothing in it could ever begin: #1 waits for #2 waits for #1");
+//! let (done, freed) = tasks.updated(1, |task| task.status = Status::Done)?;
+//! assert_eq!((done.to_string().as_str(), freed), ("#1 [done] build", vec![2]));
+//! # Ok::<(), rungs_tasks::Refused>(())
+//! ```
+mod graph;
+
+pub use graph::{Graph, Phase};
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// One task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Counted from 1.
+    pub id: u64,
+    /// What is to be done, in a line.
+    pub subject: String,
+    /// All that whoever does it must know.
+    #[serde(default)]
+    pub description: String,
+    /// The greater, the sooner.
+    #[serde(default)]
+    pub priority: i64,
+    /// The tasks that must be done before.
+    #[serde(default)]
+    pub after: BTreeSet<u64>,
+    /// How far it is.
+    #[serde(default)]
+    pub status: Status,
+    /// Who works on it, or did.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// What came of it.
+    #[serde(default)]
+    pub result: Option<String>,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nobody works on it.
+    #[default]
+    Pending,
+    /// Somebody does.
+    InProgress,
+    /// It is done: what waited for it need wait no longer.
+    Done,
+    /// It failed: what waits for it goes on waiting.
+    Failed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Pending => "pending",
+            Status::InProgress => "in_progress",
+            Status::Done => "done",
+            Status::Failed => "failed",
+        })
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{} [{}] {}", self.id, self.status, self.subject)?;
+        if self.priority != 0 {
+            write!(f, ", priority {}", self.priority)?;
+        }
+        if !self.after.is_empty() {
+            write!(f, ", after {}", list(&self.after))?;
+        }
+        self.owner.iter().try_for_each(|owner| write!(f, ", owner {owner}"))
+    }
+}
+
+/// Tasks by their numbers: `#1 #2`.
+pub fn list<'a>(ids: impl IntoIterator<Item = &'a u64>) -> String {
+    ids.into_iter().map(|id| format!("#{id}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What makes no sense, and so is not done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such task.
+    Unknown(u64),
+    /// The task would wait for itself, by this way.
+    Cycle(Vec<u64>),
+    /// It can't begin or end before these are done.
+    Waits(u64, Vec<u64>),
+    /// A task is told by one line, so its subject is one.
+    Subject,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Unknown(id) => write!(f, "there is no task #{id}"),
+            Refused::Cycle(way) => {
+                let way: Vec<String> = way.iter().map(|id| format!("#{id}")).collect();
+                write!(f, "that would be a circle, and nothing in it could ever begin: {}", way.join(" waits for "))
+            }
+            Refused::Waits(id, open) => write!(f, "#{id} waits for {}", list(open)),
+            Refused::Subject => write!(f, "a subject is one line, and not empty"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// All tasks, and what follows from them.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    tasks: BTreeMap<u64, Task>,
+    graph: Graph,
+}
+
+impl Tasks {
+    /// The task of this number.
+    pub fn get(&self, id: u64) -> Result<&Task, Refused> {
+        self.tasks.get(&id).ok_or(Refused::Unknown(id))
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Task> {
+        self.tasks.values()
+    }
+
+    /// What a task still waits for.
+    pub fn open(&self, task: &Task) -> Vec<u64> {
+        self.graph.open(&task.after)
+    }
+
+    /// Puts a task in the place of the one of its number.
+    pub fn set(&mut self, task: Task) {
+        let phase = match task.status {
+            Status::Pending => Phase::Waiting,
+            Status::InProgress | Status::Failed => Phase::Busy,
+            Status::Done => Phase::Done,
+        };
+        self.graph.set(task.id, task.priority, task.after.iter().copied(), phase);
+        self.tasks.insert(task.id, task);
+    }
+
+    /// A new task: its number and status are decided here.
+    pub fn created(&self, task: Task) -> Result<Task, Refused> {
+        if task.subject.trim().is_empty() || task.subject.contains('\n') {
+            return Err(Refused::Subject);
+        }
+        task.after.iter().try_for_each(|id| self.get(*id).map(drop))?;
+        let id = self.tasks.last_key_value().map_or(1, |(id, _)| id + 1);
+        Ok(Task { id, status: Status::Pending, ..task })
+    }
+
+    /// The most urgent task that can begin, in the hands of `owner`.
+    pub fn taken(&self, owner: &str) -> Option<Task> {
+        let task = self.tasks[&self.graph.next()?].clone();
+        Some(Task { status: Status::InProgress, owner: Some(owner.into()), ..task })
+    }
+
+    /// A task after an edit, and which tasks could begin because of it.
+    pub fn updated(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Refused> {
+        let old = self.get(id)?;
+        let mut task = old.clone();
+        edit(&mut task);
+        if task.status == Status::Pending {
+            task.owner = None;
+        }
+        task.after.iter().try_for_each(|before| self.get(*before).map(drop))?;
+        if let Some(way) = self.graph.circle(id, task.after.iter().copied()) {
+            return Err(Refused::Cycle(way));
+        }
+        let open = self.open(&task);
+        let moved = task.status != old.status || task.after != old.after;
+        if moved && matches!(task.status, Status::InProgress | Status::Done) && !open.is_empty() {
+            return Err(Refused::Waits(id, open));
+        }
+        let freed = if task.status == Status::Done { self.graph.freed_by(id) } else { vec![] };
+        Ok((task, freed))
+    }
+}
