@@ -69,11 +69,17 @@ fn the_files_of_s06_can_be_read() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join(".rungs/s06_context_compact");
-    let read = |name: &str| {
-        let files = std::fs::read_dir(state.join(name)).into_iter().flatten();
-        let files = files.map(|file| file.unwrap().path()).filter(|file| !file.to_string_lossy().ends_with(".tmp"));
-        files.map(|file| std::fs::read_to_string(file).unwrap()).collect::<Vec<_>>()
+    // What a killed write leaves behind is hidden, and nobody reads it.
+    let files = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.')).collect()
     };
+    let read = |paths: Vec<std::path::PathBuf>| -> Vec<String> {
+        paths.into_iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    };
+    let transcripts = || read(files(&state.join("transcripts")));
+    // A folder for each conversation.
+    let results = || read(files(&state.join("results")).iter().flat_map(|folder| files(folder)).collect());
     for i in 0..TIMES {
         // The rehearsal's window is small, so room is made again and again.
         let server = serve(
@@ -82,13 +88,13 @@ fn the_files_of_s06_can_be_read() {
              {when: ^go$, turns: [{repeat: 200, say: more, call: [{bash: {command: 'seq 100000 102000 # {{ n }}'}}]}]}",
         );
         kill_after(start("s06_context_compact", &server, "rehearsal", folder.path()), i);
-        for transcript in read("transcripts") {
+        for transcript in transcripts() {
             let chat: Chat = serde_json::from_str(&transcript).unwrap();
             assert!(chat.messages().len() > 1);
         }
-        assert!(read("results").iter().all(|text| text.ends_with("102000\n")));
+        assert!(results().iter().all(|text| text.ends_with("102000\n")));
         let memory = std::fs::read_to_string(state.join("memory.md")).unwrap_or("a short summary".into());
         assert_eq!(memory, "a short summary");
     }
-    assert!(!read("transcripts").is_empty() && !read("results").is_empty(), "room was never made before the kill");
+    assert!(!transcripts().is_empty() && !results().is_empty(), "room was never made before the kill");
 }
