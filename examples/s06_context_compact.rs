@@ -198,6 +198,7 @@ impl Compact {
         asked.rewrite(old.iter().cloned());
         let focus = if focus.is_empty() { String::new() } else { format!(" Above all: {focus}.") };
         asked.push(Message::user(format!("{SUMMARISE}{focus}")));
+        cx.notice("(making room: older turns are being summarised)");
         let summary = match cx.side(cx.request(&asked)).await {
             Ok(reply) if reply.stop != Stop::EndTurn => Err("its summary was not finished".into()),
             Ok(reply) if reply.text().trim().is_empty() => Err("its summary is empty".into()),

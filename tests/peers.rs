@@ -8,6 +8,7 @@ use rungs_core::{
     tools,
 };
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -20,7 +21,8 @@ fn peer(program: &str) -> Option<PathBuf> {
         return Some(path);
     }
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{program} is missing: run tests/peers/install");
-    println!("skipped: {program} is missing; tests/peers/install gets it");
+    // Not by `println!`, which the test runner swallows.
+    let _ = writeln!(std::io::stderr(), "skipped: {program} is missing; tests/peers/install gets it");
     None
 }
 

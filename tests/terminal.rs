@@ -33,7 +33,7 @@ struct Terminal {
 fn lesson(url: Option<&str>) -> Option<Terminal> {
     if !Command::new("setsid").arg("--version").output().is_ok_and(|done| done.status.success()) {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "setsid of util-linux is missing");
-        println!("skipped: there is no setsid of util-linux to give a program a terminal");
+        let _ = writeln!(std::io::stderr(), "skipped: there is no setsid of util-linux to give a program a terminal");
         return None;
     }
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
