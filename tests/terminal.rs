@@ -120,6 +120,14 @@ impl Terminal {
     }
 }
 
+impl Drop for Terminal {
+    /// A test that fails leaves nothing behind either.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn wait(mut until: impl FnMut() -> bool, why: impl Fn() -> String) {
     let start = Instant::now();
     while !until() {
