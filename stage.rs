@@ -130,7 +130,7 @@ async fn play(
         help,
         suggestions: rehearsal.as_ref().map(|r| r.suggestions.clone()).unwrap_or_default(),
         question: (!args.prompt.is_empty()).then_some(question),
-        history: history(lesson),
+        history: Some(history(lesson)),
     };
     let code = prompt.run(agent, terminal.clone(), signals, turn).await;
     if args.keep {
@@ -218,11 +218,9 @@ fn head(file: &Path) -> Result<String> {
     Ok(head.replace("[`", "`").replace("`]", "`"))
 }
 
-/// Where the lines typed in this lesson are kept, if the folder can be had.
-fn history(lesson: &str) -> Option<PathBuf> {
-    let folder = Path::new(ROOT).join(".rungs").join(lesson);
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history.txt"))
+/// Where the lines typed in this lesson are kept.
+fn history(lesson: &str) -> PathBuf {
+    Path::new(ROOT).join(".rungs").join(lesson).join("history.txt")
 }
 
 const USAGE: &str = "\

@@ -18,8 +18,8 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool,
-    ToolCall, ToolError, ToolSpec, prompt, tools::args,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
+    ToolError, ToolSpec, prompt, tools::args,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -192,8 +192,7 @@ fn hash(what: impl Hash) -> u64 {
 
 impl Layer for Bounds {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        let answers =
-            chat.messages().last().is_some_and(|m| m.content.iter().any(|b| matches!(b, Block::ToolResult { .. })));
+        let answers = chat.messages().last().is_some_and(|message| message.has_results());
         if !answers && !cx.is_child() {
             // A new prompt, and a new tree.
             *cx.local::<Place>().0.lock().unwrap() = None;

@@ -127,13 +127,12 @@ impl Compact {
         if !self.is_full(before) {
             return Ok(());
         }
-        let mut smaller = chat.clone();
-        let cleared = self.clear_results(&mut smaller)?;
+        let (smaller, cleared) = self.cleared(chat);
         let after = self.tokens(&smaller, cx);
-        if cleared > 0 && !self.is_full(after) {
-            self.keep_transcript(chat)?;
-            *chat = smaller;
-            cx.notice(format!("({cleared} old results cleared: about {before} tokens became {after})"));
+        if !cleared.is_empty() && !self.is_full(after) {
+            let count = cleared.len();
+            self.clear(chat, smaller, &cleared)?;
+            cx.notice(format!("({count} old results cleared: about {before} tokens became {after})"));
             return Ok(());
         }
         let tried = cx.local::<Tried>();
@@ -147,21 +146,16 @@ impl Compact {
             Err(stuck) if before < self.window => {
                 *tried.0.lock().unwrap() = before + self.window / 20;
                 cx.notice(stuck.to_string());
-                if cleared > 0 {
-                    self.keep_transcript(chat)?;
-                    *chat = smaller;
-                }
-                Ok(())
+                if cleared.is_empty() { Ok(()) } else { self.clear(chat, smaller, &cleared) }
             }
             Err(stuck) => Err(stuck.into()),
         }
     }
 
-    /// Micro: results of all but the newest turns become stubs, and their text goes into files.
-    fn clear_results(&self, chat: &mut Chat) -> Result<usize> {
+    /// Micro: the conversation with stubs for the results of all but the newest turns, and the files that those name.
+    fn cleared(&self, chat: &Chat) -> (Chat, Vec<(PathBuf, Vec<u8>)>) {
         let (keep, tools) = (tail(chat, self.share(KEEP)), tools(chat));
-        let mut cleared = 0;
-        let mut messages = vec![];
+        let (mut messages, mut files) = (vec![], vec![]);
         for (i, message) in chat.messages().iter().enumerate() {
             let mut message = without_thinking(message);
             for block in message.content.iter_mut().filter(|_| i < keep) {
@@ -172,19 +166,28 @@ impl Compact {
                     continue;
                 }
                 let file = self.result_file(chat, tool_use_id);
-                match content.iter().map(Block::as_text).collect::<Option<Vec<_>>>() {
-                    Some(texts) => write(&file, texts.concat().as_bytes())?,
+                let bytes = match content.iter().map(Block::as_text).collect::<Option<Vec<_>>>() {
+                    Some(texts) => texts.concat().into_bytes(),
                     // A picture, say: as it stood in the conversation.
-                    None => write(&file, &serde_json::to_vec(content).expect("blocks are JSON"))?,
-                }
+                    None => serde_json::to_vec(content).expect("blocks are JSON"),
+                };
                 let stub = format!("{CLEARED} {size} bytes, now in {} (bash can read it)]", file.display());
                 *content = vec![Block::text(stub)];
-                cleared += 1;
+                files.push((file, bytes));
             }
             messages.push(message);
         }
-        chat.rewrite(messages);
-        Ok(cleared)
+        let mut smaller = chat.clone();
+        smaller.rewrite(messages);
+        (smaller, files)
+    }
+
+    /// Puts the cleared conversation in place, once all that it no longer holds is on the disk.
+    fn clear(&self, chat: &mut Chat, smaller: Chat, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        self.keep_transcript(chat)?;
+        files.iter().try_for_each(|(file, bytes)| write(file, bytes))?;
+        *chat = smaller;
+        Ok(())
     }
 
     /// Auto: everything before the newest turns gives way to what the model says it came to.
@@ -256,7 +259,7 @@ fn tail(chat: &Chat, room: usize) -> usize {
         if size > room && begin < chat.messages().len() {
             break;
         }
-        if !message.content.iter().any(|block| matches!(block, Block::ToolResult { .. })) {
+        if !message.has_results() {
             begin = i;
         }
     }

@@ -156,38 +156,33 @@ impl Jobs {
 
     /// Waits until there is an end to tell: true; or until nothing runs that could end: false. Takes nothing away.
     async fn wait(&self, owner: &str) -> bool {
+        self.until(|jobs| {
+            let mut own = jobs.values().filter(|job| job.owner == owner);
+            let untold = own.clone().any(|job| job.end.is_some() && !job.told);
+            (untold || own.all(|job| job.end.is_some())).then_some(untold)
+        })
+        .await
+    }
+
+    /// Ends all jobs, and waits until they have ended.
+    async fn close(&self) {
+        self.0.jobs.lock().unwrap().values().for_each(|job| job.stop.cancel());
+        let all_ended = self.until(|jobs| jobs.values().all(|job| job.end.is_some()).then_some(()));
+        let _ = tokio::time::timeout(CLOSING, all_ended).await;
+    }
+
+    /// Waits until `look` finds what it looks for; it looks again whenever a job has ended.
+    async fn until<T>(&self, look: impl Fn(&BTreeMap<u64, Job>) -> Option<T>) -> T {
         loop {
             // Listening begins before looking, or an end in between would be missed.
             let mut changed = std::pin::pin!(self.0.changed.notified());
             changed.as_mut().enable();
-            {
-                let jobs = self.0.jobs.lock().unwrap();
-                let mut own = jobs.values().filter(|job| job.owner == owner);
-                if own.clone().any(|job| job.end.is_some() && !job.told) {
-                    return true;
-                }
-                if own.all(|job| job.end.is_some()) {
-                    return false;
-                }
+            let found = look(&self.0.jobs.lock().unwrap());
+            if let Some(found) = found {
+                return found;
             }
             changed.await;
         }
-    }
-
-    /// Ends the jobs of one owner, or of all, and waits until they have ended.
-    async fn close(&self) {
-        self.0.jobs.lock().unwrap().values().for_each(|job| job.stop.cancel());
-        let all_ended = async {
-            loop {
-                let mut changed = std::pin::pin!(self.0.changed.notified());
-                changed.as_mut().enable();
-                if self.0.jobs.lock().unwrap().values().all(|job| job.end.is_some()) {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSING, all_ended).await;
     }
 
     /// A line for each job of this owner.

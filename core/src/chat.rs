@@ -288,6 +288,11 @@ impl Message {
         self.content.iter().filter_map(Block::as_call).collect()
     }
 
+    /// Whether it answers calls.
+    pub fn has_results(&self) -> bool {
+        self.content.iter().any(|block| block.answers().is_some())
+    }
+
     /// Size in bytes, roughly what it takes on the wire.
     pub fn size(&self) -> usize {
         self.content.iter().map(Block::size).sum()
@@ -347,7 +352,7 @@ impl Chat {
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         let message: Arc<Message> = message.into();
         let open = self.open_calls();
-        if open.is_empty() && !message.content.iter().any(|b| b.answers().is_some()) {
+        if open.is_empty() && !message.has_results() {
             return self.append(message);
         }
         let Message { role, content } = Arc::unwrap_or_clone(message);

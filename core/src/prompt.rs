@@ -130,10 +130,6 @@ impl Prompt {
             other.await
         } else {
             match terminal.prompt(&prompt, suggestion, self.history.clone(), &mut other).await {
-                Ok(Typed::Ahead(line)) => {
-                    terminal.echo(&prompt, &line, false);
-                    Next::Ask(line)
-                }
                 Ok(Typed::Line(line)) if terminal.is_terminal() => {
                     let empty = line.trim().is_empty() && !suggestion.is_empty();
                     let line = if empty { suggestion.to_string() } else { line };
@@ -143,7 +139,7 @@ impl Prompt {
                     talk.asked += usize::from(line == suggestion);
                     Next::Ask(line)
                 }
-                Ok(Typed::Line(line)) => {
+                Ok(Typed::Line(line) | Typed::Ahead(line)) => {
                     terminal.echo(&prompt, &line, false);
                     Next::Ask(line)
                 }

@@ -263,6 +263,7 @@ fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
 }
 
 fn history(file: &Path) -> Option<FileBackedHistory> {
+    std::fs::create_dir_all(file.parent()?).ok()?;
     // Prompts are nobody else's business.
     OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok()?;
     FileBackedHistory::with_file(HISTORY, file.into()).ok()
