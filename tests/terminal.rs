@@ -205,6 +205,7 @@ fn signals_at_the_prompt_leave_and_restore_the_terminal() {
 fn a_terminal_that_is_closed_ends_the_program() {
     let Some(mut terminal) = lesson(None) else { return };
     terminal.edits();
+    terminal.shows("What is in this folder?");
     let screen = terminal.screen.lock().unwrap().clone();
     let folder = screen.split("real, in ").nth(1).unwrap().split(['\r', '\x1b']).next().unwrap();
     assert!(std::path::Path::new(folder).exists(), "{folder}");
