@@ -178,13 +178,14 @@ async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
     Ok((Endpoint::new(format, &url, "rehearsal"), server))
 }
 
-/// A model that plays this script, for tests and examples; it plays until the server is dropped.
+/// A model that plays this script, for tests and examples; it plays, and records what it is sent, until the server is
+/// dropped.
 ///
 /// # Errors
 /// Names the line and the reason when the script is no script.
 pub async fn rehearse(script: &str) -> Result<(Client, Server)> {
     let script = Script::parse("script", script).map_err(Error::other)?;
-    let (endpoint, server) = serve(script, Format::Anthropic).await?;
+    let (endpoint, server) = serve(script.record(true), Format::Anthropic).await?;
     Ok((Client::new(endpoint)?, server))
 }
 

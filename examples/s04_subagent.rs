@@ -55,7 +55,7 @@ fn take(left: &AtomicUsize, wanted: usize) -> bool {
     left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(wanted)).is_ok()
 }
 
-/// Where an agent stands: in which tree, how deep. The one that the person talks to begins a tree with each prompt.
+/// Where an agent stands: in which tree, how deep. One that is nobody's subagent begins a tree with each prompt.
 #[derive(Default)]
 struct Place(Mutex<Option<(Arc<Tree>, usize)>>);
 
@@ -193,12 +193,13 @@ fn hash(what: impl Hash) -> u64 {
 impl Layer for Bounds {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
         let answers = chat.messages().last().is_some_and(|message| message.has_results());
-        if !answers && !cx.is_child() {
+        let (tree, depth) = Place::of(cx);
+        if depth > 0 && !take(&tree.turns, 1) {
+            return Err(Error::Limit("turns of all subagents together", TURNS));
+        }
+        if depth == 0 && !answers {
             // A new prompt, and a new tree.
             *cx.local::<Place>().0.lock().unwrap() = None;
-        }
-        if cx.is_child() && !take(&Place::of(cx).0.turns, 1) {
-            return Err(Error::Limit("turns of all subagents together", TURNS));
         }
         let idle = {
             let lately = cx.local::<Mutex<Lately>>();

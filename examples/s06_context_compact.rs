@@ -45,8 +45,8 @@ const SKILL: &str = "load_skill";
 const CLEARED: &str = "[cleared to save room:";
 
 /// How texts begin that stand in the person's messages, but are not the person's.
-const OURS: [&str; 7] =
-    ["<environment>", "<summary>", "<skill>", "<words>", "<memory>", "<system-reminder>", "<job id="];
+const OURS: [&str; 8] =
+    ["<environment>", "<summary>", "<skill>", "<words>", "<memory>", "<system-reminder>", "<job id=", "<mail id="];
 
 const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: what was asked, what was \
     decided and why, which files were read or changed and what matters of them, what is still open, what failed. Facts, \

@@ -347,7 +347,10 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
             cx.notice(listed.list(cx.name()));
             Ok::<(), Error>(())
         })
-        .wake(async move |cx| woken.wait(cx.name()).await)
+        .wake(move |cx| {
+            let jobs = woken.clone();
+            async move { jobs.wait(cx.name()).await }
+        })
         .on_exit(move || async move { closed.close().await })
 }
 

@@ -41,9 +41,12 @@ pub(crate) struct Parts {
     pub layers: Vec<Arc<dyn DynLayer>>,
     pub system: Vec<Arc<str>>,
     pub commands: Vec<Arc<Command>>,
-    pub wakes: Vec<Arc<dyn Wake>>,
+    pub wakes: Vec<Arc<Wake>>,
     listeners: Vec<Arc<Listener>>,
 }
+
+/// Waits for something to tell the model.
+pub(crate) type Wake = dyn Fn(Context) -> BoxFuture<'static, bool> + Send + Sync;
 
 type Listener = dyn Fn(&Event, &Context) + Send + Sync;
 type OnExit = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
@@ -69,16 +72,6 @@ pub(crate) trait RunCommand: Send + Sync {
 impl<F: AsyncFn(&mut Chat, &str, &Context) -> Result<()> + Send + Sync> RunCommand for F {
     fn run<'a>(&'a self, chat: &'a mut Chat, args: &'a str, cx: &'a Context) -> LocalFuture<'a, Result<()>> {
         Box::pin(self(chat, args, cx))
-    }
-}
-
-pub(crate) trait Wake: Send + Sync {
-    fn wait<'a>(&'a self, cx: &'a Context) -> LocalFuture<'a, bool>;
-}
-
-impl<F: AsyncFn(&Context) -> bool + Send + Sync> Wake for F {
-    fn wait<'a>(&'a self, cx: &'a Context) -> LocalFuture<'a, bool> {
-        Box::pin(self(cx))
     }
 }
 
@@ -153,13 +146,15 @@ impl Agent {
         self
     }
 
-    /// Waits while the prompt idles: `true` when an `ask` layer now has something to tell the model, `false` when
-    /// nothing is expected any more. It must drain nothing, since it is dropped when the person types first.
-    pub fn wake<F>(mut self, wait: F) -> Self
+    /// Waits while the agent idles: `true` when an `ask` layer now has something to tell the model, `false` when
+    /// nothing is expected any more. It must drain nothing, since it is dropped when the person types first. A child
+    /// that idles is woken by it too, so it looks whose context it is given.
+    pub fn wake<F, Fut>(mut self, wait: F) -> Self
     where
-        F: AsyncFn(&Context) -> bool + Send + Sync + 'static,
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
     {
-        self.parts().wakes.push(Arc::new(wait));
+        self.parts().wakes.push(Arc::new(move |cx| Box::pin(wait(cx))));
         self
     }
 
@@ -226,7 +221,6 @@ impl Agent {
         parts.tools.retain(|(spec, _)| !without.contains(&spec.name.as_str()));
         parts.layers.retain(|layer| layer.follows(&cx));
         parts.commands.clear();
-        parts.wakes.clear();
         child
     }
 

@@ -2,8 +2,11 @@
 use crate::{Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, terminal::Terminal};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rungs_keyboard::Typed;
-use std::{collections::VecDeque, path::PathBuf, pin::pin};
+use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// After what time those are asked again who expected nothing.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How a conversation is held.
 #[derive(Debug, Clone, Default)]
@@ -231,15 +234,20 @@ pub fn first_message(cx: &Context, text: impl Into<String>) -> Message {
 }
 
 /// Waits until something can be told to the model: true, or false once every [`Agent::wake`] expects nothing more. While
-/// the prompt is open (`ended` is false) it never says no.
+/// more may come from elsewhere (`ended` is false) it never says no, and asks again from time to time.
 pub async fn woken(cx: &Context, ended: bool) -> bool {
-    let mut wakes: FuturesUnordered<_> = cx.agent.parts.wakes.iter().map(|wake| wake.wait(cx)).collect();
-    while let Some(yes) = wakes.next().await {
-        if yes {
-            return true;
+    loop {
+        let mut wakes: FuturesUnordered<_> = cx.agent.parts.wakes.iter().map(|wake| wake(cx.clone())).collect();
+        while let Some(yes) = wakes.next().await {
+            if yes {
+                return true;
+            }
         }
+        if ended {
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
-    if ended { false } else { std::future::pending().await }
 }
 
 /// The signals that end the program. Commands live in sessions of their own, so a signal reaches only us: whoever gets

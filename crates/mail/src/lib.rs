@@ -1,0 +1,124 @@
+//! Mailboxes on disk: a letter is whole or absent, comes in the order in which its sender wrote, and waits until it was
+//! handled.
+//!
+//! A box is one file of JSON lines, `NAME.jsonl`. Any number of threads and processes put letters in; one takes them out.
+//! What was taken and never settled, because its taker died, is taken again; a letter that nobody manages to handle is
+//! set aside after [`TRIES`] times, so that it does not kill its reader for ever. Letters stay in the box when they have
+//! been handled: the box is its owner's memory.
+//!
+//! ```
+//! use rungs_mail::{Letter, Mailbox};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let mut inbox = Mailbox::open(folder.path(), "ann")?;
+//! inbox.put(Letter::new("bob", "the tests pass"))?;
+//!
+//! let taken = inbox.take()?;
+//! assert_eq!((taken.letters[0].from.as_str(), taken.letters[0].text.as_str()), ("bob", "the tests pass"));
+//! inbox.settle(true)?;
+//! assert!(!inbox.has_mail()?);
+//! assert_eq!(inbox.newest(10)?, taken.letters);
+//! # Ok(())
+//! # }
+//! ```
+mod mailbox;
+mod post;
+
+pub use mailbox::Mailbox;
+pub use post::{Mailboxes, Post};
+
+use durable::SetAside;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+
+/// How often a letter is taken before it is set aside.
+pub const TRIES: u32 = 3;
+/// How long a letter's text may be, in bytes.
+pub const LONGEST: usize = 64 << 10;
+
+/// A letter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Its number in its box, counted from 1; the box gives it.
+    #[serde(default)]
+    pub id: u64,
+    /// Who wrote it.
+    pub from: String,
+    /// What it says.
+    pub text: String,
+    /// What a protocol adds for programs to read; null when nothing does.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub data: Value,
+}
+
+impl Letter {
+    /// A letter with nothing but text.
+    pub fn new(from: &str, text: impl Into<String>) -> Letter {
+        Letter { id: 0, from: from.into(), text: text.into(), data: Value::Null }
+    }
+}
+
+/// What a reader gets.
+#[derive(Debug, Default, PartialEq)]
+pub struct Taken {
+    /// In the order in which they came.
+    pub letters: Vec<Letter>,
+    /// Those that were tried too often and lie in `NAME.poison.jsonl` now.
+    pub poison: Vec<Letter>,
+    /// What was no letter, and where it lies now.
+    pub damage: Vec<SetAside>,
+}
+
+/// Says whether this can name a box: lower-case letters, digits, `-` and `_`, at most 40, and so never a path.
+///
+/// # Errors
+/// With the name, when it can't.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let sound = (1..=40).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['-', '_']);
+    if sound { Ok(()) } else { Err(Error::Name(name.chars().take(60).collect())) }
+}
+
+/// What can go wrong with mail.
+#[derive(Debug)]
+pub enum Error {
+    /// This can't name a box.
+    Name(String),
+    /// A letter of so many bytes.
+    TooLong(usize),
+    /// The file can't be read or written.
+    Disk(durable::Error),
+    /// Another form of post failed; its own words name the host.
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<durable::Error> for Error {
+    fn from(error: durable::Error) -> Self {
+        Error::Disk(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Name(name) => {
+                write!(
+                    f,
+                    "{name:?} is no name: lower-case letters, digits, `-` and `_`, at most 40, a letter or digit first"
+                )
+            }
+            Error::TooLong(bytes) => {
+                write!(
+                    f,
+                    "a letter of {bytes} bytes is too long, {LONGEST} are the most; write a file, and say where it is"
+                )
+            }
+            Error::Disk(error) => write!(f, "{error}"),
+            Error::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
