@@ -54,6 +54,7 @@ mod examples {
     pub mod s07_task_system;
     pub mod s08_background_tasks;
     pub mod s09_agent_teams;
+    pub mod s10_team_protocols;
 }
 pub use examples::*;
 

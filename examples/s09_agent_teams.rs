@@ -27,10 +27,11 @@ use rungs_crew::{Crew, Owner};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     process::ExitCode,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -55,27 +56,48 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Team {
     post: Arc<dyn Post>,
     mates: Crew,
+    /// The address of each agent that has one.
+    addresses: Arc<Mutex<BTreeMap<String, String>>>,
     /// How many letters may still be written.
     left: Arc<AtomicUsize>,
 }
 
-/// Who an agent is in its team, and whether it has written to anybody in this turn.
+/// What a subagent hears that wants to join in.
+const OUTSIDER: &str = "you are no member of the team; report to whoever gave you this job";
+
+/// What is remembered of a teammate from one turn to the next.
 #[derive(Default)]
-struct Seat(OnceLock<String>, Mutex<bool>);
-
-/// The address of an agent: the lead's, a teammate's, and none for a subagent of either.
-pub fn address(cx: &Context) -> Option<String> {
-    if cx.is_child() { cx.local::<Seat>().0.get().cloned() } else { Some(LEAD.into()) }
-}
-
-fn member(cx: &Context) -> Result<String, ToolError> {
-    address(cx).ok_or_else(|| ToolError("you are no member of the team; report to whoever gave you this job".into()))
+struct Seat {
+    /// Whether it has written to anybody in this turn.
+    wrote: AtomicBool,
+    /// Whether this turn is its last.
+    leaves: AtomicBool,
 }
 
 impl Team {
     /// A lead without teammates yet, and the post between them.
     pub fn new(post: impl Post) -> Team {
-        Team { post: Arc::new(post), mates: Crew::default(), left: Arc::new(AtomicUsize::new(LETTERS)) }
+        let left = Arc::new(AtomicUsize::new(LETTERS));
+        Team { post: Arc::new(post), mates: Crew::default(), addresses: Arc::default(), left }
+    }
+
+    /// The address of an agent: the lead's, a teammate's, and none for a subagent of either.
+    pub fn address(&self, cx: &Context) -> Option<String> {
+        if cx.is_child() { self.addresses.lock().unwrap().get(cx.name()).cloned() } else { Some(LEAD.into()) }
+    }
+
+    /// For whom an agent works: itself, or the member whose subagent it is.
+    pub fn member(&self, cx: &Context) -> String {
+        let addresses = self.addresses.lock().unwrap();
+        let of =
+            |(name, _): &(&String, &String)| cx.name().strip_prefix(*name).is_some_and(|rest| rest.starts_with('/'));
+        let member = addresses.get(cx.name()).or_else(|| addresses.iter().find(of).map(|(_, address)| address));
+        member.map_or(LEAD.into(), String::clone)
+    }
+
+    /// Ends a teammate when its turn does.
+    pub fn leave(&self, cx: &Context) {
+        cx.local::<Seat>().leaves.store(true, Relaxed);
     }
 
     /// Has all teammates look, now, whether there is something to do: none of them counts as idle before it has.
@@ -98,6 +120,7 @@ impl Team {
         // The team ends when the lead's conversation does.
         cx.local::<OnceLock<Owner>>().get_or_init(|| self.mates.owner());
         let mate = cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
+        self.addresses.lock().unwrap().insert(mate.name().into(), name.into());
         let (team, me) = (self.clone(), name.to_string());
         // It outlives the turn, so what stops the turn must not stop it.
         self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop), &earlier).await });
@@ -108,11 +131,10 @@ impl Team {
     async fn serve(&self, me: &str, mate: Agent, earlier: &[Letter]) {
         let (cx, mut chat) = (mate.context(), Chat::default());
         let seat = cx.local::<Seat>();
-        seat.0.get_or_init(|| me.into());
         chat.push(prompt::first_message(&cx, format!("Your mail so far: {}", show_all(earlier))));
-        loop {
+        while !seat.leaves.load(Relaxed) {
             let (before, began) = (chat.clone(), self.mates.begin(me));
-            *seat.1.lock().unwrap() = false;
+            seat.wrote.store(false, Relaxed);
             let turn = agent_loop(&mate, &mut chat).await;
             chat.close_open_calls("not run: the turn failed");
             let (report, over) = match turn {
@@ -126,7 +148,7 @@ impl Team {
                     (format!("My turn failed: {error}"), true)
                 }
             };
-            let unsaid = !report.trim().is_empty() && !*seat.1.lock().unwrap();
+            let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed);
             if unsaid && let Err(error) = self.send(LEAD, Letter::new(me, report)).await {
                 cx.notice(format!("its report did not reach the lead: {error}"));
             }
@@ -138,13 +160,13 @@ impl Team {
 
     /// Waits until there is something for this agent: true; for the lead also until nothing can come any more: false.
     async fn wait(self, cx: Context) -> bool {
-        let Some(me) = address(&cx) else { return false };
+        let Some(me) = self.address(&cx) else { return false };
         loop {
             let changed = self.mates.changed();
             let (nudged, over) = (self.mates.is_nudged(&me), self.mates.all_rest());
-            // Mail of an earlier run waits until somebody is there to work on it.
-            let alone = self.mates.list().is_empty();
-            if nudged || (!alone && self.post.has_mail(&me).await.unwrap_or(false)) {
+            // Mail of an earlier run waits for the person's first wish to work as a team.
+            let is_team = !self.addresses.lock().unwrap().is_empty();
+            if nudged || (is_team && self.post.has_mail(&me).await.unwrap_or(false)) {
                 return true;
             }
             // Whoever rested before we looked into the box had sent its report before that.
@@ -162,13 +184,16 @@ impl Team {
         Ok(())
     }
 
-    /// A letter from this agent to others, as far as letters are left.
-    async fn write(&self, me: &str, to: &[String], text: &str, cx: &Context) -> Result<String, ToolError> {
+    /// Sends a letter of this agent to others, as far as letters are left.
+    ///
+    /// # Errors
+    /// When one of them is no member, and when the post fails.
+    pub async fn write(&self, to: &[String], letter: Letter, cx: &Context) -> Result<String, ToolError> {
         let mates = self.mates.list();
         if let Some(name) = to.iter().find(|to| **to != LEAD && !mates.iter().any(|mate| mate.name == **to)) {
             return Err(self.unknown(name));
         }
-        if to.is_empty() || to.iter().any(|to| to == me) {
+        if to.is_empty() || to.contains(&letter.from) {
             return Err(ToolError("a letter to yourself helps nobody".into()));
         }
         if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(to.len())).is_err() {
@@ -177,9 +202,9 @@ impl Team {
             )));
         }
         for name in to {
-            self.send(name, Letter::new(me, text)).await?;
+            self.send(name, letter.clone()).await?;
         }
-        *cx.local::<Seat>().1.lock().unwrap() = true;
+        cx.local::<Seat>().wrote.store(true, Relaxed);
         Ok(format!("sent to {}", to.join(", ")))
     }
 
@@ -227,7 +252,7 @@ struct Inbox(Team);
 
 impl Layer for Inbox {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        let Some(me) = address(cx) else { return next.run(chat, cx).await };
+        let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
         if me == LEAD && chat.awaits_reply() && !chat.messages().last().is_some_and(|newest| newest.has_results()) {
             self.0.left.store(LETTERS, Relaxed);
         }
@@ -271,14 +296,15 @@ impl Tool for TeamTool {
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let (TeamTool(team, spec), me) = (self, member(cx)?);
+        let TeamTool(team, spec) = self;
+        let me = team.address(cx).ok_or_else(|| ToolError(OUTSIDER.into()))?;
         let done = match args(json!({ &spec.name: input }))? {
             Verb::SpawnTeammate { name, role, prompt } => team.hire(&name, &role, prompt, cx).await?,
-            Verb::SendMessage { to, text } => team.write(&me, &[to], &text, cx).await?,
+            Verb::SendMessage { to, text } => team.write(&[to], Letter::new(&me, text), cx).await?,
             Verb::Broadcast { text } => {
                 let mates = team.mates.list().into_iter().map(|mate| mate.name);
                 let others: Vec<String> = mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
-                team.write(&me, &others, &text, cx).await?
+                team.write(&others, Letter::new(&me, text), cx).await?
             }
             Verb::ReadInbox { last } => show_all(&team.post.newest(&me, last).await?),
             Verb::ListTeammates {} => team.list(),
@@ -294,11 +320,7 @@ impl Tool for TeamTool {
 /// Adds the mechanism.
 pub fn install(agent: Agent, team: &Team) -> Agent {
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields: Value| {
-        let required: Vec<&String> = fields.as_object().into_iter().flatten().map(|(field, _)| field).collect();
-        let schema = json!({"type": "object", "properties": fields, "required": required});
-        TeamTool(team.clone(), ToolSpec::new(name, description, schema))
-    };
+    let tool = |name, description, fields| TeamTool(team.clone(), ToolSpec::with_fields(name, description, &fields));
     let (listed, woken, closed) = (team.clone(), team.clone(), team.mates.clone());
     agent
         .tool(tool(

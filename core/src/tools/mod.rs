@@ -35,6 +35,12 @@ impl ToolSpec {
     pub fn new(name: &str, description: &str, input_schema: Value) -> Self {
         ToolSpec { name: name.into(), description: description.into(), input_schema }
     }
+
+    /// A tool of this name that needs all of these fields, given as the schema's `properties`.
+    pub fn with_fields(name: &str, description: &str, fields: &Value) -> Self {
+        let required: Vec<&String> = fields.as_object().into_iter().flatten().map(|(field, _)| field).collect();
+        Self::new(name, description, serde_json::json!({"type": "object", "properties": fields, "required": required}))
+    }
 }
 
 /// One call.

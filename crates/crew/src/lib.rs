@@ -37,7 +37,10 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -46,17 +49,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Tasks by their names. Clones are the same crew; when the last one is dropped, the tasks go on until they are stopped.
+/// Tasks by their names. Clones are the same crew.
 #[derive(Clone, Default)]
 pub struct Crew(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
     members: Mutex<BTreeMap<String, Member>>,
+    hired: AtomicU64,
     changed: Notify,
 }
 
 struct Member {
+    /// Its own, while names come again.
+    number: u64,
     note: String,
     resting: bool,
     nudges: u64,
@@ -95,8 +101,8 @@ impl Crew {
         self.0.members.lock().unwrap()
     }
 
-    /// Starts a task under this name, unless the name is taken. It is dropped at its next await when it is stopped, for
-    /// which its token fires.
+    /// Starts a task under this name, unless the name is taken. When it ends, the name is free again. When it is stopped,
+    /// its token fires, and it is dropped at its next await.
     pub fn hire<Fut>(&self, name: &str, note: &str, work: impl FnOnce(CancellationToken) -> Fut) -> bool
     where
         Fut: Future<Output = ()> + Send + 'static,
@@ -107,10 +113,17 @@ impl Crew {
         }
         let stop = CancellationToken::new();
         let work = stop.clone().run_until_cancelled_owned(work(stop.clone()));
-        let run = tokio::spawn(async {
+        let (crew, number, me) = (self.clone(), self.0.hired.fetch_add(1, Relaxed), name.to_string());
+        let run = tokio::spawn(async move {
             let _ = work.await;
+            let mut members = crew.members();
+            if members.get(&me).is_some_and(|member| member.number == number) {
+                members.remove(&me);
+            }
+            drop(members);
+            crew.0.changed.notify_waiters();
         });
-        members.insert(name.into(), Member { note: note.into(), resting: false, nudges: 0, stop, run });
+        members.insert(name.into(), Member { number, note: note.into(), resting: false, nudges: 0, stop, run });
         true
     }
 
@@ -229,6 +242,7 @@ mod tests {
             assert!(crew.hire(name, "", |_| worker(crew.clone(), name, left.clone())));
         }
         assert!(!crew.hire("ann", "", |_| async {}));
+        assert!(crew.hire("short", "", |_| async {}));
         for _ in 0..2000 {
             left.fetch_add(3, SeqCst);
             crew.nudge(|_| true);

@@ -1,0 +1,607 @@
+//! # s10: rules that teammates cannot break
+//!
+//! Mail alone is talk. "May I?" needs an answer that belongs to the question, from whoever was asked, once, and in time;
+//! and until it comes, nothing may be done. A prompt that says so is a wish. A state machine that every letter passes is a
+//! rule.
+//!
+//! New here: a protocol. Between two agents there are two lines, one for what each has asked, and each end of a line is in
+//! one of four states. One function, [`State::after`], says which event leads where; everything else is illegal, and the
+//! model reads why. Two kinds of question use it: a teammate's **plan**, before whose approval it can change nothing, and
+//! a **shutdown**, which a teammate agrees to or declines. The rules stand between the team and its post, and so hold over
+//! any post. An answer that does not come in time leaves everyone free again.
+//!
+//! Run it: `cargo run --example s10_team_protocols`
+//!
+//! You will see a teammate refused when it acts before its plan is approved, a plan rejected and then approved, an answer
+//! that nobody asked for, and a farewell that both sides agreed to.
+//!
+//! Try: `:protocol` at any time; and in [`State::after`], allow `(State::Idle, Event::Respond)`. Which tests fail?
+//!
+//! Builds on s09. Motto: *Teammates need shared rules.*
+
+use futures_util::future::BoxFuture;
+use lessons::{
+    s01_loop::agent_loop,
+    s09_agent_teams::{self, LEAD, Letter, Mailboxes, Post, Taken, Team},
+};
+use rungs_core::{
+    Agent, Context, Error, Layer, NextAct, Outcome, Output, Result, Tool, ToolCall, ToolError, ToolSpec, tools::args,
+};
+use rungs_mail::Error as PostError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// What a teammate may do without a plan, beside reading.
+const TALK: [&str; 7] =
+    ["send_message", "broadcast", "read_inbox", "list_teammates", "request", "respond", "list_requests"];
+
+/// Where one end of a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Nothing is open.
+    #[default]
+    Idle,
+    /// A question is being sent.
+    Requesting,
+    /// It was sent, and the answer is awaited.
+    Waiting,
+    /// The other end waits for an answer.
+    Responding,
+}
+
+/// What can happen to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// This end wants to ask.
+    Ask,
+    /// Its question is on its way.
+    Sent,
+    /// The answer came.
+    Answered,
+    /// The other end has asked.
+    Asked,
+    /// This end answers.
+    Respond,
+    /// It took too long.
+    TimedOut,
+}
+
+/// An event that must not happen in this state.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Illegal(State, Event);
+
+impl fmt::Display for Illegal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "illegal: {:?} in state {}", self.1, self.0.name())
+    }
+}
+
+impl std::error::Error for Illegal {}
+
+impl State {
+    fn name(self) -> String {
+        format!("{self:?}").to_uppercase()
+    }
+
+    /// The protocol: where this event leads from this state, if it may happen at all.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn after(self, event: Event) -> Result<State, Illegal> {
+        Ok(match (self, event) {
+            (State::Idle, Event::Ask) => State::Requesting,
+            (State::Requesting, Event::Sent) => State::Waiting,
+            (State::Waiting, Event::Answered) => State::Idle,
+            (State::Idle, Event::Asked) => State::Responding,
+            (State::Responding, Event::Respond) => State::Idle,
+            (State::Requesting | State::Waiting | State::Responding, Event::TimedOut) => State::Idle,
+            (state, event) => return Err(Illegal(state, event)),
+        })
+    }
+}
+
+/// What a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// A teammate's, to the lead: may I do this?
+    Plan,
+    /// The lead's, to a teammate: may I end you?
+    Shutdown,
+}
+
+/// What a letter carries beside its text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Note {
+    Request { id: String, kind: Kind },
+    Response { id: String, approve: bool },
+}
+
+/// One end of a line: whose, with whom, and whether it is the one that asks.
+type End = (String, String, bool);
+
+/// What is going on there.
+struct Exchange {
+    state: State,
+    id: String,
+    kind: Kind,
+    since: Instant,
+    /// The letter that brought it here; it may come again.
+    letter: u64,
+}
+
+/// The rules, between the team and its post.
+#[derive(Clone)]
+pub struct Rules(Arc<Inner>);
+
+struct Inner {
+    post: Box<dyn Post>,
+    patience: Duration,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    ends: BTreeMap<End, Exchange>,
+    asked: u64,
+    /// Whose plan is approved.
+    approved: BTreeSet<String>,
+}
+
+impl Table {
+    /// Moves one end, if it may move. Every change of state passes here.
+    fn step(&mut self, end: &End, event: Event, id: &str, kind: Kind, letter: u64) -> Result<(), Illegal> {
+        let old = self.ends.get(end).map(|exchange| exchange.state).unwrap_or_default();
+        let new = Exchange { state: old.after(event)?, id: id.into(), kind, since: Instant::now(), letter };
+        self.ends.insert(end.clone(), new);
+        Ok(())
+    }
+
+    fn is(&self, end: &End, id: &str, state: State) -> bool {
+        self.ends.get(end).is_some_and(|exchange| exchange.id == id && exchange.state == state)
+    }
+
+    /// This member's ends that took too long: those where it asked, or those where it was asked.
+    fn late(&self, who: &str, asks: bool, patience: Duration) -> Vec<(End, String, Kind)> {
+        let late = |end: &End, exchange: &Exchange| {
+            end.0 == who && end.2 == asks && exchange.state != State::Idle && exchange.since.elapsed() >= patience
+        };
+        let ends = self.ends.iter().filter(|(end, exchange)| late(end, exchange));
+        ends.map(|(end, exchange)| (end.clone(), exchange.id.clone(), exchange.kind)).collect()
+    }
+
+    /// Lets them go; gives what it may be told.
+    fn expire(&mut self, who: &str, asks: bool, patience: Duration) -> Vec<Letter> {
+        let mut told = vec![];
+        for (end, id, kind) in self.late(who, asks, patience) {
+            if self.step(&end, Event::TimedOut, &id, kind, 0).is_ok() {
+                let text = format!("{} has not answered {id} in time: it is withdrawn, and you are IDLE again", end.1);
+                told.push(Letter::new("post", text));
+            }
+        }
+        told
+    }
+
+    /// What a letter does to the one who gets it: the letter as it is to be read.
+    fn receive(&mut self, who: &str, letter: Letter) -> Letter {
+        let Ok(note) = serde_json::from_value::<Note>(letter.data.clone()) else { return letter };
+        let (from, text) = (&letter.from, &letter.text);
+        let text = match note {
+            Note::Request { id, kind } => {
+                let end = (who.to_string(), from.clone(), false);
+                // Whoever asks again no longer waits for the answer to its last question.
+                if !self.is(&end, &id, State::Responding) {
+                    let _ = self.step(&end, Event::TimedOut, &id, kind, letter.id);
+                    let _ = self.step(&end, Event::Asked, &id, kind, letter.id);
+                }
+                format!("[request {id}, {kind:?}; answer it with `respond`]\n{text}")
+            }
+            Note::Response { id, approve } => {
+                let end = (who.to_string(), from.clone(), true);
+                let again = self.ends.get(&end).is_some_and(|exchange| exchange.letter == letter.id);
+                let kind = self.ends.get(&end).map_or(Kind::Plan, |exchange| exchange.kind);
+                let awaited = self.is(&end, &id, State::Waiting);
+                let verdict = if approve { "approved" } else { "rejected" };
+                if again || (awaited && self.step(&end, Event::Answered, &id, kind, letter.id).is_ok()) {
+                    if approve && kind == Kind::Plan {
+                        self.approved.insert(who.into());
+                    }
+                    format!("[{id} {verdict}]\n{text}")
+                } else {
+                    format!("[ignored: nothing waits for an answer to {id}, it was answered or withdrawn]\n{text}")
+                }
+            }
+        };
+        Letter { text, ..letter }
+    }
+}
+
+impl Rules {
+    /// Rules over this post; an answer may take so long.
+    pub fn over(post: impl Post, patience: Duration) -> Rules {
+        Rules(Arc::new(Inner { post: Box::new(post), patience, table: Mutex::default() }))
+    }
+
+    /// Asks another member; the answer comes as mail.
+    async fn request(
+        &self,
+        me: &str,
+        to: &str,
+        kind: Kind,
+        text: String,
+        team: &Team,
+        cx: &Context,
+    ) -> Result<String, ToolError> {
+        match kind {
+            Kind::Plan if me == LEAD || to != LEAD => {
+                return Err(ToolError("a plan goes from a teammate to lead".into()));
+            }
+            Kind::Shutdown if me != LEAD => return Err(ToolError("only lead asks for a shutdown".into())),
+            _ => {}
+        }
+        let end = (me.to_string(), to.to_string(), true);
+        let id = {
+            let mut table = self.0.table.lock().unwrap();
+            let id = format!("{me}-{}", table.asked + 1);
+            table.step(&end, Event::Ask, &id, kind, 0)?;
+            table.asked += 1;
+            if kind == Kind::Plan {
+                table.approved.remove(me);
+            }
+            id
+        };
+        let note = json!(Note::Request { id: id.clone(), kind });
+        let sent = team.write(&[to.into()], Letter { data: note, ..Letter::new(me, text) }, cx).await;
+        let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
+        self.0.table.lock().unwrap().step(&end, event, &id, kind, 0)?;
+        sent.map(|_| format!("{id} is sent; end your turn, the answer wakes you"))
+    }
+
+    /// Answers a question of another member.
+    async fn respond(
+        &self,
+        me: &str,
+        id: &str,
+        approve: bool,
+        text: String,
+        team: &Team,
+        cx: &Context,
+    ) -> Result<String, ToolError> {
+        let (end, kind) = {
+            let mut table = self.0.table.lock().unwrap();
+            table.expire(me, false, self.0.patience);
+            let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.id == id;
+            let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.kind));
+            let (end, kind) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
+            let late = |illegal| ToolError(format!("{illegal}: {id} was answered, or withdrawn"));
+            table.step(&end, Event::Respond, id, kind, 0).map_err(late)?;
+            (end, kind)
+        };
+        let note = json!(Note::Response { id: id.into(), approve });
+        let letter = Letter { data: note, ..Letter::new(me, text) };
+        if let Err(error) = team.write(std::slice::from_ref(&end.1), letter, cx).await {
+            self.0.table.lock().unwrap().step(&end, Event::Asked, id, kind, 0)?;
+            return Err(error);
+        }
+        if kind == Kind::Shutdown && approve {
+            team.leave(cx);
+            return Ok("agreed; this turn is your last".into());
+        }
+        Ok(format!("{} knows", end.1))
+    }
+
+    /// A line for every end of a line where something is open.
+    fn list(&self) -> String {
+        let table = self.0.table.lock().unwrap();
+        let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
+        let lines: Vec<String> = open
+            .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.id, exchange.state.name()))
+            .collect();
+        if lines.is_empty() { "All are IDLE.".into() } else { lines.join("\n") }
+    }
+}
+
+impl Post for Rules {
+    fn send<'a>(&'a self, to: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), PostError>> {
+        self.0.post.send(to, letter)
+    }
+
+    fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, PostError>> {
+        Box::pin(async move {
+            let mut taken = self.0.post.take(who).await?;
+            let mut table = self.0.table.lock().unwrap();
+            taken.letters = taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
+            // After what came at the last moment.
+            taken.letters.extend(table.expire(who, true, self.0.patience));
+            Ok(taken)
+        })
+    }
+
+    fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), PostError>> {
+        self.0.post.settle(who, handled)
+    }
+
+    fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, PostError>> {
+        Box::pin(async move {
+            let late = self.0.table.lock().unwrap().late(who, true, self.0.patience);
+            Ok(!late.is_empty() || self.0.post.has_mail(who).await?)
+        })
+    }
+
+    fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, PostError>> {
+        self.0.post.newest(who, most)
+    }
+}
+
+/// Lets nobody change anything before its plan is approved; a teammate's subagents stand under its plan.
+struct Gate(Team, Rules);
+
+impl Layer for Gate {
+    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
+        let who = self.0.member(cx);
+        let harmless = TALK.contains(&call.name.as_str()) || cx.agent.is_read_only(&call.name);
+        if who == LEAD || harmless || self.1.0.table.lock().unwrap().approved.contains(&who) {
+            return next.run(call, cx).await;
+        }
+        call.refuse("not run: you have no approved plan; read what you need, then `request` one from lead")
+    }
+}
+
+/// The three tools, as the model calls them.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    Request { to: String, kind: Kind, text: String },
+    Respond { id: String, approve: bool, text: String },
+    ListRequests {},
+}
+
+/// One of them.
+struct RuleTool(Team, Rules, ToolSpec);
+
+impl Tool for RuleTool {
+    fn spec(&self) -> ToolSpec {
+        self.2.clone()
+    }
+
+    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
+        let RuleTool(team, rules, spec) = self;
+        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
+        let done = match args(json!({ &spec.name: input }))? {
+            Verb::Request { to, kind, text } => rules.request(&me, &to, kind, text, team, cx).await?,
+            Verb::Respond { id, approve, text } => rules.respond(&me, &id, approve, text, team, cx).await?,
+            Verb::ListRequests {} => rules.list(),
+        };
+        Ok(done.into())
+    }
+}
+
+/// Adds the mechanism to a team whose post stands under these rules.
+pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
+    let word = |what: &str| json!({"type": "string", "description": what});
+    let tool = |name, description, fields| {
+        RuleTool(team.clone(), rules.clone(), ToolSpec::with_fields(name, description, &fields))
+    };
+    let listed = rules.clone();
+    agent
+        .tool(tool(
+            "request",
+            "Asks for a decision. `plan`: a teammate asks lead before it changes anything; `shutdown`: lead asks a teammate \
+             to end. One question to one member at a time.",
+            json!({"to": word("Whom."), "kind": {"type": "string", "enum": ["plan", "shutdown"]},
+                "text": word("The plan, step by step; or why it should end.")}),
+        ))
+        .tool(tool(
+            "respond",
+            "Answers a request that came by mail.",
+            json!({"id": word("The request's."), "approve": {"type": "boolean"}, "text": word("Why, or what to change.")}),
+        ))
+        .tool(tool("list_requests", "Lists what is open between whom.", json!({})))
+        .wrap(Gate(team.clone(), rules.clone()))
+        .command("protocol", "lists the open requests", async move |_, _, cx| {
+            cx.notice(listed.list());
+            Ok::<(), Error>(())
+        })
+}
+
+/// The agent of lesson nine, under rules.
+pub fn main() -> ExitCode {
+    let build = async |stage: &lessons::Stage| {
+        let post = Mailboxes::open(&stage.folder.join(".rungs/s10_team_protocols")).map_err(Error::other)?;
+        let rules = Rules::over(post, PATIENCE);
+        let team = Team::new(rules.clone());
+        Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, &rules))
+    };
+    lessons::run("s10_team_protocols", build, agent_loop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rungs_core::{Chat, prompt, tools};
+
+    #[test]
+    fn the_whole_table() {
+        use {Event::*, State::*};
+        let events = [Ask, Sent, Answered, Asked, Respond, TimedOut];
+        let table = [
+            (Idle, [Some(Requesting), None, None, Some(Responding), None, None]),
+            (Requesting, [None, Some(Waiting), None, None, None, Some(Idle)]),
+            (Waiting, [None, None, Some(Idle), None, None, Some(Idle)]),
+            (Responding, [None, None, None, None, Some(Idle), Some(Idle)]),
+        ];
+        for (state, row) in table {
+            for (event, to) in events.into_iter().zip(row) {
+                assert_eq!(state.after(event), to.ok_or(Illegal(state, event)), "{state:?} {event:?}");
+            }
+        }
+    }
+
+    struct Stage {
+        agent: Agent,
+        server: rehearsal::Server,
+        dir: tempfile::TempDir,
+    }
+
+    async fn stage(patience: Duration, scenes: &str) -> Stage {
+        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let rules = Rules::over(Mailboxes::open(&dir.path().join("state")).unwrap(), patience);
+        let team = Team::new(rules.clone());
+        let agent = tools::all(Agent::new(client, dir.path()));
+        let agent = lessons::s04_subagent::install(agent);
+        let agent = install(s09_agent_teams::install(agent, &team), &team, &rules);
+        Stage { agent, server, dir }
+    }
+
+    impl Stage {
+        /// Turns as long as there is something to tell the lead; all that it read and said.
+        async fn hold(&self) -> String {
+            let mut chat = Chat::new("go");
+            loop {
+                agent_loop(&self.agent, &mut chat).await.unwrap();
+                let cx = self.agent.context();
+                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true)).await.unwrap() {
+                    return json!(chat.messages()).to_string();
+                }
+            }
+        }
+
+        /// All results that an agent of this name was given.
+        fn results(&self, name: &str) -> Vec<String> {
+            let bodies = self.server.seen().into_iter().map(|seen| seen.body);
+            let own = bodies.filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
+            let own = own.filter(|body| !body.to_string().contains("You work for another"));
+            let newest = own.map(|body| body["messages"].as_array().unwrap().last().unwrap().clone());
+            let blocks = newest.flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
+            blocks.filter_map(|block| Some(block["content"][0]["text"].as_str()?.to_string())).collect()
+        }
+    }
+
+    const HIRE: &str = "{call: [{spawn_teammate: {name: ann, role: helps, prompt: work}}]}, {say: free}";
+    const PLAN: &str = "{request: {to: lead, kind: plan, text: 'touch a'}}";
+    const WRITE: &str = "{bash: {command: touch a}}";
+
+    #[tokio::test]
+    async fn nothing_is_changed_before_the_plan_is_approved_and_subagents_stand_under_it() {
+        let task = "{task: {tasks: [{description: sub, prompt: sub}]}}";
+        let stage = stage(
+            PATIENCE,
+            &format!(
+                "{{when: ^go$, turns: [{HIRE}]}},
+                 {{when: ^sub$, turns: [{{call: [{WRITE}]}}, {{say: '{{{{ results[0].text }}}}'}}]}},
+                 {{when: 'lead.>\\s*work', turns: [{{call: [{WRITE}, {{glob: {{pattern: x}}}}, {task}, {PLAN}, {PLAN}]}}, {{say: waiting}}]}},
+                 {{when: 'request (ann-1)', turns: [{{call: [{{respond: {{id: ann-1, approve: false, text: 'not so'}}}}, {{respond: {{id: ann-1, approve: true, text: or}}}}]}}, {{say: x}}]}},
+                 {{when: 'ann-1 rejected', turns: [{{call: [{WRITE}, {PLAN}]}}, {{say: waiting}}]}},
+                 {{when: 'request (ann-2)', turns: [{{call: [{{respond: {{id: ann-2, approve: true, text: 'go on'}}}}]}}, {{say: x}}]}},
+                 {{when: 'ann-2 approved', turns: [{{call: [{WRITE}, {task}]}}, {{say: done}}]}}, {{when: ann, turns: [{{say: good}}]}}"
+            ),
+        )
+        .await;
+        let lead = stage.hold().await;
+        let refused = "not run: you have no approved plan";
+        let results = stage.results("ann");
+        let said = |n: usize, text: &str| assert!(results[n].contains(text), "{n} {text}: {results:?}");
+        said(0, refused);
+        said(1, "no files match");
+        said(3, "ann-1 is sent");
+        said(4, "illegal: Ask in state WAITING");
+        said(5, refused);
+        said(6, "ann-2 is sent");
+        assert!(!results[7].contains("not run") && !results[8].contains("not run"), "{results:?}");
+        assert!(stage.dir.path().join("a").exists());
+        assert!(lead.contains("illegal: Respond in state IDLE: ann-1 was answered, or withdrawn"), "{lead}");
+        let sub = stage.server.seen().into_iter().filter(|seen| seen.body.to_string().contains("You work for another"));
+        assert!(sub.map(|seen| seen.body.to_string()).any(|body| body.contains(refused)));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_is_declined_or_agreed_to() {
+        let ask = "{request: {to: ann, kind: shutdown, text: enough}}";
+        let stage = stage(
+            PATIENCE,
+            &format!(
+                "{{when: ^go$, turns: [{HIRE}]}}, {{when: 'lead.>\\s*work', turns: [{{say: ready}}]}},
+                 {{when: 'ann.>\\s*ready', turns: [{{call: [{ask}, {ask}]}}, {{say: asked}}]}},
+                 {{when: 'request lead-1', turns: [{{call: [{{respond: {{id: lead-1, approve: false, text: busy}}}}]}}, {{say: x}}]}},
+                 {{when: 'lead-1 rejected', turns: [{{call: [{{list_teammates: {{}}}}, {ask}]}}, {{say: asked}}]}},
+                 {{when: 'request lead-2', turns: [{{call: [{{respond: {{id: lead-2, approve: true, text: bye}}}}]}}, {{say: farewell}}]}},
+                 {{when: 'lead-2 approved', turns: [{{repeat: 20, call: [{{bash: {{command: 'sleep 0.05; echo {{{{ n }}}}'}}}}]}}, {{call: [{{list_teammates: {{}}}}, {{list_requests: {{}}}}]}}, {{say: gone}}]}}"
+            ),
+        )
+        .await;
+        let lead = stage.hold().await;
+        for said in ["illegal: Ask in state WAITING", "ann (helps), ", "There are no teammates.", "All are IDLE."] {
+            assert!(lead.contains(said), "{said}: {lead}");
+        }
+        assert!(stage.results("ann").contains(&"agreed; this turn is your last".to_string()));
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_answer_in_time_is_free_again_and_a_late_one_is_ignored() {
+        let stage = stage(
+            Duration::from_millis(300),
+            &format!(
+                "{{when: ^go$, turns: [{HIRE}]}},
+                 {{when: 'lead.>\\s*work', turns: [{{call: [{PLAN}]}}, {{say: waiting}}]}},
+                 {{when: 'request ann-1', turns: [{{repeat: 12, call: [{{bash: {{command: 'sleep 0.1; echo {{{{ n }}}}'}}}}]}},
+                    {{call: [{{respond: {{id: ann-1, approve: true, text: late}}}}, {{list_requests: {{}}}}, {{respond: {{id: ann-9, approve: true, text: x}}}}]}}, {{say: x}}]}},
+                 {{when: 'not answered ann-1', turns: [{{call: [{{list_requests: {{}}}}, {WRITE}]}}, {{delay_ms: 2500, say: 'no answer'}}]}},
+                 {{when: 'no answer', turns: [{{say: sorry}}]}}"
+            ),
+        )
+        .await;
+        // The lead looks up only after its patience has passed too.
+        let lead = stage.hold().await;
+        for said in ["Respond in state IDLE: ann-1 was answered, or withdrawn", "nobody has asked you ann-9"] {
+            assert!(lead.contains(said), "{said}: {lead}");
+        }
+        let results = stage.results("ann");
+        assert!(results.iter().any(|result| result.starts_with("not run: you have no approved plan")), "{results:?}");
+        assert!(!stage.dir.path().join("a").exists());
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_once_and_only_from_whoever_was_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = Rules::over(Mailboxes::open(dir.path()).unwrap(), PATIENCE);
+        let end: End = ("ann".into(), LEAD.into(), true);
+        {
+            let mut table = rules.0.table.lock().unwrap();
+            table.step(&end, Event::Ask, "ann-1", Kind::Plan, 0).unwrap();
+            table.step(&end, Event::Sent, "ann-1", Kind::Plan, 0).unwrap();
+        }
+        let yes = |from: &str, id: &str| {
+            let data = json!(Note::Response { id: id.into(), approve: true });
+            Letter { data, ..Letter::new(from, "yes") }
+        };
+        for letter in [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")] {
+            rules.send("ann", letter).await.unwrap();
+        }
+        let read: Vec<String> =
+            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
+        assert!(rules.0.table.lock().unwrap().approved.is_empty());
+        rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
+        assert_eq!(rules.take("ann").await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
+        assert!(rules.0.table.lock().unwrap().approved.contains("ann"));
+        // The same letter once more, because the turn was withdrawn; then another that says the same.
+        rules.settle("ann", false).await.unwrap();
+        rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
+        let read: Vec<String> =
+            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        assert_eq!(read[3], "[ann-1 approved]\nyes");
+        assert!(read[4].starts_with("[ignored"), "{read:?}");
+    }
+}
