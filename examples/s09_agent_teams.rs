@@ -68,6 +68,8 @@ const OUTSIDER: &str = "you are no member of the team; report to whoever gave yo
 /// What is remembered of a teammate from one turn to the next.
 #[derive(Default)]
 struct Seat {
+    /// How many turns it has begun.
+    turns: AtomicUsize,
     /// Whether it has written to anybody in this turn.
     wrote: AtomicBool,
     /// Whether this turn is its last.
@@ -93,6 +95,12 @@ impl Team {
             |(name, _): &(&String, &String)| cx.name().strip_prefix(*name).is_some_and(|rest| rest.starts_with('/'));
         let member = addresses.get(cx.name()).or_else(|| addresses.iter().find(of).map(|(_, address)| address));
         member.map_or(LEAD.into(), String::clone)
+    }
+
+    /// Which of a teammate's turns this is, and whether it has written to anybody in it.
+    pub fn turn(&self, cx: &Context) -> (usize, bool) {
+        let seat = cx.local::<Seat>();
+        (seat.turns.load(Relaxed), seat.wrote.load(Relaxed))
     }
 
     /// Ends a teammate when its turn does.
@@ -134,6 +142,7 @@ impl Team {
         chat.push(prompt::first_message(&cx, format!("Your mail so far: {}", show_all(earlier))));
         while !seat.leaves.load(Relaxed) {
             let (before, began) = (chat.clone(), self.mates.begin(me));
+            seat.turns.fetch_add(1, Relaxed);
             seat.wrote.store(false, Relaxed);
             let turn = agent_loop(&mate, &mut chat).await;
             chat.close_open_calls("not run: the turn failed");
@@ -166,7 +175,7 @@ impl Team {
             let (nudged, over) = (self.mates.is_nudged(&me), self.mates.all_rest());
             // Mail of an earlier run waits for the person's first wish to work as a team.
             let is_team = !self.addresses.lock().unwrap().is_empty();
-            if nudged || (is_team && self.post.has_mail(&me).await.unwrap_or(false)) {
+            if nudged || (is_team && self.has_mail(&me).await) {
                 return true;
             }
             // Whoever rested before we looked into the box had sent its report before that.
@@ -175,6 +184,12 @@ impl Team {
             }
             let _ = tokio::time::timeout(LOOK, changed).await;
         }
+    }
+
+    /// Whether mail waits for this member.
+    pub async fn has_mail(&self, me: &str) -> bool {
+        // What a disk that fails has to say, the next turn hears.
+        self.post.has_mail(me).await.unwrap_or(false)
     }
 
     /// Delivers a letter, and has its reader look.
