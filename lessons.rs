@@ -53,6 +53,7 @@ mod examples {
     pub mod s06_context_compact;
     pub mod s07_task_system;
     pub mod s08_background_tasks;
+    pub mod s11_autonomous_agents;
 }
 pub use examples::*;
 
