@@ -11,12 +11,9 @@ fn main() {
     let task = |id: u64| Task {
         id,
         subject: format!("task {id}"),
-        description: String::new(),
         priority: (id % 7) as i64,
         after: (1..=3).filter_map(|back| id.checked_sub(back * 100).filter(|id| *id > 0)).collect(),
-        status: Status::Pending,
-        owner: None,
-        result: None,
+        ..Task::default()
     };
     timed(&format!("{TASKS} tasks written at once"), || {
         board.change(|_| Ok(((1..=TASKS).map(task).collect(), ()))).unwrap();

@@ -221,8 +221,7 @@ struct Create {
 
 fn create(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
     let Create { subject, description, priority, after } = args(input)?;
-    let task =
-        Task { id: 0, subject, description, priority, after, status: Status::Pending, owner: None, result: None };
+    let task = Task { subject, description, priority, after, ..Task::default() };
     Ok(format!("created {}", board.create(task)?))
 }
 

@@ -34,7 +34,7 @@ use std::{
 };
 
 /// One task.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Counted from 1.
     pub id: u64,
@@ -58,6 +58,21 @@ pub struct Task {
     /// What came of it.
     #[serde(default)]
     pub result: Option<String>,
+    /// How often it was claimed. It only ever grows, so of two claims the later one has the greater number.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attempt: u32,
+    /// Until when its owner holds it, in milliseconds since 1970: a lease. Without one, a task in progress is held until
+    /// somebody changes it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: Option<u64>,
+    /// Why the attempts failed that have failed so far.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub failures: Vec<String>,
+}
+
+/// What every task begins with is not written down.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How far a task is.
@@ -95,7 +110,11 @@ impl fmt::Display for Task {
         if !self.after.is_empty() {
             write!(f, ", after {}", list(&self.after))?;
         }
-        self.owner.iter().try_for_each(|owner| write!(f, ", owner {owner}"))
+        self.owner.iter().try_for_each(|owner| write!(f, ", owner {owner}"))?;
+        if self.attempt > 1 {
+            write!(f, ", attempt {}", self.attempt)?;
+        }
+        Ok(())
     }
 }
 
@@ -115,6 +134,8 @@ pub enum Refused {
     Waits(u64, Vec<u64>),
     /// A task is told by one line, so its subject is one.
     Subject,
+    /// Whoever made this attempt no longer holds the task, which is now as shown.
+    Late(u32, Box<Task>),
 }
 
 impl fmt::Display for Refused {
@@ -127,6 +148,7 @@ impl fmt::Display for Refused {
             }
             Refused::Waits(id, open) => write!(f, "#{id} waits for {}", list(open)),
             Refused::Subject => write!(f, "a subject is one line, and not empty"),
+            Refused::Late(attempt, task) => write!(f, "attempt {attempt} is over, and this comes too late: {task}"),
         }
     }
 }
@@ -138,6 +160,8 @@ impl std::error::Error for Refused {}
 pub struct Tasks {
     tasks: BTreeMap<u64, Task>,
     graph: Graph,
+    /// When each lease ends, and whose it is: the first to end comes first.
+    leases: BTreeSet<(u64, u64)>,
 }
 
 impl Tasks {
@@ -164,7 +188,21 @@ impl Tasks {
             Status::Done => Phase::Done,
         };
         self.graph.set(task.id, task.priority, task.after.iter().copied(), phase);
+        if let Some(Task { until: Some(until), .. }) = self.tasks.get(&task.id) {
+            self.leases.remove(&(*until, task.id));
+        }
+        self.leases.extend(task.until.map(|until| (until, task.id)));
         self.tasks.insert(task.id, task);
+    }
+
+    /// The most urgent task that can begin.
+    pub fn next(&self) -> Option<&Task> {
+        Some(&self.tasks[&self.graph.next()?])
+    }
+
+    /// The tasks whose lease has run out, the one that has lain longest first.
+    pub fn expired(&self, now: u64) -> impl Iterator<Item = &Task> {
+        self.leases.range(..=(now, u64::MAX)).map(|(_, id)| &self.tasks[id])
     }
 
     /// A new task: its number and status are decided here.
@@ -174,13 +212,12 @@ impl Tasks {
         }
         task.after.iter().try_for_each(|id| self.get(*id).map(drop))?;
         let id = self.tasks.last_key_value().map_or(1, |(id, _)| id + 1);
-        Ok(Task { id, status: Status::Pending, ..task })
+        Ok(Task { id, status: Status::Pending, until: None, ..task })
     }
 
     /// The most urgent task that can begin, in the hands of `owner`.
     pub fn taken(&self, owner: &str) -> Option<Task> {
-        let task = self.tasks[&self.graph.next()?].clone();
-        Some(Task { status: Status::InProgress, owner: Some(owner.into()), ..task })
+        Some(Task { status: Status::InProgress, owner: Some(owner.into()), ..self.next()?.clone() })
     }
 
     /// A task after an edit, and which tasks could begin because of it.
@@ -190,6 +227,15 @@ impl Tasks {
         edit(&mut task);
         if task.status == Status::Pending {
             task.owner = None;
+        }
+        // Whoever says how far a task is, or whose, takes it from the one who had it on a lease.
+        if (task.status, &task.owner) != (old.status, &old.owner) {
+            task.until = None;
+        }
+        // A task that was given up and is wanted again starts anew. Its attempts are numbered on, though: an answer from
+        // before must not fit.
+        if (old.status, task.status) == (Status::Failed, Status::Pending) {
+            task.failures.clear();
         }
         task.after.iter().try_for_each(|before| self.get(*before).map(drop))?;
         if let Some(way) = self.graph.circle(id, task.after.iter().copied()) {
@@ -202,5 +248,57 @@ impl Tasks {
         }
         let freed = if task.status == Status::Done { self.graph.freed_by(id) } else { vec![] };
         Ok((task, freed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(id: u64, until: Option<u64>) -> Task {
+        let status = Status::InProgress;
+        Task { id, subject: "x".into(), status, owner: Some("alice".into()), attempt: 1, until, ..Task::default() }
+    }
+
+    #[test]
+    fn leases_end_in_their_order_whatever_became_of_them_meanwhile() {
+        let mut tasks = Tasks::default();
+        for (id, until) in [(1, Some(30)), (2, Some(10)), (3, None), (4, Some(20)), (5, Some(5))] {
+            tasks.set(held(id, until));
+        }
+        // Renewed, and done.
+        tasks.set(held(2, Some(40)));
+        tasks.set(tasks.updated(5, |task| task.status = Status::Done).unwrap().0);
+        let expired = |now| tasks.expired(now).map(|task| task.id).collect::<Vec<_>>();
+        assert_eq!([19, 20, 30, 99].map(expired), [vec![], vec![4], vec![4, 1], vec![4, 1, 2]]);
+    }
+
+    #[test]
+    fn a_change_by_hand_ends_the_lease_when_it_says_how_far_the_task_is_or_whose() {
+        let mut tasks = Tasks::default();
+        tasks.set(Task { failures: vec!["why".into()], ..held(1, Some(9)) });
+        let changed = |edit: fn(&mut Task)| {
+            let task = tasks.updated(1, edit).unwrap().0;
+            (task.until, task.attempt, task.failures.len())
+        };
+        assert_eq!(changed(|task| task.priority = 3), (Some(9), 1, 1));
+        assert_eq!(changed(|task| task.owner = Some("bob".into())), (None, 1, 1));
+        assert_eq!(changed(|task| task.status = Status::Pending), (None, 1, 1));
+        assert_eq!(changed(|task| task.status = Status::Done), (None, 1, 1));
+        tasks.set(tasks.updated(1, |task| task.status = Status::Failed).unwrap().0);
+        let task = tasks.updated(1, |task| task.status = Status::Pending).unwrap().0;
+        assert_eq!((task.until, task.attempt, task.failures), (None, 1, vec![]));
+    }
+
+    #[test]
+    fn what_was_never_claimed_is_written_as_ever() {
+        let task = Task { id: 1, subject: "x".into(), ..Task::default() };
+        let text = r#"{"id":1,"subject":"x","description":"","priority":0,"after":[],"status":"pending","owner":null,"result":null}"#;
+        assert_eq!(serde_json::to_string(&task).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Task>(text).unwrap(), task);
+        let claimed = Task { failures: vec!["why".into()], ..held(1, Some(9)) };
+        let text = serde_json::to_string(&claimed).unwrap();
+        assert!(text.ends_with(r#""attempt":1,"until":9,"failures":["why"]}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Task>(&text).unwrap(), claimed);
     }
 }

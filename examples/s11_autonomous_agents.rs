@@ -1,0 +1,389 @@
+//! # s11: tasks that find their worker
+//!
+//! With s07, somebody has to say who does what, and when a worker dies its task stays in progress for ever. Here whoever
+//! is idle claims the next task for himself, for a while; who lives renews his claim, and who died loses it.
+//!
+//! New here: three rules that make a claim safe among threads and processes that may die at any moment.
+//!
+//! - A claim is **atomic**: it is decided and written while the board's lock is held, so nobody else decides meanwhile.
+//! - A claim is a **lease**: it ends by itself unless it is renewed, and then the task is taken over.
+//! - An answer is **fenced**: each claim of a task has a greater number, its attempt, and only the newest may answer. The
+//!   holder of an older one may not know that it is late, since nothing stops a process from sleeping past its lease.
+//!
+//! The fence, not the clock, keeps a task from being handled twice. Clocks differ and jump; then a lease ends too early
+//! or too late, which costs time or an attempt, and nothing else.
+//!
+//! Run it: `cargo run --example s11_autonomous_agents`
+//!
+//! You will see an agent with the board of s07.
+//!
+//! Try: `cargo test --test claims`, sixteen processes on 10,000 tasks, of which 200 are killed.
+//!
+//! Builds on s07. Motto: *Teammates scan the board and claim tasks themselves.*
+
+use lessons::{
+    s01_loop::agent_loop,
+    s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble},
+};
+use rungs_core::Error;
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+/// A task that fails so often is set aside, until somebody sets it to pending again.
+const ATTEMPTS: usize = 3;
+
+/// A board whose tasks are held for a while only. Everything here blocks: call it from a blocking thread.
+#[derive(Clone)]
+pub struct Claims {
+    board: Board,
+    lease: Duration,
+}
+
+/// The right to answer for a task, as long as nobody has a newer one.
+#[derive(Debug, PartialEq)]
+pub struct Claim(Task);
+
+impl Claim {
+    /// The task as it was when it was claimed, with the reasons why earlier attempts failed.
+    pub fn task(&self) -> &Task {
+        &self.0
+    }
+}
+
+impl Claims {
+    /// Claims on this board that end after `lease`, unless they are renewed. It should be a few times as long as it takes
+    /// to notice that one is due, and the board's lock may be busy meanwhile.
+    pub fn new(board: Board, lease: Duration) -> Claims {
+        Claims { board, lease }
+    }
+
+    /// Whether there is something to claim. Costs next to nothing, so that an idle worker may ask often.
+    pub fn claimable(&self) -> Result<bool, Trouble> {
+        self.board.look(|tasks| tasks.next().is_some() || tasks.expired(now()).next().is_some())
+    }
+
+    /// Claims a task for `owner`: one whose holder let its lease run out, else the most urgent one that can begin.
+    pub fn claim(&self, owner: &str) -> Result<Option<Claim>, Trouble> {
+        self.board.change(|tasks| {
+            let (mut changed, mut next) = (vec![], tasks.next().cloned());
+            // The clock is asked under the lock, which may have been long in coming.
+            for lost in tasks.expired(now()) {
+                let lost = failed(lost, "its lease ran out");
+                if lost.status == Status::Pending && tasks.open(&lost).is_empty() {
+                    next = Some(lost);
+                    break;
+                }
+                // Set aside, or back to waiting for something that is done anew.
+                changed.push(lost);
+            }
+            let claimed = next.map(|task| Task {
+                status: Status::InProgress,
+                owner: Some(owner.into()),
+                attempt: task.attempt + 1,
+                until: self.until(),
+                ..task
+            });
+            changed.extend(claimed.clone());
+            Ok((changed, claimed.map(Claim)))
+        })
+    }
+
+    /// Holds the task for another lease from now on.
+    pub fn renew(&self, claim: &Claim) -> Result<(), Trouble> {
+        self.answer(claim, |_, task| Ok((Task { until: self.until(), ..task.clone() }, ())))
+    }
+
+    /// The task is done; gives those that can begin because of it.
+    pub fn finish(&self, claim: &Claim, result: &str) -> Result<Vec<u64>, Trouble> {
+        self.answer(claim, |tasks, task| {
+            tasks.updated(task.id, |task| (task.status, task.result) = (Status::Done, Some(result.into())))
+        })
+    }
+
+    /// The attempt failed: the task can be claimed again, and whoever does is told why, or it is set aside.
+    pub fn fail(&self, claim: &Claim, why: &str) -> Result<(), Trouble> {
+        self.answer(claim, |_, task| Ok((failed(task, why), ())))
+    }
+
+    /// Gives the task back as if it had not been begun: no attempt has failed, the worker has to go.
+    pub fn release(&self, claim: &Claim) -> Result<(), Trouble> {
+        self.answer(claim, |tasks, task| Ok((tasks.updated(task.id, |task| task.status = Status::Pending)?.0, ())))
+    }
+
+    /// When a lease that begins now ends.
+    fn until(&self) -> Option<u64> {
+        Some(now() + self.lease.as_millis() as u64)
+    }
+
+    /// Changes a task in the name of a claim, if that is the newest one and still stands: the fence.
+    ///
+    /// Whether its lease has run out is not asked. While nobody has taken the task over, a late answer harms nobody, and
+    /// to refuse it would throw work away. And a clock could not fence: between a look at it and the write, time goes on.
+    fn answer<T>(
+        &self,
+        claim: &Claim,
+        decide: impl FnOnce(&Tasks, &Task) -> Result<(Task, T), Refused>,
+    ) -> Result<T, Trouble> {
+        self.board.change(|tasks| {
+            let task = tasks.get(claim.0.id)?;
+            // One without a lease was answered for already, or changed by hand.
+            if task.attempt != claim.0.attempt || task.until.is_none() {
+                return Err(Refused::Late(claim.0.attempt, Box::new(task.clone())).into());
+            }
+            let (task, told) = decide(tasks, task)?;
+            Ok((vec![task], told))
+        })
+    }
+}
+
+/// A task after a failed attempt: to be claimed again, or set aside. What waits for it goes on waiting.
+fn failed(task: &Task, why: &str) -> Task {
+    let mut task = Task { until: None, ..task.clone() };
+    let owner = task.owner.take().unwrap_or_default();
+    task.failures.push(format!("attempt {} by {owner}: {why}", task.attempt));
+    task.status = Status::Pending;
+    if task.failures.len() >= ATTEMPTS {
+        task.status = Status::Failed;
+        task.result = Some(format!("set aside, as it failed {ATTEMPTS} times: {}", task.failures.join("; ")));
+    }
+    task
+}
+
+/// In milliseconds since 1970: a clock that other processes, and the next start, share.
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64
+}
+
+/// The agent of lesson one, with a board.
+pub fn main() -> ExitCode {
+    let build = async |stage: &lessons::Stage| {
+        let agent = stage.agent();
+        let (board, word) =
+            Board::open(&stage.folder.join(".rungs/s11_autonomous_agents/tasks.jsonl")).map_err(Error::other)?;
+        word.into_iter().for_each(|word| agent.context().notice(word));
+        Ok(s07_task_system::install(agent, &board))
+    };
+    lessons::run("s11_autonomous_agents", build, agent_loop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Barrier, Mutex};
+
+    /// Claims of two kinds on one new board: with a lease that lasts, and with one that has run out at once.
+    fn board(subjects: &[(&str, i64, &[u64])]) -> (tempfile::TempDir, Board, Claims, Claims) {
+        let dir = tempfile::tempdir().unwrap();
+        let (board, _) = Board::open(&dir.path().join("tasks.jsonl")).unwrap();
+        for (subject, priority, after) in subjects {
+            let after = after.iter().copied().collect();
+            board.create(Task { subject: subject.to_string(), priority: *priority, after, ..Task::default() }).unwrap();
+        }
+        let [lasting, over] = [Duration::from_secs(600), Duration::ZERO].map(|lease| Claims::new(board.clone(), lease));
+        (dir, board, lasting, over)
+    }
+
+    fn task(board: &Board, id: u64) -> Task {
+        board.look(|tasks| tasks.get(id).cloned()).unwrap().unwrap()
+    }
+
+    fn all(board: &Board) -> Vec<String> {
+        board.look(|tasks| tasks.all().map(|task| task.to_string()).collect()).unwrap()
+    }
+
+    /// What each answer to this claim is refused with.
+    fn refused(claims: &Claims, claim: &Claim) -> [String; 4] {
+        let answers = [
+            claims.renew(claim),
+            claims.finish(claim, "late").map(drop),
+            claims.fail(claim, "late"),
+            claims.release(claim),
+        ];
+        answers.map(|answer| answer.unwrap_err().to_string())
+    }
+
+    #[test]
+    fn the_most_urgent_that_can_begin_is_claimed_and_what_waits_for_it_comes_after() {
+        let (_dir, board, claims, _) = board(&[("a", 0, &[]), ("b", 9, &[1]), ("c", 5, &[])]);
+        let mut order = vec![];
+        while let Some(claim) = claims.claim("alice").unwrap() {
+            assert_eq!(task(&board, claim.task().id), *claim.task());
+            order.push((claim.task().subject.clone(), claims.finish(&claim, "fine").unwrap()));
+        }
+        assert_eq!(
+            order,
+            [("c", vec![]), ("a", vec![2]), ("b", vec![])].map(|(name, freed)| (name.to_string(), freed))
+        );
+        let done = Task {
+            id: 2,
+            subject: "b".into(),
+            priority: 9,
+            after: [1].into(),
+            status: Status::Done,
+            owner: Some("alice".into()),
+            result: Some("fine".into()),
+            attempt: 1,
+            ..Task::default()
+        };
+        assert_eq!(task(&board, 2), done);
+    }
+
+    #[test]
+    fn a_task_is_taken_over_when_its_lease_has_run_out_and_not_when_it_was_renewed() {
+        let (_dir, board, claims, over) = board(&[("a", 0, &[]), ("b", 9, &[])]);
+        let [b, a] = ["alice", "carol"].map(|owner| claims.claim(owner).unwrap().unwrap());
+        assert_eq!([a.task().id, b.task().id], [1, 2]);
+        assert_eq!((claims.claimable().unwrap(), claims.claim("bob").unwrap()), (false, None));
+        over.renew(&b).unwrap();
+        assert!(claims.claimable().unwrap());
+        claims.renew(&b).unwrap();
+        assert_eq!((claims.claimable().unwrap(), claims.claim("bob").unwrap()), (false, None));
+        over.renew(&b).unwrap();
+        let taken = claims.claim("bob").unwrap().unwrap();
+        assert_eq!(taken.task().failures, ["attempt 1 by alice: its lease ran out"]);
+        let expected = ["#1 [in_progress] a, owner carol", "#2 [in_progress] b, priority 9, owner bob, attempt 2"];
+        assert_eq!(all(&board), expected);
+    }
+
+    #[test]
+    fn every_answer_that_comes_too_late_is_refused_and_changes_nothing() {
+        let (_dir, board, claims, over) = board(&[("a", 0, &[])]);
+        let late = over.claim("alice").unwrap().unwrap();
+        let newer = claims.claim("bob").unwrap().unwrap();
+        let too_late = |now: &str| [(); 4].map(|()| format!("attempt 1 is over, and this comes too late: {now}"));
+        let before = task(&board, 1);
+        assert_eq!(refused(&claims, &late), too_late("#1 [in_progress] a, owner bob, attempt 2"));
+        assert_eq!(task(&board, 1), before);
+        claims.finish(&newer, "fine").unwrap();
+        assert_eq!(refused(&claims, &late), too_late("#1 [done] a, owner bob, attempt 2"));
+        // Also the answer that was accepted is accepted once.
+        assert_eq!(
+            refused(&claims, &newer)[1],
+            "attempt 2 is over, and this comes too late: #1 [done] a, owner bob, attempt 2"
+        );
+    }
+
+    #[test]
+    fn an_answer_after_the_lease_counts_while_nobody_has_taken_over() {
+        let (_dir, board, _, over) = board(&[("a", 0, &[])]);
+        let late = over.claim("alice").unwrap().unwrap();
+        over.finish(&late, "fine").unwrap();
+        assert_eq!(all(&board), ["#1 [done] a, owner alice"]);
+    }
+
+    #[test]
+    fn what_fails_three_times_is_set_aside_with_the_reasons_until_somebody_wants_it_again() {
+        let (_dir, board, claims, over) = board(&[("a", 0, &[]), ("b", 0, &[1])]);
+        let first = claims.claim("alice").unwrap().unwrap();
+        claims.fail(&first, "no disk").unwrap();
+        over.claim("bob").unwrap().unwrap();
+        let third = over.claim("carol").unwrap().unwrap();
+        let reasons = ["attempt 1 by alice: no disk", "attempt 2 by bob: its lease ran out"];
+        assert_eq!(third.task().failures, reasons);
+        // The third one ends by its lease: nobody answers for it, so the next who looks sets it aside.
+        assert!(claims.claimable().unwrap());
+        assert_eq!(claims.claim("dave").unwrap(), None);
+        let aside = task(&board, 1);
+        let why =
+            format!("set aside, as it failed 3 times: {}; attempt 3 by carol: its lease ran out", reasons.join("; "));
+        assert_eq!((aside.status, aside.result.as_deref()), (Status::Failed, Some(why.as_str())));
+        assert!(!claims.claimable().unwrap());
+        assert_eq!(all(&board)[1], "#2 [pending] b, after #1");
+
+        board.update(1, |task| task.status = Status::Pending).unwrap();
+        assert!(refused(&claims, &third)[1].starts_with("attempt 3 is over"));
+        for attempt in 4..=6 {
+            let again = claims.claim("erin").unwrap().unwrap();
+            assert_eq!((again.task().attempt, again.task().failures.len()), (attempt, attempt as usize - 4));
+            claims.fail(&again, "no disk").unwrap();
+        }
+        assert_eq!(task(&board, 1).status, Status::Failed);
+    }
+
+    #[test]
+    fn what_is_given_back_has_not_failed_and_is_claimed_again_by_a_new_number() {
+        let (_dir, board, claims, _) = board(&[("a", 0, &[])]);
+        for attempt in 1..=5 {
+            let claim = claims.claim("alice").unwrap().unwrap();
+            claims.release(&claim).unwrap();
+            let expected = Task { id: 1, subject: "a".into(), attempt, ..Task::default() };
+            assert_eq!(task(&board, 1), expected);
+            assert!(refused(&claims, &claim)[1].contains("is over"));
+        }
+    }
+
+    #[test]
+    fn a_change_by_hand_ends_the_claim_and_a_task_taken_without_a_lease_stays_with_its_owner() {
+        let edits: [fn(&mut Task); 3] = [
+            |task| task.status = Status::Done,
+            |task| task.status = Status::Pending,
+            |task| task.owner = Some("lead".into()),
+        ];
+        for edit in edits {
+            let (_dir, board, claims, _) = board(&[("a", 0, &[])]);
+            let claim = claims.claim("alice").unwrap().unwrap();
+            // Other fields are nothing to it.
+            board.update(1, |task| task.priority = 7).unwrap();
+            claims.renew(&claim).unwrap();
+            board.update(1, edit).unwrap();
+            let before = task(&board, 1);
+            assert!(refused(&claims, &claim).iter().all(|word| word.starts_with("attempt 1 is over")));
+            assert_eq!(task(&board, 1), before);
+        }
+        let (_dir, board, _, over) = board(&[("a", 0, &[])]);
+        board.take_next("alice").unwrap();
+        assert_eq!((over.claimable().unwrap(), over.claim("bob").unwrap()), (false, None));
+    }
+
+    #[test]
+    fn what_waits_for_something_that_is_done_anew_is_not_taken_over_before() {
+        let (_dir, board, claims, over) = board(&[("a", 0, &[]), ("b", 9, &[1])]);
+        let a = claims.claim("alice").unwrap().unwrap();
+        claims.finish(&a, "fine").unwrap();
+        let b = over.claim("alice").unwrap().unwrap();
+        board.update(1, |task| task.status = Status::Pending).unwrap();
+        assert_eq!(claims.finish(&b, "fine").unwrap_err().to_string(), "#2 waits for #1");
+        assert_eq!(claims.claim("bob").unwrap().unwrap().task().id, 1);
+        assert_eq!(all(&board)[1], "#2 [pending] b, priority 9, after #1");
+        assert_eq!(task(&board, 2).failures, ["attempt 1 by alice: its lease ran out"]);
+    }
+
+    #[test]
+    fn sixteen_threads_do_each_task_once() {
+        const TASKS: u64 = 500;
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Board::open(&dir.path().join("tasks.jsonl")).unwrap().0;
+        let board = open();
+        let new = |id: u64| {
+            let after = id.checked_sub(20).filter(|before| *before > 0).into_iter().collect();
+            Task { id, subject: format!("task {id}"), after, ..Task::default() }
+        };
+        board.change(|_| Ok(((1..=TASKS).map(new).collect(), ()))).unwrap();
+        let (done, start) = (Mutex::new(vec![]), Barrier::new(16));
+        let left = || board.look(|tasks| tasks.all().any(|task| task.status != Status::Done)).unwrap();
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let (done, start, left, open) = (&done, &start, &left, &open);
+                scope.spawn(move || {
+                    let (claims, owner) = (Claims::new(open(), Duration::from_secs(600)), format!("worker-{n}"));
+                    start.wait();
+                    while left() {
+                        let Some(claim) = claims.claim(&owner).unwrap() else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        claims.finish(&claim, "fine").unwrap();
+                        done.lock().unwrap().push((claim.task().id, owner.clone()));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap();
+        done.sort();
+        let on_board = board.look(|tasks| tasks.all().map(|t| (t.id, t.owner.clone().unwrap())).collect::<Vec<_>>());
+        assert_eq!(done, on_board.unwrap());
+        assert!(done.iter().map(|(id, _)| *id).eq(1..=TASKS));
+    }
+}
