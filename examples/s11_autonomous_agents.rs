@@ -23,14 +23,31 @@
 
 use lessons::{
     s01_loop::agent_loop,
-    s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble},
+    s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble, list},
+    s09_agent_teams::{self, LEAD, Mailboxes, Team},
 };
-use rungs_core::Error;
+use rungs_core::{
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
+    ToolError, ToolSpec, tools::args,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::{
     process::ExitCode,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
+use tokio::task::JoinSet;
 
+/// How long a claim lasts unless it is renewed, which happens three times as often.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often an idle teammate looks at the board, since other processes change it too.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a teammate waits after an error that no task is to blame for.
+const PAUSE: Duration = Duration::from_secs(30);
+/// What it hears when it ends its turn with its task open.
+const REMINDER: &str =
+    "<task>\nYou hold a task. Call finish_task or fail_task; or write to whoever you wait for.\n</task>";
 /// A task that fails so often is set aside, until somebody sets it to pending again.
 const ATTEMPTS: usize = 3;
 
@@ -156,14 +173,276 @@ fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64
 }
 
-/// The agent of lesson one, with a board.
+/// What a teammate works on.
+#[derive(Default)]
+struct Work {
+    held: Option<Held>,
+    /// Whether the last thing it was told is no longer its business, though it never answered.
+    given_up: bool,
+}
+
+struct Held {
+    claims: Claims,
+    claim: Arc<Claim>,
+    /// In which of its turns it works on the task; none while it waits for mail.
+    turn: Option<usize>,
+    reminded: bool,
+    /// Holds the lease, and ends with this.
+    _renewal: JoinSet<()>,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // The teammate goes; somebody else may go on with its task at once.
+        if let Some(held) = self.held.take() {
+            let _ = held.claims.release(&held.claim);
+        }
+    }
+}
+
+/// Has idle teammates claim tasks.
+#[derive(Clone)]
+struct Autonomy {
+    claims: Claims,
+    team: Team,
+}
+
+impl Autonomy {
+    /// The name of a teammate; the lead and all subagents claim nothing.
+    fn mate(&self, cx: &Context) -> Option<String> {
+        self.team.address(cx).filter(|me| me != LEAD)
+    }
+
+    /// Works with the claims where waiting for the disk holds up nobody.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Claims) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let claims = self.claims.clone();
+        tokio::task::spawn_blocking(move || work(&claims)).await.expect("a board does not panic")
+    }
+
+    /// Renews a claim as long as it is the newest. A disk that fails now may work the next time; only the fence is final.
+    async fn renew(self, claim: Arc<Claim>) {
+        loop {
+            tokio::time::sleep(self.claims.lease / 3).await;
+            let claim = claim.clone();
+            if let Err(Trouble::Refused(_)) = self.with(move |claims| claims.renew(&claim)).await {
+                return;
+            }
+        }
+    }
+
+    /// Claims the next task, if there is one.
+    async fn claim(&self, me: String) -> Result<Option<Held>, Trouble> {
+        let claimed = self.with(move |claims| if claims.claimable()? { claims.claim(&me) } else { Ok(None) });
+        Ok(claimed.await?.map(|claim| {
+            let (claim, mut renewal) = (Arc::new(claim), JoinSet::new());
+            renewal.spawn(self.clone().renew(claim.clone()));
+            Held { claims: self.claims.clone(), claim, turn: None, reminded: false, _renewal: renewal }
+        }))
+    }
+
+    /// Ends the claim that this agent holds, if it does.
+    async fn end<T: Send + 'static>(
+        &self,
+        work: &Mutex<Work>,
+        how: impl FnOnce(&Claims, &Claim) -> Result<T, Trouble> + Send + 'static,
+    ) -> Option<Result<T, Trouble>> {
+        let held = work.lock().unwrap().held.take()?;
+        let claim = held.claim.clone();
+        let ended = self.with(move |claims| how(claims, &claim)).await;
+        // What waited for it can begin, or somebody else can try.
+        self.team.nudge();
+        Some(ended)
+    }
+
+    /// Puts the task that this agent holds, or claims now, before the model; false when it has nothing to do at all.
+    async fn prepare(&self, me: String, chat: &mut Chat, cx: &Context) -> Result<bool, Trouble> {
+        let (work, (turn, _)) = (cx.local::<Mutex<Work>>(), self.team.turn(cx));
+        let broken = |held: &Held| held.turn.is_some_and(|then| then != turn);
+        if work.lock().unwrap().held.as_ref().is_some_and(broken) {
+            let _ = self.end(&work, |claims, claim| claims.fail(claim, "its turn was broken off")).await;
+            work.lock().unwrap().given_up = true;
+        }
+        let (free, given_up) = {
+            let mut work = work.lock().unwrap();
+            (work.held.is_none(), std::mem::take(&mut work.given_up))
+        };
+        if free && (given_up || !chat.awaits_reply()) && !self.team.has_mail(&me).await {
+            let held = self.claim(me).await?;
+            let mut work = work.lock().unwrap();
+            (work.given_up, work.held) = (given_up && held.is_none(), held);
+            if work.held.is_none() {
+                return Ok(false);
+            }
+        }
+        if let Some(held) = &mut work.lock().unwrap().held {
+            held.turn = Some(turn);
+            // New to it, or lost to a compaction.
+            let text = text(&held.claim);
+            let told = |message: &Message| message.content.iter().any(|block| block.as_text() == Some(&text));
+            if !chat.messages().iter().any(|message| told(message)) {
+                chat.push(Message::user(text));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits until an idle teammate can claim something, or has left a turn with its task open.
+    async fn wait(self, cx: Context) -> bool {
+        if self.mate(&cx).is_none() {
+            return false;
+        }
+        let work = cx.local::<Mutex<Work>>();
+        loop {
+            let (holds, left) = match &work.lock().unwrap().held {
+                Some(held) => (true, held.turn.is_some()),
+                None => (false, false),
+            };
+            if left || (!holds && self.with(Claims::claimable).await.unwrap_or(false)) {
+                return true;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// What whoever claims a task is told.
+fn text(claim: &Claim) -> String {
+    let Task { id, subject, description, attempt, failures, .. } = claim.task();
+    let failures: String = failures.iter().map(|failure| format!("\nfailed before: {failure}")).collect();
+    format!(
+        "<task id=\"{id}\" attempt=\"{attempt}\">\n{subject}\n{description}{failures}\nThis task is yours now. End it with \
+         finish_task or fail_task.\n</task>"
+    )
+}
+
+impl Layer for Autonomy {
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        let Some(me) = self.mate(cx) else { return next.run(chat, cx).await };
+        if !self.prepare(me, chat, cx).await.map_err(Error::other)? {
+            return Err(Error::NothingToAnswer);
+        }
+        let work = cx.local::<Mutex<Work>>();
+        loop {
+            let reply = match next.run(chat, cx).await {
+                Ok(reply) if reply.message.calls().is_empty() => reply,
+                Err(error) => return Err(self.failed(error, &work).await),
+                going_on => return going_on,
+            };
+            // The turn ends. No task must stay with somebody who has forgotten it.
+            let remind = match &mut work.lock().unwrap().held {
+                None => return Ok(reply),
+                Some(held) if self.team.turn(cx).1 => {
+                    held.turn = None;
+                    return Ok(reply);
+                }
+                Some(held) => !std::mem::replace(&mut held.reminded, true),
+            };
+            if !remind {
+                let _ = self.end(&work, |claims, claim| claims.fail(claim, "it was left without a word")).await;
+                return Ok(reply);
+            }
+            chat.push(reply.message.clone());
+            chat.push(Message::user(REMINDER));
+        }
+    }
+
+    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
+        let board = call.name.starts_with("task_");
+        if self.team.member(cx) != LEAD && ["task_next", "task_update"].contains(&&*call.name) {
+            return call
+                .refuse("not run: tasks come to you by themselves; finish_task or fail_task ends the one you hold");
+        }
+        let outcome = next.run(call, cx).await;
+        if board {
+            self.team.nudge();
+        }
+        outcome
+    }
+}
+
+impl Autonomy {
+    /// What a failed turn means for its task: it is to blame, or a lost connection is.
+    async fn failed(&self, error: Error, work: &Mutex<Work>) -> Error {
+        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
+        let why = error.to_string();
+        let end = move |claims: &Claims, claim: &Claim| match blame {
+            true => claims.fail(claim, &why),
+            false => claims.release(claim),
+        };
+        if self.end(work, end).await.is_some() {
+            work.lock().unwrap().given_up = true;
+            if !blame {
+                // Or it would claim one task after the other, for nothing.
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        error
+    }
+}
+
+/// The two ways to end a task, as the model calls them.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    FinishTask { result: String },
+    FailTask { why: String },
+}
+
+struct TaskTool(Autonomy, ToolSpec);
+
+impl Tool for TaskTool {
+    fn spec(&self) -> ToolSpec {
+        self.1.clone()
+    }
+
+    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
+        let TaskTool(autonomy, spec) = self;
+        let work = cx.local::<Mutex<Work>>();
+        let verb = args(json!({ &spec.name: input }))?;
+        let ended = autonomy.end(&work, |claims, claim| match verb {
+            Verb::FinishTask { result } => claims.finish(claim, &result),
+            Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
+        });
+        let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
+        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)).into() })
+    }
+}
+
+/// Adds the mechanism to a team with a board.
+pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
+    let autonomy = Autonomy { claims: claims.clone(), team: team.clone() };
+    let word = |what: &str| json!({"type": "string", "description": what});
+    let tool =
+        |name, description, fields| TaskTool(autonomy.clone(), ToolSpec::with_fields(name, description, &fields));
+    let woken = autonomy.clone();
+    agent
+        .tool(tool(
+            "finish_task",
+            "Ends the task that you hold: it is done.",
+            json!({"result": word("What came of it.")}),
+        ))
+        .tool(tool(
+            "fail_task",
+            "Gives up the task that you hold. It is tried again, three times in all.",
+            json!({"why": word("What the next attempt should know.")}),
+        ))
+        .wrap(autonomy)
+        .wake(move |cx| woken.clone().wait(cx))
+}
+
+/// The agent of lesson one, with a board and teammates who work it off.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
+        let folder = stage.folder.join(".rungs/s11_autonomous_agents");
         let agent = stage.agent();
-        let (board, word) =
-            Board::open(&stage.folder.join(".rungs/s11_autonomous_agents/tasks.jsonl")).map_err(Error::other)?;
+        let (board, word) = Board::open(&folder.join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
-        Ok(s07_task_system::install(agent, &board))
+        let team = Team::new(Mailboxes::open(&folder).map_err(Error::other)?);
+        let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
+        Ok(install(agent, &team, &Claims::new(board, LEASE)))
     };
     lessons::run("s11_autonomous_agents", build, agent_loop)
 }
