@@ -45,8 +45,17 @@ const SKILL: &str = "load_skill";
 const CLEARED: &str = "[cleared to save room:";
 
 /// How texts begin that stand in the person's messages, but are not the person's.
-const OURS: [&str; 8] =
-    ["<environment>", "<summary>", "<skill>", "<words>", "<memory>", "<system-reminder>", "<job id=", "<mail id="];
+const OURS: [&str; 9] = [
+    "<environment>",
+    "<summary>",
+    "<skill>",
+    "<words>",
+    "<memory>",
+    "<system-reminder>",
+    "<job id=",
+    "<mail id=",
+    "<task",
+];
 
 const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: what was asked, what was \
     decided and why, which files were read or changed and what matters of them, what is still open, what failed. Facts, \

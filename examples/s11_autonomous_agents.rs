@@ -1,9 +1,11 @@
 //! # s11: tasks that find their worker
 //!
-//! With s07, somebody has to say who does what, and when a worker dies its task stays in progress for ever. Here whoever
-//! is idle claims the next task for himself, for a while; who lives renews his claim, and who died loses it.
+//! Whoever hands out every task is the bottleneck, and when a worker dies, its task stays in progress for ever. Here
+//! nothing is handed out: a teammate with nothing to do claims the next task of the board for itself, for a while, and
+//! that becomes its next prompt. Who lives renews its claim; who died loses it.
 //!
-//! New here: three rules that make a claim safe among threads and processes that may die at any moment.
+//! New here: an agent that goes on by itself, and three rules that make its claims safe among threads and processes that
+//! may die at any moment.
 //!
 //! - A claim is **atomic**: it is decided and written while the board's lock is held, so nobody else decides meanwhile.
 //! - A claim is a **lease**: it ends by itself unless it is renewed, and then the task is taken over.
@@ -15,11 +17,12 @@
 //!
 //! Run it: `cargo run --example s11_autonomous_agents`
 //!
-//! You will see an agent with the board of s07.
+//! You will see two teammates work off a board that nobody assigns: a task that waits for others is begun when they are
+//! done, and one that failed is tried again by somebody who knows why.
 //!
-//! Try: `cargo test --test claims`, sixteen processes on 10,000 tasks, of which 200 are killed.
+//! Try: `cargo test --test claims -- --nocapture`, sixteen processes on 10,000 tasks, of which 200 are killed.
 //!
-//! Builds on s07. Motto: *Teammates scan the board and claim tasks themselves.*
+//! Builds on s07, s09. Motto: *Teammates scan the board and claim tasks themselves.*
 
 use lessons::{
     s01_loop::agent_loop,
@@ -48,9 +51,6 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// What it hears when it ends its turn with its task open.
 const REMINDER: &str =
     "<task>\nYou hold a task. Call finish_task or fail_task; or write to whoever you wait for.\n</task>";
-/// A task that fails so often is set aside, until somebody sets it to pending again.
-const ATTEMPTS: usize = 3;
-
 /// A board whose tasks are held for a while only. Everything here blocks: call it from a blocking thread.
 #[derive(Clone)]
 pub struct Claims {
@@ -83,33 +83,16 @@ impl Claims {
 
     /// Claims a task for `owner`: one whose holder let its lease run out, else the most urgent one that can begin.
     pub fn claim(&self, owner: &str) -> Result<Option<Claim>, Trouble> {
+        // The clock is asked under the lock, which may have been long in coming.
         self.board.change(|tasks| {
-            let (mut changed, mut next) = (vec![], tasks.next().cloned());
-            // The clock is asked under the lock, which may have been long in coming.
-            for lost in tasks.expired(now()) {
-                let lost = failed(lost, "its lease ran out");
-                if lost.status == Status::Pending && tasks.open(&lost).is_empty() {
-                    next = Some(lost);
-                    break;
-                }
-                // Set aside, or back to waiting for something that is done anew.
-                changed.push(lost);
-            }
-            let claimed = next.map(|task| Task {
-                status: Status::InProgress,
-                owner: Some(owner.into()),
-                attempt: task.attempt + 1,
-                until: self.until(),
-                ..task
-            });
-            changed.extend(claimed.clone());
+            let (changed, claimed) = tasks.claimed(owner, now(), self.until());
             Ok((changed, claimed.map(Claim)))
         })
     }
 
     /// Holds the task for another lease from now on.
     pub fn renew(&self, claim: &Claim) -> Result<(), Trouble> {
-        self.answer(claim, |_, task| Ok((Task { until: self.until(), ..task.clone() }, ())))
+        self.answer(claim, |_, task| Ok((Task { until: Some(self.until()), ..task.clone() }, ())))
     }
 
     /// The task is done; gives those that can begin because of it.
@@ -121,7 +104,7 @@ impl Claims {
 
     /// The attempt failed: the task can be claimed again, and whoever does is told why, or it is set aside.
     pub fn fail(&self, claim: &Claim, why: &str) -> Result<(), Trouble> {
-        self.answer(claim, |_, task| Ok((failed(task, why), ())))
+        self.answer(claim, |_, task| Ok((task.failed(why), ())))
     }
 
     /// Gives the task back as if it had not been begun: no attempt has failed, the worker has to go.
@@ -130,8 +113,8 @@ impl Claims {
     }
 
     /// When a lease that begins now ends.
-    fn until(&self) -> Option<u64> {
-        Some(now() + self.lease.as_millis() as u64)
+    fn until(&self) -> u64 {
+        now() + self.lease.as_millis() as u64
     }
 
     /// Changes a task in the name of a claim, if that is the newest one and still stands: the fence.
@@ -144,28 +127,10 @@ impl Claims {
         decide: impl FnOnce(&Tasks, &Task) -> Result<(Task, T), Refused>,
     ) -> Result<T, Trouble> {
         self.board.change(|tasks| {
-            let task = tasks.get(claim.0.id)?;
-            // One without a lease was answered for already, or changed by hand.
-            if task.attempt != claim.0.attempt || task.until.is_none() {
-                return Err(Refused::Late(claim.0.attempt, Box::new(task.clone())).into());
-            }
-            let (task, told) = decide(tasks, task)?;
+            let (task, told) = decide(tasks, tasks.fenced(claim.0.id, claim.0.attempt)?)?;
             Ok((vec![task], told))
         })
     }
-}
-
-/// A task after a failed attempt: to be claimed again, or set aside. What waits for it goes on waiting.
-fn failed(task: &Task, why: &str) -> Task {
-    let mut task = Task { until: None, ..task.clone() };
-    let owner = task.owner.take().unwrap_or_default();
-    task.failures.push(format!("attempt {} by {owner}: {why}", task.attempt));
-    task.status = Status::Pending;
-    if task.failures.len() >= ATTEMPTS {
-        task.status = Status::Failed;
-        task.result = Some(format!("set aside, as it failed {ATTEMPTS} times: {}", task.failures.join("; ")));
-    }
-    task
 }
 
 /// In milliseconds since 1970: a clock that other processes, and the next start, share.
@@ -269,13 +234,13 @@ impl Autonomy {
             let mut work = work.lock().unwrap();
             (work.held.is_none(), std::mem::take(&mut work.given_up))
         };
-        if free && (given_up || !chat.awaits_reply()) && !self.team.has_mail(&me).await {
-            let held = self.claim(me).await?;
-            let mut work = work.lock().unwrap();
-            (work.given_up, work.held) = (given_up && held.is_none(), held);
-            if work.held.is_none() {
+        if (given_up || !chat.awaits_reply()) && !self.team.has_mail(&me).await {
+            let held = if free { self.claim(me).await? } else { None };
+            let Some(held) = held else {
+                work.lock().unwrap().given_up = given_up;
                 return Ok(false);
-            }
+            };
+            work.lock().unwrap().held = Some(held);
         }
         if let Some(held) = &mut work.lock().unwrap().held {
             held.turn = Some(turn);
@@ -311,11 +276,11 @@ impl Autonomy {
 /// What whoever claims a task is told.
 fn text(claim: &Claim) -> String {
     let Task { id, subject, description, attempt, failures, .. } = claim.task();
-    let failures: String = failures.iter().map(|failure| format!("\nfailed before: {failure}")).collect();
-    format!(
-        "<task id=\"{id}\" attempt=\"{attempt}\">\n{subject}\n{description}{failures}\nThis task is yours now. End it with \
-         finish_task or fail_task.\n</task>"
-    )
+    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), subject.clone(), description.clone()];
+    lines.extend(failures.iter().map(|failure| format!("failed before: {failure}")));
+    lines.push("This task is yours now. End it with finish_task or fail_task.\n</task>".into());
+    lines.retain(|line| !line.is_empty());
+    lines.join("\n")
 }
 
 impl Layer for Autonomy {
@@ -411,7 +376,8 @@ impl Tool for TaskTool {
     }
 }
 
-/// Adds the mechanism to a team with a board.
+/// Adds the mechanism to a team with a board. Compaction goes around it, so that a task which that removes is put back
+/// before the next request.
 pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
     let autonomy = Autonomy { claims: claims.clone(), team: team.clone() };
     let word = |what: &str| json!({"type": "string", "description": what});
@@ -450,7 +416,9 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Barrier, Mutex};
+    use lessons::s06_context_compact::Compact;
+    use rungs_core::{prompt, tools};
+    use std::sync::Barrier;
 
     /// Claims of two kinds on one new board: with a lease that lasts, and with one that has run out at once.
     fn board(subjects: &[(&str, i64, &[u64])]) -> (tempfile::TempDir, Board, Claims, Claims) {
@@ -664,5 +632,208 @@ mod tests {
         let on_board = board.look(|tasks| tasks.all().map(|t| (t.id, t.owner.clone().unwrap())).collect::<Vec<_>>());
         assert_eq!(done, on_board.unwrap());
         assert!(done.iter().map(|(id, _)| *id).eq(1..=TASKS));
+    }
+
+    struct Stage {
+        agent: Agent,
+        board: Board,
+        server: rehearsal::Server,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn stage(tasks: &[(&str, i64, &[u64])], scenes: &str) -> Stage {
+        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
+        let (dir, board, claims, _) = board(tasks);
+        let team = Team::new(Mailboxes::open(&dir.path().join("mail")).unwrap());
+        let agent = lessons::s04_subagent::install(tools::all(Agent::new(client, dir.path())));
+        let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
+        Stage { agent: install(agent, &team, &claims), board, server, _dir: dir }
+    }
+
+    impl Stage {
+        /// Turns as long as there is something to tell the lead.
+        async fn hold(&self) {
+            let mut chat = Chat::new("go");
+            loop {
+                agent_loop(&self.agent, &mut chat).await.unwrap();
+                let cx = self.agent.context();
+                if !tokio::time::timeout(Duration::from_secs(60), prompt::woken(&cx, true)).await.unwrap() {
+                    return;
+                }
+            }
+        }
+
+        /// All results and texts that teammates were given, in the order of their requests.
+        fn told(&self) -> String {
+            let bodies = self.server.seen().into_iter().map(|seen| seen.body);
+            let own = bodies.filter(|body| body["system"].to_string().contains("You are "));
+            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string()).collect()
+        }
+    }
+
+    fn hire(names: &[&str]) -> String {
+        let calls: Vec<String> = names
+            .iter()
+            .map(|name| format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}"))
+            .collect();
+        format!(
+            "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}}, {{when: 'from=.(ann|bob|eve)', turns: [{{say: heard}}]}},
+             {{when: 'lead.>\\s*begin', turns: [{{say: ready}}]}}",
+            calls.join(", ")
+        )
+    }
+
+    const WORKS: &str = "{when: '<task id=.(\\d+)', turns: [{call: [{bash: {command: 'echo {{ m[1] }}'}}]}, {call: [{finish_task: {result: '{{ results[0].text | trim }}'}}]}, {say: x}]}";
+
+    #[tokio::test]
+    async fn idle_teammates_work_off_a_board_that_nobody_assigns() {
+        let mut tasks: Vec<(&str, i64, &[u64])> = vec![("x", 0, &[]); 24];
+        tasks.extend([("last", 9, &[1, 12, 24][..])]);
+        let stage = stage(&tasks, &format!("{}, {WORKS}", hire(&["ann", "bob", "eve"]))).await;
+        stage.hold().await;
+        let all: Vec<Task> = stage.board.look(|tasks| tasks.all().cloned().collect()).unwrap();
+        for task in &all {
+            assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
+            assert_eq!(task.result, Some(task.id.to_string()));
+        }
+        let owners: std::collections::BTreeSet<_> = all.iter().filter_map(|task| task.owner.as_deref()).collect();
+        assert!(owners.len() > 1, "{owners:?}");
+    }
+
+    #[tokio::test]
+    async fn who_forgets_its_task_is_reminded_once_and_three_such_attempts_are_enough() {
+        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You hold a task', turns: [{say: 'so what'}]}";
+        let stage = stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
+        stage.hold().await;
+        assert_eq!(all(&stage.board)[1], "#2 [pending] b, after #1");
+        let task = task(&stage.board, 1);
+        assert_eq!((task.status, task.attempt), (Status::Failed, 3));
+        let why = "it was left without a word";
+        let whys = format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
+        assert_eq!(task.result.unwrap(), format!("set aside, as it failed 3 times: {whys}"));
+        assert_eq!(stage.told().matches("You hold a task").count(), 3);
+        assert!(stage.told().contains("failed before: attempt 2 by ann: it was left without a word"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_answer_keeps_its_task_and_who_is_dismissed_gives_it_back() {
+        let stage = stage(
+            &[("a", 0, &[])],
+            "{when: ^go$, turns: [{call: [{spawn_teammate: {name: ann, role: works, prompt: begin}}]}, {say: free}]},
+             {when: 'lead.>\\s*begin', turns: [{say: ready}]}, {when: 'ann.>\\s*ready', turns: [{say: good}]},
+             {when: '<task id=.1. attempt=.1', turns: [{call: [{send_message: {to: lead, text: which}}]}, {say: waiting}]},
+             {when: 'ann.>\\s*which', turns: [{call: [{task_get: {id: 1}}, {send_message: {to: ann, text: this}}]}, {say: told}]},
+             {when: 'lead.>\\s*this', turns: [{call: [{send_message: {to: lead, text: stuck}}]}, {say: waiting}]},
+             {when: 'ann.>\\s*stuck', turns: [{call: [{dismiss: {name: ann}}, {task_get: {id: 1}}, {spawn_teammate: {name: bob, role: works, prompt: begin}}]}, {say: other}]},
+             {when: '<task id=.1. attempt=.2', turns: [{call: [{finish_task: {result: fine}}, {finish_task: {result: again}}]}, {say: x}]},
+             {when: 'bob.>', turns: [{say: heard}]}",
+        )
+        .await;
+        stage.hold().await;
+        let lead = stage.server.seen().into_iter().rfind(|seen| !seen.body["system"].to_string().contains("You are "));
+        let lead = lead.unwrap().body.to_string();
+        let order = ["#1 [in_progress] a, owner ann", "ann is gone", "#1 [pending] a"];
+        order
+            .iter()
+            .fold(lead.as_str(), |rest, word| rest.split_once(word).unwrap_or_else(|| panic!("{word}: {lead}")).1);
+        let task = task(&stage.board, 1);
+        assert_eq!((task.result.as_deref(), task.attempt, task.failures.len()), (Some("fine"), 2, 0));
+        assert!(stage.told().contains("you hold no task"));
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_refused_to_the_models_face_and_nobody_goes_round_the_claim() {
+        let stage = stage(
+            &[("a", 0, &[])],
+            &format!(
+                "{}, {{when: ^sub$, turns: [{{call: [{{finish_task: {{result: x}}}}, {{task_update: {{id: 1, status: done}}}}]}}, {{say: '{{{{ results[0].text }}}}, {{{{ results[1].text }}}}'}}]}},
+                 {{when: '<task id=.1. attempt=.1', turns: [{{call: [{{task_next: {{}}}}, {{task: {{tasks: [{{description: sub, prompt: sub}}]}}}}, {{bash: {{command: sleep 1}}}}, {{finish_task: {{result: late}}}}]}}, {{say: x}}]}},
+                 {{when: '<task id=.1. attempt=.2', turns: [{{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}}",
+                hire(&["ann"])
+            ),
+        )
+        .await;
+        let board = stage.board.clone();
+        let by_hand = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if task(&board, 1).status == Status::InProgress {
+                    return board.update(1, |task| task.status = Status::Pending).unwrap();
+                }
+            }
+        });
+        stage.hold().await;
+        by_hand.await.unwrap();
+        let told = stage.told();
+        for said in [
+            "not run: tasks come to you by themselves",
+            "# sub\\nyou hold no task, not run: tasks come to you",
+            "attempt 1 is over, and this comes too late: #1 [pending] a",
+        ] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+        assert_eq!(task(&stage.board, 1).result.as_deref(), Some("fine"));
+    }
+
+    #[tokio::test]
+    async fn a_task_is_blamed_for_what_the_model_declines_and_not_for_a_lost_connection() {
+        for (turn, status, failures) in [
+            ("{say: no, stop: refusal}", Status::Failed, 3),
+            ("{say: x, faults: [{status: 500, retry_after: 0, times: always}]}", Status::Pending, 0),
+        ] {
+            let scenes = format!("{}, {{when: '<task id', turns: [{turn}]}}", hire(&["ann"]));
+            let stage = stage(&[("a", 0, &[])], &scenes).await;
+            agent_loop(&stage.agent, &mut Chat::new("go")).await.unwrap();
+            let over = |task: &Task| task.attempt > 0 && task.status == status && task.until.is_none();
+            for _ in 0..1000 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if over(&task(&stage.board, 1)) {
+                    break;
+                }
+            }
+            let task = task(&stage.board, 1);
+            assert_eq!((task.status, task.failures.len()), (status, failures), "{task:?}");
+            stage.agent.exit().await;
+        }
+    }
+
+    /// One summary is enough, or the script would begin again and again with the task that is put back.
+    struct Once(Compact);
+
+    impl Layer for Once {
+        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+            match chat.messages().iter().any(|message| message.text().contains("<summary>")) {
+                true => next.run(chat, cx).await,
+                false => self.0.ask(chat, cx, next).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_compaction_it_still_knows_who_it_is_and_what_it_works_on() {
+        let mut stage = stage(
+            &[("read it all", 0, &[])],
+            &format!(
+                "{}, {{when: '<task id', turns: [{{repeat: 12, say: '{{% for i in range(1500) %}}word {{% endfor %}}', call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}},
+                    {{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}},
+                 {{when: Summarise, turns: [{{say: 'I read numbers.'}}]}}",
+                hire(&["ann"])
+            ),
+        )
+        .await;
+        let compact = Compact { window: 20_000, folder: stage._dir.path().join("compact") };
+        stage.agent = stage.agent.wrap(Once(compact));
+        stage.hold().await;
+        assert_eq!(task(&stage.board, 1).result.as_deref(), Some("fine"));
+        let bodies: Vec<Value> = stage.server.seen().into_iter().map(|seen| seen.body).collect();
+        let after: Vec<&Value> = bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
+        assert!(!after.is_empty());
+        for body in after {
+            assert!(body["system"].to_string().contains("You are ann, a teammate"), "{body}");
+            assert!(
+                body["messages"].to_string().contains("<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all"),
+                "{body}"
+            );
+        }
     }
 }

@@ -33,6 +33,9 @@ use std::{
     fmt,
 };
 
+/// A task that fails so often is set aside, until somebody sets it to pending again.
+pub const ATTEMPTS: usize = 3;
+
 /// One task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
@@ -68,6 +71,21 @@ pub struct Task {
     /// Why the attempts failed that have failed so far.
     #[serde(default, skip_serializing_if = "is_default")]
     pub failures: Vec<String>,
+}
+
+impl Task {
+    /// The task after an attempt that failed: to be claimed again or, after [`ATTEMPTS`], set aside. What waits for it goes
+    /// on waiting.
+    pub fn failed(&self, why: &str) -> Task {
+        let mut task = Task { status: Status::Pending, until: None, ..self.clone() };
+        let owner = task.owner.take().unwrap_or_default();
+        task.failures.push(format!("attempt {} by {owner}: {why}", task.attempt));
+        if task.failures.len() >= ATTEMPTS {
+            task.status = Status::Failed;
+            task.result = Some(format!("set aside, as it failed {ATTEMPTS} times: {}", task.failures.join("; ")));
+        }
+        task
+    }
 }
 
 /// What every task begins with is not written down.
@@ -213,6 +231,40 @@ impl Tasks {
         task.after.iter().try_for_each(|id| self.get(*id).map(drop))?;
         let id = self.tasks.last_key_value().map_or(1, |(id, _)| id + 1);
         Ok(Task { id, status: Status::Pending, until: None, ..task })
+    }
+
+    /// What becomes of a claim by `owner` at this time, on a lease until then (both in milliseconds since 1970): the tasks
+    /// that change, and the one that was claimed. It is one whose lease has run out, else the most urgent that can begin.
+    pub fn claimed(&self, owner: &str, now: u64, until: u64) -> (Vec<Task>, Option<Task>) {
+        let (mut changed, mut next) = (vec![], self.next().cloned());
+        for lost in self.expired(now) {
+            let lost = lost.failed("its lease ran out");
+            if lost.status == Status::Pending && self.open(&lost).is_empty() {
+                next = Some(lost);
+                break;
+            }
+            // Set aside, or back to waiting for something that is done anew.
+            changed.push(lost);
+        }
+        let claimed = next.map(|task| Task {
+            status: Status::InProgress,
+            owner: Some(owner.into()),
+            attempt: task.attempt + 1,
+            until: Some(until),
+            ..task
+        });
+        changed.extend(claimed.clone());
+        (changed, claimed)
+    }
+
+    /// The task, if this attempt at it is the newest, and nobody has answered for it or changed it by hand.
+    pub fn fenced(&self, id: u64, attempt: u32) -> Result<&Task, Refused> {
+        let task = self.get(id)?;
+        if task.attempt == attempt && task.until.is_some() {
+            Ok(task)
+        } else {
+            Err(Refused::Late(attempt, Box::new(task.clone())))
+        }
     }
 
     /// The most urgent task that can begin, in the hands of `owner`.
