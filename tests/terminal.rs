@@ -11,6 +11,7 @@ use rustix::{
 use std::{
     fs::File,
     io::{Read, Write},
+    path::Path,
     process::{Child, Command},
     sync::{
         Arc, Mutex,
@@ -31,6 +32,13 @@ struct Terminal {
 
 /// The first lesson on a terminal of its own; `None`, and a word, where the system has no `setsid --ctty`.
 fn lesson(url: Option<&str>) -> Option<Terminal> {
+    on_terminal("s01_loop", url, Path::new("."))
+}
+
+/// What a program and all that it starts has in its environment: the folder in which it was started.
+const MARK: &str = "RUNGS_TEST_FOLDER";
+
+fn on_terminal(lesson: &str, url: Option<&str>, folder: &Path) -> Option<Terminal> {
     if !Command::new("setsid").arg("--version").output().is_ok_and(|done| done.status.success()) {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "setsid of util-linux is missing");
         let _ = writeln!(std::io::stderr(), "skipped: there is no setsid of util-linux to give a program a terminal");
@@ -44,8 +52,10 @@ fn lesson(url: Option<&str>) -> Option<Terminal> {
     let mut command = Command::new("setsid");
     command
         .args(["--ctty", "--wait"])
-        .arg(program("s01_loop"))
+        .arg(program(lesson))
+        .current_dir(folder)
         .env_clear()
+        .env(MARK, folder)
         .env("TERM", "xterm")
         .env("RUNGS_ENV", "/dev/null");
     command.envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
@@ -113,10 +123,15 @@ impl Terminal {
         }
     }
 
-    /// The program itself, below `setsid --wait`, which forks when it must.
+    /// The program itself; `setsid` runs it in its own place, or below itself where it had to fork.
     fn pid(&self) -> u32 {
-        let found = Command::new("pgrep").args(["-P", &self.child.id().to_string()]).output().unwrap();
-        String::from_utf8_lossy(&found.stdout).trim().parse().unwrap_or(self.child.id())
+        let pid = self.child.id();
+        let name = Command::new("ps").args(["-o", "comm=", "-p", &pid.to_string()]).output().unwrap().stdout;
+        if name.trim_ascii() != b"setsid" {
+            return pid;
+        }
+        let below = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap().stdout;
+        String::from_utf8_lossy(&below).trim().parse().unwrap()
     }
 }
 
@@ -138,8 +153,12 @@ fn wait(mut until: impl FnMut() -> bool, why: impl Fn() -> String) {
 
 fn serve(turn: &str) -> (Server, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let script = Script::parse("script", &format!("scenes: [{{when: ., turns: [{turn}]}}]")).unwrap();
-    (runtime.block_on(script.record(true).serve()).unwrap(), runtime)
+    (serve_scenes(&format!("{{when: ., turns: [{turn}]}}"), &runtime), runtime)
+}
+
+fn serve_scenes(scenes: &str, runtime: &tokio::runtime::Runtime) -> Server {
+    let script = Script::parse("script", &format!("scenes: [{scenes}]")).unwrap();
+    runtime.block_on(script.record(true).serve()).unwrap()
 }
 
 #[test]
@@ -215,4 +234,118 @@ fn a_terminal_that_is_closed_ends_the_program() {
     drop((terminal.person.take(), terminal.slave.take()));
     terminal.ends(129);
     assert!(!std::path::Path::new(folder).exists());
+}
+
+/// Every lesson, by its number and name.
+fn lessons() -> Vec<(u32, String)> {
+    let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap();
+    let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
+    let mut lessons: Vec<(u32, String)> =
+        names.filter_map(|name| Some((name.strip_prefix('s')?.split('_').next()?.parse().ok()?, name))).collect();
+    lessons.sort();
+    lessons
+}
+
+/// The processes that were started, however indirectly, by the program of this folder and run this command.
+fn started_in(folder: &Path, command: &str) -> Vec<String> {
+    let mark = format!("{MARK}={}\0", folder.display());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let own = processes.filter(|process| {
+        // One that ends meanwhile has no environment any more.
+        std::fs::read(process.join("environ")).is_ok_and(|all| String::from_utf8_lossy(&all).contains(&mark))
+    });
+    let lines = own.filter_map(|process| std::fs::read_to_string(process.join("cmdline")).ok());
+    lines.map(|line| line.replace('\0', " ")).filter(|line| line.starts_with(command)).collect()
+}
+
+/// What a lesson is at when it ends: processes of every kind, in the foreground or behind an open prompt.
+fn at_work(lesson: u32, foreground: bool) -> String {
+    const SLEEPS: &str = "{command: 'sleep 300 & setsid sleep 300 & sleep 300'}";
+    let hire = "{spawn_teammate: {name: ann, role: sleeps, prompt: begin}}";
+    let sleeps = format!("turns: [{{call: [{{bash: {SLEEPS}}}]}}, {{say: x}}]");
+    match lesson {
+        8 => format!("{{when: ^go$, turns: [{{call: [{{bash_background: {SLEEPS}}}]}}, {{say: begun}}]}}"),
+        9 => format!("{{when: ^go$, turns: [{{call: [{hire}]}}, {{say: begun}}]}}, {{when: 'lead.>', {sleeps}}}"),
+        10 => format!(
+            "{{when: ^go$, turns: [{{call: [{hire}]}}, {{say: hired}}]}},
+             {{when: 'lead.>\\s*begin', turns: [{{call: [{{request: {{to: lead, kind: plan, text: sleep}}}}]}}, {{say: x}}]}},
+             {{when: 'request ann-1', turns: [{{call: [{{respond: {{id: ann-1, approve: true, text: yes}}}}]}}, {{say: begun}}]}},
+             {{when: 'ann-1 approved', {sleeps}}}"
+        ),
+        11 => format!(
+            "{{when: ^go$, turns: [{{call: [{{task_create: {{subject: sleep}}}}, {hire}]}}, {{say: hired}}]}},
+             {{when: 'lead.>', turns: [{{say: ready}}]}}, {{when: 'ann.>', turns: [{{say: begun}}]}}, {{when: '<task id', {sleeps}}}"
+        ),
+        12 if foreground => format!(
+            "{{when: ^go$, turns: [{{call: [{{task_create: {{subject: sleep}}}}, {{work_on: {{tasks: [1]}}}}]}}, {{say: x}}]}},
+             {{when: ., {sleeps}}}"
+        ),
+        _ if foreground => format!("{{when: ^go$, {sleeps}}}"),
+        _ => "{when: ^go$, turns: [{call: [{bash: {command: 'sleep 300 & setsid sleep 300 & echo'}}]}, {say: begun}]}".into(),
+    }
+}
+
+/// Ends every lesson in this way, and looks whether anything that it started is alive two seconds later.
+fn nothing_survives(ending: &str, code: i32) {
+    if !Path::new("/proc/self/environ").exists() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "there is no /proc");
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let foreground = ending.starts_with('-') || ending == "\x03";
+    for (number, lesson) in lessons() {
+        let folder = tempfile::tempdir().unwrap();
+        git2::Repository::init(folder.path()).and_then(|repository| empty_commit(&repository)).unwrap();
+        let server = serve_scenes(&at_work(number, foreground), &runtime);
+        let Some(mut terminal) = on_terminal(&lesson, Some(server.url()), folder.path()) else { return };
+        terminal.edits();
+        terminal.types("go\r");
+        let behind_the_prompt = (8..=11).contains(&number);
+        if foreground || behind_the_prompt {
+            wait(|| !started_in(folder.path(), "sleep").is_empty(), || format!("{lesson} started nothing"));
+        }
+        if !foreground || behind_the_prompt {
+            terminal.shows("begun");
+            terminal.edits();
+        }
+        match ending.strip_prefix('-') {
+            Some(_) => {
+                assert!(Command::new("kill").args([ending, &terminal.pid().to_string()]).status().unwrap().success());
+            }
+            None => terminal.types(ending),
+        }
+        terminal.ends(code);
+        let end = Instant::now();
+        while !started_in(folder.path(), "").is_empty() {
+            let left = started_in(folder.path(), "");
+            assert!(end.elapsed() < Duration::from_secs(2), "{ending:?} leaves behind of {lesson}: {left:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn empty_commit(repository: &git2::Repository) -> Result<(), git2::Error> {
+    let author = git2::Signature::now("a", "a@example.com")?;
+    let tree = repository.find_tree(repository.index()?.write_tree()?)?;
+    repository.commit(Some("HEAD"), &author, &author, "begin", &tree, &[]).map(drop)
+}
+
+#[test]
+fn exit_leaves_nothing_alive() {
+    nothing_survives("exit\r", 0);
+}
+
+#[test]
+fn the_end_of_input_leaves_nothing_alive() {
+    nothing_survives("\x04", 0);
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_alive() {
+    nothing_survives("\x03", 130);
+}
+
+#[test]
+fn a_signal_leaves_nothing_alive() {
+    nothing_survives("-TERM", 143);
 }
