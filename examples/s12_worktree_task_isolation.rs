@@ -288,3 +288,263 @@ pub fn main() -> ExitCode {
     };
     lessons::run("s12_worktree_task_isolation", build, agent_loop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rungs_core::{ToolCall, tools};
+
+    /// Runs git without any person's settings; what it prints, trimmed.
+    fn git(at: &Path, args: &str) -> String {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(at).args(args.split(' ')).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let done = git.output().unwrap();
+        assert!(done.status.success(), "git {args}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().into()
+    }
+
+    struct Scene {
+        agent: Agent,
+        board: Board,
+        root: PathBuf,
+        _kept: (tempfile::TempDir, rehearsal::Server),
+    }
+
+    /// A repository, and on the board a task for each subject.
+    async fn stage(subjects: &[&str], scenes: &str) -> Scene {
+        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        git(&root, "init -q -b main");
+        for setting in ["user.name Tester", "user.email t@localhost", "core.excludesFile /dev/null"] {
+            git(&root, &format!("config {setting}"));
+        }
+        fs::write(root.join("same.txt"), "start\n").unwrap();
+        git(&root, "add -A");
+        git(&root, "commit -qm Start");
+        let rungs = root.join(".rungs");
+        let board = Board::open(&rungs.join("tasks.jsonl")).unwrap().0;
+        for subject in subjects {
+            board.create(Task { subject: subject.to_string(), ..Task::default() }).unwrap();
+        }
+        let agent = s04_subagent::install(tools::all(Agent::new(client, &root)));
+        let agent = install(agent, &board, &rungs);
+        Scene { agent, board, root, _kept: (dir, server) }
+    }
+
+    impl Scene {
+        async fn call(&self, tool: &str, input: Value) -> Result<String, String> {
+            let call = ToolCall { id: "c".into(), name: tool.into(), input };
+            let results = json!(self.agent.act(vec![call]).await.content);
+            let text = results[0]["content"][0]["text"].as_str().unwrap().replace(self.root.to_str().unwrap(), "ROOT");
+            if results[0]["is_error"] == true { Err(text) } else { Ok(text) }
+        }
+
+        fn tree(&self, name: &str) -> PathBuf {
+            self.root.join(".rungs/s12_worktree_task_isolation/trees").join(name)
+        }
+
+        fn statuses(&self) -> Vec<Status> {
+            self.board.look(|tasks| tasks.all().map(|task| task.status).collect()).unwrap()
+        }
+
+        fn assert_sound(&self) {
+            assert_eq!(
+                (git(&self.root, "fsck --strict").as_str(), git(&self.root, "status --porcelain").as_str()),
+                ("", "")
+            );
+            assert_eq!(fs::read_to_string(self.root.join("same.txt")).unwrap(), "start\n");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn four_at_once_and_whatever_is_relative_lands_in_the_own_tree() {
+        let here = std::env::current_dir().unwrap();
+        for _ in 0..20 {
+            let scene = stage(
+                &["a", "b", "c", "d"],
+                "{when: '^Task #(\\d)', turns: [
+                    {call: [{bash: {command: 'pwd; sleep 0.05; echo {{ m[1] }} > same.txt; mkdir sub; cd sub; pwd > where'}},
+                            {write: {file_path: 'written.txt', content: 'by {{ m[1] }}'}}, {read: {file_path: same.txt}}]},
+                    {call: [{edit: {file_path: same.txt, old_string: '{{ m[1] }}', new_string: 'edited {{ m[1] }}'}},
+                            {glob: {pattern: '**/*.txt'}}, {grep: {pattern: 'edited'}}, {bash: {command: 'cat < same.txt; git branch --show-current'}}]},
+                    {say: \"{{ results | map(attribute='text') | join('|') }}\"}]}",
+            )
+            .await;
+            let told = scene.call("work_on", json!({"tasks": [1, 2, 3, 4]})).await.unwrap();
+            for (n, name) in [(1, "1-a"), (2, "2-b"), (3, "3-c"), (4, "4-d")] {
+                let branch = format!("rungs/{name}");
+                let show = |file: &str| git(&scene.root, &format!("show {branch}:{file}"));
+                assert_eq!(show("same.txt"), format!("edited {n}"));
+                assert_eq!(show("written.txt"), format!("by {n}"));
+                assert_eq!(show("sub/where"), scene.tree(name).join("sub").to_str().unwrap());
+                assert_eq!(
+                    git(&scene.root, &format!("log --format=%s|%b main..{branch}")),
+                    format!("{}|Task #{n}.", &name[2..])
+                );
+                let commit = git(&scene.root, &format!("rev-parse --short {branch}"));
+                let part = told.split("# Task").nth(n).unwrap().trim();
+                for said in [
+                    format!("edited {n}\n{branch}"),
+                    "|same.txt\nwritten.txt\n|same.txt\n|".to_string(),
+                    format!(
+                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits that are on no other branch: 1; \
+                         in ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"
+                    ),
+                ] {
+                    assert!(part.contains(&said), "{said} is not in {part}");
+                }
+            }
+            assert_eq!(scene.statuses(), [Status::Done; 4]);
+            assert_eq!(git(&scene.root, "worktree list").lines().count(), 5);
+            scene.assert_sound();
+        }
+        assert_eq!(std::env::current_dir().unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_leaves_its_work_and_the_others() {
+        let scene = stage(
+            &["good", "bad"],
+            "{when: good, turns: [{call: [{bash: {command: 'echo good > new.txt'}}]}, {say: fine}]},
+             {when: bad, turns: [{call: [{bash: {command: 'echo half > new.txt'}}]}, {say: x, faults: [{status: 400, message: no}]}]}",
+        )
+        .await;
+        let told = scene.call("work_on", json!({"tasks": [2, 1]})).await.unwrap();
+        assert!(told.starts_with("# Task #1: done\nfine\ncommitted as "), "{told}");
+        assert!(told.contains("# Task #2: not done\nThis subagent failed: 127.0.0.1:"), "{told}");
+        assert_eq!(scene.statuses(), [Status::Done, Status::Failed]);
+        assert_eq!(git(&scene.root, "log -1 --format=%s rungs/2-bad"), "Unfinished: bad");
+        assert_eq!(git(&scene.root, "show rungs/2-bad:new.txt"), "half");
+        let again = scene.call("work_on", json!({"tasks": [2]})).await.unwrap_err();
+        let said = "the board says: #2 [failed] bad, owner rungs/2-bad. Set it to pending if it is to be worked on";
+        assert_eq!(again, format!("# Task #2: not done\n{said}"));
+        scene.assert_sound();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_cut_off_loses_nothing_and_goes_on_in_its_tree() {
+        let scene = stage(
+            &["long"],
+            "{when: 'worked here before', turns: [{call: [{bash: {command: 'cat half.txt; echo all > new.txt'}}]}, {say: '{{ results[0].text }}'}]},
+             {when: long, turns: [{call: [{bash: {command: 'echo half > half.txt; sleep 77'}}]}, {say: x}]}",
+        )
+        .await;
+        let half = scene.tree("1-long").join("half.txt");
+        let begun = async {
+            while fs::read_to_string(&half).unwrap_or_default().is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            let busy = scene.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
+            let tree = "ROOT/.rungs/s12_worktree_task_isolation/trees/1-long";
+            assert_eq!(busy, format!("# Task #1: not done\nsomebody works in {tree}"));
+            assert_eq!(
+                scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(),
+                format!("somebody works in {tree}")
+            );
+        };
+        tokio::select! {
+            ended = scene.call("work_on", json!({"tasks": [1]})) => panic!("{ended:?}"),
+            () = begun => {}
+        }
+        assert_eq!(
+            (fs::read_to_string(&half).unwrap().as_str(), scene.statuses()),
+            ("half\n", vec![Status::InProgress])
+        );
+        let told = scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(
+            told.starts_with("# Task #1: done\nhalf\ncommitted as ") && told.contains("files changed: 2"),
+            "{told}"
+        );
+        assert_eq!(scene.statuses(), [Status::Done]);
+        scene.assert_sound();
+    }
+
+    #[tokio::test]
+    async fn a_tree_with_work_is_not_removed_and_the_branch_never_is() {
+        let scene =
+            stage(&["a"], "{when: '^Task', turns: [{call: [{bash: {command: 'echo a > a.txt'}}]}, {say: fine}]}").await;
+        assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
+        scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        let (note, tree) = (scene.tree("1-a").join("note"), "ROOT/.rungs/s12_worktree_task_isolation/trees/1-a");
+        fs::write(&note, "").unwrap();
+        let commit = git(&scene.root, "rev-parse --short rungs/1-a");
+        let state = format!("rungs/1-a at {commit}, commits that are on no other branch: 1; in {tree}");
+        assert_eq!(
+            scene.call("worktree_list", json!({})).await.unwrap(),
+            format!("{state}\nnot committed:\nuntracked: note")
+        );
+        let refused = format!("{tree} was not removed. What is not on rungs/1-a would be lost:\nuntracked: note");
+        assert_eq!(scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(), refused);
+        fs::remove_file(&note).unwrap();
+        let removed = scene.call("worktree_remove", json!({"task": 1})).await.unwrap();
+        let stays = format!("the branch rungs/1-a stays at {commit}, commits that are on no other branch: 1");
+        assert_eq!(removed, format!("removed {tree}; {stays}"));
+        assert_eq!(
+            (git(&scene.root, "worktree list").lines().count(), git(&scene.root, "show rungs/1-a:a.txt").as_str()),
+            (1, "a")
+        );
+        assert_eq!(scene.call("worktree_remove", json!({"task": 7})).await.unwrap_err(), "there is no task #7");
+        scene.assert_sound();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_begin_is_said_and_begins_nothing() {
+        let scene = stage(&["a", "b", "c"], "{when: ., turns: [{say: fine}]}").await;
+        scene.board.update(2, |task| task.after = [3].into()).unwrap();
+        scene.board.take_next("alice").unwrap();
+        let told = scene.call("work_on", json!({"tasks": [1, 2, 9]})).await.unwrap_err();
+        let alice = "the board says: #1 [in_progress] a, owner alice. Set it to pending if it is to be worked on";
+        assert_eq!(
+            told,
+            format!(
+                "# Task #1: not done\n{alice}\n\n# Task #2: not done\n#2 waits for #3\n\n# Task #9: not done\nthere is no task #9"
+            )
+        );
+        assert_eq!(
+            scene.call("work_on", json!({"tasks": []})).await.unwrap_err(),
+            "`tasks` is empty; give at least one"
+        );
+        assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
+        let many: Vec<u64> = (1..=21).collect();
+        assert_eq!(
+            scene.call("work_on", json!({"tasks": many})).await.unwrap_err(),
+            "21 subagents are too many: 17 of 20 are left"
+        );
+        fs::rename(scene.root.join(".git"), scene.root.join("git")).unwrap();
+        let nowhere = scene.call("work_on", json!({"tasks": [3]})).await.unwrap_err();
+        assert_eq!(nowhere, "# Task #3: not done\nROOT is in no git repository; `git init` makes one");
+        assert_eq!(scene.statuses(), [Status::InProgress, Status::Pending, Status::Pending]);
+    }
+
+    #[tokio::test]
+    async fn those_below_work_in_the_same_tree_and_have_no_trees_to_give() {
+        let told = "{say: \"{{ results | map(attribute='text') | join(' | ') }}\"}";
+        let scene = stage(
+            &["a"],
+            &format!(
+                "{{when: '^Task', turns: [{{call: [{{work_on: {{tasks: [1]}}}}, {{worktree_remove: {{task: 1}}}},
+                    {{task: {{tasks: [{{description: x, prompt: below}}]}}}}]}}, {told}]}},
+                 {{when: ^below, turns: [{{call: [{{bash: {{command: pwd}}}}, {{work_on: {{tasks: [1]}}}}]}}, {told}]}}"
+            ),
+        )
+        .await;
+        let text = scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert_eq!(
+            (
+                text.matches("there is no tool `work_on`").count(),
+                text.matches("there is no tool `worktree_remove`").count()
+            ),
+            (2, 1)
+        );
+        assert!(text.contains("# x\nROOT/.rungs/s12_worktree_task_isolation/trees/1-a\n"), "{text}");
+    }
+
+    #[test]
+    fn a_name_is_one_that_git_and_the_disk_take() {
+        let named = |subject: &str| name(&Task { id: 7, subject: subject.into(), ..Task::default() });
+        assert_eq!(named("Fix: the ../../etc/passwd `bug`!"), "7-fix-the-etc-passwd-bug");
+        assert_eq!((named("übergröße").as_str(), named("日本").as_str()), ("7-bergr-e", "7"));
+        assert_eq!(named(&"word ".repeat(20)), "7-word-word-word-word-word-word-word-wor");
+    }
+}

@@ -51,10 +51,14 @@ use git2::{
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Who commits where git knows nobody.
 const NAME: (&str, &str) = ("Rungs", "rungs@localhost");
+
+/// How long to wait for others, who may each fill a tree with many files.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The trees of a repository.
 #[derive(Debug, Clone)]
@@ -146,7 +150,9 @@ impl Trees {
         let delete = |gone: &Path| if gone.exists() { fs::remove_dir_all(gone) } else { Ok(()) };
         delete(&gone).map_err(Error::io(&gone))?;
         fs::rename(&path, &gone).map_err(Error::io(&path))?;
+        let one_at_a_time = turn(&repository)?;
         worktree.prune(None).map_err(Error::git(format!("let git forget {}", path.display())))?;
+        drop(one_at_a_time);
         delete(&gone).map_err(Error::io(&gone))?;
         Ok(state)
     }
@@ -297,7 +303,9 @@ pub fn branch(name: &str) -> String {
 
 fn names(repository: &Repository) -> Result<Vec<String>, Error> {
     let names = repository.worktrees().map_err(Error::git("list the worktrees"))?;
-    Ok(names.iter().flatten().flatten().map(String::from).collect())
+    let mut names: Vec<String> = names.iter().flatten().flatten().map(String::from).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// The worktree of this name, if git knows one.
@@ -328,13 +336,16 @@ fn make(repository: &Repository, name: &str, path: &Path, branch: &str) -> Resul
         }
         Err(error) => return Err(making()(error)),
     };
-    // Libgit2 makes it too, but fails when another thread does so at the same time.
-    let all = repository.commondir().join("worktrees");
-    fs::create_dir_all(&all).map_err(Error::io(&all))?;
+    let _one_at_a_time = turn(repository)?;
     let mut options = WorktreeAddOptions::new();
     let added = repository.worktree(name, path, Some(options.reference(Some(made.get()))));
     added.map_err(Error::git(format!("make the worktree {} on {branch}", path.display())))?;
     Ok(resumed)
+}
+
+/// Libgit2 looks at all worktrees before it adds one, and fails when another is half made or half gone.
+fn turn(repository: &Repository) -> Result<Lock, Error> {
+    Ok(Lock::acquire(repository.commondir().join("rungs-worktrees.lock"), PATIENCE)?)
 }
 
 /// The repository as this worktree sees it, if the worktree is what it should be.
