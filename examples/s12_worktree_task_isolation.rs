@@ -23,7 +23,7 @@ use lessons::{
     s04_subagent::{self, Report},
     s07_task_system::{self, Board, Refused, Status, Task, Tasks},
 };
-use rungs_core::{Agent, Chat, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
+use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
 use rungs_worktree::{State, Tree, Trees};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -35,12 +35,12 @@ use std::{
     process::ExitCode,
 };
 
-/// What a subagent is not given: it would work in its own tree's trees, or take those of others away.
+/// What a subagent is not given: it would have its own task done by another, or take the trees of others away.
 const WITHOUT: [&str; 2] = ["work_on", "worktree_remove"];
 
 /// The tasks of a board, and the trees in which they are done.
 #[derive(Clone)]
-struct Bench {
+struct Worktrees {
     board: Board,
     rungs: PathBuf,
 }
@@ -74,7 +74,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-impl Bench {
+impl Worktrees {
     /// The trees of the repository in which this agent is.
     fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), self.rungs.join("s12_worktree_task_isolation/trees"))
@@ -127,24 +127,16 @@ impl Bench {
 
     /// One task, from its beginning to its end. Dropped at any point, it leaves a tree that can be taken up again.
     async fn work(&self, id: u64, child: Agent, cx: &Context) -> Result<String, ToolError> {
-        let (bench, trees) = (self.clone(), self.trees(cx));
-        let (task, tree) = blocking(move || bench.begin(&trees, id)).await?;
+        let (all, trees) = (self.clone(), self.trees(cx));
+        let (task, tree) = blocking(move || all.begin(&trees, id)).await?;
         let child = child.at(tree.folder());
         let report = s04_subagent::run(&child, &job(&task, &tree)).await;
-        // First nothing of it writes any more, then its work is committed.
+        // What it has started ends with it; then its work is committed.
         drop(child);
-        let bench = self.clone();
-        let told = blocking(move || bench.end(&task, &tree, &report)).await;
+        let all = self.clone();
+        let told = blocking(move || all.end(&task, &tree, &report)).await;
         cx.notice(format!("#{id}: {}", if told.is_ok() { "done" } else { "failed" }));
         told
-    }
-
-    fn list(&self, trees: &Trees) -> Result<String, ToolError> {
-        let told = |tree: Result<State, _>| {
-            tree.map_or_else(|error: rungs_worktree::Error| error.to_string(), |s| s.to_string())
-        };
-        let lines: Vec<String> = trees.list()?.into_iter().map(told).collect();
-        Ok(if lines.is_empty() { "There are no trees.".into() } else { lines.join("\n") })
     }
 }
 
@@ -165,7 +157,7 @@ fn job(task: &Task, tree: &Tree) -> String {
 }
 
 /// Lets subagents do tasks.
-struct WorkOn(Bench);
+struct WorkOn(Worktrees);
 
 impl Tool for WorkOn {
     fn spec(&self) -> ToolSpec {
@@ -202,78 +194,76 @@ impl Tool for WorkOn {
     }
 }
 
-/// Lists the trees.
-struct List(Bench);
+/// What can be done with trees that are there.
+struct Verb {
+    name: &'static str,
+    description: &'static str,
+    fields: Value,
+    run: fn(&Worktrees, &Trees, Value) -> Result<String, ToolError>,
+    all: Worktrees,
+}
 
-impl Tool for List {
+impl Tool for Verb {
     fn spec(&self) -> ToolSpec {
-        let schema = json!({"type": "object", "properties": {}});
-        ToolSpec::new("worktree_list", "Lists the worktrees of tasks, and what in them is not committed.", schema)
+        let required: Vec<&String> = self.fields.as_object().into_iter().flat_map(|fields| fields.keys()).collect();
+        let schema = json!({"type": "object", "properties": self.fields, "required": required});
+        ToolSpec::new(self.name, self.description, schema)
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {}
-        let Args {} = args(input)?;
-        let (bench, trees) = (self.0.clone(), self.0.trees(cx));
-        Ok(blocking(move || bench.list(&trees)).await?.into())
-    }
-
-    fn read_only(&self) -> bool {
-        true
+        let (run, all, trees) = (self.run, self.all.clone(), self.all.trees(cx));
+        Ok(blocking(move || run(&all, &trees, input)).await?.into())
     }
 }
 
-/// Removes a tree.
-struct Remove(Bench);
+fn list(_: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolError> {
+    #[derive(Deserialize)]
+    struct List {}
+    let List {} = args(input)?;
+    let lines = trees.list()?.into_iter().map(|tree| match tree {
+        Ok(state) => state.to_string(),
+        Err(error) => error.to_string(),
+    });
+    let lines: Vec<String> = lines.collect();
+    Ok(if lines.is_empty() { "There are no trees.".into() } else { lines.join("\n") })
+}
 
-impl Tool for Remove {
-    fn spec(&self) -> ToolSpec {
-        let id = json!({"type": "integer", "description": "Its number on the board."});
-        ToolSpec::new(
-            "worktree_remove",
-            "Removes the worktree of a task. Its branch stays. While there is something that the branch does not hold, \
-             the tree is not removed, and you are told what would be lost.",
-            json!({"type": "object", "properties": {"task": id}, "required": ["task"]}),
-        )
+fn remove(all: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolError> {
+    #[derive(Deserialize)]
+    struct Remove {
+        task: u64,
     }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            task: u64,
-        }
-        let Args { task } = args(input)?;
-        let (bench, trees) = (self.0.clone(), self.0.trees(cx));
-        let removed = blocking(move || {
-            let name = bench.board.look(|tasks| tasks.get(task).map(name))??;
-            Ok(trees.remove(&name)?)
-        });
-        let State { path, branch, commit, ahead, losses } = removed.await?;
-        let ignored = if losses.ignored.is_empty() { String::new() } else { format!("\nGone with it, {losses}") };
-        Ok(format!(
-            "removed {}; the branch {branch} stays at {commit}, commits that are on no other branch: {ahead}{ignored}",
-            path.display()
-        )
-        .into())
-    }
+    let Remove { task } = args(input)?;
+    let name = all.board.look(|tasks| tasks.get(task).map(name))??;
+    let State { path, branch, commit, ahead, losses } = trees.remove(&name)?;
+    let gone = if losses.ignored.is_empty() { String::new() } else { format!("\nGone with it, {losses}") };
+    Ok(format!(
+        "removed {}; the branch {branch} stays at {commit}, commits that are on no other branch: {ahead}{gone}",
+        path.display()
+    ))
 }
 
 /// Adds the mechanism; the trees go below `rungs`, the folder of this program's own state.
 pub fn install(agent: Agent, board: &Board, rungs: &Path) -> Agent {
-    let bench = Bench { board: board.clone(), rungs: rungs.into() };
-    let listed = bench.clone();
-    let list = async move |_: &mut Chat, _: &str, cx: &Context| -> Result<()> {
-        let (bench, trees) = (listed.clone(), listed.trees(cx));
-        let told = blocking(move || bench.list(&trees)).await;
-        cx.notice(told.unwrap_or_else(|error| error.0));
-        Ok(())
-    };
-    agent.tool(WorkOn(bench.clone())).tool(List(bench.clone())).tool(Remove(bench)).command(
-        "trees",
-        "lists the worktrees of tasks, and what in them is not committed",
-        list,
-    )
+    let all = Worktrees { board: board.clone(), rungs: rungs.into() };
+    let verb = |name, description, fields, run| Verb { name, description, fields, run, all: all.clone() };
+    let told = "Lists the worktrees of tasks, and what in them is not committed.";
+    let shown = verb("worktree_list", told, json!({}), list);
+    agent
+        .tool(WorkOn(all.clone()))
+        .tool(verb("worktree_list", told, json!({}), list))
+        .tool(verb(
+            "worktree_remove",
+            "Removes the worktree of a task. Its branch stays. While there is something that the branch does not hold, \
+             the tree is not removed, and you are told what would be lost.",
+            json!({"task": {"type": "integer", "description": "Its number on the board."}}),
+            remove,
+        ))
+        .command("trees", "lists the worktrees of tasks, and what in them is not committed", async move |_, _, cx| {
+            let listed = shown.call(json!({}), cx).await;
+            cx.notice(listed.map_or_else(|error| error.0, |output| output.text));
+            Ok::<(), Error>(())
+        })
 }
 
 /// The agent of lesson one, with subagents, a board, and a tree for each of its tasks.
