@@ -364,10 +364,10 @@ mod tests {
             let told = scene.call("work_on", json!({"tasks": [1, 2, 3, 4]})).await.unwrap();
             for (n, name) in [(1, "1-a"), (2, "2-b"), (3, "3-c"), (4, "4-d")] {
                 let branch = format!("rungs/{name}");
-                let show = |file: &str| git(&scene.root, &format!("show {branch}:{file}"));
-                assert_eq!(show("same.txt"), format!("edited {n}"));
-                assert_eq!(show("written.txt"), format!("by {n}"));
-                assert_eq!(show("sub/where"), scene.tree(name).join("sub").to_str().unwrap());
+                let files =
+                    git(&scene.root, &format!("show {branch}:same.txt {branch}:written.txt {branch}:sub/where"));
+                let sub = scene.tree(name).join("sub");
+                assert_eq!(files, format!("edited {n}\nby {n}{}", sub.display()));
                 assert_eq!(
                     git(&scene.root, &format!("log --format=%s|%b main..{branch}")),
                     format!("{}|Task #{n}.", &name[2..])

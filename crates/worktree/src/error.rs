@@ -1,4 +1,4 @@
-use crate::{Losses, State, losses::files};
+use crate::{State, losses::files};
 use std::{fmt, io, path::PathBuf};
 
 /// Why nothing was done. Every message names the folder or the branch, and what would help.
@@ -12,7 +12,7 @@ pub enum Error {
     NoRepository(PathBuf),
     /// The repository is bare: it has no folder of files.
     Bare(PathBuf),
-    /// The repository has no commit yet, so there is nothing to begin from.
+    /// No commit is checked out yet, so there is nothing to begin from.
     NoCommit(PathBuf),
     /// There is no tree of this name.
     NoTree(PathBuf),
@@ -57,7 +57,11 @@ impl fmt::Display for Error {
             Error::NoRepository(path) => write!(f, "{} is in no git repository; `git init` makes one", path.display()),
             Error::Bare(path) => write!(f, "{} is a bare repository, without files to work on", path.display()),
             Error::NoCommit(path) => {
-                write!(f, "{} has no commit yet, so there is nothing to begin from; commit something", path.display())
+                write!(
+                    f,
+                    "{}: no commit is checked out yet, so there is nothing to begin from; commit something",
+                    path.display()
+                )
             }
             Error::NoTree(path) => write!(f, "there is no tree in {}", path.display()),
             Error::Busy(path) => write!(f, "somebody works in {}", path.display()),
@@ -83,16 +87,6 @@ impl std::error::Error for Error {
             Error::Io { source, .. } => Some(source),
             Error::Lock(error) => Some(error),
             Error::Git { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-impl Error {
-    /// What would be lost, where that is the reason.
-    pub fn losses(&self) -> Option<&Losses> {
-        match self {
-            Error::Dirty(state) => Some(&state.losses),
             _ => None,
         }
     }

@@ -286,7 +286,7 @@ fn what_is_no_place_for_trees_is_said() {
     assert_eq!(said(&bare), format!("{} is a bare repository, without files to work on", bare.display()));
     let unborn = path.with_file_name("unborn");
     init(&unborn);
-    let expected = "has no commit yet, so there is nothing to begin from; commit something";
+    let expected = ": no commit is checked out yet, so there is nothing to begin from; commit something";
     assert!(said(&unborn).ends_with(expected), "{}", said(&unborn));
     assert_eq!(git(&unborn, "worktree list").lines().count(), 1);
     let rejected = ["", "-a", "A", "a/b", "..", "a.b", "ä", &"a".repeat(61)];
