@@ -30,7 +30,7 @@
 //! # What holds, and what does not
 //!
 //! - A [`Tree`] is its holder's alone, among threads and processes, until it is dropped.
-//! - Nothing here resets, cleans or forces anything, and no branch is ever deleted.
+//! - No branch is ever deleted, and nothing is overwritten in a tree that somebody has had.
 //! - Everything blocks: call it from a blocking thread.
 //! - Libgit2 does the work, not the program `git`: no hook runs, nothing is signed, and filters that are programs (such
 //!   as Git LFS) are passed over. What `git update-index --assume-unchanged` hides is hidden here too.
@@ -82,18 +82,23 @@ impl Trees {
         let repository = self.repository()?;
         let lock = self.lock(name)?;
         let (path, branch) = (self.path(name)?, branch(name));
+        // It is there while the tree is made. If it is there before, whoever made the tree was killed, and nobody has had
+        // it: what is in it is no work, and what is missing was not deleted.
+        let making = self.place.join(format!(".{name}.making"));
         let resumed = match known(&repository, name)? {
             Some(worktree) => {
                 let tree = opened(&worktree, &path, &branch)?;
-                if !tree.path().join("index").exists() {
-                    // Whoever made it was killed before all files were there. Nobody has had it yet.
+                if making.exists() {
                     let whole = tree.checkout_head(Some(CheckoutBuilder::new().force()));
                     whole.map_err(Error::git(format!("fill {}", path.display())))?;
                 }
                 true
             }
-            None => make(&repository, name, &path, &branch)?,
+            None => make(&repository, name, &path, &making)?,
         };
+        if making.exists() {
+            fs::remove_file(&making).map_err(Error::io(&making))?;
+        }
         let folder = self.within(&repository, &path).unwrap_or_else(|| path.clone());
         Ok(Tree { trees: self.clone(), name: name.into(), path, folder, branch, resumed, _lock: lock })
     }
@@ -136,7 +141,8 @@ impl Trees {
         let path = self.path(name)?;
         let Some(worktree) = known(&repository, name)? else { return Err(Error::NoTree(path)) };
         let _lock = self.lock(name)?;
-        if let Ok(WorktreeLockStatus::Locked(why)) = worktree.is_locked() {
+        let locked = worktree.is_locked().map_err(Error::git(format!("look at {}", path.display())))?;
+        if let WorktreeLockStatus::Locked(why) = locked {
             let why = format!("it is locked ({}), `git worktree unlock` frees it", why.unwrap_or_default().trim());
             return Err(Error::Unfit { path, why });
         }
@@ -316,12 +322,13 @@ fn known(repository: &Repository, name: &str) -> Result<Option<Worktree>, Error>
     }
 }
 
-/// Makes a tree; tells whether its branch was there before.
-fn make(repository: &Repository, name: &str, path: &Path, branch: &str) -> Result<bool, Error> {
+/// Makes a tree; tells whether its branch was there before. If only a part of it could be made, `making` stays.
+fn make(repository: &Repository, name: &str, path: &Path, making: &Path) -> Result<bool, Error> {
     if path.symlink_metadata().is_ok() {
         return Err(Error::Unfit { path: path.into(), why: "it is there, but git knows no such worktree".into() });
     }
-    let making = || Error::git(format!("make the branch {branch}"));
+    let branch = &branch(name);
+    let doing = || Error::git(format!("make the branch {branch}"));
     let (made, resumed) = match repository.find_branch(branch, BranchType::Local) {
         Ok(there) => (there, true),
         Err(error) if error.code() == ErrorCode::NotFound => {
@@ -330,15 +337,19 @@ fn make(repository: &Repository, name: &str, path: &Path, branch: &str) -> Resul
                     ErrorCode::UnbornBranch => {
                         Error::NoCommit(repository.workdir().unwrap_or(repository.path()).into())
                     }
-                    _ => making()(error),
+                    _ => doing()(error),
                 })?;
-            (repository.branch(branch, &head, false).map_err(making())?, false)
+            (repository.branch(branch, &head, false).map_err(doing())?, false)
         }
-        Err(error) => return Err(making()(error)),
+        Err(error) => return Err(doing()(error)),
     };
     let _one_at_a_time = turn(repository)?;
+    fs::write(making, "").map_err(Error::io(making))?;
     let mut options = WorktreeAddOptions::new();
     let added = repository.worktree(name, path, Some(options.reference(Some(made.get()))));
+    if added.is_err() && !path.exists() {
+        fs::remove_file(making).map_err(Error::io(making))?;
+    }
     added.map_err(Error::git(format!("make the worktree {} on {branch}", path.display())))?;
     Ok(resumed)
 }
@@ -365,16 +376,14 @@ fn opened(worktree: &Worktree, path: &Path, branch: &str) -> Result<Repository, 
 fn open(path: &Path, branch: &str) -> Result<Repository, Error> {
     let doing = || Error::git(format!("open {}", path.display()));
     let repository = Repository::open(path).map_err(doing())?;
-    let head = repository.find_reference("HEAD").map_err(doing())?;
-    let on = head.symbolic_target().ok().flatten().unwrap_or("no branch");
-    match on.strip_prefix("refs/heads/") == Some(branch) {
-        true => drop(head),
-        false => {
-            let why = format!("it is on {on}, not on {branch}; `git switch {branch}` there brings it back");
-            return Err(Error::Unfit { path: path.into(), why });
-        }
+    let head = repository.find_reference("HEAD").map_err(doing())?.symbolic_target().ok().flatten().map(String::from);
+    let on = head.as_deref().and_then(|head| head.strip_prefix("refs/heads/"));
+    if on == Some(branch) {
+        return Ok(repository);
     }
-    Ok(repository)
+    let on = on.unwrap_or("no branch");
+    let why = format!("it is on {on}, not on {branch}; `git switch {branch}` there brings it back");
+    Err(Error::Unfit { path: path.into(), why })
 }
 
 /// Nothing is in the middle of being done. A commit now would mark conflicts as solved, or forget a merge's other parent.
@@ -401,13 +410,12 @@ fn short(commit: &GitCommit<'_>) -> Result<String, git2::Error> {
 fn ahead(repository: &Repository, commit: &GitCommit<'_>, branch: &str) -> Result<usize, git2::Error> {
     let mut walk = repository.revwalk()?;
     walk.push(commit.id())?;
+    let own = format!("refs/heads/{branch}");
     for other in repository.branches(None)? {
-        let (other, _) = other?;
-        // Names of others count, and none of the symbolic ones, such as origin/HEAD.
-        if let Some(id) =
-            other.get().target().filter(|_| other.get().name_bytes() != format!("refs/heads/{branch}").as_bytes())
-        {
-            walk.hide(id)?;
+        let other = other?.0.into_reference();
+        // Those that only stand for another, such as origin/HEAD, have none.
+        if let Some(newest) = other.target().filter(|_| other.name_bytes() != own.as_bytes()) {
+            walk.hide(newest)?;
         }
     }
     Ok(walk.count())

@@ -309,11 +309,12 @@ fn what_is_something_else_is_left_alone() {
     // A branch that is checked out elsewhere.
     git(&path, "switch -q -c rungs/2");
     assert!(said(trees.take("2")).ends_with("reference refs/heads/rungs/2 is already checked out"));
+    assert!(!at(".1.making").exists() && !at(".2.making").exists());
     git(&path, "switch -q main");
     assert!(trees.take("2").unwrap().resumed());
     // Another branch in the tree, or none.
     git(&at("2"), "switch -q -c own");
-    let elsewhere = "it is on refs/heads/own, not on rungs/2; `git switch rungs/2` there brings it back";
+    let elsewhere = "it is on own, not on rungs/2; `git switch rungs/2` there brings it back";
     assert_eq!(said(trees.take("2")), unfit("2", elsewhere));
     assert_eq!(said(trees.remove("2")), unfit("2", elsewhere));
     git(&at("2"), "switch -q --detach");
@@ -360,11 +361,21 @@ fn a_branch_named_rungs_is_in_the_way_and_that_is_said() {
 fn a_tree_whose_making_was_cut_off_is_made_whole() {
     let (_dir, path, trees) = repository();
     let at = trees.take("1").unwrap().path().to_path_buf();
-    fs::remove_file(path.join(".git/worktrees/1/index")).unwrap();
-    fs::remove_file(at.join("a.txt")).unwrap();
-    write(&at, "b.txt", "");
+    let spoil = || {
+        fs::remove_file(path.join(".git/worktrees/1/index")).unwrap();
+        fs::remove_file(at.join("a.txt")).unwrap();
+        write(&at, "b.txt", "half");
+    };
+    spoil();
+    write(&path, ".trees/.1.making", "");
     let tree = trees.take("1").unwrap();
     assert_eq!((git(&at, "status --porcelain").as_str(), tree.commit("x").unwrap()), ("", None));
+    assert!(!path.join(".trees/.1.making").exists() && !path.join(".trees/.2.making").exists());
+    // What looks like it in a tree that somebody has had is work.
+    drop(tree);
+    spoil();
+    assert_eq!(trees.take("1").unwrap().commit("x").unwrap().unwrap().files, 2);
+    assert_eq!(git(&at, "show HEAD:b.txt"), "half");
     // Only the branch had been made.
     git(&path, "branch rungs/2");
     assert!(trees.take("2").unwrap().path().join("a.txt").exists());
