@@ -162,12 +162,12 @@ struct WorkOn(Worktrees);
 impl Tool for WorkOn {
     fn spec(&self) -> ToolSpec {
         let ids = json!({"type": "array", "items": {"type": "integer"}, "description": "Their numbers on the board."});
-        ToolSpec::new(
+        ToolSpec::with_fields(
             "work_on",
             "Has tasks of the board done by subagents, side by side: each in a git worktree and on a branch of its own, \
              which begin at the current commit. What is not committed here, they don't see. Their work is committed to \
              the branches and stays there; merging it is up to you.",
-            json!({"type": "object", "properties": {"tasks": ids}, "required": ["tasks"]}),
+            &json!({"tasks": ids}),
         )
     }
 
@@ -205,9 +205,7 @@ struct Verb {
 
 impl Tool for Verb {
     fn spec(&self) -> ToolSpec {
-        let required: Vec<&String> = self.fields.as_object().into_iter().flat_map(|fields| fields.keys()).collect();
-        let schema = json!({"type": "object", "properties": self.fields, "required": required});
-        ToolSpec::new(self.name, self.description, schema)
+        ToolSpec::with_fields(self.name, self.description, &self.fields)
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
