@@ -102,18 +102,14 @@ impl Tool for Task {
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
         let asked = input.to_string().len();
         let Args { tasks } = args(input)?;
-        let (tree, depth) = Place::of(cx);
         if tasks.is_empty() {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
-        if depth >= DEPTH {
-            return Err(ToolError(format!("subagents stand {DEPTH} levels deep at most; do this yourself")));
-        }
-        if !take(&tree.agents, tasks.len()) {
-            let left = tree.agents.load(Relaxed);
-            return Err(ToolError(format!("{} subagents are too many: {left} of {AGENTS} are left", tasks.len())));
-        }
-        let reports = tasks.iter().map(|job| run(job, cx, &tree, depth + 1));
+        let names: Vec<String> = tasks.iter().map(|job| name(&job.description)).collect();
+        // Every layer that restricts comes along: a subagent can do nothing that its parent could not.
+        let children = subagents(cx, &names, &[])?;
+        // Each goes with its last word, and what it has started goes with it.
+        let reports = children.into_iter().zip(&tasks).map(async |(child, job)| run(&child, &job.prompt).await);
         let reports = futures_util::future::join_all(reports).await;
         let text: Vec<String> =
             tasks.iter().zip(&reports).map(|(job, report)| format!("# {}\n{}", job.description, report.text)).collect();
@@ -133,21 +129,39 @@ impl Tool for Task {
 
 const BRIEF: &str = "You work for another agent, which sees only your last message: report what it asks for, briefly.";
 
+/// Children of these names for side jobs of this prompt, without these tools, within the bounds of its tree.
+pub fn subagents(cx: &Context, names: &[String], without: &[&str]) -> Result<Vec<Agent>, ToolError> {
+    let (tree, depth) = Place::of(cx);
+    if depth >= DEPTH {
+        return Err(ToolError(format!("subagents stand {DEPTH} levels deep at most; do this yourself")));
+    }
+    if !take(&tree.agents, names.len()) {
+        let left = tree.agents.load(Relaxed);
+        return Err(ToolError(format!("{} subagents are too many: {left} of {AGENTS} are left", names.len())));
+    }
+    let child = |name: &String| {
+        let child = cx.agent.child(name, without);
+        *child.context().local::<Place>().0.lock().unwrap() = Some((tree.clone(), depth + 1));
+        child
+    };
+    Ok(names.iter().map(child).collect())
+}
+
 /// What came of a job, and how many bytes of conversation it took.
-struct Report {
-    text: String,
-    failed: bool,
+pub struct Report {
+    /// The subagent's last words, or why there are none.
+    pub text: String,
+    /// Whether it failed.
+    pub failed: bool,
     read: usize,
 }
 
-async fn run(job: &Job, cx: &Context, tree: &Arc<Tree>, depth: usize) -> Report {
-    // Every layer that restricts comes along: a subagent can do nothing that its parent could not.
-    let child = cx.agent.child(&name(&job.description), &[]);
-    *child.context().local::<Place>().0.lock().unwrap() = Some((tree.clone(), depth));
+/// Lets a subagent do a job, in an empty chat.
+pub async fn run(child: &Agent, job: &str) -> Report {
     let mut chat = Chat::default();
     chat.push(prompt::first_message(&child.context(), BRIEF));
-    chat.push(Message::user(&*job.prompt));
-    let (text, failed) = match agent_loop(&child, &mut chat).await {
+    chat.push(Message::user(job));
+    let (text, failed) = match agent_loop(child, &mut chat).await {
         Ok(reply) => (reply.text(), false),
         Err(error) => (format!("This subagent failed: {error}"), true),
     };

@@ -70,8 +70,11 @@ impl<'a> Place<'a> {
     fn walk(&self) -> WalkBuilder {
         let mut walk = WalkBuilder::new(self.root.path().join(&self.inside));
         let is_closed = self.root.is_closed();
-        // What is hidden is searched too: `.github`, `.env.example`. A `.gitignore` counts also where git was never called.
-        walk.hidden(false).require_git(false).filter_entry(move |entry| !is_closed(entry.file_name()));
+        // A repository is not bound by what lies above it, such as a worktree in a folder that git ignores. Where there
+        // is none, a `.gitignore` counts all the same.
+        let in_git = self.root.path().ancestors().any(|folder| folder.join(".git").exists());
+        // What is hidden is searched too: `.github`, `.env.example`.
+        walk.hidden(false).require_git(in_git).filter_entry(move |entry| !is_closed(entry.file_name()));
         walk
     }
 

@@ -110,6 +110,27 @@ fn files_are_found_by_name_the_newest_first() {
 }
 
 #[test]
+fn a_repository_is_not_bound_by_what_lies_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| fs::write(dir.path().join(path), text).unwrap();
+    fs::create_dir_all(dir.path().join("tree/sub")).unwrap();
+    write(".gitignore", "*");
+    write("tree/.gitignore", "a.log\n");
+    write("tree/a.log", "");
+    write("tree/sub/a.log", "");
+    write("tree/sub/a.txt", "");
+    let found = |folder: &str| {
+        let root = Root::open(&dir.path().join(folder)).unwrap();
+        files(&root, None, "a.*", &|| false).unwrap()
+    };
+    // Where there is no repository, a `.gitignore` counts all the same.
+    assert_eq!(found("tree"), "(no files match)");
+    // As in a worktree, whose `.git` is a file.
+    write("tree/.git", "gitdir: ../elsewhere\n");
+    assert_eq!((found("tree").as_str(), found("tree/sub").as_str()), ("sub/a.txt\n", "a.txt\n"));
+}
+
+#[test]
 fn no_more_than_a_hundred_files_are_shown() {
     let dir = tempfile::tempdir().unwrap();
     for number in 0..1500u64 {

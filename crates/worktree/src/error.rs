@@ -1,0 +1,93 @@
+use crate::{State, losses::files};
+use std::{fmt, io, path::PathBuf};
+
+/// Why nothing was done. Every message names the folder or the branch, and what would help.
+#[derive(Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the names of the fields say it")]
+pub enum Error {
+    /// It is made part of a path and of a branch's name, so it has only what neither could misread.
+    Name(String),
+    /// The folder is in no git repository.
+    NoRepository(PathBuf),
+    /// The repository is bare: it has no folder of files.
+    Bare(PathBuf),
+    /// No commit is checked out yet, so there is nothing to begin from.
+    NoCommit(PathBuf),
+    /// There is no tree of this name.
+    NoTree(PathBuf),
+    /// Somebody works in the tree, here or in another process.
+    Busy(PathBuf),
+    /// What is there is not the tree that its name says. It was left alone.
+    Unfit { path: PathBuf, why: String },
+    /// The tree is in the middle of something, such as a merge, or has conflicts.
+    Unfinished { path: PathBuf, doing: String, conflicts: Vec<PathBuf> },
+    /// Removing the tree would lose work.
+    Dirty(Box<State>),
+    /// The disk.
+    Io { path: PathBuf, source: io::Error },
+    /// The lock or the folder of the trees.
+    Lock(durable::Error),
+    /// Git.
+    Git { doing: String, source: git2::Error },
+}
+
+impl Error {
+    pub(crate) fn git(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> Error {
+        move |source| Error::Git { doing: doing.into(), source }
+    }
+
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { path: path.into(), source }
+    }
+}
+
+impl From<durable::Error> for Error {
+    fn from(error: durable::Error) -> Self {
+        Error::Lock(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Name(name) => {
+                write!(f, "{name:?} is no name for a tree: at most 60 of a-z, 0-9 and `-`, which is not the first")
+            }
+            Error::NoRepository(path) => write!(f, "{} is in no git repository; `git init` makes one", path.display()),
+            Error::Bare(path) => write!(f, "{} is a bare repository, without files to work on", path.display()),
+            Error::NoCommit(path) => {
+                write!(
+                    f,
+                    "{}: no commit is checked out yet, so there is nothing to begin from; commit something",
+                    path.display()
+                )
+            }
+            Error::NoTree(path) => write!(f, "there is no tree in {}", path.display()),
+            Error::Busy(path) => write!(f, "somebody works in {}", path.display()),
+            Error::Unfit { path, why } => write!(f, "{}: {why}; it was left as it is", path.display()),
+            Error::Unfinished { path, doing, conflicts } => {
+                write!(f, "{} is in the middle of {doing}; finish that first, or give it up", path.display())?;
+                if conflicts.is_empty() { Ok(()) } else { write!(f, ". In conflict: {}", files(conflicts)) }
+            }
+            Error::Dirty(state) => {
+                let State { path, branch, losses, .. } = &**state;
+                write!(f, "{} was not removed. What is not on {branch} would be lost:\n{losses}", path.display())
+            }
+            Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Lock(error) => write!(f, "{error}"),
+            Error::Git { doing, source } => write!(f, "cannot {doing}: {}", source.message()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Lock(error) => Some(error),
+            Error::Git { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
