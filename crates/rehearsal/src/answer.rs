@@ -83,6 +83,10 @@ impl State {
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.log.lock().unwrap().all()
     }
+
+    pub(crate) fn count(&self) -> usize {
+        self.log.lock().unwrap().count()
+    }
 }
 
 /// What a request asks for.

@@ -52,6 +52,11 @@ impl Log {
         }
     }
 
+    /// How many there have been.
+    pub(crate) fn count(&self) -> usize {
+        self.gone + self.newest.len()
+    }
+
     pub(crate) fn all(&self) -> Vec<Seen> {
         self.newest.iter().cloned().collect()
     }

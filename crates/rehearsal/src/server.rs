@@ -80,6 +80,11 @@ impl Server {
         &self.url
     }
 
+    /// How many requests have come.
+    pub fn count(&self) -> usize {
+        self.state.count()
+    }
+
     /// The newest 1,000 requests, oldest first.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.seen()
