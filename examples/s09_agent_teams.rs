@@ -20,8 +20,8 @@
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAsk, Output, Reply, Result, Tool, ToolError, ToolSpec, prompt,
-    tools::args,
+    Agent, Chat, Context, Error, Layer, Message, NextAsk, Output, Reply, Result, Stop, Tool, ToolError, ToolSpec,
+    prompt, tools::args,
 };
 use rungs_crew::{Crew, Owner};
 use serde::Deserialize;
@@ -36,6 +36,7 @@ use std::{
     time::Duration,
 };
 
+use rungs_mail::LONGEST;
 pub use rungs_mail::{Letter, Mailboxes, Post, Taken};
 
 /// The address of the agent that the person talks to.
@@ -46,6 +47,8 @@ const MOST: usize = 8;
 const LETTERS: usize = 100;
 /// How many earlier letters a teammate is given whose name had mail before.
 const EARLIER: usize = 20;
+/// How many bytes of them at most.
+const ROOM: usize = 20_000;
 /// How long teammates may take to end.
 const CLOSING: Duration = Duration::from_secs(4);
 /// How often a box is looked at, since another process may have put something in.
@@ -123,40 +126,51 @@ impl Team {
         }
         // Whoever had this name before may have left mail that it did not finish; and what it knew is in its box.
         self.post.settle(name, false).await?;
-        let earlier = self.post.newest(name, EARLIER).await?;
-        self.post.send(name, Letter::new(LEAD, prompt)).await?;
         // The team ends when the lead's conversation does.
         cx.local::<OnceLock<Owner>>().get_or_init(|| self.mates.owner());
         let mate = cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
+        let chat = self.opening(name, &mate.context()).await?;
+        self.post.send(name, Letter::new(LEAD, prompt)).await?;
         self.addresses.lock().unwrap().insert(mate.name().into(), name.into());
         let (team, me) = (self.clone(), name.to_string());
         // It outlives the turn, so what stops the turn must not stop it.
-        self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop), &earlier).await });
+        self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop), chat).await });
         Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
+    /// How a teammate's conversation begins: where it is, and the newest mail that ever came for its name.
+    async fn opening(&self, name: &str, cx: &Context) -> Result<Chat, rungs_mail::Error> {
+        let mut chat = Chat::default();
+        let earlier = self.post.newest(name, EARLIER).await?;
+        chat.push(prompt::first_message(cx, format!("Your mail so far: {}", show_all(&earlier, ROOM))));
+        Ok(chat)
+    }
+
     /// A teammate's life: turns as long as there is something to tell it, then rest.
-    async fn serve(&self, me: &str, mate: Agent, earlier: &[Letter]) {
-        let (cx, mut chat) = (mate.context(), Chat::default());
+    async fn serve(&self, me: &str, mate: Agent, mut chat: Chat) {
+        let cx = mate.context();
         let seat = cx.local::<Seat>();
-        chat.push(prompt::first_message(&cx, format!("Your mail so far: {}", show_all(earlier))));
         while !seat.leaves.load(Relaxed) {
             let (before, began) = (chat.clone(), self.mates.begin(me));
             seat.turns.fetch_add(1, Relaxed);
             seat.wrote.store(false, Relaxed);
             let turn = agent_loop(&mate, &mut chat).await;
             chat.close_open_calls("not run: the turn failed");
-            let (report, over) = match turn {
+            let (mut report, over) = match turn {
                 // More may have come meanwhile.
                 Ok(reply) => (reply.text(), false),
                 Err(Error::NothingToAnswer) => (String::new(), true),
                 Err(error) => {
-                    if error.refuses_request() {
+                    if matches!(error, Error::Unfinished { stop: Stop::WindowFull, .. }) {
+                        // It begins anew, with what its mail tells it.
+                        chat = self.opening(me, &cx).await.unwrap_or(before);
+                    } else if error.refuses_request() {
                         chat = before;
                     }
                     (format!("My turn failed: {error}"), true)
                 }
             };
+            report.truncate(report.floor_char_boundary(LONGEST));
             let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed);
             if unsaid && let Err(error) = self.send(LEAD, Letter::new(me, report)).await {
                 cx.notice(format!("its report did not reach the lead: {error}"));
@@ -248,9 +262,16 @@ fn show(letter: &Letter) -> String {
     format!("<mail id=\"{}\" from=\"{}\">\n{text}\n</mail>", letter.id, letter.from)
 }
 
-fn show_all(letters: &[Letter]) -> String {
-    let letters: Vec<String> = letters.iter().map(show).collect();
-    if letters.is_empty() { "none".into() } else { letters.join("\n") }
+/// As many of the newest letters as fit into so many bytes.
+fn show_all(letters: &[Letter], room: usize) -> String {
+    let mut left = room;
+    let fits = |letter: &String| {
+        left = left.saturating_sub(letter.len());
+        left > 0
+    };
+    let mut shown: Vec<String> = letters.iter().rev().map(show).take_while(fits).collect();
+    shown.reverse();
+    if shown.is_empty() { "none".into() } else { shown.join("\n") }
 }
 
 /// In the system text, where no compaction reaches it.
@@ -321,7 +342,7 @@ impl Tool for TeamTool {
                 let others: Vec<String> = mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
                 team.write(&others, Letter::new(&me, text), cx).await?
             }
-            Verb::ReadInbox { last } => show_all(&team.post.newest(&me, last).await?),
+            Verb::ReadInbox { last } => show_all(&team.post.newest(&me, last).await?, 2 * LONGEST),
             Verb::ListTeammates {} => team.list(),
             Verb::Dismiss { name } if team.mates.end(&name, CLOSING).await => {
                 format!("{name} is gone; its mail is kept, and a teammate of that name would find it")

@@ -120,11 +120,18 @@ enum Kind {
     Shutdown,
 }
 
+/// A question that one member asks another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Question {
+    id: String,
+    kind: Kind,
+}
+
 /// What a letter carries beside its text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Note {
-    Request { id: String, kind: Kind },
+    Request(Question),
     Response { id: String, approve: bool },
 }
 
@@ -134,21 +141,10 @@ type End = (String, String, bool);
 /// What is going on there.
 struct Exchange {
     state: State,
-    id: String,
-    kind: Kind,
+    question: Question,
     since: Instant,
     /// The letter that brought it here; it may come again.
     letter: u64,
-}
-
-/// The rules, between the team and its post.
-#[derive(Clone)]
-pub struct Rules(Arc<Inner>);
-
-struct Inner {
-    post: Box<dyn Post>,
-    patience: Duration,
-    table: Mutex<Table>,
 }
 
 #[derive(Default)]
@@ -161,32 +157,29 @@ struct Table {
 
 impl Table {
     /// Moves one end, if it may move. Every change of state passes here.
-    fn step(&mut self, end: &End, event: Event, id: &str, kind: Kind, letter: u64) -> Result<(), Illegal> {
+    fn step(&mut self, end: &End, event: Event, question: &Question, letter: u64) -> Result<(), Illegal> {
         let old = self.ends.get(end).map(|exchange| exchange.state).unwrap_or_default();
-        let new = Exchange { state: old.after(event)?, id: id.into(), kind, since: Instant::now(), letter };
-        self.ends.insert(end.clone(), new);
+        let (state, question) = (old.after(event)?, question.clone());
+        self.ends.insert(end.clone(), Exchange { state, question, since: Instant::now(), letter });
         Ok(())
     }
 
-    fn is(&self, end: &End, id: &str, state: State) -> bool {
-        self.ends.get(end).is_some_and(|exchange| exchange.id == id && exchange.state == state)
-    }
-
     /// This member's ends that took too long: those where it asked, or those where it was asked.
-    fn late(&self, who: &str, asks: bool, patience: Duration) -> Vec<(End, String, Kind)> {
+    fn late(&self, who: &str, asks: bool, patience: Duration) -> Vec<(End, Question)> {
         let late = |end: &End, exchange: &Exchange| {
             end.0 == who && end.2 == asks && exchange.state != State::Idle && exchange.since.elapsed() >= patience
         };
         let ends = self.ends.iter().filter(|(end, exchange)| late(end, exchange));
-        ends.map(|(end, exchange)| (end.clone(), exchange.id.clone(), exchange.kind)).collect()
+        ends.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect()
     }
 
     /// Lets them go; gives what it may be told.
     fn expire(&mut self, who: &str, asks: bool, patience: Duration) -> Vec<Letter> {
         let mut told = vec![];
-        for (end, id, kind) in self.late(who, asks, patience) {
-            if self.step(&end, Event::TimedOut, &id, kind, 0).is_ok() {
-                let text = format!("{} has not answered {id} in time: it is withdrawn, and you are IDLE again", end.1);
+        for (end, question) in self.late(who, asks, patience) {
+            if self.step(&end, Event::TimedOut, &question, 0).is_ok() {
+                let (other, id) = (&end.1, &question.id);
+                let text = format!("{other} has not answered {id} in time: it is withdrawn, and you are IDLE again");
                 told.push(Letter::new("post", text));
             }
         }
@@ -196,53 +189,68 @@ impl Table {
     /// What a letter does to the one who gets it: the letter as it is to be read.
     fn receive(&mut self, who: &str, letter: Letter) -> Letter {
         let Ok(note) = serde_json::from_value::<Note>(letter.data.clone()) else { return letter };
-        let (from, text) = (&letter.from, &letter.text);
-        let text = match note {
-            Note::Request { id, kind } => {
-                let end = (who.to_string(), from.clone(), false);
-                // Whoever asks again no longer waits for the answer to its last question.
-                if !self.is(&end, &id, State::Responding) {
-                    let _ = self.step(&end, Event::TimedOut, &id, kind, letter.id);
-                    let _ = self.step(&end, Event::Asked, &id, kind, letter.id);
+        let head = match note {
+            Note::Request(question) => {
+                let end = (who.to_string(), letter.from.clone(), false);
+                // It may come again. Whoever asks anew no longer waits for the answer to its last question.
+                if self.ends.get(&end).is_none_or(|known| known.question != question) {
+                    let _ = self.step(&end, Event::TimedOut, &question, letter.id);
+                    let _ = self.step(&end, Event::Asked, &question, letter.id);
                 }
-                format!("[request {id}, {kind:?}; answer it with `respond`]\n{text}")
+                format!("request {}, {:?}; answer it with `respond`", question.id, question.kind)
             }
-            Note::Response { id, approve } => {
-                let end = (who.to_string(), from.clone(), true);
-                let again = self.ends.get(&end).is_some_and(|exchange| exchange.letter == letter.id);
-                let kind = self.ends.get(&end).map_or(Kind::Plan, |exchange| exchange.kind);
-                let awaited = self.is(&end, &id, State::Waiting);
-                let verdict = if approve { "approved" } else { "rejected" };
-                if again || (awaited && self.step(&end, Event::Answered, &id, kind, letter.id).is_ok()) {
-                    if approve && kind == Kind::Plan {
-                        self.approved.insert(who.into());
-                    }
-                    format!("[{id} {verdict}]\n{text}")
-                } else {
-                    format!("[ignored: nothing waits for an answer to {id}, it was answered or withdrawn]\n{text}")
-                }
-            }
+            Note::Response { id, approve } => self.answered(who, &letter, &id, approve).unwrap_or_else(|| {
+                format!("ignored: nothing waits for an answer to {id}, it was answered or withdrawn")
+            }),
         };
-        Letter { text, ..letter }
+        Letter { text: format!("[{head}]\n{}", letter.text), ..letter }
     }
+
+    /// Whoever gets this name next has asked nothing, and may do nothing.
+    fn forget(&mut self, name: &str) {
+        self.ends.retain(|end, _| end.0 != name && end.1 != name);
+        self.approved.remove(name);
+    }
+
+    /// An answer counts once, in time, and from whoever was asked.
+    fn answered(&mut self, who: &str, letter: &Letter, id: &str, approve: bool) -> Option<String> {
+        let end = (who.to_string(), letter.from.clone(), true);
+        let known = self.ends.get(&end).filter(|exchange| exchange.question.id == id)?;
+        let (question, again) = (known.question.clone(), known.letter == letter.id);
+        if !again {
+            self.step(&end, Event::Answered, &question, letter.id).ok()?;
+        }
+        if approve && question.kind == Kind::Plan {
+            self.approved.insert(who.into());
+        }
+        Some(format!("{id} {}", if approve { "approved" } else { "rejected" }))
+    }
+}
+
+/// The rules, between the team and its post.
+#[derive(Clone)]
+pub struct Rules {
+    post: Arc<dyn Post>,
+    patience: Duration,
+    table: Arc<Mutex<Table>>,
 }
 
 impl Rules {
     /// Rules over this post; an answer may take so long.
     pub fn over(post: impl Post, patience: Duration) -> Rules {
-        Rules(Arc::new(Inner { post: Box::new(post), patience, table: Mutex::default() }))
+        Rules { post: Arc::new(post), patience, table: Arc::default() }
     }
 
     /// Asks another member; the answer comes as mail.
     async fn request(
         &self,
-        me: &str,
-        to: &str,
+        to: String,
         kind: Kind,
-        text: String,
+        letter: Letter,
         team: &Team,
         cx: &Context,
     ) -> Result<String, ToolError> {
+        let me = letter.from.clone();
         match kind {
             Kind::Plan if me == LEAD || to != LEAD => {
                 return Err(ToolError("a plan goes from a teammate to lead".into()));
@@ -250,51 +258,50 @@ impl Rules {
             Kind::Shutdown if me != LEAD => return Err(ToolError("only lead asks for a shutdown".into())),
             _ => {}
         }
-        let end = (me.to_string(), to.to_string(), true);
-        let id = {
-            let mut table = self.0.table.lock().unwrap();
-            let id = format!("{me}-{}", table.asked + 1);
-            table.step(&end, Event::Ask, &id, kind, 0)?;
+        let end = (me.clone(), to.clone(), true);
+        let question = {
+            let mut table = self.table.lock().unwrap();
+            let question = Question { id: format!("{me}-{}", table.asked + 1), kind };
+            table.step(&end, Event::Ask, &question, 0)?;
             table.asked += 1;
             if kind == Kind::Plan {
-                table.approved.remove(me);
+                table.approved.remove(&me);
             }
-            id
+            question
         };
-        let note = json!(Note::Request { id: id.clone(), kind });
-        let sent = team.write(&[to.into()], Letter { data: note, ..Letter::new(me, text) }, cx).await;
+        let sent = team.write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx).await;
         let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
-        self.0.table.lock().unwrap().step(&end, event, &id, kind, 0)?;
-        sent.map(|_| format!("{id} is sent; end your turn, the answer wakes you"))
+        self.table.lock().unwrap().step(&end, event, &question, 0)?;
+        sent.map(|_| format!("{} is sent; end your turn, the answer wakes you", question.id))
     }
 
     /// Answers a question of another member.
     async fn respond(
         &self,
-        me: &str,
-        id: &str,
+        id: String,
         approve: bool,
-        text: String,
+        letter: Letter,
         team: &Team,
         cx: &Context,
     ) -> Result<String, ToolError> {
-        let (end, kind) = {
-            let mut table = self.0.table.lock().unwrap();
-            table.expire(me, false, self.0.patience);
-            let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.id == id;
-            let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.kind));
-            let (end, kind) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
+        let me = letter.from.clone();
+        let (end, question) = {
+            let mut table = self.table.lock().unwrap();
+            table.expire(&me, false, self.patience);
+            let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.question.id == id;
+            let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.question.clone()));
+            let (end, question) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
             let late = |illegal| ToolError(format!("{illegal}: {id} was answered, or withdrawn"));
-            table.step(&end, Event::Respond, id, kind, 0).map_err(late)?;
-            (end, kind)
+            table.step(&end, Event::Respond, &question, 0).map_err(late)?;
+            (end, question)
         };
-        let note = json!(Note::Response { id: id.into(), approve });
-        let letter = Letter { data: note, ..Letter::new(me, text) };
-        if let Err(error) = team.write(std::slice::from_ref(&end.1), letter, cx).await {
-            self.0.table.lock().unwrap().step(&end, Event::Asked, id, kind, 0)?;
+        let data = json!(Note::Response { id, approve });
+        if let Err(error) = team.write(std::slice::from_ref(&end.1), Letter { data, ..letter }, cx).await {
+            self.table.lock().unwrap().step(&end, Event::Asked, &question, 0)?;
             return Err(error);
         }
-        if kind == Kind::Shutdown && approve {
+        if question.kind == Kind::Shutdown && approve {
+            self.table.lock().unwrap().approved.remove(&me);
             team.leave(cx);
             return Ok("agreed; this turn is your last".into());
         }
@@ -303,10 +310,10 @@ impl Rules {
 
     /// A line for every end of a line where something is open.
     fn list(&self) -> String {
-        let table = self.0.table.lock().unwrap();
+        let table = self.table.lock().unwrap();
         let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
         let lines: Vec<String> = open
-            .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.id, exchange.state.name()))
+            .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name()))
             .collect();
         if lines.is_empty() { "All are IDLE.".into() } else { lines.join("\n") }
     }
@@ -314,33 +321,33 @@ impl Rules {
 
 impl Post for Rules {
     fn send<'a>(&'a self, to: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), PostError>> {
-        self.0.post.send(to, letter)
+        self.post.send(to, letter)
     }
 
     fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, PostError>> {
         Box::pin(async move {
-            let mut taken = self.0.post.take(who).await?;
-            let mut table = self.0.table.lock().unwrap();
+            let mut taken = self.post.take(who).await?;
+            let mut table = self.table.lock().unwrap();
             taken.letters = taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
             // After what came at the last moment.
-            taken.letters.extend(table.expire(who, true, self.0.patience));
+            taken.letters.extend(table.expire(who, true, self.patience));
             Ok(taken)
         })
     }
 
     fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), PostError>> {
-        self.0.post.settle(who, handled)
+        self.post.settle(who, handled)
     }
 
     fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, PostError>> {
         Box::pin(async move {
-            let late = self.0.table.lock().unwrap().late(who, true, self.0.patience);
-            Ok(!late.is_empty() || self.0.post.has_mail(who).await?)
+            let late = self.table.lock().unwrap().late(who, true, self.patience);
+            Ok(!late.is_empty() || self.post.has_mail(who).await?)
         })
     }
 
     fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, PostError>> {
-        self.0.post.newest(who, most)
+        self.post.newest(who, most)
     }
 }
 
@@ -351,8 +358,13 @@ impl Layer for Gate {
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
         let who = self.0.member(cx);
         let harmless = TALK.contains(&call.name.as_str()) || cx.agent.is_read_only(&call.name);
-        if who == LEAD || harmless || self.1.0.table.lock().unwrap().approved.contains(&who) {
-            return next.run(call, cx).await;
+        if who == LEAD || harmless || self.1.table.lock().unwrap().approved.contains(&who) {
+            let dismissed = call.input["name"].as_str().filter(|_| call.name == "dismiss").map(String::from);
+            let outcome = next.run(call, cx).await;
+            if let Some(name) = dismissed.filter(|_| !outcome.is_error) {
+                self.1.table.lock().unwrap().forget(&name);
+            }
+            return outcome;
         }
         call.refuse("not run: you have no approved plan; read what you need, then `request` one from lead")
     }
@@ -379,8 +391,8 @@ impl Tool for RuleTool {
         let RuleTool(team, rules, spec) = self;
         let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
         let done = match args(json!({ &spec.name: input }))? {
-            Verb::Request { to, kind, text } => rules.request(&me, &to, kind, text, team, cx).await?,
-            Verb::Respond { id, approve, text } => rules.respond(&me, &id, approve, text, team, cx).await?,
+            Verb::Request { to, kind, text } => rules.request(to, kind, Letter::new(&me, text), team, cx).await?,
+            Verb::Respond { id, approve, text } => rules.respond(id, approve, Letter::new(&me, text), team, cx).await?,
             Verb::ListRequests {} => rules.list(),
         };
         Ok(done.into())
@@ -578,9 +590,10 @@ mod tests {
         let rules = Rules::over(Mailboxes::open(dir.path()).unwrap(), PATIENCE);
         let end: End = ("ann".into(), LEAD.into(), true);
         {
-            let mut table = rules.0.table.lock().unwrap();
-            table.step(&end, Event::Ask, "ann-1", Kind::Plan, 0).unwrap();
-            table.step(&end, Event::Sent, "ann-1", Kind::Plan, 0).unwrap();
+            let mut table = rules.table.lock().unwrap();
+            let question = Question { id: "ann-1".into(), kind: Kind::Plan };
+            table.step(&end, Event::Ask, &question, 0).unwrap();
+            table.step(&end, Event::Sent, &question, 0).unwrap();
         }
         let yes = |from: &str, id: &str| {
             let data = json!(Note::Response { id: id.into(), approve: true });
@@ -592,10 +605,10 @@ mod tests {
         let read: Vec<String> =
             rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
         assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
-        assert!(rules.0.table.lock().unwrap().approved.is_empty());
+        assert!(rules.table.lock().unwrap().approved.is_empty());
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
         assert_eq!(rules.take("ann").await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
-        assert!(rules.0.table.lock().unwrap().approved.contains("ann"));
+        assert!(rules.table.lock().unwrap().approved.contains("ann"));
         // The same letter once more, because the turn was withdrawn; then another that says the same.
         rules.settle("ann", false).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
