@@ -24,7 +24,7 @@ use lessons::{
     s07_task_system::{self, Board, Refused, Status, Task, Tasks},
 };
 use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
-use rungs_worktree::{State, Tree, Trees};
+use rungs_worktree::{Removed, State, Tree, Trees};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -33,7 +33,10 @@ use std::{
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
+use tokio::sync::RwLock;
 
 /// What a subagent is not given: it would have its own task done by another, or take the trees of others away.
 const WITHOUT: [&str; 2] = ["work_on", "worktree_remove"];
@@ -43,7 +46,12 @@ const WITHOUT: [&str; 2] = ["work_on", "worktree_remove"];
 struct Worktrees {
     board: Board,
     rungs: PathBuf,
+    /// Read by whatever works with git or the board, so that an exit can wait for all of it.
+    running: Arc<RwLock<()>>,
 }
+
+/// How long an exit waits for git. What takes longer is cut off, and done anew the next time.
+const CLOSING: Duration = Duration::from_secs(4);
 
 /// The name of a task's tree. The number alone would not do: another board counts from 1 again.
 fn name(task: &Task) -> String {
@@ -67,14 +75,20 @@ fn ready(tasks: &Tasks, id: u64) -> Result<Task, ToolError> {
     }
 }
 
-/// Git and the board wait for the disk.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ToolError> + Send + 'static,
-) -> Result<T, ToolError> {
-    tokio::task::spawn_blocking(work).await?
-}
-
 impl Worktrees {
+    /// Git and the board wait for the disk. Begun, this comes to its end, also when nobody waits for it any more.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Worktrees) -> Result<T, ToolError> + Send + 'static,
+    ) -> Result<T, ToolError> {
+        let (all, running) = (self.clone(), self.running.clone().read_owned().await);
+        let ended = tokio::task::spawn_blocking(move || {
+            let _running = running;
+            work(&all)
+        });
+        ended.await?
+    }
+
     /// The trees of the repository in which this agent is.
     fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), self.rungs.join("s12_worktree_task_isolation/trees"))
@@ -127,14 +141,13 @@ impl Worktrees {
 
     /// One task, from its beginning to its end. Dropped at any point, it leaves a tree that can be taken up again.
     async fn work(&self, id: u64, child: Agent, cx: &Context) -> Result<String, ToolError> {
-        let (all, trees) = (self.clone(), self.trees(cx));
-        let (task, tree) = blocking(move || all.begin(&trees, id)).await?;
+        let trees = self.trees(cx);
+        let (task, tree) = self.blocking(move |all| all.begin(&trees, id)).await?;
         let child = child.at(tree.folder());
         let report = s04_subagent::run(&child, &job(&task, &tree)).await;
         // What it has started ends with it; then its work is committed.
         drop(child);
-        let all = self.clone();
-        let told = blocking(move || all.end(&task, &tree, &report)).await;
+        let told = self.blocking(move |all| all.end(&task, &tree, &report)).await;
         cx.notice(format!("#{id}: {}", if told.is_ok() { "done" } else { "failed" }));
         told
     }
@@ -209,8 +222,8 @@ impl Tool for Verb {
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let (run, all, trees) = (self.run, self.all.clone(), self.all.trees(cx));
-        Ok(blocking(move || run(&all, &trees, input)).await?.into())
+        let (run, trees) = (self.run, self.all.trees(cx));
+        Ok(self.all.blocking(move |all| run(all, &trees, input)).await?.into())
     }
 }
 
@@ -230,31 +243,38 @@ fn remove(all: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolEr
     #[derive(Deserialize)]
     struct Remove {
         task: u64,
+        #[serde(default)]
+        ignored: bool,
     }
-    let Remove { task } = args(input)?;
+    let Remove { task, ignored } = args(input)?;
     let name = all.board.look(|tasks| tasks.get(task).map(name))??;
-    let State { path, branch, commit, ahead, losses } = trees.remove(&name)?;
+    let Removed { state, rest } = trees.remove(&name, ignored)?;
+    let State { path, branch, commit, ahead, losses } = state;
     let gone = if losses.ignored.is_empty() { String::new() } else { format!("\nGone with it, {losses}") };
+    let rest = rest.map(|error| format!("\nNot all files could be deleted: {error}")).unwrap_or_default();
     Ok(format!(
-        "removed {}; the branch {branch} stays at {commit}, commits that are on no other branch: {ahead}{gone}",
+        "removed {}; the branch {branch} stays at {commit}, commits that are on no other branch: {ahead}{gone}{rest}",
         path.display()
     ))
 }
 
 /// Adds the mechanism; the trees go below `rungs`, the folder of this program's own state.
 pub fn install(agent: Agent, board: &Board, rungs: &Path) -> Agent {
-    let all = Worktrees { board: board.clone(), rungs: rungs.into() };
+    let all = Worktrees { board: board.clone(), rungs: rungs.into(), running: Arc::default() };
+    let running = all.running.clone();
     let verb = |name, description, fields, run| Verb { name, description, fields, run, all: all.clone() };
     let told = "Lists the worktrees of tasks, and what in them is not committed.";
     let shown = verb("worktree_list", told, json!({}), list);
     agent
+        .on_exit(move || async move { drop(tokio::time::timeout(CLOSING, running.write()).await) })
         .tool(WorkOn(all.clone()))
         .tool(verb("worktree_list", told, json!({}), list))
         .tool(verb(
             "worktree_remove",
             "Removes the worktree of a task. Its branch stays. While there is something that the branch does not hold, \
-             the tree is not removed, and you are told what would be lost.",
-            json!({"task": {"type": "integer", "description": "Its number on the board."}}),
+             the tree is not removed, and you are told what would be lost. Files that git ignores go only when asked.",
+            json!({"task": {"type": "integer", "description": "Its number on the board."},
+                "ignored": {"type": ["boolean", "null"], "description": "Whether files that git ignores may go, too."}}),
             remove,
         ))
         .command("trees", "lists the worktrees of tasks, and what in them is not committed", async move |_, _, cx| {
@@ -460,7 +480,7 @@ mod tests {
         let state = format!("rungs/1-a at {commit}, commits that are on no other branch: 1; in {tree}");
         assert_eq!(
             scene.call("worktree_list", json!({})).await.unwrap(),
-            format!("{state}\nnot committed:\nuntracked: note")
+            format!("{state}\nin no commit of it:\nuntracked: note")
         );
         let refused = format!("{tree} was not removed. What is not on rungs/1-a would be lost:\nuntracked: note");
         assert_eq!(scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(), refused);

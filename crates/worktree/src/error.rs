@@ -20,6 +20,12 @@ pub enum Error {
     Busy(PathBuf),
     /// What is there is not the tree that its name says. It was left alone.
     Unfit { path: PathBuf, why: String },
+    /// A tree that is being made, or whose making was cut off.
+    HalfMade(PathBuf),
+    /// What somebody put into a tree while it was half made.
+    SetAside(PathBuf),
+    /// A lock file of git.
+    Locked(PathBuf),
     /// The tree is in the middle of something, such as a merge, or has conflicts.
     Unfinished { path: PathBuf, doing: String, conflicts: Vec<PathBuf> },
     /// Removing the tree would lose work.
@@ -66,13 +72,28 @@ impl fmt::Display for Error {
             Error::NoTree(path) => write!(f, "there is no tree in {}", path.display()),
             Error::Busy(path) => write!(f, "somebody works in {}", path.display()),
             Error::Unfit { path, why } => write!(f, "{}: {why}; it was left as it is", path.display()),
+            Error::HalfMade(path) => {
+                write!(f, "{} is half made: it is being made, or that was cut off, and is done anew", path.display())
+            }
+            Error::SetAside(path) => {
+                write!(f, "{}: what somebody had put into a half-made tree; look at it, and delete it", path.display())
+            }
+            Error::Locked(path) => {
+                write!(f, "{} is there, so a git is at work; if none is, delete that file", path.display())
+            }
             Error::Unfinished { path, doing, conflicts } => {
                 write!(f, "{} is in the middle of {doing}; finish that first, or give it up", path.display())?;
                 if conflicts.is_empty() { Ok(()) } else { write!(f, ". In conflict: {}", files(conflicts)) }
             }
             Error::Dirty(state) => {
                 let State { path, branch, losses, .. } = &**state;
-                write!(f, "{} was not removed. What is not on {branch} would be lost:\n{losses}", path.display())
+                write!(f, "{} was not removed. What is not on {branch} would be lost:\n{losses}", path.display())?;
+                // With nothing else in the way, the word is the caller's.
+                if losses.work.is_empty() {
+                    f.write_str("\nAsk for it with `ignored: true` if that may go")
+                } else {
+                    Ok(())
+                }
             }
             Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
             Error::Lock(error) => write!(f, "{error}"),

@@ -17,12 +17,13 @@
 //! let tree = trees.take("1-greeting")?;
 //! std::fs::write(tree.path().join("hello.txt"), "hello\n")?;
 //! drop(tree);
-//! assert!(trees.remove("1-greeting").unwrap_err().to_string().ends_with("would be lost:\nuntracked: hello.txt"));
+//! let refused = trees.remove("1-greeting", false).unwrap_err().to_string();
+//! assert!(refused.ends_with("would be lost:\nuntracked: hello.txt"));
 //!
 //! let tree = trees.take("1-greeting")?;
 //! assert_eq!(tree.commit("Say hello")?.map(|commit| commit.files), Some(1));
 //! drop(tree);
-//! let left = trees.remove("1-greeting")?;
+//! let left = trees.remove("1-greeting", false)?.state;
 //! assert_eq!((left.branch.as_str(), left.ahead), ("rungs/1-greeting", 1));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -30,35 +31,44 @@
 //! # What holds, and what does not
 //!
 //! - A [`Tree`] is its holder's alone, among threads and processes, until it is dropped.
-//! - No branch is ever deleted, and nothing is overwritten in a tree that somebody has had.
+//! - No branch is ever deleted, and nothing that somebody put into a tree is ever overwritten.
+//! - Kill -9 at any moment leaves nothing that keeps a tree from being made, taken, committed or removed later.
+//! - A lock file of git that is older than ten seconds, in a tree that is free, counts as left behind, and is removed. If
+//!   it was somebody's after all, such as that of a `git commit` with its editor open, that commit fails and says so:
+//!   what such a lock protects is made anew from the files.
 //! - Everything blocks: call it from a blocking thread.
 //! - Libgit2 does the work, not the program `git`: no hook runs, nothing is signed, and filters that are programs (such
 //!   as Git LFS) are passed over. What `git update-index --assume-unchanged` hides is hidden here too.
 //! - Unix only.
+
 mod error;
 mod losses;
+mod making;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use error::Error;
 pub use losses::{Kind, Losses};
+pub use making::Hold;
+use making::turn;
+pub use tree::{Commit, Tree};
 
 use durable::Lock;
-use git2::{
-    BranchType, Commit as GitCommit, ErrorCode, IndexAddOption, Repository, RepositoryState, Signature, Worktree,
-    WorktreeAddOptions, WorktreeLockStatus, build::CheckoutBuilder,
-};
+use git2::{Commit as GitCommit, ErrorCode, Repository, RepositoryState, Worktree, WorktreeLockStatus};
 use std::{
-    fmt, fs,
+    collections::BTreeSet,
+    fmt, fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// Who commits where git knows nobody.
-const NAME: (&str, &str) = ("Rungs", "rungs@localhost");
-
 /// How long to wait for others, who may each fill a tree with many files.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a tree may be held by somebody who only clears up.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The trees of a repository.
 #[derive(Debug, Clone)]
@@ -79,28 +89,22 @@ impl Trees {
     /// # Errors
     /// When somebody has it, when there is nothing to make it from, and when what is there is something else.
     pub fn take(&self, name: &str) -> Result<Tree, Error> {
-        let repository = self.repository()?;
-        let lock = self.lock(name)?;
-        let (path, branch) = (self.path(name)?, branch(name));
-        // It is there while the tree is made. If it is there before, whoever made the tree was killed, and nobody has had
-        // it: what is in it is no work, and what is missing was not deleted.
-        let making = self.place.join(format!(".{name}.making"));
-        let resumed = match known(&repository, name)? {
-            Some(worktree) => {
-                let tree = opened(&worktree, &path, &branch)?;
-                if making.exists() {
-                    let whole = tree.checkout_head(Some(CheckoutBuilder::new().force()));
-                    whole.map_err(Error::git(format!("fill {}", path.display())))?;
-                }
-                true
-            }
-            None => make(&repository, name, &path, &making)?,
+        self.hold(name)?.take()
+    }
+
+    /// The right to the tree of this name, which need not be there yet.
+    ///
+    /// # Errors
+    /// When somebody has it, and when there is no repository.
+    pub fn hold(&self, name: &str) -> Result<Hold, Error> {
+        self.repository()?;
+        let path = self.path(name)?;
+        durable::create_folder(&self.place)?;
+        let lock = match Lock::acquire(self.place.join(format!(".{name}.lock")), MOMENT) {
+            Err(durable::Error::Busy { .. }) => return Err(Error::Busy(path)),
+            lock => lock?,
         };
-        if making.exists() {
-            fs::remove_file(&making).map_err(Error::io(&making))?;
-        }
-        let folder = self.within(&repository, &path).unwrap_or_else(|| path.clone());
-        Ok(Tree { trees: self.clone(), name: name.into(), path, folder, branch, resumed, _lock: lock })
+        Ok(Hold::new(self.clone(), name, path, lock))
     }
 
     /// How the tree of this name stands. It may be at work.
@@ -109,7 +113,10 @@ impl Trees {
     /// When there is none, or what is there is something else.
     pub fn state(&self, name: &str) -> Result<State, Error> {
         let (path, branch) = (self.path(name)?, branch(name));
-        let worktree = known(&self.repository()?, name)?.ok_or_else(|| Error::NoTree(path.clone()))?;
+        if self.marker(name).exists() {
+            return Err(Error::HalfMade(path));
+        }
+        let worktree = known(&self.repository()?, name)?.ok_or_else(|| none(&path))?;
         let repository = opened(&worktree, &path, &branch)?;
         let doing = || Error::git(format!("look at {branch}"));
         let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(doing())?;
@@ -122,25 +129,54 @@ impl Trees {
     /// How each tree stands, or why that can't be told.
     ///
     /// # Errors
-    /// When there is no repository.
+    /// When there is no repository, and when the folder of the trees can't be read.
     pub fn list(&self) -> Result<Vec<Result<State, Error>>, Error> {
         let repository = self.repository()?;
         let place = self.place.canonicalize().unwrap_or_else(|_| self.place.clone());
-        let here = |name: &String| {
-            repository.find_worktree(name).is_ok_and(|worktree| worktree.path().parent() == Some(&place))
-        };
-        Ok(names(&repository)?.iter().filter(|name| here(name)).map(|name| self.state(name)).collect())
+        let (mut trees, mut elsewhere, mut aside) = (BTreeSet::new(), BTreeSet::new(), vec![]);
+        for name in names(&repository)? {
+            if let Ok(worktree) = repository.find_worktree(&name)
+                && worktree.path().parent() == Some(&place)
+            {
+                elsewhere.insert(worktree.path().to_path_buf());
+                trees.insert(name);
+            }
+        }
+        // Git may have forgotten a tree whose files are still there, and of a half-made one it may not know yet.
+        for entry in entries(&self.place)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let hidden = name.strip_prefix('.').and_then(|name| name.split_once('.'));
+            match hidden {
+                Some((name, "making")) => drop(trees.insert(name.into())),
+                Some((_, what)) if what.starts_with("cut-off") => aside.push(Err(Error::SetAside(entry.path()))),
+                None if self.path(&name).is_ok_and(|path| path.is_dir() && !elsewhere.contains(&path)) => {
+                    trees.insert(name);
+                }
+                _ => {}
+            }
+        }
+        Ok(trees.iter().map(|name| self.state(name)).chain(aside).collect())
     }
 
-    /// Removes a tree in which nothing is left that its branch does not hold. The branch stays; what git ignores goes.
+    /// Removes a tree in which nothing is left that its branch does not hold. The branch stays. What git ignores goes
+    /// too, if `ignored` says so.
     ///
     /// # Errors
     /// [`Error::Dirty`] says what would be lost, and nothing is removed then.
-    pub fn remove(&self, name: &str) -> Result<State, Error> {
+    pub fn remove(&self, name: &str, ignored: bool) -> Result<Removed, Error> {
         let repository = self.repository()?;
-        let path = self.path(name)?;
-        let Some(worktree) = known(&repository, name)? else { return Err(Error::NoTree(path)) };
-        let _lock = self.lock(name)?;
+        let (path, marker) = (self.path(name)?, self.marker(name));
+        if known(&repository, name)?.is_none() && !marker.exists() {
+            return Err(none(&path));
+        }
+        let hold = self.hold(name)?;
+        if marker.exists() {
+            let _one_at_a_time = turn(&repository)?;
+            hold.clear(&repository)?;
+            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            return Err(none(&path));
+        }
+        let worktree = known(&repository, name)?.ok_or_else(|| none(&path))?;
         let locked = worktree.is_locked().map_err(Error::git(format!("look at {}", path.display())))?;
         if let WorktreeLockStatus::Locked(why) = locked {
             let why = format!("it is locked ({}), `git worktree unlock` frees it", why.unwrap_or_default().trim());
@@ -148,19 +184,27 @@ impl Trees {
         }
         let state = self.state(name)?;
         settled(&opened(&worktree, &path, &state.branch)?, &path)?;
-        if !state.losses.work.is_empty() {
+        if !state.losses.work.is_empty() || !(ignored || state.losses.ignored.is_empty()) {
             return Err(Error::Dirty(Box::new(state)));
         }
-        // First out of the way, in one step: a tree that is half gone would look like one with deleted files.
-        let gone = self.place.join(format!(".{name}.gone"));
-        let delete = |gone: &Path| if gone.exists() { fs::remove_dir_all(gone) } else { Ok(()) };
-        delete(&gone).map_err(Error::io(&gone))?;
-        fs::rename(&path, &gone).map_err(Error::io(&path))?;
         let one_at_a_time = turn(&repository)?;
-        worktree.prune(None).map_err(Error::git(format!("let git forget {}", path.display())))?;
+        // From here on it is a tree that nobody has: whoever is cut off leaves one to be made anew.
+        fs::write(&marker, "").map_err(Error::io(&marker))?;
+        // First out of the way, in one step, and deleted when git knows no more of it.
+        let gone = unused(&self.place, name, "gone");
+        fs::rename(&path, &gone).map_err(Error::io(&path))?;
+        let git = repository.commondir().join("worktrees").join(name);
+        delete(&git).map_err(Error::io(&git))?;
+        fs::remove_file(&marker).map_err(Error::io(&marker))?;
         drop(one_at_a_time);
-        delete(&gone).map_err(Error::io(&gone))?;
-        Ok(state)
+        let rest = delete(&gone).map_err(Error::io(&gone)).err();
+        Ok(Removed { state, rest })
+    }
+
+    /// It is there while a tree is made or removed. If it is there before, somebody was killed doing that, and nobody has
+    /// the tree.
+    fn marker(&self, name: &str) -> PathBuf {
+        self.place.join(format!(".{name}.making"))
     }
 
     fn repository(&self) -> Result<Repository, Error> {
@@ -182,13 +226,6 @@ impl Trees {
         Ok(self.place.canonicalize().unwrap_or_else(|_| self.place.clone()).join(name))
     }
 
-    /// The right to a tree. It frees itself when its holder dies.
-    fn lock(&self, name: &str) -> Result<Lock, Error> {
-        let path = self.path(name)?;
-        durable::create_folder(&self.place)?;
-        Lock::try_acquire(self.place.join(format!(".{name}.lock")))?.ok_or(Error::Busy(path))
-    }
-
     /// Where the folder is within a tree, if it is there too.
     fn within(&self, repository: &Repository, tree: &Path) -> Option<PathBuf> {
         let (folder, root) = (self.folder.canonicalize().ok()?, repository.workdir()?.canonicalize().ok()?);
@@ -197,83 +234,13 @@ impl Trees {
     }
 }
 
-/// A tree, and the right to work in it.
+/// A tree that was removed.
 #[derive(Debug)]
-pub struct Tree {
-    trees: Trees,
-    name: String,
-    path: PathBuf,
-    folder: PathBuf,
-    branch: String,
-    resumed: bool,
-    _lock: Lock,
-}
-
-impl Tree {
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Where to work: in the folder that these are the trees of, as it is in this tree.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The branch that it is on.
-    pub fn branch(&self) -> &str {
-        &self.branch
-    }
-
-    /// Whether it, or its branch, was there before.
-    pub fn resumed(&self) -> bool {
-        self.resumed
-    }
-
-    /// How it stands.
-    ///
-    /// # Errors
-    /// As for [`Trees::state`].
-    pub fn state(&self) -> Result<State, Error> {
-        self.trees.state(&self.name)
-    }
-
-    /// Commits all that is not ignored, deletions too, to the tree's branch; `None` when nothing has changed. Repositories
-    /// that lie in the tree are left alone: a commit could not hold them.
-    ///
-    /// # Errors
-    /// When the tree is on another branch by now, or in the middle of a merge or the like. It stays as it is then.
-    pub fn commit(&self, message: &str) -> Result<Option<Commit>, Error> {
-        let repository = open(&self.path, &self.branch)?;
-        settled(&repository, &self.path)?;
-        self.commit_all(&repository, message).map_err(Error::git(format!("commit to {}", self.branch)))
-    }
-
-    fn commit_all(&self, repository: &Repository, message: &str) -> Result<Option<Commit>, git2::Error> {
-        let mut index = repository.index()?;
-        let mut passes = |path: &Path, _: &[u8]| i32::from(self.path.join(path).join(".git").exists());
-        index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut passes))?;
-        index.write()?;
-        let tree = repository.find_tree(index.write_tree()?)?;
-        let parent = repository.head()?.peel_to_commit()?;
-        if tree.id() == parent.tree_id() {
-            return Ok(None);
-        }
-        let who = repository.signature().or_else(|_| Signature::now(NAME.0, NAME.1))?;
-        let message = git2::message_prettify(message, None)?;
-        let id = repository.commit(Some("HEAD"), &who, &who, &message, &tree, &[&parent])?;
-        let files = repository.diff_tree_to_tree(Some(&parent.tree()?), Some(&tree), None)?.deltas().len();
-        Ok(Some(Commit { id: short(&repository.find_commit(id)?)?, files }))
-    }
-}
-
-/// A commit that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its short id.
-    pub id: String,
-    /// How many files it changes.
-    pub files: usize,
+pub struct Removed {
+    /// How it stood before.
+    pub state: State,
+    /// Why files of it are still there, if they are; they are in nobody's way.
+    pub rest: Option<Error>,
 }
 
 /// How a tree stands.
@@ -295,9 +262,9 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let State { path, branch, commit, ahead, losses } = self;
         write!(f, "{branch} at {commit}, commits that are on no other branch: {ahead}; in {}", path.display())?;
-        match losses.work.is_empty() {
+        match losses.work.is_empty() && losses.ignored.is_empty() {
             true => Ok(()),
-            false => write!(f, "\nnot committed:\n{losses}"),
+            false => write!(f, "\nin no commit of it:\n{losses}"),
         }
     }
 }
@@ -316,47 +283,56 @@ fn names(repository: &Repository) -> Result<Vec<String>, Error> {
 
 /// The worktree of this name, if git knows one.
 fn known(repository: &Repository, name: &str) -> Result<Option<Worktree>, Error> {
-    match names(repository)?.iter().any(|known| known == name) {
+    // Asked of the files, since libgit2 lists half-made ones that it then can't open.
+    let git = repository.commondir().join("worktrees").join(name);
+    match ["HEAD", "commondir", "gitdir"].iter().all(|file| git.join(file).exists()) {
         true => repository.find_worktree(name).map(Some).map_err(Error::git(format!("open the worktree {name}"))),
         false => Ok(None),
     }
 }
 
-/// Makes a tree; tells whether its branch was there before. If only a part of it could be made, `making` stays.
-fn make(repository: &Repository, name: &str, path: &Path, making: &Path) -> Result<bool, Error> {
-    if path.symlink_metadata().is_ok() {
-        return Err(Error::Unfit { path: path.into(), why: "it is there, but git knows no such worktree".into() });
+/// Why there is no tree.
+fn none(path: &Path) -> Error {
+    if path.symlink_metadata().is_err() {
+        return Error::NoTree(path.into());
     }
-    let branch = &branch(name);
-    let doing = || Error::git(format!("make the branch {branch}"));
-    let (made, resumed) = match repository.find_branch(branch, BranchType::Local) {
-        Ok(there) => (there, true),
-        Err(error) if error.code() == ErrorCode::NotFound => {
-            let head =
-                repository.head().and_then(|head| head.peel_to_commit()).map_err(|error| match error.code() {
-                    ErrorCode::UnbornBranch => {
-                        Error::NoCommit(repository.workdir().unwrap_or(repository.path()).into())
-                    }
-                    _ => doing()(error),
-                })?;
-            (repository.branch(branch, &head, false).map_err(doing())?, false)
-        }
-        Err(error) => return Err(doing()(error)),
-    };
-    let _one_at_a_time = turn(repository)?;
-    fs::write(making, "").map_err(Error::io(making))?;
-    let mut options = WorktreeAddOptions::new();
-    let added = repository.worktree(name, path, Some(options.reference(Some(made.get()))));
-    if added.is_err() && !path.exists() {
-        fs::remove_file(making).map_err(Error::io(making))?;
-    }
-    added.map_err(Error::git(format!("make the worktree {} on {branch}", path.display())))?;
-    Ok(resumed)
+    let why = "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
+    Error::Unfit { path: path.into(), why: why.into() }
 }
 
-/// Libgit2 looks at all worktrees before it adds one, and fails when another is half made or half gone.
-fn turn(repository: &Repository) -> Result<Lock, Error> {
-    Ok(Lock::acquire(repository.commondir().join("rungs-worktrees.lock"), PATIENCE)?)
+/// What lies in a folder, if it is there.
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, Error> {
+    let all = fs::read_dir(folder).and_then(|all| all.collect::<io::Result<Vec<_>>>());
+    match all {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        all => all.map_err(Error::io(folder)),
+    }
+}
+
+/// A path `.NAME.WHAT-N` at which nothing is.
+fn unused(place: &Path, name: &str, what: &str) -> PathBuf {
+    let mut all = (1..).map(|n: u64| place.join(format!(".{name}.{what}-{n}")));
+    all.find(|path| path.symlink_metadata().is_err()).expect("numbers do not end")
+}
+
+/// Deletes a folder, if it is there; folders that may not be written to, too, such as caches of build tools.
+fn delete(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let mut folders = vec![folder.to_path_buf()];
+            while let Some(folder) = folders.pop() {
+                fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+                for entry in fs::read_dir(&folder)? {
+                    let entry = entry?;
+                    // Of the entry itself: what a link leads to is none of our business.
+                    folders.extend(entry.file_type()?.is_dir().then(|| entry.path()));
+                }
+            }
+            fs::remove_dir_all(folder)
+        }
+        done => done,
+    }
 }
 
 /// The repository as this worktree sees it, if the worktree is what it should be.
@@ -370,20 +346,41 @@ fn opened(worktree: &Worktree, path: &Path, branch: &str) -> Result<Repository, 
             "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget".into(),
         );
     }
+    if path.join(".git").symlink_metadata().is_err() {
+        return unfit("its file `.git` is gone; `git worktree repair` writes it again".into());
+    }
     open(path, branch)
 }
 
 fn open(path: &Path, branch: &str) -> Result<Repository, Error> {
     let doing = || Error::git(format!("open {}", path.display()));
     let repository = Repository::open(path).map_err(doing())?;
-    let head = repository.find_reference("HEAD").map_err(doing())?.symbolic_target().ok().flatten().map(String::from);
-    let on = head.as_deref().and_then(|head| head.strip_prefix("refs/heads/"));
-    if on == Some(branch) {
+    let unfit = |why| Err(Error::Unfit { path: path.into(), why });
+    match on(&repository).map_err(doing())? {
+        Some(on) if on == branch => {}
+        Some(on) => {
+            return unfit(format!("it is on {on}, not on {branch}; `git switch {branch}` there brings it back"));
+        }
+        None => {
+            return unfit(format!(
+                "it is on no branch, not on {branch}; `git branch NAME` there keeps the commits that were made so, and \
+                 `git switch {branch}` then brings it back"
+            ));
+        }
+    }
+    if repository.find_reference(&format!("refs/heads/{branch}")).is_ok() {
         return Ok(repository);
     }
-    let on = on.unwrap_or("no branch");
-    let why = format!("it is on {on}, not on {branch}; `git switch {branch}` there brings it back");
-    Err(Error::Unfit { path: path.into(), why })
+    let log = repository.reflog("HEAD").ok();
+    let newest = log.and_then(|log| log.get(0).map(|entry| entry.id_new().to_string()));
+    let newest = newest.map_or_else(|| "COMMIT".into(), |id| id.chars().take(12).collect::<String>());
+    unfit(format!("its branch {branch} is gone; `git branch {branch} {newest}` brings it back"))
+}
+
+/// The branch that is checked out, whether it has a commit or not.
+fn on(repository: &Repository) -> Result<Option<String>, git2::Error> {
+    let head = repository.find_reference("HEAD")?;
+    Ok(head.symbolic_target()?.and_then(|head| head.strip_prefix("refs/heads/")).map(String::from))
 }
 
 /// Nothing is in the middle of being done. A commit now would mark conflicts as solved, or forget a merge's other parent.

@@ -1,5 +1,5 @@
-use crate::Error;
-use git2::{Repository, Status, StatusOptions};
+use crate::{Error, on, short};
+use git2::{Oid, Repository, Status, StatusOptions};
 use std::{
     ffi::OsStr,
     fmt,
@@ -14,8 +14,8 @@ const NAMED: usize = 10;
 /// What would be gone with a tree, since no commit holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Work: a tree that has any is not removed.
-    pub work: Vec<(Kind, PathBuf)>,
+    /// Work, a file or a commit each: a tree that has any is not removed.
+    pub work: Vec<(Kind, String)>,
     /// What git ignores, such as the products of a build; a folder counts once.
     pub ignored: Vec<PathBuf>,
 }
@@ -35,6 +35,8 @@ pub enum Kind {
     Staged,
     /// A repository of its own, a submodule or a clone: whatever is in it, no commit of the tree holds that.
     Repository,
+    /// A commit that was made here and is on no branch: it would be found by nobody without the tree's own log.
+    Commit,
 }
 
 impl fmt::Display for Kind {
@@ -46,6 +48,7 @@ impl fmt::Display for Kind {
             Kind::Modified => "modified",
             Kind::Staged => "staged",
             Kind::Repository => "a repository of its own",
+            Kind::Commit => "a commit on no branch (`git branch NAME COMMIT` keeps it)",
         })
     }
 }
@@ -54,7 +57,7 @@ impl fmt::Display for Kind {
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut lines: Vec<String> =
-            self.work.iter().take(NAMED).map(|(kind, path)| format!("{kind}: {}", path.display())).collect();
+            self.work.iter().take(NAMED).map(|(kind, what)| format!("{kind}: {what}")).collect();
         if self.work.len() > NAMED {
             lines.push(format!("... {} more", self.work.len() - NAMED));
         }
@@ -66,11 +69,17 @@ impl fmt::Display for Losses {
 }
 
 pub(crate) fn files(paths: &[PathBuf]) -> String {
-    let named: Vec<String> = paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    let named: Vec<String> = paths.iter().take(NAMED).map(|path| shown(path)).collect();
     match paths.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{}, ... {more} more", named.join(", ")),
     }
+}
+
+/// A file's name as it can stand in a line.
+fn shown(path: &Path) -> String {
+    let name = path.display().to_string();
+    if name.contains(char::is_control) { format!("{name:?}") } else { name }
 }
 
 impl Losses {
@@ -86,12 +95,42 @@ impl Losses {
                 _ if own.contains(&path) => {}
                 None if status.is_ignored() => losses.ignored.push(path),
                 None => {}
-                Some(kind) => losses.work.push((kind, path)),
+                Some(kind) => losses.work.push((kind, shown(&path))),
             }
         }
-        losses.work.extend(own.into_iter().map(|path| (Kind::Repository, path)));
+        losses.work.extend(own.iter().map(|path| (Kind::Repository, shown(path))));
+        let commits = stray(repository).map_err(Error::git(doing()))?;
+        losses.work.extend(commits.into_iter().map(|commit| (Kind::Commit, commit)));
         Ok(losses)
     }
+}
+
+/// The commits that were made in this tree, and that neither a branch nor a tag reaches: those that were made on no branch.
+/// Not the former versions of amended ones, which the branch's own log keeps.
+pub(crate) fn stray(repository: &Repository) -> Result<Vec<String>, git2::Error> {
+    let mut walk = repository.revwalk()?;
+    let commits = |log: &str| -> Vec<Oid> {
+        let log = repository.reflog(log);
+        let ids = log.iter().flat_map(|log| log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]));
+        ids.filter(|id| repository.find_commit(*id).is_ok()).collect()
+    };
+    for id in commits("HEAD").into_iter().chain(repository.head().ok().and_then(|head| head.target())) {
+        walk.push(id)?;
+    }
+    for all in ["heads", "tags", "remotes", "stash"] {
+        walk.hide_glob(&format!("refs/{all}*"))?;
+    }
+    if let Some(branch) = on(repository)? {
+        for id in commits(&format!("refs/heads/{branch}")) {
+            walk.hide(id)?;
+        }
+    }
+    walk.map(|id| {
+        let commit = repository.find_commit(id?)?;
+        let subject = commit.summary_bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        Ok(format!("{} {subject}", short(&commit)?))
+    })
+    .collect()
 }
 
 pub(crate) fn file(bytes: &[u8]) -> PathBuf {

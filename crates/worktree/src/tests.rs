@@ -133,13 +133,13 @@ fn a_clean_tree_goes_and_its_branch_stays() {
     write(tree.path(), "new", "");
     write(tree.path(), "out/product", "");
     tree.commit("first").unwrap().unwrap();
-    assert_eq!(said(trees.remove("1")), format!("somebody works in {}/.trees/1", path.display()));
+    assert_eq!(said(trees.remove("1", true)), format!("somebody works in {}/.trees/1", path.display()));
     drop(tree);
-    let state = trees.remove("1").unwrap();
+    let state = trees.remove("1", true).unwrap().state;
     assert_eq!((state.ahead, state.losses.ignored.len(), state.path.exists()), (1, 1, false));
     assert_eq!(git(&path, "worktree list").lines().count(), 1);
     assert_eq!(git(&path, "log -1 --format=%s rungs/1"), "first");
-    assert_eq!(said(trees.remove("1")), format!("there is no tree in {}/.trees/1", path.display()));
+    assert_eq!(said(trees.remove("1", true)), format!("there is no tree in {}/.trees/1", path.display()));
     // From the branch, there is a tree again.
     let tree = trees.take("1").unwrap();
     assert!(tree.resumed() && tree.path().join("new").exists());
@@ -175,7 +175,7 @@ fn a_tree_with_work_in_it_is_not_removed() {
         work(&tree);
         let before = git(&tree, "status --porcelain --ignored");
         let refused = format!("{} was not removed. What is not on rungs/{n} would be lost:\n{lost}", tree.display());
-        assert_eq!(said(trees.remove(&name)), refused);
+        assert_eq!(said(trees.remove(&name, true)), refused);
         assert_eq!(git(&tree, "status --porcelain --ignored"), before);
     }
     assert_sound(&path);
@@ -201,9 +201,9 @@ fn a_merge_in_its_middle_is_neither_committed_nor_removed() {
     git(&at, "add a.txt");
     assert_eq!(said(tree.commit("x")), middle);
     drop(tree);
-    assert_eq!(said(trees.remove("1")), middle);
+    assert_eq!(said(trees.remove("1", true)), middle);
     git(&at, "commit -qm merged");
-    assert_eq!(trees.remove("1").unwrap().ahead, 2);
+    assert_eq!(trees.remove("1", true).unwrap().state.ahead, 2);
     // Conflicts can be there without a merge.
     let tree = trees.take("2").unwrap();
     write(tree.path(), "a.txt", "stashed\n");
@@ -231,7 +231,7 @@ fn repositories_within_a_tree_are_neither_committed_nor_removed() {
         assert_eq!(tree.commit("x").unwrap(), None);
         assert_eq!(tree.state().unwrap().losses.work, [(Kind::Repository, inner.into())]);
         drop(tree);
-        assert!(said(trees.remove(&n.to_string())).contains(&format!("lost:\na repository of its own: {inner}")));
+        assert!(said(trees.remove(&n.to_string(), true)).contains(&format!("lost:\na repository of its own: {inner}")));
     }
     assert_sound(&path);
 }
@@ -253,9 +253,9 @@ fn submodules_stay_as_they_are() {
     git(&tree.path().join("lib"), "-c user.name=x -c user.email=x commit -q --allow-empty -m inner");
     assert_eq!(tree.commit("x").unwrap(), None);
     drop(tree);
-    assert!(said(trees.remove("1")).ends_with("a repository of its own: lib"));
+    assert!(said(trees.remove("1", true)).ends_with("a repository of its own: lib"));
     drop(trees.take("2").unwrap());
-    trees.remove("2").unwrap();
+    trees.remove("2", true).unwrap();
     assert_sound(&path);
 }
 
@@ -269,7 +269,7 @@ fn removing_follows_no_links() {
     symlink(&outside, tree.path().join("link.log")).unwrap();
     tree.commit("links").unwrap().unwrap();
     drop(tree);
-    assert_eq!(trees.remove("1").unwrap().losses.ignored, [Path::new("link.log")]);
+    assert_eq!(trees.remove("1", true).unwrap().state.losses.ignored, [Path::new("link.log")]);
     assert!(outside.join("kept").exists());
     assert_sound(&path);
 }
@@ -292,7 +292,7 @@ fn what_is_no_place_for_trees_is_said() {
     let rejected = ["", "-a", "A", "a/b", "..", "a.b", "ä", &"a".repeat(61)];
     for name in rejected {
         assert!(matches!(new(&path).take(name), Err(Error::Name(bad)) if bad == name));
-        assert!(matches!(new(&path).remove(name), Err(Error::Name(_))));
+        assert!(matches!(new(&path).remove(name, true), Err(Error::Name(_))));
     }
     assert!(new(&path).take(&"a".repeat(60)).is_ok());
 }
@@ -304,19 +304,21 @@ fn what_is_something_else_is_left_alone() {
     let unfit = |name: &str, why: &str| format!("{}: {why}; it was left as it is", at(name).display());
     // A folder that is no tree.
     write(&at("1"), "kept", "");
-    assert_eq!(said(trees.take("1")), unfit("1", "it is there, but git knows no such worktree"));
+    let forgotten = "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
+    assert_eq!(said(trees.remove("1", true)), unfit("1", forgotten));
+    assert_eq!(said(trees.take("1")), unfit("1", forgotten));
     assert!(at("1").join("kept").exists() && git(&path, "branch --list rungs/*").is_empty());
     // A branch that is checked out elsewhere.
     git(&path, "switch -q -c rungs/2");
     assert!(said(trees.take("2")).ends_with("reference refs/heads/rungs/2 is already checked out"));
     assert!(!at(".1.making").exists() && !at(".2.making").exists());
     git(&path, "switch -q main");
-    assert!(trees.take("2").unwrap().resumed());
+    assert!(!trees.take("2").unwrap().resumed());
     // Another branch in the tree, or none.
     git(&at("2"), "switch -q -c own");
     let elsewhere = "it is on own, not on rungs/2; `git switch rungs/2` there brings it back";
     assert_eq!(said(trees.take("2")), unfit("2", elsewhere));
-    assert_eq!(said(trees.remove("2")), unfit("2", elsewhere));
+    assert_eq!(said(trees.remove("2", true)), unfit("2", elsewhere));
     git(&at("2"), "switch -q --detach");
     assert!(said(trees.take("2")).contains("it is on no branch, not on rungs/2"));
     let tree = (git(&at("2"), "switch -q rungs/2"), trees.take("2").unwrap()).1;
@@ -327,7 +329,7 @@ fn what_is_something_else_is_left_alone() {
     // Locked, moved, gone.
     drop(trees.take("3").unwrap());
     git(&path, "worktree lock --reason mine .trees/3");
-    assert_eq!(said(trees.remove("3")), unfit("3", "it is locked (mine), `git worktree unlock` frees it"));
+    assert_eq!(said(trees.remove("3", true)), unfit("3", "it is locked (mine), `git worktree unlock` frees it"));
     git(&path, "worktree unlock .trees/3");
     git(&path, "worktree move .trees/3 .trees/moved");
     let moved = format!("git knows the worktree of that name in {}", at("moved").display());
@@ -337,13 +339,16 @@ fn what_is_something_else_is_left_alone() {
     drop(trees.take("3").unwrap());
     fs::remove_dir_all(at("3")).unwrap();
     let gone = "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget";
-    assert_eq!((said(trees.take("3")), said(trees.remove("3"))), (unfit("3", gone), unfit("3", gone)));
+    assert_eq!((said(trees.take("3")), said(trees.remove("3", true))), (unfit("3", gone), unfit("3", gone)));
     assert!(!trees.take("4").unwrap().resumed());
     git(&path, "worktree prune");
     assert!(trees.take("3").unwrap().path().join("a.txt").exists());
     let listed: Vec<Result<String, String>> =
         trees.list().unwrap().into_iter().map(|tree| tree.map(|t| t.branch).map_err(|e| e.to_string())).collect();
-    assert_eq!(listed, [Err(unfit("2", elsewhere)), Ok("rungs/3".into()), Ok("rungs/4".into())]);
+    assert_eq!(
+        listed,
+        [Err(unfit("1", forgotten)), Err(unfit("2", elsewhere)), Ok("rungs/3".into()), Ok("rungs/4".into())]
+    );
     assert_sound(&path);
 }
 
@@ -357,28 +362,101 @@ fn a_branch_named_rungs_is_in_the_way_and_that_is_said() {
     trees.take("1").unwrap();
 }
 
+/// What a making that was cut off leaves, each time a little more; then the tree can be taken, and others too.
 #[test]
-fn a_tree_whose_making_was_cut_off_is_made_whole() {
+fn a_tree_whose_making_was_cut_off_is_made_anew() {
     let (_dir, path, trees) = repository();
-    let at = trees.take("1").unwrap().path().to_path_buf();
-    let spoil = || {
-        fs::remove_file(path.join(".git/worktrees/1/index")).unwrap();
-        fs::remove_file(at.join("a.txt")).unwrap();
-        write(&at, "b.txt", "half");
-    };
-    spoil();
-    write(&path, ".trees/.1.making", "");
-    let tree = trees.take("1").unwrap();
-    assert_eq!((git(&at, "status --porcelain").as_str(), tree.commit("x").unwrap()), ("", None));
-    assert!(!path.join(".trees/.1.making").exists() && !path.join(".trees/.2.making").exists());
+    let steps: [fn(&Path, &Path); 8] = [
+        |_, _| {},
+        |path, _| drop(git(path, "branch rungs/1")),
+        |path, _| write(path, ".git/refs/heads/rungs/1.lock", ""),
+        |path, _| fs::create_dir_all(path.join(".git/worktrees/1")).unwrap(),
+        |_, at| fs::create_dir_all(at).unwrap(),
+        |path, _| {
+            ["HEAD", "commondir", "gitdir"].iter().for_each(|file| write(path, &format!(".git/worktrees/1/{file}"), ""))
+        },
+        |_, at| write(at, ".git", "gitdir: "),
+        |path, at| {
+            write(at, "b.txt", "");
+            write(at, "sub/c.txt", "c");
+            write(path, ".git/worktrees/1/index.lock", "");
+        },
+    ];
+    for done in 1..=steps.len() {
+        for others_first in [true, false] {
+            write(&path, ".trees/.1.making", "");
+            let at = path.join(".trees/1");
+            steps[..done].iter().for_each(|step| step(&path, &at));
+            assert_eq!(said(trees.state("1")), Error::HalfMade(at.clone()).to_string());
+            assert!(trees.list().unwrap().iter().any(|tree| matches!(tree, Err(Error::HalfMade(half)) if *half == at)));
+            assert!(!trees.hold("1").unwrap().used().unwrap());
+            if others_first {
+                drop(trees.take("2").unwrap());
+            }
+            let tree = trees.take("1").unwrap();
+            assert_eq!((git(&at, "status --porcelain").as_str(), tree.resumed(), tree.set_aside()), ("", false, None));
+            drop(tree);
+            assert_sound(&path);
+            ["1", "2"].iter().for_each(|name| drop(trees.remove(name, false)));
+            git(&path, "branch -D rungs/1");
+        }
+    }
     // What looks like it in a tree that somebody has had is work.
-    drop(tree);
-    spoil();
+    let at = trees.take("1").unwrap().path().to_path_buf();
+    fs::remove_file(path.join(".git/worktrees/1/index")).unwrap();
+    fs::remove_file(at.join("a.txt")).unwrap();
+    write(&at, "b.txt", "half");
     assert_eq!(trees.take("1").unwrap().commit("x").unwrap().unwrap().files, 2);
     assert_eq!(git(&at, "show HEAD:b.txt"), "half");
-    // Only the branch had been made.
-    git(&path, "branch rungs/2");
-    assert!(trees.take("2").unwrap().path().join("a.txt").exists());
+    assert_sound(&path);
+}
+
+#[test]
+fn work_by_hand_in_a_half_made_tree_is_kept() {
+    let (_dir, path, trees) = repository();
+    let half = |file: &str, text: &str| {
+        let at = trees.take("1").unwrap().path().to_path_buf();
+        write(&path, ".trees/.1.making", "");
+        write(&at, file, text);
+        at
+    };
+    for (n, (file, text)) in [("a.txt", "by hand"), ("new", ""), ("x.log", "")].into_iter().enumerate() {
+        let at = half(file, text);
+        let tree = trees.take("1").unwrap();
+        let aside = path.join(format!(".trees/.1.cut-off-{}", n + 1));
+        assert_eq!((tree.set_aside(), fs::read_to_string(aside.join(file)).unwrap().as_str()), (Some(&*aside), text));
+        assert_eq!(git(&at, "status --porcelain --ignored"), "");
+        assert!(trees.list().unwrap().iter().any(|tree| matches!(tree, Err(Error::SetAside(path)) if *path == aside)));
+    }
+    let at = half("a.txt", "by hand");
+    git(&at, "switch -q -c own");
+    assert!(said(trees.take("1")).contains("its making was cut off, and then somebody worked in it"));
+    assert!(said(trees.remove("1", true)).contains("somebody worked in it"));
+    assert_eq!(fs::read_to_string(at.join("a.txt")).unwrap(), "by hand");
+    assert_sound(&path);
+}
+
+#[test]
+fn locks_that_git_left_behind_are_removed_and_fresh_ones_waited_for() {
+    let (_dir, path, trees) = repository();
+    let tree = trees.take("1").unwrap();
+    let locks = [".git/worktrees/1/index.lock", ".git/worktrees/1/HEAD.lock", ".git/refs/heads/rungs/1.lock"];
+    for (n, lock) in locks.iter().map(|lock| path.join(lock)).enumerate() {
+        write(tree.path(), "new", &n.to_string());
+        let file = fs::File::create(&lock).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(11)).unwrap();
+        assert_eq!(tree.commit("x").unwrap().unwrap().files, 1);
+        assert!(!lock.exists());
+        write(tree.path(), "new", "again");
+        fs::File::create(&lock).unwrap();
+        std::thread::scope(|scope| {
+            let commit = scope.spawn(|| tree.commit("x").unwrap().unwrap());
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(lock.exists() && !commit.is_finished());
+            fs::remove_file(&lock).unwrap();
+            assert_eq!(commit.join().unwrap().files, 1);
+        });
+    }
     assert_sound(&path);
 }
 
@@ -439,7 +517,7 @@ fn sixteen_at_once_have_a_tree_each() {
             (0..16).for_each(|n| {
                 drop(scope.spawn({
                     let trees = &trees;
-                    move || trees.remove(&format!("t{n:02}")).unwrap()
+                    move || trees.remove(&format!("t{n:02}"), true).unwrap().state
                 }))
             })
         });
