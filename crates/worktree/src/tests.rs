@@ -538,3 +538,85 @@ fn of_sixteen_who_want_the_same_tree_one_has_it() {
     assert_eq!(had.iter().filter(|tree| matches!(tree, Err(Error::Busy(_)))).count(), 15);
     assert_sound(&path);
 }
+
+#[test]
+fn what_git_ignores_goes_only_when_asked() {
+    let (_dir, path, trees) = repository();
+    let at = trees.take("1").unwrap().path().to_path_buf();
+    write(&at, "out/product", "");
+    write(&at, "x\n.log", "");
+    let ignored = "ignored by git: out/, \"x\\n.log\"";
+    assert!(trees.state("1").unwrap().to_string().ends_with(&format!("\nin no commit of it:\n{ignored}")));
+    let asks = format!("would be lost:\n{ignored}\nAsk for it with `ignored: true` if that may go");
+    assert!(said(trees.remove("1", false)).ends_with(&asks));
+    // Also where a build tool let nobody write: as long as it can be deleted at all, it is.
+    fs::set_permissions(at.join("out"), fs::Permissions::from_mode(0o500)).unwrap();
+    let removed = trees.remove("1", true).unwrap();
+    assert!(removed.rest.is_none() && removed.state.losses.ignored.len() == 2);
+    assert_eq!(fs::read_dir(path.join(".trees")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0);
+    write(&at, "new\nline", "");
+    fs::remove_dir_all(&at).unwrap();
+    let at = trees.take("1").unwrap().path().to_path_buf();
+    write(&at, "new\nline", "");
+    assert_eq!(trees.state("1").unwrap().losses.to_string(), "untracked: \"new\\nline\"");
+}
+
+#[test]
+fn commits_on_no_branch_keep_the_tree() {
+    let (_dir, path, trees) = repository();
+    let at = trees.take("1").unwrap().path().to_path_buf();
+    git(&at, "commit -q --allow-empty -m first");
+    git(&at, "commit -q --amend --allow-empty -m amended");
+    assert_eq!(trees.state("1").unwrap().losses, Losses::default());
+    git(&at, "switch -q --detach");
+    git(&at, "commit -q --allow-empty -m stray");
+    let stray = git(&at, "log -1 --format=%h");
+    assert!(said(trees.remove("1", true)).contains("`git branch NAME` there keeps the commits"));
+    git(&at, "switch -q rungs/1");
+    let lost = format!("would be lost:\na commit on no branch (`git branch NAME COMMIT` keeps it): {stray} stray");
+    assert!(said(trees.remove("1", true)).ends_with(&lost), "{}", said(trees.remove("1", true)));
+    git(&path, &format!("tag kept {stray}"));
+    trees.remove("1", false).unwrap();
+    assert_sound(&path);
+}
+
+#[test]
+fn a_tree_that_lost_its_branch_or_its_link_can_be_helped() {
+    let (_dir, path, trees) = repository();
+    let tree = trees.take("1").unwrap();
+    write(tree.path(), "new", "");
+    tree.commit("x").unwrap();
+    git(&path, "update-ref -d refs/heads/rungs/1");
+    let why = said(tree.commit("y"));
+    let advice = why.split('`').nth(1).unwrap().to_string();
+    assert!(why.contains("its branch rungs/1 is gone") && said(trees.state("1")) == why, "{why}");
+    git(&path, advice.strip_prefix("git ").unwrap());
+    assert_eq!(tree.state().unwrap().ahead, 1);
+    fs::remove_file(tree.path().join(".git")).unwrap();
+    assert!(said(trees.state("1")).contains("its file `.git` is gone; `git worktree repair` writes it again"));
+    git(&path, "worktree repair");
+    assert_eq!(tree.commit("y").unwrap(), None);
+    assert_sound(&path);
+}
+
+#[test]
+fn a_branch_that_was_merged_begins_again_where_the_folder_is() {
+    let (_dir, path, trees) = repository();
+    let tree = trees.take("1").unwrap();
+    write(tree.path(), "new", "");
+    tree.commit("x").unwrap();
+    drop(tree);
+    trees.remove("1", false).unwrap();
+    assert!(trees.hold("1").unwrap().used().unwrap());
+    let other = trees.take("2").unwrap();
+    assert!(other.lacks("rungs/1").unwrap() && !other.lacks("rungs/9").unwrap());
+    git(&path, "merge -q rungs/1");
+    write(&path, "later", "");
+    git(&path, "add later");
+    git(&path, "commit -qm later");
+    let tree = trees.take("1").unwrap();
+    assert_eq!((tree.resumed(), git(tree.path(), "rev-parse HEAD")), (false, git(&path, "rev-parse main")));
+    git(other.path(), "merge -q main");
+    assert!(!other.lacks("rungs/1").unwrap());
+    assert_sound(&path);
+}
