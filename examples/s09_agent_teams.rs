@@ -294,7 +294,7 @@ impl Layer for Inbox {
         }
         for letter in self.0.take(&me, cx).await.map_err(Error::other)? {
             if me == LEAD {
-                cx.notice(letter.lines().take(2).collect::<Vec<_>>().join(" "));
+                cx.notice(letter.lines().take(4).collect::<Vec<_>>().join("\n"));
             }
             chat.push(Message::user(letter));
         }
@@ -391,7 +391,7 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
 /// The agent of lesson four, with teammates.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.folder.join(".rungs/s09_agent_teams")).map_err(Error::other)?;
+        let post = Mailboxes::open(&stage.state()).map_err(Error::other)?;
         Ok(install(s04_subagent::install(stage.agent()), &Team::new(post)))
     };
     lessons::run("s09_agent_teams", build, agent_loop)

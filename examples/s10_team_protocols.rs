@@ -430,7 +430,7 @@ pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
 /// The agent of lesson nine, under rules.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.folder.join(".rungs/s10_team_protocols")).map_err(Error::other)?;
+        let post = Mailboxes::open(&stage.state()).map_err(Error::other)?;
         let rules = Rules::over(post, PATIENCE);
         let team = Team::new(rules.clone());
         Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, &rules))

@@ -402,7 +402,7 @@ pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
 /// The agent of lesson one, with a board and teammates who work it off.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let folder = stage.folder.join(".rungs/s11_autonomous_agents");
+        let folder = stage.state();
         let agent = stage.agent();
         let (board, word) = Board::open(&folder.join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
