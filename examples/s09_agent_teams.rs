@@ -20,14 +20,14 @@
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAsk, Output, Reply, Result, Stop, Tool, ToolError, ToolSpec,
-    prompt, tools::args,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Output, Reply, Result, Stop, Tool, ToolError,
+    ToolSpec, prompt, tools::args,
 };
 use rungs_crew::{Crew, Owner};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::ExitCode,
     sync::{
         Arc, Mutex, OnceLock,
@@ -47,6 +47,8 @@ const MOST: usize = 8;
 const LETTERS: usize = 100;
 /// How many earlier letters a teammate is given whose name had mail before.
 const EARLIER: usize = 20;
+/// After how many failed turns a teammate rests.
+const FAILURES: u32 = 3;
 /// How many bytes of them at most.
 const ROOM: usize = 20_000;
 /// How long teammates may take to end.
@@ -77,6 +79,20 @@ struct Seat {
     wrote: AtomicBool,
     /// Whether this turn is its last.
     leaves: AtomicBool,
+    /// The letters in its conversation that it has not handled yet.
+    held: Mutex<BTreeSet<u64>>,
+}
+
+impl Seat {
+    /// What is no longer in the conversation, since a turn was withdrawn or dropped, is not held any more: it comes again.
+    fn keep(&self, chat: &Chat) -> BTreeSet<u64> {
+        let texts = chat.messages().iter().flat_map(|message| &message.content).filter_map(Block::as_text);
+        let ids = texts.filter_map(|text| text.strip_prefix("<mail id=\"")?.split('"').next()?.parse().ok());
+        let there: BTreeSet<u64> = ids.collect();
+        let mut held = self.held.lock().unwrap();
+        held.retain(|id| there.contains(id));
+        held.clone()
+    }
 }
 
 impl Team {
@@ -100,10 +116,19 @@ impl Team {
         member.map_or(LEAD.into(), String::clone)
     }
 
-    /// Which of a teammate's turns this is, and whether it has written to anybody in it.
-    pub fn turn(&self, cx: &Context) -> (usize, bool) {
-        let seat = cx.local::<Seat>();
-        (seat.turns.load(Relaxed), seat.wrote.load(Relaxed))
+    /// Whether there is a teammate of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.mates.list().iter().any(|mate| mate.name == name)
+    }
+
+    /// Which of a teammate's turns this is.
+    pub fn turn(&self, cx: &Context) -> usize {
+        cx.local::<Seat>().turns.load(Relaxed)
+    }
+
+    /// Whether it has written to anybody in this turn.
+    pub fn wrote(&self, cx: &Context) -> bool {
+        cx.local::<Seat>().wrote.load(Relaxed)
     }
 
     /// Ends a teammate when its turn does.
@@ -117,38 +142,26 @@ impl Team {
     }
 
     async fn hire(&self, name: &str, role: &str, prompt: String, cx: &Context) -> Result<String, ToolError> {
-        let mates = self.mates.list();
-        if mates.len() >= MOST {
+        if self.mates.list().len() >= MOST {
             return Err(ToolError(format!("there are {MOST} teammates already; dismiss one first")));
         }
-        if name == LEAD || mates.iter().any(|mate| mate.name == name) {
+        if name == LEAD || self.has(name) {
             return Err(ToolError(format!("there is a {name} already; send_message reaches it")));
         }
-        // Whoever had this name before may have left mail that it did not finish; and what it knew is in its box.
-        self.post.settle(name, false).await?;
+        self.post.send(name, Letter::new(LEAD, prompt)).await?;
         // The team ends when the lead's conversation does.
         cx.local::<OnceLock<Owner>>().get_or_init(|| self.mates.owner());
         let mate = cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
-        let chat = self.opening(name, &mate.context()).await?;
-        self.post.send(name, Letter::new(LEAD, prompt)).await?;
         self.addresses.lock().unwrap().insert(mate.name().into(), name.into());
         let (team, me) = (self.clone(), name.to_string());
         // It outlives the turn, so what stops the turn must not stop it.
-        self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop), chat).await });
+        self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop)).await });
         Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
-    /// How a teammate's conversation begins: where it is, and the newest mail that ever came for its name.
-    async fn opening(&self, name: &str, cx: &Context) -> Result<Chat, rungs_mail::Error> {
-        let mut chat = Chat::default();
-        let earlier = self.post.newest(name, EARLIER).await?;
-        chat.push(prompt::first_message(cx, format!("Your mail so far: {}", show_all(&earlier, ROOM))));
-        Ok(chat)
-    }
-
     /// A teammate's life: turns as long as there is something to tell it, then rest.
-    async fn serve(&self, me: &str, mate: Agent, mut chat: Chat) {
-        let cx = mate.context();
+    async fn serve(&self, me: &str, mate: Agent) {
+        let (cx, mut chat, mut failures) = (mate.context(), Chat::default(), 0);
         let seat = cx.local::<Seat>();
         while !seat.leaves.load(Relaxed) {
             let (before, began) = (chat.clone(), self.mates.begin(me));
@@ -156,27 +169,41 @@ impl Team {
             seat.wrote.store(false, Relaxed);
             let turn = agent_loop(&mate, &mut chat).await;
             chat.close_open_calls("not run: the turn failed");
-            let (mut report, over) = match turn {
-                // More may have come meanwhile.
-                Ok(reply) => (reply.text(), false),
-                Err(Error::NothingToAnswer) => (String::new(), true),
+            let mut report = match turn {
+                Ok(reply) => {
+                    failures = 0;
+                    reply.text()
+                }
+                Err(Error::NothingToAnswer) => {
+                    if self.mates.rest(me, began) {
+                        prompt::woken(&cx, false).await;
+                    }
+                    continue;
+                }
                 Err(error) => {
                     if matches!(error, Error::Unfinished { stop: Stop::WindowFull, .. }) {
                         // It begins anew, with what its mail tells it.
-                        chat = self.opening(me, &cx).await.unwrap_or(before);
+                        chat = Chat::default();
                     } else if error.refuses_request() {
                         chat = before;
                     }
-                    (format!("My turn failed: {error}"), true)
+                    seat.keep(&chat);
+                    failures += 1;
+                    format!("My turn failed: {error}")
                 }
             };
             report.truncate(report.floor_char_boundary(LONGEST));
-            let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed);
+            // Of failures in a row the first one tells enough.
+            let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed) && failures < 2;
             if unsaid && let Err(error) = self.send(LEAD, Letter::new(me, report)).await {
                 cx.notice(format!("its report did not reach the lead: {error}"));
             }
-            if over && self.mates.rest(me, began) {
-                prompt::woken(&cx, false).await;
+            if failures > 0 {
+                // It tries again, later each time; after some times it rests until there is something new.
+                tokio::time::sleep(Duration::from_secs(1 << (failures - 1).min(6))).await;
+                if failures >= FAILURES && !self.has_mail(me, &cx).await && self.mates.rest(me, began) {
+                    prompt::woken(&cx, false).await;
+                }
             }
         }
     }
@@ -189,7 +216,7 @@ impl Team {
             let (nudged, over) = (self.mates.is_nudged(&me), self.mates.all_rest());
             // Mail of an earlier run waits for the person's first wish to work as a team.
             let is_team = !self.addresses.lock().unwrap().is_empty();
-            if nudged || (is_team && self.has_mail(&me).await) {
+            if nudged || (is_team && self.has_mail(&me, &cx).await) {
                 return true;
             }
             // Whoever rested before we looked into the box had sent its report before that.
@@ -201,9 +228,10 @@ impl Team {
     }
 
     /// Whether mail waits for this member.
-    pub async fn has_mail(&self, me: &str) -> bool {
+    pub async fn has_mail(&self, me: &str, cx: &Context) -> bool {
+        let held = cx.local::<Seat>().held.lock().unwrap().clone();
         // What a disk that fails has to say, the next turn hears.
-        self.post.has_mail(me).await.unwrap_or(false)
+        self.post.has_mail(me, &held).await.unwrap_or(false)
     }
 
     /// Delivers a letter, and has its reader look.
@@ -218,8 +246,7 @@ impl Team {
     /// # Errors
     /// When one of them is no member, and when the post fails.
     pub async fn write(&self, to: &[String], letter: Letter, cx: &Context) -> Result<String, ToolError> {
-        let mates = self.mates.list();
-        if let Some(name) = to.iter().find(|to| **to != LEAD && !mates.iter().any(|mate| mate.name == **to)) {
+        if let Some(name) = to.iter().find(|to| *to != LEAD && !self.has(to)) {
             return Err(self.unknown(name));
         }
         if to.is_empty() || to.contains(&letter.from) {
@@ -237,15 +264,6 @@ impl Team {
         Ok(format!("sent to {}", to.join(", ")))
     }
 
-    /// New mail as this agent reads it: its own from now on, until its turn ends or fails.
-    async fn take(&self, me: &str, cx: &Context) -> Result<Vec<String>, rungs_mail::Error> {
-        let Taken { letters, poison, damage } = self.post.take(me).await?;
-        damage.iter().for_each(|word| cx.notice(word.to_string()));
-        let lost = |from: &str| format!("Letter from {from} set aside: no turn with it could be finished.");
-        let lost = poison.iter().map(|letter| lost(&letter.from)).inspect(|word| cx.notice(word));
-        Ok(letters.iter().map(show).chain(lost).collect())
-    }
-
     fn unknown(&self, name: &str) -> ToolError {
         ToolError(format!("there is no teammate {name:?}\n{}", self.list()))
     }
@@ -256,10 +274,16 @@ impl Team {
     }
 }
 
-/// A letter as its reader sees it. The sender is the transport's word; nothing in the text can pass for another letter.
+/// A letter as its reader sees it. The sender is the transport's word.
 fn show(letter: &Letter) -> String {
-    let text = letter.text.replace("<mail", "< mail").replace("</mail", "</ mail");
-    format!("<mail id=\"{}\" from=\"{}\">\n{text}\n</mail>", letter.id, letter.from)
+    format!("<mail id=\"{}\" from=\"{}\">\n{}\n</mail>", letter.id, letter.from, blunt(&letter.text))
+}
+
+/// A text in which nothing can pass for mail or a task from somebody else.
+pub fn blunt(text: &str) -> String {
+    ["mail", "task"].iter().fold(text.to_string(), |text, tag| {
+        text.replace(&format!("<{tag}"), &format!("< {tag}")).replace(&format!("</{tag}"), &format!("</ {tag}"))
+    })
 }
 
 /// As many of the newest letters as fit into so many bytes.
@@ -292,22 +316,38 @@ impl Layer for Inbox {
         if me == LEAD && chat.awaits_reply() && !chat.messages().last().is_some_and(|newest| newest.has_results()) {
             self.0.left.store(LETTERS, Relaxed);
         }
-        for letter in self.0.take(&me, cx).await.map_err(Error::other)? {
+        let seat = cx.local::<Seat>();
+        let held = seat.keep(chat);
+        let taken = self.0.post.take(&me, &held).await;
+        let Taken { letters, poison, damage } = taken.unwrap_or_else(|error| {
+            cx.notice(format!("no mail: {error}"));
+            Taken::default()
+        });
+        damage.iter().for_each(|word| cx.notice(word.to_string()));
+        if chat.messages().is_empty() && !letters.is_empty() {
+            let mut earlier = self.0.post.newest(&me, EARLIER).await.map_err(Error::other)?;
+            earlier.retain(|letter| letter.id < letters[0].id);
+            chat.push(prompt::first_message(cx, format!("Your mail so far: {}", show_all(&earlier, ROOM))));
+        }
+        for letter in &letters {
             if me == LEAD {
-                cx.notice(letter.lines().take(4).collect::<Vec<_>>().join("\n"));
+                cx.notice(show(letter).lines().take(4).collect::<Vec<_>>().join("\n"));
             }
-            chat.push(Message::user(letter));
+            chat.push(Message::user(show(letter)));
+            seat.held.lock().unwrap().insert(letter.id);
         }
-        let reply = next.run(chat, cx).await;
-        let handled = match &reply {
-            Ok(reply) => reply.message.calls().is_empty().then_some(true),
-            // Whoever withdraws this prompt withdraws its mail too, so it comes again.
-            Err(error) => error.refuses_request().then_some(false),
-        };
-        if let Some(handled) = handled {
-            self.0.post.settle(&me, handled).await.map_err(Error::other)?;
+        for letter in poison {
+            let lost = format!("Letter from {} set aside: no turn with it could be finished.", letter.from);
+            cx.notice(&lost);
+            chat.push(Message::user(lost));
         }
-        reply
+        let reply = next.run(chat, cx).await?;
+        if reply.message.calls().is_empty() {
+            // The turn is over, and with it all mail that it was about.
+            let held = std::mem::take(&mut *seat.held.lock().unwrap());
+            self.0.post.done(&me, &held).await.map_err(Error::other)?;
+        }
+        Ok(reply)
     }
 }
 
@@ -499,9 +539,10 @@ mod tests {
         let post = Mailboxes::open(&dir.path().join("state")).unwrap();
         for text in ["old", "half"] {
             post.send("ann", Letter::new("bob", text)).await.unwrap();
-            assert_eq!(post.take("ann").await.unwrap().letters[0].text, text);
+            let taken = post.take("ann", &[].into()).await.unwrap().letters;
+            assert_eq!(taken[0].text, text);
             if text == "old" {
-                post.settle("ann", true).await.unwrap();
+                post.done("ann", &[taken[0].id].into()).await.unwrap();
             }
         }
         post.send(LEAD, Letter::new("ann", "half an answer")).await.unwrap();
@@ -517,7 +558,7 @@ mod tests {
         .await;
         assert_eq!(stage.hold(&mut Chat::new("go")).await, ["heard", "fine"]);
         let asked = stage.asked("ann").remove(0);
-        let order = ["Your mail so far", "old", "half", "<mail id=\\\"2", "half", "<mail id=\\\"3", "new"];
+        let order = ["Your mail so far", "old", "<mail id=\\\"2", "half", "<mail id=\\\"3", "new"];
         order
             .iter()
             .fold(asked.as_str(), |rest, word| rest.split_once(word).unwrap_or_else(|| panic!("{word}: {asked}")).1);

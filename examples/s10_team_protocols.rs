@@ -8,7 +8,7 @@
 //! one of four states. One function, [`State::after`], says which event leads where; everything else is illegal, and the
 //! model reads why. Two kinds of question use it: a teammate's **plan**, before whose approval it can change nothing, and
 //! a **shutdown**, which a teammate agrees to or declines. The rules stand between the team and its post, and so hold over
-//! any post. An answer that does not come in time leaves everyone free again.
+//! any post. An answer that does not come in time leaves everyone free again. An approval lasts until its holder asks anew.
 //!
 //! Run it: `cargo run --example s10_team_protocols`
 //!
@@ -150,7 +150,8 @@ struct Exchange {
 #[derive(Default)]
 struct Table {
     ends: BTreeMap<End, Exchange>,
-    asked: u64,
+    /// What a member is to be told, though nobody wrote it.
+    told: BTreeMap<String, Vec<Letter>>,
     /// Whose plan is approved.
     approved: BTreeSet<String>,
 }
@@ -164,26 +165,21 @@ impl Table {
         Ok(())
     }
 
-    /// This member's ends that took too long: those where it asked, or those where it was asked.
-    fn late(&self, who: &str, asks: bool, patience: Duration) -> Vec<(End, Question)> {
-        let late = |end: &End, exchange: &Exchange| {
-            end.0 == who && end.2 == asks && exchange.state != State::Idle && exchange.since.elapsed() >= patience
-        };
-        let ends = self.ends.iter().filter(|(end, exchange)| late(end, exchange));
-        ends.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect()
-    }
-
-    /// Lets them go; gives what it may be told.
-    fn expire(&mut self, who: &str, asks: bool, patience: Duration) -> Vec<Letter> {
-        let mut told = vec![];
-        for (end, question) in self.late(who, asks, patience) {
-            if self.step(&end, Event::TimedOut, &question, 0).is_ok() {
-                let (other, id) = (&end.1, &question.id);
+    /// Lets all ends go that took too long.
+    fn expire(&mut self, patience: Duration) {
+        let late = |exchange: &Exchange| exchange.state != State::Idle && exchange.since.elapsed() >= patience;
+        let late = self.ends.iter().filter(|(_, exchange)| late(exchange));
+        for (end, question) in late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
+        {
+            let freed = self.step(&end, Event::TimedOut, &question, 0).is_ok();
+            if let (who, other, true) = end
+                && freed
+            {
+                let id = question.id;
                 let text = format!("{other} has not answered {id} in time: it is withdrawn, and you are IDLE again");
-                told.push(Letter::new("post", text));
+                self.told.entry(who).or_default().push(Letter::new("post", text));
             }
         }
-        told
     }
 
     /// What a letter does to the one who gets it: the letter as it is to be read.
@@ -255,20 +251,27 @@ impl Rules {
             Kind::Plan if me == LEAD || to != LEAD => {
                 return Err(ToolError("a plan goes from a teammate to lead".into()));
             }
-            Kind::Shutdown if me != LEAD => return Err(ToolError("only lead asks for a shutdown".into())),
+            Kind::Shutdown if me != LEAD || !team.has(&to) => {
+                return Err(ToolError("a shutdown goes from lead to a teammate".into()));
+            }
             _ => {}
         }
         let end = (me.clone(), to.clone(), true);
-        let question = {
+        // Numbered on from what lies in the box, so that no answer fits a question of an earlier run.
+        let number = |letter: &Letter| match serde_json::from_value(letter.data.clone()) {
+            Ok(Note::Request(question)) => question.id.strip_prefix(&format!("{me}-"))?.parse::<u64>().ok(),
+            _ => None,
+        };
+        let last = self.post.newest(&to, usize::MAX).await?.iter().filter_map(number).max().unwrap_or(0);
+        let question = Question { id: format!("{me}-{}", last + 1), kind };
+        {
             let mut table = self.table.lock().unwrap();
-            let question = Question { id: format!("{me}-{}", table.asked + 1), kind };
+            table.expire(self.patience);
             table.step(&end, Event::Ask, &question, 0)?;
-            table.asked += 1;
             if kind == Kind::Plan {
                 table.approved.remove(&me);
             }
-            question
-        };
+        }
         let sent = team.write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx).await;
         let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
         self.table.lock().unwrap().step(&end, event, &question, 0)?;
@@ -287,7 +290,7 @@ impl Rules {
         let me = letter.from.clone();
         let (end, question) = {
             let mut table = self.table.lock().unwrap();
-            table.expire(&me, false, self.patience);
+            table.expire(self.patience);
             let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.question.id == id;
             let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.question.clone()));
             let (end, question) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
@@ -310,7 +313,8 @@ impl Rules {
 
     /// A line for every end of a line where something is open.
     fn list(&self) -> String {
-        let table = self.table.lock().unwrap();
+        let mut table = self.table.lock().unwrap();
+        table.expire(self.patience);
         let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
         let lines: Vec<String> = open
             .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name()))
@@ -324,25 +328,30 @@ impl Post for Rules {
         self.post.send(to, letter)
     }
 
-    fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, PostError>> {
+    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, PostError>> {
         Box::pin(async move {
-            let mut taken = self.post.take(who).await?;
+            let mut taken = self.post.take(who, held).await?;
             let mut table = self.table.lock().unwrap();
             taken.letters = taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
             // After what came at the last moment.
-            taken.letters.extend(table.expire(who, true, self.patience));
+            table.expire(self.patience);
+            taken.letters.extend(table.told.remove(who).unwrap_or_default());
             Ok(taken)
         })
     }
 
-    fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), PostError>> {
-        self.post.settle(who, handled)
+    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), PostError>> {
+        self.post.done(who, ids)
     }
 
-    fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, PostError>> {
+    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, PostError>> {
         Box::pin(async move {
-            let late = self.table.lock().unwrap().late(who, true, self.patience);
-            Ok(!late.is_empty() || self.post.has_mail(who).await?)
+            let told = {
+                let mut table = self.table.lock().unwrap();
+                table.expire(self.patience);
+                table.told.contains_key(who)
+            };
+            Ok(told || self.post.has_mail(who, held).await?)
         })
     }
 
@@ -357,14 +366,13 @@ struct Gate(Team, Rules);
 impl Layer for Gate {
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
         let who = self.0.member(cx);
+        let name = call.input["name"].as_str().unwrap_or_default();
+        if call.name == "dismiss" || (call.name == "spawn_teammate" && !self.0.has(name)) {
+            self.1.table.lock().unwrap().forget(name);
+        }
         let harmless = TALK.contains(&call.name.as_str()) || cx.agent.is_read_only(&call.name);
         if who == LEAD || harmless || self.1.table.lock().unwrap().approved.contains(&who) {
-            let dismissed = call.input["name"].as_str().filter(|_| call.name == "dismiss").map(String::from);
-            let outcome = next.run(call, cx).await;
-            if let Some(name) = dismissed.filter(|_| !outcome.is_error) {
-                self.1.table.lock().unwrap().forget(&name);
-            }
-            return outcome;
+            return next.run(call, cx).await;
         }
         call.refuse("not run: you have no approved plan; read what you need, then `request` one from lead")
     }
@@ -599,22 +607,23 @@ mod tests {
             let data = json!(Note::Response { id: id.into(), approve: true });
             Letter { data, ..Letter::new(from, "yes") }
         };
+        let none = BTreeSet::new();
         for letter in [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")] {
             rules.send("ann", letter).await.unwrap();
         }
         let read: Vec<String> =
-            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
         assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
         assert!(rules.table.lock().unwrap().approved.is_empty());
+        rules.done("ann", &[1, 2, 3].into()).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        assert_eq!(rules.take("ann").await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
+        assert_eq!(rules.take("ann", &none).await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
         assert!(rules.table.lock().unwrap().approved.contains("ann"));
         // The same letter once more, because the turn was withdrawn; then another that says the same.
-        rules.settle("ann", false).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
         let read: Vec<String> =
-            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
-        assert_eq!(read[3], "[ann-1 approved]\nyes");
-        assert!(read[4].starts_with("[ignored"), "{read:?}");
+            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        assert_eq!(read[0], "[ann-1 approved]\nyes");
+        assert!(read[1].starts_with("[ignored"), "{read:?}");
     }
 }

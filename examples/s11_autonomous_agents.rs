@@ -27,18 +27,18 @@
 use lessons::{
     s01_loop::agent_loop,
     s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble, list},
-    s09_agent_teams::{self, LEAD, Mailboxes, Team},
+    s09_agent_teams::{self, LEAD, Mailboxes, Team, blunt},
 };
 use rungs_core::{
     Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
-    ToolError, ToolSpec, tools::args,
+    ToolError, ToolSpec, prompt, tools::args,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::task::JoinSet;
 
@@ -46,11 +46,11 @@ use tokio::task::JoinSet;
 const LEASE: Duration = Duration::from_secs(30);
 /// How often an idle teammate looks at the board, since other processes change it too.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a teammate waits after an error that no task is to blame for.
-const PAUSE: Duration = Duration::from_secs(30);
+/// How long a teammate may wait for an answer by mail with a task in its hands.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What it hears when it ends its turn with its task open.
-const REMINDER: &str =
-    "<task>\nYou hold a task. Call finish_task or fail_task; or write to whoever you wait for.\n</task>";
+const REMINDER: &str = "<task>\nYou still hold your task. Call finish_task or fail_task now. If you wait for an answer to a \
+    letter of yours, say so.\n</task>";
 /// A board whose tasks are held for a while only. Everything here blocks: call it from a blocking thread.
 #[derive(Clone)]
 pub struct Claims {
@@ -140,26 +140,40 @@ fn now() -> u64 {
 
 /// What a teammate works on.
 #[derive(Default)]
-struct Work {
-    held: Option<Held>,
-    /// Whether the last thing it was told is no longer its business, though it never answered.
-    given_up: bool,
-}
+struct Work(Option<Held>);
 
 struct Held {
     claims: Claims,
     claim: Arc<Claim>,
-    /// In which of its turns it works on the task; none while it waits for mail.
-    turn: Option<usize>,
+    at: At,
     reminded: bool,
     /// Holds the lease, and ends with this.
     _renewal: JoinSet<()>,
 }
 
+/// Where the work on a task stands.
+enum At {
+    /// In this turn of the teammate's, somebody works on it.
+    Turn(usize),
+    /// Since then its holder waits for an answer by mail.
+    Waiting(Instant),
+}
+
+impl Held {
+    /// Why the task can't stay with its holder, who is in this turn now.
+    fn left(&self, turn: usize) -> Option<&'static str> {
+        match self.at {
+            At::Turn(then) if then != turn => Some("its turn was broken off"),
+            At::Waiting(since) if since.elapsed() > PATIENCE => Some("it waited too long for an answer"),
+            _ => None,
+        }
+    }
+}
+
 impl Drop for Work {
     fn drop(&mut self) {
         // The teammate goes; somebody else may go on with its task at once.
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.0.take() {
             let _ = held.claims.release(&held.claim);
         }
     }
@@ -199,52 +213,50 @@ impl Autonomy {
     }
 
     /// Claims the next task, if there is one.
-    async fn claim(&self, me: String) -> Result<Option<Held>, Trouble> {
+    async fn claim(&self, me: String, turn: usize) -> Result<Option<Held>, Trouble> {
         let claimed = self.with(move |claims| if claims.claimable()? { claims.claim(&me) } else { Ok(None) });
         Ok(claimed.await?.map(|claim| {
             let (claim, mut renewal) = (Arc::new(claim), JoinSet::new());
             renewal.spawn(self.clone().renew(claim.clone()));
-            Held { claims: self.claims.clone(), claim, turn: None, reminded: false, _renewal: renewal }
+            Held { claims: self.claims.clone(), claim, at: At::Turn(turn), reminded: false, _renewal: renewal }
         }))
     }
 
-    /// Ends the claim that this agent holds, if it does.
+    /// Ends the claim that this agent holds, if it does. What can't be noted now stays with it.
     async fn end<T: Send + 'static>(
         &self,
         work: &Mutex<Work>,
         how: impl FnOnce(&Claims, &Claim) -> Result<T, Trouble> + Send + 'static,
     ) -> Option<Result<T, Trouble>> {
-        let held = work.lock().unwrap().held.take()?;
+        let held = work.lock().unwrap().0.take()?;
         let claim = held.claim.clone();
         let ended = self.with(move |claims| how(claims, &claim)).await;
-        // What waited for it can begin, or somebody else can try.
-        self.team.nudge();
+        match ended {
+            // What waited for it can begin, or somebody else can try.
+            Ok(_) | Err(Trouble::Refused(Refused::Late(..))) => self.team.nudge(),
+            Err(_) => work.lock().unwrap().0 = Some(held),
+        }
         Some(ended)
     }
 
     /// Puts the task that this agent holds, or claims now, before the model; false when it has nothing to do at all.
     async fn prepare(&self, me: String, chat: &mut Chat, cx: &Context) -> Result<bool, Trouble> {
-        let (work, (turn, _)) = (cx.local::<Mutex<Work>>(), self.team.turn(cx));
-        let broken = |held: &Held| held.turn.is_some_and(|then| then != turn);
-        if work.lock().unwrap().held.as_ref().is_some_and(broken) {
-            let _ = self.end(&work, |claims, claim| claims.fail(claim, "its turn was broken off")).await;
-            work.lock().unwrap().given_up = true;
+        let (work, turn) = (cx.local::<Mutex<Work>>(), self.team.turn(cx));
+        let left = work.lock().unwrap().0.as_ref().and_then(|held| held.left(turn));
+        if let Some(why) = left {
+            let _ = self.end(&work, move |claims, claim| claims.fail(claim, why)).await;
+            chat.rewrite(Vec::<Message>::new());
         }
-        let (free, given_up) = {
-            let mut work = work.lock().unwrap();
-            (work.held.is_none(), std::mem::take(&mut work.given_up))
-        };
-        if (given_up || !chat.awaits_reply()) && !self.team.has_mail(&me).await {
-            let held = if free { self.claim(me).await? } else { None };
-            let Some(held) = held else {
-                work.lock().unwrap().given_up = given_up;
-                return Ok(false);
-            };
-            work.lock().unwrap().held = Some(held);
+        if !chat.awaits_reply() && !self.team.has_mail(&me, cx).await {
+            let holds = work.lock().unwrap().0.is_some();
+            let Some(held) = (if holds { None } else { self.claim(me, turn).await? }) else { return Ok(false) };
+            // Each task begins a new conversation: what was said about others would only fill the window.
+            chat.rewrite([prompt::first_message(cx, text(&held.claim))]);
+            work.lock().unwrap().0 = Some(held);
         }
-        if let Some(held) = &mut work.lock().unwrap().held {
-            held.turn = Some(turn);
-            // New to it, or lost to a compaction.
+        if let Some(held) = &mut work.lock().unwrap().0 {
+            held.at = At::Turn(turn);
+            // A compaction may have taken it away.
             let text = text(&held.claim);
             let told = |message: &Message| message.content.iter().any(|block| block.as_text() == Some(&text));
             if !chat.messages().iter().any(|message| told(message)) {
@@ -254,21 +266,32 @@ impl Autonomy {
         Ok(true)
     }
 
-    /// Waits until an idle teammate can claim something, or has left a turn with its task open.
+    /// Waits until an idle teammate can claim something, or can't keep what it holds.
     async fn wait(self, cx: Context) -> bool {
         if self.mate(&cx).is_none() {
             return false;
         }
         let work = cx.local::<Mutex<Work>>();
         loop {
-            let (holds, left) = match &work.lock().unwrap().held {
-                Some(held) => (true, held.turn.is_some()),
-                None => (false, false),
-            };
-            if left || (!holds && self.with(Claims::claimable).await.unwrap_or(false)) {
+            // It is idle, so no turn is the one in which it works.
+            let held = work.lock().unwrap().0.as_ref().map(|held| held.left(usize::MAX).is_some());
+            if held.unwrap_or(false) || (held.is_none() && self.with(Claims::claimable).await.unwrap_or(false)) {
                 return true;
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What a failed turn means for its task: it is to blame, or a lost connection is.
+    async fn failed(&self, error: &Error, work: &Mutex<Work>, chat: &mut Chat) {
+        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
+        let why = error.to_string();
+        let end = move |claims: &Claims, claim: &Claim| match blame {
+            true => claims.fail(claim, &why),
+            false => claims.release(claim),
+        };
+        if self.end(work, end).await.is_some() {
+            chat.rewrite(Vec::<Message>::new());
         }
     }
 }
@@ -276,8 +299,8 @@ impl Autonomy {
 /// What whoever claims a task is told.
 fn text(claim: &Claim) -> String {
     let Task { id, subject, description, attempt, failures, .. } = claim.task();
-    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), subject.clone(), description.clone()];
-    lines.extend(failures.iter().map(|failure| format!("failed before: {failure}")));
+    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), blunt(subject), blunt(description)];
+    lines.extend(failures.iter().map(|failure| format!("failed before: {}", blunt(failure))));
     lines.push("This task is yours now. End it with finish_task or fail_task.\n</task>".into());
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
@@ -293,14 +316,17 @@ impl Layer for Autonomy {
         loop {
             let reply = match next.run(chat, cx).await {
                 Ok(reply) if reply.message.calls().is_empty() => reply,
-                Err(error) => return Err(self.failed(error, &work).await),
-                going_on => return going_on,
+                Ok(reply) => return Ok(reply),
+                Err(error) => {
+                    self.failed(&error, &work, chat).await;
+                    return Err(error);
+                }
             };
             // The turn ends. No task must stay with somebody who has forgotten it.
-            let remind = match &mut work.lock().unwrap().held {
+            let remind = match &mut work.lock().unwrap().0 {
                 None => return Ok(reply),
-                Some(held) if self.team.turn(cx).1 => {
-                    held.turn = None;
+                Some(held) if held.reminded && self.team.wrote(cx) => {
+                    held.at = At::Waiting(Instant::now());
                     return Ok(reply);
                 }
                 Some(held) => !std::mem::replace(&mut held.reminded, true),
@@ -315,36 +341,16 @@ impl Layer for Autonomy {
     }
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let board = call.name.starts_with("task_");
+        let changes = ["task_create", "task_update"].contains(&&*call.name);
         if self.team.member(cx) != LEAD && ["task_next", "task_update"].contains(&&*call.name) {
             return call
                 .refuse("not run: tasks come to you by themselves; finish_task or fail_task ends the one you hold");
         }
         let outcome = next.run(call, cx).await;
-        if board {
+        if changes {
             self.team.nudge();
         }
         outcome
-    }
-}
-
-impl Autonomy {
-    /// What a failed turn means for its task: it is to blame, or a lost connection is.
-    async fn failed(&self, error: Error, work: &Mutex<Work>) -> Error {
-        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
-        let why = error.to_string();
-        let end = move |claims: &Claims, claim: &Claim| match blame {
-            true => claims.fail(claim, &why),
-            false => claims.release(claim),
-        };
-        if self.end(work, end).await.is_some() {
-            work.lock().unwrap().given_up = true;
-            if !blame {
-                // Or it would claim one task after the other, for nothing.
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        error
     }
 }
 
@@ -417,7 +423,7 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
     use lessons::s06_context_compact::Compact;
-    use rungs_core::{prompt, tools};
+    use rungs_core::tools;
     use std::sync::Barrier;
 
     /// Claims of two kinds on one new board: with a lease that lasts, and with one that has run out at once.
@@ -702,7 +708,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_forgets_its_task_is_reminded_once_and_three_such_attempts_are_enough() {
-        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You hold a task', turns: [{say: 'so what'}]}";
+        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You still hold', turns: [{say: 'so what'}]}";
         let stage = stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
         stage.hold().await;
         assert_eq!(all(&stage.board)[1], "#2 [pending] b, after #1");
@@ -711,7 +717,7 @@ mod tests {
         let why = "it was left without a word";
         let whys = format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
         assert_eq!(task.result.unwrap(), format!("set aside, as it failed 3 times: {whys}"));
-        assert_eq!(stage.told().matches("You hold a task").count(), 3);
+        assert_eq!(stage.told().matches("You still hold").count(), 3);
         assert!(stage.told().contains("failed before: attempt 2 by ann: it was left without a word"));
     }
 

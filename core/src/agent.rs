@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -54,7 +54,7 @@ type OnExit = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 /// What an agent shares with all its children.
 #[derive(Default)]
 struct Family {
-    names: Mutex<HashMap<String, usize>>,
+    names: Mutex<HashSet<String>>,
     exits: Mutex<Vec<OnExit>>,
 }
 
@@ -274,9 +274,11 @@ impl Agent {
 impl Family {
     fn unique(&self, name: String) -> Arc<str> {
         let mut names = self.names.lock().unwrap();
-        let count = names.entry(name.clone()).or_default();
-        *count += 1;
-        if *count == 1 { name.into() } else { format!("{name}-{count}").into() }
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        // One of the numbered ones may be the plain name of another.
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name)).unwrap_or(name);
+        names.insert(free.clone());
+        free.into()
     }
 }
 

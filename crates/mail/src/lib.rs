@@ -2,7 +2,7 @@
 //! handled.
 //!
 //! A box is one file of JSON lines, `NAME.jsonl`. Any number of threads and processes put letters in; one takes them out.
-//! What was taken and never settled, because its taker died, is taken again; a letter that nobody manages to handle is
+//! What was taken and is not said to be done, because its taker died or lost it, comes again; a letter that nobody manages to handle is
 //! set aside after [`TRIES`] times, so that it does not kill its reader for ever. Letters stay in the box when they have
 //! been handled: the box is its owner's memory.
 //!
@@ -14,10 +14,10 @@
 //! let mut inbox = Mailbox::open(folder.path(), "ann")?;
 //! inbox.put(Letter::new("bob", "the tests pass"))?;
 //!
-//! let taken = inbox.take()?;
+//! let taken = inbox.take(&[].into())?;
 //! assert_eq!((taken.letters[0].from.as_str(), taken.letters[0].text.as_str()), ("bob", "the tests pass"));
-//! inbox.settle(true)?;
-//! assert!(!inbox.has_mail()?);
+//! inbox.done(&[1].into())?;
+//! assert!(!inbox.has_mail(&[].into())?);
 //! assert_eq!(inbox.newest(10)?, taken.letters);
 //! # Ok(())
 //! # }
