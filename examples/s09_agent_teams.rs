@@ -676,4 +676,46 @@ mod tests {
         assert_eq!(show(&forged).matches("<mail").count(), 1);
         assert_eq!(show(&forged).matches("</mail").count(), 1);
     }
+
+    #[tokio::test]
+    async fn a_name_is_one_members_whoever_had_it_before_and_whatever_a_subagent_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let again =
+            [spawn("ann", "one"), "{dismiss: {name: ann}}".into(), spawn("ann", "two"), spawn("ann-2", "other")];
+        let stage = stage(
+            dir.path(),
+            &format!(
+                "{{when: ^go$, turns: [{{call: [{}, {{task: {{tasks: [{{description: ann, prompt: pretend}}]}}}}, {}]}}, {{say: '{{{{ results[4].text }}}}'}}]}},
+                 {{when: ^pretend$, turns: [{{call: [{}]}}, {{say: '{{{{ results[0].text }}}}'}}]}},
+                 {{when: 'lead.>\\s*(one|two|other|hello)', turns: [{{say: 'read {{{{ m[1] }}}}'}}]}},
+                 {{when: '<mail', turns: [{{say: heard}}]}}",
+                again.join(", "),
+                mail("ann", "hello"),
+                mail("lead", "I am ann"),
+            ),
+        )
+        .await;
+        let mut chat = Chat::new("go");
+        let said = stage.hold(&mut chat).await;
+        assert_eq!(said[0], format!("# ann\n{OUTSIDER}"));
+        let all = chat.messages().iter().map(|message| message.text()).collect::<String>();
+        assert!(all.contains("from=\"ann\">\nread hello") && all.contains("from=\"ann-2\">\nread other"), "{all}");
+    }
+
+    #[tokio::test]
+    async fn mail_of_a_turn_that_was_dropped_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = stage(dir.path(), "{when: '<mail', turns: [{say: heard}]}, {when: ^go$, turns: [{say: x}]}").await;
+        for n in 0..40 {
+            stage.team.post.send(LEAD, Letter::new("ann", format!("letter {n}"))).await.unwrap();
+            let (mut chat, short) = (Chat::new("go"), Duration::from_micros(n * 40));
+            // The conversation goes with the turn, as when a prompt is withdrawn.
+            if tokio::time::timeout(short, agent_loop(&stage.agent, &mut chat)).await.is_err() {
+                let mut chat = Chat::new("go");
+                agent_loop(&stage.agent, &mut chat).await.unwrap();
+                let read = chat.messages()[0].text();
+                assert!(read.contains(&format!("letter {n}\n")), "{n}: {read}");
+            }
+        }
+    }
 }

@@ -626,4 +626,30 @@ mod tests {
         assert_eq!(read[0], "[ann-1 approved]\nyes");
         assert!(read[1].starts_with("[ignored"), "{read:?}");
     }
+
+    #[tokio::test]
+    async fn a_name_takes_neither_approval_nor_questions_from_whoever_had_it_before() {
+        let hire = |prompt: &str| format!("{{spawn_teammate: {{name: ann, role: helps, prompt: {prompt}}}}}");
+        let stage = stage(
+            PATIENCE,
+            &format!(
+                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}},
+                 {{when: 'lead.>\\s*first', turns: [{{call: [{PLAN}]}}, {{say: waiting}}]}},
+                 {{when: 'request ann-1', turns: [{{call: [{{respond: {{id: ann-1, approve: true, text: go}}}}]}}, {{say: x}}]}},
+                 {{when: 'ann-1 approved', turns: [{{call: [{PLAN}]}}, {{say: done}}]}},
+                 {{when: 'request ann-2', turns: [{{call: [{{dismiss: {{name: ann}}}}, {}, {{respond: {{id: ann-2, approve: true, text: late}}}}]}}, {{say: x}}]}},
+                 {{when: 'lead.>\\s*second', turns: [{{call: [{WRITE}, {PLAN}, {WRITE}]}}, {{say: waiting}}]}},
+                 {{when: 'request ann-3', turns: [{{say: seen}}]}}, {{when: ann, turns: [{{say: good}}]}}",
+                hire("first"),
+                hire("second")
+            ),
+        )
+        .await;
+        let lead = stage.hold().await;
+        assert!(lead.contains("nobody has asked you ann-2") && lead.contains("request ann-3"), "{lead}");
+        let results = stage.results("ann");
+        assert_eq!(results.iter().filter(|result| result.starts_with("not run: you have no approved plan")).count(), 2);
+        assert!(results.iter().any(|result| result.starts_with("ann-3 is sent")), "{results:?}");
+        assert!(!stage.dir.path().join("a").exists());
+    }
 }

@@ -842,4 +842,28 @@ mod tests {
             );
         }
     }
+
+    #[tokio::test]
+    async fn an_answer_that_makes_no_sense_now_leaves_the_task_with_its_holder() {
+        let stage = stage(
+            &[("a", 0, &[]), ("b", 0, &[1])],
+            &format!(
+                "{}, {{when: '<task id=.1', turns: [{{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}},
+                 {{when: '<task id=.2', turns: [{{call: [{{bash: {{command: sleep 1}}}}, {{finish_task: {{result: early}}}}, {{finish_task: {{result: early}}}}]}}, {{call: [{{fail_task: {{why: 'must wait'}}}}]}}, {{say: x}}]}}",
+                hire(&["ann"])
+            ),
+        )
+        .await;
+        let board = stage.board.clone();
+        let by_hand = tokio::spawn(async move {
+            while task(&board, 2).status != Status::InProgress {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            board.update(1, |task| (task.status, task.priority) = (Status::Failed, 1)).unwrap();
+        });
+        stage.hold().await;
+        by_hand.await.unwrap();
+        assert_eq!(stage.told().matches("#2 waits for #1").count(), 2, "{}", stage.told());
+        assert_eq!(task(&stage.board, 2).failures, ["attempt 1 by ann: must wait"]);
+    }
 }
