@@ -20,13 +20,12 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
-    ToolError, ToolSpec,
-    tools::{Log, args},
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
+    ToolSpec, tools::Log,
 };
 use rungs_jobs::{Job, Jobs, Owner};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{path::Path, process::ExitCode, sync::OnceLock, time::Duration};
 
 /// How many jobs run at once.
@@ -95,37 +94,28 @@ enum Verb {
     BgKill { id: u64 },
 }
 
-/// One of them.
-struct JobTool(Jobs, ToolSpec);
-
-impl Tool for JobTool {
-    fn spec(&self) -> ToolSpec {
-        self.1.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let (JobTool(jobs, spec), me) = (self, cx.name());
-        let known =
-            |job: Option<Job>, id| job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")));
-        let done = match args(json!({ &spec.name: input }))? {
-            Verb::BashBackground { command } if command.trim().is_empty() => {
-                return Err(ToolError("missing field `command`".into()));
-            }
-            Verb::BashBackground { command } => {
-                // What stops the agent stops its jobs; so does the agent's own end, or that of its conversation.
-                let job = jobs.start(me, &command, cx.cwd(), cx.cancel())?;
-                cx.local::<OnceLock<Owner>>().get_or_init(|| jobs.owner(me));
-                format!("job {} is running; you will be told when it ends", job.id)
-            }
-            Verb::BgList {} => list(jobs, me),
-            Verb::BgLogs { id, lines } => logs(&known(jobs.find(me, id), id)?, lines.unwrap_or(50)),
-            Verb::BgKill { id } => match known(jobs.kill(me, id), id)?.end {
-                Some(end) => format!("it had ended already ({end})"),
-                None => "it is asked to end, and killed in two seconds if it does not".into(),
-            },
-        };
-        Ok(done.into())
-    }
+/// What each of them does, for the agent that calls it.
+fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+    let me = cx.name();
+    let known =
+        |job: Option<Job>, id| job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")));
+    Ok(match verb {
+        Verb::BashBackground { command } if command.trim().is_empty() => {
+            return Err(ToolError("missing field `command`".into()));
+        }
+        Verb::BashBackground { command } => {
+            // What stops the agent stops its jobs; so does the agent's own end, or that of its conversation.
+            let job = jobs.start(me, &command, cx.cwd(), cx.cancel())?;
+            cx.local::<OnceLock<Owner>>().get_or_init(|| jobs.owner(me));
+            format!("job {} is running; you will be told when it ends", job.id)
+        }
+        Verb::BgList {} => list(jobs, me),
+        Verb::BgLogs { id, lines } => logs(&known(jobs.find(me, id), id)?, lines.unwrap_or(50)),
+        Verb::BgKill { id } => match known(jobs.kill(me, id), id)?.end {
+            Some(end) => format!("it had ended already ({end})"),
+            None => "it is asked to end, and killed in two seconds if it does not".into(),
+        },
+    })
 }
 
 /// Tells the model of ends, and keeps it from waiting for a server.
@@ -174,19 +164,26 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
     let id = json!({"type": "integer", "description": "The number of the job."});
     let lines =
         json!({"type": "integer", "description": "How many of the newest lines; 50 unless given, 500 at most."});
-    let tool = |name, description, fields| JobTool(jobs.clone(), ToolSpec::with_fields(name, description, &fields));
+    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
     let fields = json!({"type": "object", "properties": {"id": id, "lines": lines}, "required": ["id"]});
     let logs = ToolSpec::new("bg_logs", "Shows the newest output of a job.", fields);
     let (woken, listed, closed) = (jobs.clone(), jobs.clone(), jobs.clone());
-    agent
-        .tool(tool(
+    let specs = [
+        tool(
             "bash_background",
             "Starts a command in the background: a server, a long build. It goes on while you do something else.",
             json!({"command": command}),
-        ))
-        .tool(tool("bg_list", "Lists your background jobs.", json!({})))
-        .tool(JobTool(jobs.clone(), logs))
-        .tool(tool("bg_kill", "Ends a job and all that it has started.", json!({"id": id})))
+        ),
+        tool("bg_list", "Lists your background jobs.", json!({})),
+        logs,
+        tool("bg_kill", "Ends a job and all that it has started.", json!({"id": id})),
+    ];
+    let worked = jobs.clone();
+    agent
+        .verbs(specs, move |verb, cx| {
+            let jobs = worked.clone();
+            async move { run(&jobs, verb, &cx) }
+        })
         .wrap(Background(jobs))
         .command("jobs", "lists the background jobs", async move |_, _, cx| {
             cx.notice(list(&listed, cx.name()));
@@ -324,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_exist_is_said() {
         let (agent, dir, _server) = stage("{when: ., turns: [{say: x}]}").await;
-        let call = |name: &str, input: Value| ToolCall { id: name.into(), name: name.into(), input };
+        let call = |name: &str, input| ToolCall { id: name.into(), name: name.into(), input };
         let calls = vec![
             call("bg_logs", json!({"id": 7})),
             call("bg_kill", json!({})),

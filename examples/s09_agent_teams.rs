@@ -20,12 +20,11 @@
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Output, Reply, Result, Stop, Tool, ToolError,
-    ToolSpec, prompt, tools::args,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Stop, ToolError, ToolSpec, prompt,
 };
 use rungs_crew::{Crew, Owner};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::ExitCode,
@@ -338,62 +337,60 @@ enum Verb {
     Dismiss { name: String },
 }
 
-/// One of them.
-struct TeamTool(Team, ToolSpec);
-
-impl Tool for TeamTool {
-    fn spec(&self) -> ToolSpec {
-        self.1.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let TeamTool(team, spec) = self;
-        let me = team.address(cx).ok_or_else(|| ToolError(OUTSIDER.into()))?;
-        let done = match args(json!({ &spec.name: input }))? {
-            Verb::SpawnTeammate { name, role, prompt } => team.hire(&name, &role, prompt, cx).await?,
-            Verb::SendMessage { to, text } => team.write(&[to], Letter::new(&me, text), cx).await?,
+impl Team {
+    /// Does what a member of the team wants.
+    async fn run(&self, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+        let me = self.address(cx).ok_or_else(|| ToolError(OUTSIDER.into()))?;
+        Ok(match verb {
+            Verb::SpawnTeammate { name, role, prompt } => self.hire(&name, &role, prompt, cx).await?,
+            Verb::SendMessage { to, text } => self.write(&[to], Letter::new(&me, text), cx).await?,
             Verb::Broadcast { text } => {
-                let mates = team.mates.list().into_iter().map(|mate| mate.name);
+                let mates = self.mates.list().into_iter().map(|mate| mate.name);
                 let others: Vec<String> = mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
-                team.write(&others, Letter::new(&me, text), cx).await?
+                self.write(&others, Letter::new(&me, text), cx).await?
             }
-            Verb::ReadInbox { last } => list(&team.post.newest(&me, last).await?, 2 * LONGEST),
-            Verb::ListTeammates {} => team.list(),
-            Verb::Dismiss { name } if team.mates.end(&name, CLOSING).await => {
+            Verb::ReadInbox { last } => list(&self.post.newest(&me, last).await?, 2 * LONGEST),
+            Verb::ListTeammates {} => self.list(),
+            Verb::Dismiss { name } if self.mates.end(&name, CLOSING).await => {
                 format!("{name} is gone; its mail is kept, and a teammate of that name would find it")
             }
-            Verb::Dismiss { name } => return Err(team.unknown(&name)),
-        };
-        Ok(done.into())
+            Verb::Dismiss { name } => return Err(self.unknown(&name)),
+        })
     }
 }
 
 /// Adds the mechanism.
 pub fn install(agent: Agent, team: &Team) -> Agent {
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields| TeamTool(team.clone(), ToolSpec::with_fields(name, description, &fields));
-    let (listed, woken, closed) = (team.clone(), team.clone(), team.mates.clone());
-    agent
-        .tool(tool(
+    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
+    let specs = [
+        tool(
             "spawn_teammate",
             "Starts a teammate that works beside you, with your tools and a conversation of its own that lasts. Don't \
              wait for it: its answer wakes you.",
-            json!({"name": word("Lower-case letters, digits, - and _."), "role": word("What it is there for, in a line."),
+            json!({"name": word("Of lower-case letters, digits, `-` and `_`."), "role": word("What it is for, in a line."),
                 "prompt": word("Its first job. It knows nothing else: say what is wanted, and where to look.")}),
-        ))
-        .tool(tool(
+        ),
+        tool(
             "send_message",
             "Writes to a member of the team. An answer comes by itself, as mail.",
             json!({"to": word("A teammate's name, or `lead`."), "text": word("What it needs to know.")}),
-        ))
-        .tool(tool("broadcast", "Writes to all others of the team.", json!({"text": word("What all need to know.")})))
-        .tool(tool(
+        ),
+        tool("broadcast", "Writes to all others of the team.", json!({"text": word("What all need to know.")})),
+        tool(
             "read_inbox",
             "Shows your mail again. New mail comes by itself; this is for what you no longer have before you.",
             json!({"last": {"type": "integer", "description": "How many letters."}}),
-        ))
-        .tool(tool("list_teammates", "Lists the team: names, roles, who is at work.", json!({})))
-        .tool(tool("dismiss", "Ends a teammate at once.", json!({"name": word("Whom.")})))
+        ),
+        tool("list_teammates", "Lists the team: names, roles, who is at work.", json!({})),
+        tool("dismiss", "Ends a teammate at once.", json!({"name": word("Whom.")})),
+    ];
+    let (worked, listed, woken, closed) = (team.clone(), team.clone(), team.clone(), team.mates.clone());
+    agent
+        .verbs(specs, move |verb, cx| {
+            let team = worked.clone();
+            async move { team.run(verb, &cx).await }
+        })
         .wrap(Inbox(team.clone()))
         .command("team", "lists the teammates", async move |_, _, cx| {
             cx.notice(listed.list());
@@ -417,6 +414,7 @@ mod tests {
     use super::*;
     use rehearsal::Server;
     use rungs_core::{Recorder, ToolCall, tools};
+    use serde_json::Value;
 
     struct Stage {
         agent: Agent,
@@ -668,10 +666,11 @@ mod tests {
         )
         .await;
         let mut chat = Chat::new("go");
-        let said = stage.hold(&mut chat).await;
-        assert_eq!(said[0], format!("# ann\n{OUTSIDER}"));
-        let all = chat.messages().iter().map(|message| message.text()).collect::<String>();
-        assert!(all.contains("from=\"ann\">\nread hello") && all.contains("from=\"ann-2\">\nread other"), "{all}");
+        stage.hold(&mut chat).await;
+        let all = json!(chat.messages()).to_string().replace("\\\"", "\"");
+        for said in [&*format!("# ann\\n{OUTSIDER}"), "from=\"ann\">\\nread hello", "from=\"ann-2\">\\nread other"] {
+            assert!(all.contains(said), "{said}: {all}");
+        }
     }
 
     #[tokio::test]

@@ -24,12 +24,10 @@ use lessons::{
     s01_loop::agent_loop,
     s09_agent_teams::{self, LEAD, Letter, Mailboxes, Post, Taken, Team},
 };
-use rungs_core::{
-    Agent, Context, Error, Layer, NextAct, Outcome, Output, Result, Tool, ToolCall, ToolError, ToolSpec, tools::args,
-};
+use rungs_core::{Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec};
 use rungs_mail::Error as PostError;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -311,6 +309,16 @@ impl Rules {
         Ok(format!("{} knows", end.1))
     }
 
+    /// Does what a member of the team wants.
+    async fn run(&self, verb: Verb, team: &Team, cx: &Context) -> Result<String, ToolError> {
+        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
+        match verb {
+            Verb::Request { to, kind, text } => self.request(to, kind, Letter::new(&me, text), team, cx).await,
+            Verb::Respond { id, approve, text } => self.respond(id, approve, Letter::new(&me, text), team, cx).await,
+            Verb::ListRequests {} => Ok(self.list()),
+        }
+    }
+
     /// A line for every end of a line where something is open.
     fn list(&self) -> String {
         let mut table = self.table.lock().unwrap();
@@ -387,47 +395,31 @@ enum Verb {
     ListRequests {},
 }
 
-/// One of them.
-struct RuleTool(Team, Rules, ToolSpec);
-
-impl Tool for RuleTool {
-    fn spec(&self) -> ToolSpec {
-        self.2.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let RuleTool(team, rules, spec) = self;
-        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
-        let done = match args(json!({ &spec.name: input }))? {
-            Verb::Request { to, kind, text } => rules.request(to, kind, Letter::new(&me, text), team, cx).await?,
-            Verb::Respond { id, approve, text } => rules.respond(id, approve, Letter::new(&me, text), team, cx).await?,
-            Verb::ListRequests {} => rules.list(),
-        };
-        Ok(done.into())
-    }
-}
-
 /// Adds the mechanism to a team whose post stands under these rules.
 pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields| {
-        RuleTool(team.clone(), rules.clone(), ToolSpec::with_fields(name, description, &fields))
-    };
-    let listed = rules.clone();
-    agent
-        .tool(tool(
+    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
+    let specs = [
+        tool(
             "request",
             "Asks for a decision. `plan`: a teammate asks lead before it changes anything; `shutdown`: lead asks a teammate \
              to end. One question to one member at a time.",
             json!({"to": word("Whom."), "kind": {"type": "string", "enum": ["plan", "shutdown"]},
                 "text": word("The plan, step by step; or why it should end.")}),
-        ))
-        .tool(tool(
+        ),
+        tool(
             "respond",
             "Answers a request that came by mail.",
             json!({"id": word("The request's."), "approve": {"type": "boolean"}, "text": word("Why, or what to change.")}),
-        ))
-        .tool(tool("list_requests", "Lists what is open between whom.", json!({})))
+        ),
+        tool("list_requests", "Lists what is open between whom.", json!({})),
+    ];
+    let (listed, worked) = (rules.clone(), (rules.clone(), team.clone()));
+    agent
+        .verbs(specs, move |verb, cx| {
+            let (rules, team) = worked.clone();
+            async move { rules.run(verb, &team, &cx).await }
+        })
         .wrap(Gate(team.clone(), rules.clone()))
         .command("protocol", "lists the open requests", async move |_, _, cx| {
             cx.notice(listed.list());

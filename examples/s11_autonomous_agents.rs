@@ -30,11 +30,11 @@ use lessons::{
     s09_agent_teams::{self, LEAD, Mailboxes, Team, blunt},
 };
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
-    ToolError, ToolSpec, prompt, tools::args,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
+    ToolSpec, prompt,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -282,6 +282,17 @@ impl Autonomy {
         }
     }
 
+    /// Does what a teammate wants with the task that it holds.
+    async fn run(&self, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+        let work = cx.local::<Mutex<Work>>();
+        let ended = self.end(&work, |claims, claim| match verb {
+            Verb::FinishTask { result } => claims.finish(claim, &result),
+            Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
+        });
+        let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
+        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)) })
+    }
+
     /// What a failed turn means for its task: it is to blame, or a lost connection is.
     async fn failed(&self, error: &Error, work: &Mutex<Work>, chat: &mut Chat) {
         let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
@@ -362,45 +373,29 @@ enum Verb {
     FailTask { why: String },
 }
 
-struct TaskTool(Autonomy, ToolSpec);
-
-impl Tool for TaskTool {
-    fn spec(&self) -> ToolSpec {
-        self.1.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let TaskTool(autonomy, spec) = self;
-        let work = cx.local::<Mutex<Work>>();
-        let verb = args(json!({ &spec.name: input }))?;
-        let ended = autonomy.end(&work, |claims, claim| match verb {
-            Verb::FinishTask { result } => claims.finish(claim, &result),
-            Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
-        });
-        let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
-        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)).into() })
-    }
-}
-
 /// Adds the mechanism to a team with a board. Compaction goes around it, so that a task which that removes is put back
 /// before the next request.
 pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
     let autonomy = Autonomy { claims: claims.clone(), team: team.clone() };
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool =
-        |name, description, fields| TaskTool(autonomy.clone(), ToolSpec::with_fields(name, description, &fields));
-    let woken = autonomy.clone();
-    agent
-        .tool(tool(
+    let specs = [
+        ToolSpec::with_fields(
             "finish_task",
             "Ends the task that you hold: it is done.",
-            json!({"result": word("What came of it.")}),
-        ))
-        .tool(tool(
+            &json!({"result": word("What came of it.")}),
+        ),
+        ToolSpec::with_fields(
             "fail_task",
             "Gives up the task that you hold. It is tried again, three times in all.",
-            json!({"why": word("What the next attempt should know.")}),
-        ))
+            &json!({"why": word("What the next attempt should know.")}),
+        ),
+    ];
+    let (worked, woken) = (autonomy.clone(), autonomy.clone());
+    agent
+        .verbs(specs, move |verb, cx| {
+            let autonomy = worked.clone();
+            async move { autonomy.run(verb, &cx).await }
+        })
         .wrap(autonomy)
         .wake(move |cx| woken.clone().wait(cx))
 }
@@ -424,6 +419,7 @@ mod tests {
     use super::*;
     use lessons::s06_context_compact::Compact;
     use rungs_core::tools;
+    use serde_json::Value;
     use std::sync::Barrier;
 
     /// Claims of two kinds on one new board: with a lease that lasts, and with one that has run out at once.

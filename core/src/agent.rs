@@ -1,15 +1,17 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::{
     AnyModel, BoxFuture, Chat, Event, LocalFuture, Message, Model, Outcome, Quiet, Reply, Request, Result, Tool,
-    ToolCall, ToolSpec, Ui,
+    ToolCall, ToolError, ToolSpec, Ui,
     dispatch::{DynLayer, Layer, NextAsk, NextBatch, NextSend},
     event::{Events, Told},
-    tools::DynTool,
+    tools::{DynTool, Verb},
     ui::{Answer, DynUi, Question},
 };
+use serde::de::DeserializeOwned;
 use std::{
     any::{Any, TypeId},
     collections::{HashMap, HashSet},
+    marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -119,6 +121,19 @@ impl Agent {
             None => tools.push(entry),
         }
         self
+    }
+
+    /// Adds several tools that one function runs. It gets each call as one value, an enum: the call of `send_mail` as its
+    /// variant `SendMail` with the arguments as fields.
+    pub fn verbs<V, F, Fut>(self, specs: impl IntoIterator<Item = ToolSpec>, run: F) -> Self
+    where
+        V: DeserializeOwned + Send + 'static,
+        F: Fn(V, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, ToolError>> + Send + 'static,
+    {
+        let run = Arc::new(run);
+        let verb = |spec| Verb { spec, run: run.clone(), of: PhantomData };
+        specs.into_iter().fold(self, |agent, spec| agent.tool(verb(spec)))
     }
 
     /// Adds a section to the system text; a blank one, which the API would refuse, is left out.
