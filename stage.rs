@@ -9,6 +9,8 @@ use rungs_core::{
     tools,
 };
 use std::{
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -18,6 +20,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What a lesson builds its agent from.
 pub struct Stage {
+    /// The lesson's name, such as `s01_loop`.
+    pub lesson: &'static str,
     /// The model: a live one, or the rehearsal.
     pub client: Client,
     /// Where the agent works: the current folder, or a fresh one that the rehearsal has filled.
@@ -35,6 +39,18 @@ impl Stage {
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
         tools::all(agent.ui(self.terminal.clone()))
+    }
+
+    /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
+    pub fn state(&self) -> PathBuf {
+        let rungs = self.folder.join(".rungs");
+        // Or `git add` would take it in. Where it can't be written, neither can the state, and that will be said.
+        if durable::create_folder(&rungs).is_ok()
+            && let Ok(mut ignored) = File::create_new(rungs.join(".gitignore"))
+        {
+            let _ = ignored.write_all(b"*\n");
+        }
+        rungs.join(self.lesson)
     }
 }
 
@@ -90,6 +106,7 @@ async fn play(
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
         let agent = build(&Stage {
+            lesson,
             client: Client::new(nobody)?,
             folder: nowhere.path().into(),
             system,
@@ -124,7 +141,8 @@ async fn play(
         None => format!("{} answers; commands run for real, in {}", endpoint.model, folder.display()),
     });
     let agent =
-        build(&Stage { client: Client::new(endpoint)?, folder, system, window, terminal: terminal.clone() }).await?;
+        build(&Stage { lesson, client: Client::new(endpoint)?, folder, system, window, terminal: terminal.clone() })
+            .await?;
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,

@@ -21,10 +21,11 @@
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
 use lessons::s01_loop::agent_loop;
+use rungs_content::fit;
 use rungs_core::{Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop};
 use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
+    collections::HashSet,
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
 };
@@ -69,79 +70,49 @@ pub struct Compact {
     pub folder: PathBuf,
 }
 
-/// What the server last said about a conversation's size.
+/// What the server last counted, in tokens, and the size in bytes that the conversation had then.
 #[derive(Default)]
-struct Measured(Mutex<Option<(u64, usize)>>);
+struct Measured(Mutex<(u64, usize)>);
 
 /// From how many tokens on a summary is worth another try.
 #[derive(Default)]
 struct Tried(Mutex<u64>);
 
-/// Why no room was made.
+/// Why no room was made; the conversation is as it was.
 #[derive(Debug)]
-enum Stuck {
-    /// All that is there belongs to the newest turn.
-    Nothing,
-    /// The model gave no summary that could be used.
-    NoSummary(String),
-    /// What must stay is nearly all there is.
-    NoGain { before: u64, after: u64 },
-    /// The disk, or the person, stopped it.
-    Failed(Error),
-}
+struct Stuck(String);
 
 impl std::fmt::Display for Stuck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Stuck::Nothing => write!(f, "nothing is older than the newest turn, so no room can be made"),
-            Stuck::NoSummary(why) => write!(f, "no room was made, the conversation is as it was: {why}"),
-            Stuck::NoGain { before, after } => write!(
-                f,
-                "no room can be made: about {after} of {before} tokens would remain, your own words and the newest turn; \
-                 begin a new conversation, or ask for less at once"
-            ),
-            Stuck::Failed(error) => write!(f, "{error}"),
-        }
+        f.write_str(&self.0)
     }
 }
 
 impl std::error::Error for Stuck {}
 
-impl From<Stuck> for Error {
-    fn from(stuck: Stuck) -> Error {
-        match stuck {
-            Stuck::Failed(error) => error,
-            stuck => Error::other(stuck),
-        }
-    }
+fn stuck(why: impl Into<String>) -> Result<()> {
+    Err(Error::other(Stuck(why.into())))
 }
 
 impl Compact {
     /// Tokens that a chat takes: what the server counted, and four bytes a token for what came since.
     fn tokens(&self, chat: &Chat, cx: &Context) -> u64 {
-        let size = chat.size();
-        match *cx.local::<Measured>().0.lock().unwrap() {
-            Some((tokens, then)) => tokens.saturating_add_signed((size as i64 - then as i64) / 4).max(size as u64 / 4),
-            None => size as u64 / 4,
-        }
-    }
-
-    fn is_full(&self, tokens: u64) -> bool {
-        tokens as f64 > self.window as f64 * FULL
+        let (size, (tokens, then)) = (chat.size(), *cx.local::<Measured>().0.lock().unwrap());
+        tokens.saturating_add_signed((size as i64 - then as i64) / 4).max(size as u64 / 4)
     }
 
     /// Makes room if it is needed: results first, since that costs nothing, and a summary if they were not enough.
     async fn make_room(&self, chat: &mut Chat, cx: &Context) -> Result<()> {
         let before = self.tokens(chat, cx);
-        if !self.is_full(before) {
+        let full = (self.window as f64 * FULL) as u64;
+        if before <= full {
             return Ok(());
         }
         let (smaller, cleared) = self.cleared(chat);
         let after = self.tokens(&smaller, cx);
-        if !cleared.is_empty() && !self.is_full(after) {
-            let count = cleared.len();
-            self.clear(chat, smaller, &cleared)?;
-            cx.notice(format!("({count} old results cleared: about {before} tokens became {after})"));
+        if !cleared.is_empty() && after <= full {
+            self.replace(chat, smaller, &cleared)?;
+            cx.notice(format!("({} old results cleared: about {before} tokens became {after})", cleared.len()));
             return Ok(());
         }
         let tried = cx.local::<Tried>();
@@ -149,29 +120,28 @@ impl Compact {
             return Ok(());
         }
         match self.summarise(chat, cx, "", self.share(KEEP)).await {
-            Ok(()) => Ok(()),
-            Err(Stuck::Failed(error)) => Err(error),
             // There is still some room. It is tried again when the conversation has grown, not before each request.
-            Err(stuck) if before < self.window => {
+            Err(Error::Other(stuck)) if stuck.is::<Stuck>() && before < self.window => {
                 *tried.0.lock().unwrap() = before + self.window / 20;
                 cx.notice(stuck.to_string());
-                if cleared.is_empty() { Ok(()) } else { self.clear(chat, smaller, &cleared) }
+                if cleared.is_empty() { Ok(()) } else { self.replace(chat, smaller, &cleared) }
             }
-            Err(stuck) => Err(stuck.into()),
+            // Whatever else stops it, the disk or the person, stops the turn too.
+            done => done,
         }
     }
 
     /// Micro: the conversation with stubs for the results of all but the newest turns, and the files that those name.
     fn cleared(&self, chat: &Chat) -> (Chat, Vec<(PathBuf, Vec<u8>)>) {
-        let (keep, tools) = (tail(chat, self.share(KEEP)), tools(chat));
+        let (keep, skills) = (tail(chat, self.share(KEEP)), skills(chat));
         let (mut messages, mut files) = (vec![], vec![]);
         for (i, message) in chat.messages().iter().enumerate() {
-            let mut message = without_thinking(message);
+            let mut message = message.without_thinking();
             for block in message.content.iter_mut().filter(|_| i < keep) {
                 let size = block.size();
                 let Block::ToolResult { tool_use_id, content, .. } = block else { continue };
                 let stub = content.first().and_then(Block::as_text).is_some_and(|text| text.starts_with(CLEARED));
-                if size < SHORT || stub || tools.get(tool_use_id).is_some_and(|tool| tool == SKILL) {
+                if size < SHORT || stub || skills.contains(tool_use_id) {
                     continue;
                 }
                 let file = self.result_file(chat, tool_use_id);
@@ -191,46 +161,51 @@ impl Compact {
         (smaller, files)
     }
 
-    /// Puts the cleared conversation in place, once all that it no longer holds is on the disk.
-    fn clear(&self, chat: &mut Chat, smaller: Chat, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        self.keep_transcript(chat)?;
-        files.iter().try_for_each(|(file, bytes)| write(file, bytes))?;
+    /// Disk: puts a smaller conversation in place, once all that it no longer holds is kept: the old one, each time in a
+    /// file of its own, and these files.
+    fn replace(&self, chat: &mut Chat, smaller: Chat, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        let transcript = |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
+        let free = (1..).map(transcript).find(|file| !file.exists()).unwrap_or_else(|| transcript(0));
+        let whole = (free, serde_json::to_vec(chat).expect("a chat is JSON"));
+        let mut all = std::iter::once(&whole).chain(files);
+        all.try_for_each(|(file, bytes)| durable::write(file, bytes)).map_err(Error::other)?;
         *chat = smaller;
         Ok(())
     }
 
     /// Auto: everything before the newest turns gives way to what the model says it came to.
-    async fn summarise(&self, chat: &mut Chat, cx: &Context, focus: &str, room: usize) -> Result<(), Stuck> {
+    async fn summarise(&self, chat: &mut Chat, cx: &Context, focus: &str, room: usize) -> Result<()> {
         let before = self.tokens(chat, cx);
         let (old, new) = chat.messages().split_at(tail(chat, room));
         if old.len() < 2 || !chat.open_calls().is_empty() {
-            return Err(Stuck::Nothing);
+            return stuck("nothing is older than the newest turn, so no room can be made");
         }
         let mut asked = Chat::default();
         asked.rewrite(old.iter().cloned());
         let focus = if focus.is_empty() { String::new() } else { format!(" Above all: {focus}.") };
         asked.push(Message::user(format!("{SUMMARISE}{focus}")));
         cx.notice("(making room: older turns are being summarised)");
+        let no_summary = |why: &str| stuck(format!("no room was made, the conversation is as it was: {why}"));
         let summary = match cx.side(cx.request(&asked)).await {
-            Ok(reply) if reply.stop != Stop::EndTurn => Err("its summary was not finished".into()),
-            Ok(reply) if reply.text().trim().is_empty() => Err("its summary is empty".into()),
-            Ok(reply) => Ok(reply.text().trim().to_string()),
-            Err(Error::Cancelled) => return Err(Stuck::Failed(Error::Cancelled)),
-            Err(error) => Err(format!("there is no summary: {error}")),
-        }
-        .map_err(Stuck::NoSummary)?;
-        let head = Message { role: Role::User, content: remains(old, &tools(chat), &summary) };
+            Ok(reply) if reply.stop != Stop::EndTurn => return no_summary("its summary was not finished"),
+            Ok(reply) if reply.text().trim().is_empty() => return no_summary("its summary is empty"),
+            Ok(reply) => reply.text().trim().to_string(),
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => return no_summary(&format!("there is no summary: {error}")),
+        };
+        let head = Message { role: Role::User, content: remains(old, &skills(chat), &summary) };
         let mut smaller = chat.clone();
-        smaller.rewrite(std::iter::once(head).chain(new.iter().map(|message| without_thinking(message))));
+        smaller.rewrite(std::iter::once(head).chain(new.iter().map(|message| message.without_thinking())));
         let after = self.tokens(&smaller, cx);
         if after * 10 > before * 9 {
-            return Err(Stuck::NoGain { before, after });
+            return stuck(format!(
+                "no room can be made: about {after} of {before} tokens would remain, your own words and the newest turn; \
+                 begin a new conversation, or ask for less at once"
+            ));
         }
-        self.keep_transcript(chat).map_err(Stuck::Failed)?;
-        if !cx.is_child() {
-            write(&self.memory(), summary.as_bytes()).map_err(Stuck::Failed)?;
-        }
-        *chat = smaller;
+        // A child's memory would take the place of the person's.
+        let memory = (!cx.is_child()).then(|| (self.memory(), summary.into_bytes()));
+        self.replace(chat, smaller, memory.as_slice())?;
         cx.notice(format!("(older turns summarised: about {before} tokens became {after})"));
         Ok(())
     }
@@ -240,13 +215,6 @@ impl Compact {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}", u32::from(c)) };
         let name: String = id.chars().map(plain).collect();
         self.folder.join("results").join(chat.id()).join(name).with_extension("txt")
-    }
-
-    /// Disk: the conversation as it was before it was rewritten, each time in a file of its own.
-    fn keep_transcript(&self, chat: &Chat) -> Result<()> {
-        let file = |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
-        let free = (1..).map(file).find(|file| !file.exists()).unwrap_or_else(|| file(0));
-        write(&free, &serde_json::to_vec(chat).expect("a chat is JSON"))
     }
 
     fn memory(&self) -> PathBuf {
@@ -263,79 +231,43 @@ impl Compact {
 /// result.
 fn tail(chat: &Chat, room: usize) -> usize {
     let (mut begin, mut size) = (chat.messages().len(), 0);
-    for (i, message) in chat.messages().iter().enumerate().rev() {
-        size += message.size();
+    for exchange in chat.messages().chunk_by(|_, next| next.has_results()).rev() {
+        size += exchange.iter().map(|message| message.size()).sum::<usize>();
         if size > room && begin < chat.messages().len() {
             break;
         }
-        if !message.has_results() {
-            begin = i;
-        }
+        begin -= exchange.len();
     }
     begin
 }
 
-/// Which tool each call of the conversation named.
-fn tools(chat: &Chat) -> HashMap<String, String> {
-    chat.messages().iter().flat_map(|message| message.calls()).map(|call| (call.id, call.name)).collect()
-}
-
-/// A signature is bound to all that stood before, which is about to change; the API takes a turn without it. Thinking
-/// that is not signed comes from servers that want it back.
-fn without_thinking(message: &Message) -> Message {
-    let signed = |block: &&Block| {
-        block.as_thinking().is_some() && !matches!(block, Block::Other(raw) if raw.get().contains(r#""signature":"""#))
-    };
-    let content = message.content.iter().filter(|block| !signed(block)).cloned();
-    Message { role: message.role, content: content.collect() }
+/// The calls whose results are kept.
+fn skills(chat: &Chat) -> HashSet<String> {
+    let calls = chat.messages().iter().flat_map(|message| message.calls());
+    calls.filter(|call| call.name == SKILL).map(|call| call.id).collect()
 }
 
 /// What takes the place of older turns: where the agent is, the summary, the person's own words, the loaded skills.
-fn remains(old: &[Arc<Message>], tools: &HashMap<String, String>, summary: &str) -> Vec<Block> {
-    let blocks = || old.iter().filter(|m| m.role == Role::User).flat_map(|message| &message.content);
-    let texts = || blocks().filter_map(Block::as_text);
-    let ours = |text: &&str| OURS.iter().any(|tag| text.starts_with(tag));
-    let mut skills: Vec<String> = texts().filter(|text| text.starts_with("<skill>")).map(str::to_string).collect();
-    skills.extend(blocks().filter_map(|block| match block {
-        Block::ToolResult { tool_use_id, content, .. } if tools.get(tool_use_id).is_some_and(|t| t == SKILL) => {
-            let text: Vec<&str> = content.iter().filter_map(Block::as_text).collect();
-            Some(format!("<skill>\n{}\n</skill>", text.concat()))
+fn remains(old: &[Arc<Message>], skills: &HashSet<String>, summary: &str) -> Vec<Block> {
+    let (mut remains, mut loaded, mut words) = (vec![], vec![], vec![]);
+    for block in old.iter().filter(|message| message.role == Role::User).flat_map(|message| &message.content) {
+        match block {
+            Block::ToolResult { tool_use_id, content, .. } if skills.contains(tool_use_id) => {
+                let text: String = content.iter().filter_map(Block::as_text).collect();
+                loaded.push(format!("<skill>\n{text}\n</skill>"));
+            }
+            Block::Text { text, .. } if text.starts_with("<skill>") => loaded.push(text.clone()),
+            Block::Text { text, .. } if text.starts_with("<environment>") => remains.push(text.clone()),
+            Block::Text { text, .. } if !OURS.iter().any(|tag| text.starts_with(tag)) => words.push(text.clone()),
+            _ => {}
         }
-        _ => None,
-    }));
-    let words: Vec<String> = texts().filter(|text| !ours(text)).map(str::to_string).collect();
-    let mut remains: Vec<String> =
-        texts().filter(|text| text.starts_with("<environment>")).map(str::to_string).collect();
+    }
     remains
         .push(format!("<summary>\nWhat came before was removed to make room. You wrote of it:\n{summary}\n</summary>"));
-    remains.extend(newest(skills, SKILLS));
+    remains.extend(fit(loaded, SKILLS, SHORT));
     remains.push("<words>The person's own words from that part, which the summary covers, follow.</words>".into());
-    remains.extend(newest(words, WORDS));
+    remains.extend(fit(words, WORDS, SHORT));
     remains.into_iter().map(Block::text).collect()
-}
-
-/// These texts, as far as they fit: the newest first, and of one that is too long its beginning and its end.
-fn newest(texts: Vec<String>, mut room: usize) -> Vec<String> {
-    let fitted = texts.into_iter().rev().map(|text| {
-        let most = room.max(SHORT);
-        let text = if text.len() <= most { text } else { both_ends(&text, most) };
-        room = room.saturating_sub(text.len());
-        text
-    });
-    let mut fitted: Vec<String> = fitted.collect();
-    fitted.reverse();
-    fitted
-}
-
-fn both_ends(text: &str, most: usize) -> String {
-    let (head, tail) = (text.floor_char_boundary(most / 2), text.ceil_char_boundary(text.len() - most / 2));
-    format!("{}\n[{} bytes cut here to save room]\n{}", &text[..head], tail - head, &text[tail..])
-}
-
-/// Whole or not at all, whatever happens meanwhile.
-fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = file.parent().unwrap_or(file);
-    durable::create_folder(folder).and_then(|()| durable::write(file, bytes)).map_err(Error::other)
 }
 
 impl Layer for Compact {
@@ -351,7 +283,7 @@ impl Layer for Compact {
         };
         if reply.usage.prompt_tokens() > 0 {
             let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
-            *cx.local::<Measured>().0.lock().unwrap() = Some((tokens, chat.size() + reply.message.size()));
+            *cx.local::<Measured>().0.lock().unwrap() = (tokens, chat.size() + reply.message.size());
         }
         Ok(reply)
     }
@@ -367,7 +299,7 @@ pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
     let agent = agent.command(
         "compact",
         "summarises all but the newest turn; `:compact FOCUS` says what matters",
-        async move |chat, focus, cx| Ok(by_hand.summarise(chat, cx, focus, 0).await?),
+        async move |chat, focus, cx| by_hand.summarise(chat, cx, focus, 0).await,
     );
     let agent = agent.command(
         "memory",
@@ -467,7 +399,7 @@ mod tests {
         let paste = format!("<log>{}</log>", "x".repeat(2 * WORDS));
         let said = ["never push to main", "<config>port 5432</config>", paste.as_str(), "and then?"];
         let old: Vec<Arc<Message>> = said.iter().map(|text| Message::user(*text).into()).collect();
-        let remains = remains(&old, &HashMap::new(), "short");
+        let remains = remains(&old, &HashSet::new(), "short");
         let texts: Vec<&str> = remains.iter().filter_map(Block::as_text).collect();
         assert_eq!(texts[2..4], said[..2]);
         assert_eq!(texts[5], said[3]);

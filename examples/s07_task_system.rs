@@ -152,18 +152,14 @@ fn take_in(tasks: &mut Tasks, news: News<Task>) -> Option<String> {
 
 /// A verb of the board, as a tool: what the model is told, and what is done.
 struct Verb {
-    name: &'static str,
-    description: &'static str,
-    fields: Value,
-    required: &'static [&'static str],
+    spec: ToolSpec,
     run: fn(&Board, Value, &str) -> Result<String, ToolError>,
     board: Board,
 }
 
 impl Tool for Verb {
     fn spec(&self) -> ToolSpec {
-        let schema = json!({"type": "object", "properties": self.fields, "required": self.required});
-        ToolSpec::new(self.name, self.description, schema)
+        self.spec.clone()
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
@@ -178,13 +174,10 @@ pub fn install(agent: Agent, board: &Board) -> Agent {
     let number = |what: &str| json!({"type": "integer", "description": what});
     let ids = json!({"type": "array", "items": {"type": "integer"}, "description": "Tasks that must be done before."});
     let status = json!({"type": "string", "enum": ["pending", "in_progress", "done", "failed"]});
-    let verb = |name, description, fields, required, run| Verb {
-        name,
-        description,
-        fields,
-        required,
-        run,
-        board: board.clone(),
+    let listed = board.clone();
+    let verb = |name, description, fields: Value, required: &[&str], run| {
+        let schema = json!({"type": "object", "properties": fields, "required": required});
+        Verb { spec: ToolSpec::new(name, description, schema), run, board: board.clone() }
     };
     agent
         .tool(verb(
@@ -206,6 +199,12 @@ pub fn install(agent: Agent, board: &Board) -> Agent {
             update,
         ))
         .tool(verb("task_next", "Takes the most urgent task that can be begun, and begins it.", json!({}), &[], next))
+        .command("tasks", "lists the board", async move |_, _, cx| {
+            let board = listed.clone();
+            let shown = tokio::task::spawn_blocking(move || show(&board, json!({}), "")).await.map_err(Error::other)?;
+            cx.notice(shown.unwrap_or_else(|error| error.0));
+            Ok::<(), Error>(())
+        })
 }
 
 #[derive(Deserialize)]
@@ -304,8 +303,7 @@ fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = stage.agent();
-        let (board, word) =
-            Board::open(&stage.folder.join(".rungs/s07_task_system/tasks.jsonl")).map_err(Error::other)?;
+        let (board, word) = Board::open(&stage.state().join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
         Ok(install(agent, &board))
     };

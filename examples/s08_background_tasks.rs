@@ -20,20 +20,13 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, CancellationToken, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result,
-    Tool, ToolCall, ToolError, ToolSpec,
-    tools::{Log, Process, args},
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
+    ToolSpec, tools::Log,
 };
+use rungs_jobs::{Job, Jobs, Owner};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant},
-};
-use tokio::sync::Notify;
+use serde_json::json;
+use std::{path::Path, process::ExitCode, sync::OnceLock, time::Duration};
 
 /// How many jobs run at once.
 const MOST: usize = 100;
@@ -65,223 +58,63 @@ const SERVERS: [&str; 20] = [
     "tail -f",
 ];
 
-/// A command in the background.
-struct Job {
-    owner: String,
-    command: String,
-    log: Log,
-    started: Instant,
-    stop: CancellationToken,
-    /// How it ended.
-    end: Option<String>,
-    /// Whether the model knows that.
-    told: bool,
+/// What the model is told of a job that has ended.
+fn told(job: &Job) -> String {
+    let (lines, count) = job.log.newest(LAST);
+    let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
+    format!("<job id=\"{}\">\n`{}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>", job.id, job.command)
 }
 
-/// The jobs of an agent and its children.
-#[derive(Clone)]
-pub struct Jobs(Arc<Inner>);
-
-struct Inner {
-    folder: PathBuf,
-    jobs: Mutex<BTreeMap<u64, Job>>,
-    changed: Notify,
+/// What it reads when it looks at one.
+fn logs(job: &Job, lines: usize) -> String {
+    let (lines, count) = job.log.newest(lines.min(Log::LINES));
+    let end = job.end.as_deref().unwrap_or("running");
+    let fault = job.log.fault().map(|why| format!(" (not whole: {why})")).unwrap_or_default();
+    format!(
+        "{end}, {count} lines, all of them in {}{fault}; the last {}:\n{}",
+        job.log.path().display(),
+        lines.len(),
+        lines.join("\n")
+    )
 }
 
-impl Jobs {
-    /// No jobs yet; their logs will be in this folder.
-    pub fn new(folder: PathBuf) -> Jobs {
-        Jobs(Arc::new(Inner { folder, jobs: Mutex::default(), changed: Notify::new() }))
-    }
-
-    fn start(&self, command: &str, cx: &Context) -> Result<u64, ToolError> {
-        durable::create_folder(&self.0.folder)?;
-        let mut jobs = self.0.jobs.lock().unwrap();
-        if jobs.values().filter(|job| job.end.is_none()).count() >= MOST {
-            return Err(ToolError(format!("{MOST} jobs are running already; kill one first")));
-        }
-        let id = jobs.last_key_value().map_or(1, |(id, _)| id + 1);
-        let mut process = Process::start(command, cx.cwd())?;
-        let log = Log::new(self.0.folder.join(format!("{id}.log")));
-        // A child token: what stops the agent stops its jobs.
-        let stop = cx.cancel().child_token();
-        let job = Job {
-            owner: cx.name().into(),
-            command: command.into(),
-            log: log.clone(),
-            started: Instant::now(),
-            stop: stop.clone(),
-            end: None,
-            told: false,
-        };
-        jobs.insert(id, job);
-        let all = self.clone();
-        tokio::spawn(async move {
-            let mut sink = log;
-            let end = tokio::select! {
-                end = process.finish(&mut sink) => end.map_or_else(|error| error.to_string(), |status| status.to_string()),
-                () = stop.cancelled() => {
-                    process.stop(&mut sink).await;
-                    "killed".into()
-                }
-            };
-            // First nothing of it is left, then it is over.
-            drop(process);
-            if let Some(job) = all.0.jobs.lock().unwrap().get_mut(&id) {
-                job.end = Some(end);
-            }
-            all.0.changed.notify_waiters();
-        });
-        // The agent's own end, or that of its conversation, ends its jobs.
-        cx.local::<Leaving>().0.get_or_init(|| (self.clone(), cx.name().into()));
-        Ok(id)
-    }
-
-    /// The ends that this agent has not been told: each once.
-    fn ends(&self, owner: &str) -> Vec<String> {
-        let mut jobs = self.0.jobs.lock().unwrap();
-        let untold = jobs.iter_mut().filter(|(_, job)| job.owner == owner && job.end.is_some() && !job.told);
-        untold
-            .map(|(id, job)| {
-                job.told = true;
-                let (lines, count) = job.log.newest(LAST);
-                let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
-                format!(
-                    "<job id=\"{id}\">\n`{}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>",
-                    job.command
-                )
-            })
-            .collect()
-    }
-
-    /// Waits until there is an end to tell: true; or until nothing runs that could end: false. Takes nothing away.
-    async fn wait(&self, owner: &str) -> bool {
-        self.until(|jobs| {
-            let mut own = jobs.values().filter(|job| job.owner == owner);
-            let untold = own.clone().any(|job| job.end.is_some() && !job.told);
-            (untold || own.all(|job| job.end.is_some())).then_some(untold)
-        })
-        .await
-    }
-
-    /// Ends all jobs, and waits until they have ended.
-    async fn close(&self) {
-        self.0.jobs.lock().unwrap().values().for_each(|job| job.stop.cancel());
-        let all_ended = self.until(|jobs| jobs.values().all(|job| job.end.is_some()).then_some(()));
-        let _ = tokio::time::timeout(CLOSING, all_ended).await;
-    }
-
-    /// Waits until `look` finds what it looks for; it looks again whenever a job has ended.
-    async fn until<T>(&self, look: impl Fn(&BTreeMap<u64, Job>) -> Option<T>) -> T {
-        loop {
-            // Listening begins before looking, or an end in between would be missed.
-            let mut changed = std::pin::pin!(self.0.changed.notified());
-            changed.as_mut().enable();
-            let found = look(&self.0.jobs.lock().unwrap());
-            if let Some(found) = found {
-                return found;
-            }
-            changed.await;
-        }
-    }
-
-    /// A line for each job of this owner.
-    fn list(&self, owner: &str) -> String {
-        let jobs = self.0.jobs.lock().unwrap();
-        let own = jobs.iter().filter(|(_, job)| job.owner == owner);
-        let lines: Vec<String> = own
-            .map(|(id, job)| {
-                let end =
-                    job.end.clone().unwrap_or_else(|| format!("running for {} s", job.started.elapsed().as_secs()));
-                format!("{id}: `{}` {end}, {} lines", job.command, job.log.newest(0).1)
-            })
-            .collect();
-        if lines.is_empty() { "There are no jobs.".into() } else { lines.join("\n") }
-    }
+/// A line for each job of this agent.
+fn list(jobs: &Jobs, me: &str) -> String {
+    let lines: Vec<String> = jobs.list(me).iter().map(Job::to_string).collect();
+    if lines.is_empty() { "There are no jobs.".into() } else { lines.join("\n") }
 }
 
-/// Ends an agent's jobs when its conversation goes.
-#[derive(Default)]
-struct Leaving(OnceLock<(Jobs, String)>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        let Some((jobs, owner)) = self.0.get() else { return };
-        let jobs = jobs.0.jobs.lock().unwrap();
-        jobs.values().filter(|job| job.owner == *owner).for_each(|job| job.stop.cancel());
-    }
-}
-
-/// One of the four tools.
-struct Verb {
-    name: &'static str,
-    description: &'static str,
-    fields: Value,
-    run: fn(&Jobs, &Fields, &Context) -> Result<String, ToolError>,
-    jobs: Jobs,
-}
-
+/// The four tools, as the model calls them.
 #[derive(Deserialize)]
-struct Fields {
-    command: Option<String>,
-    id: Option<u64>,
-    lines: Option<usize>,
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    BashBackground { command: String },
+    BgList {},
+    BgLogs { id: u64, lines: Option<usize> },
+    BgKill { id: u64 },
 }
 
-impl Tool for Verb {
-    fn spec(&self) -> ToolSpec {
-        let required: Vec<&String> =
-            self.fields.as_object().into_iter().flat_map(|f| f.keys()).filter(|f| *f != "lines").collect();
-        ToolSpec::new(
-            self.name,
-            self.description,
-            json!({"type": "object", "properties": self.fields, "required": required}),
-        )
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        Ok((self.run)(&self.jobs, &args(input)?, cx)?.into())
-    }
-}
-
-fn start(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
-    let command = fields.command.as_deref().filter(|command| !command.trim().is_empty());
-    let command = command.ok_or_else(|| ToolError("missing field `command`".into()))?;
-    let id = jobs.start(command, cx)?;
-    Ok(format!("job {id} is running; you will be told when it ends"))
-}
-
-/// The job that is meant, if it is this agent's.
-fn with_job<T>(jobs: &Jobs, id: Option<u64>, cx: &Context, work: impl FnOnce(&mut Job) -> T) -> Result<T, ToolError> {
-    let id = id.ok_or_else(|| ToolError("missing field `id`".into()))?;
-    let mut all = jobs.0.jobs.lock().unwrap();
-    let job = all.get_mut(&id).filter(|job| job.owner == cx.name());
-    job.map(work).ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")))
-}
-
-fn logs(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
-    with_job(jobs, fields.id, cx, |job| {
-        let (lines, count) = job.log.newest(fields.lines.unwrap_or(50).min(Log::LINES));
-        let end = job.end.as_deref().unwrap_or("running");
-        let fault = job.log.fault().map(|why| format!(" (not whole: {why})")).unwrap_or_default();
-        format!(
-            "{end}, {count} lines, all of them in {}{fault}; the last {}:\n{}",
-            job.log.path().display(),
-            lines.len(),
-            lines.join("\n")
-        )
-    })
-}
-
-fn kill(jobs: &Jobs, fields: &Fields, cx: &Context) -> Result<String, ToolError> {
-    with_job(jobs, fields.id, cx, |job| {
-        // Whoever kills it need not be told that it ended.
-        job.told = true;
-        job.stop.cancel();
-        match &job.end {
+/// What each of them does, for the agent that calls it.
+fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+    let me = cx.name();
+    let known =
+        |job: Option<Job>, id| job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")));
+    Ok(match verb {
+        Verb::BashBackground { command } if command.trim().is_empty() => {
+            return Err(ToolError("missing field `command`".into()));
+        }
+        Verb::BashBackground { command } => {
+            // What stops the agent stops its jobs; so does the agent's own end, or that of its conversation.
+            let job = jobs.start(me, &command, cx.cwd(), cx.cancel())?;
+            cx.local::<OnceLock<Owner>>().get_or_init(|| jobs.owner(me));
+            format!("job {} is running; you will be told when it ends", job.id)
+        }
+        Verb::BgList {} => list(jobs, me),
+        Verb::BgLogs { id, lines } => logs(&known(jobs.find(me, id), id)?, lines.unwrap_or(50)),
+        Verb::BgKill { id } => match known(jobs.kill(me, id), id)?.end {
             Some(end) => format!("it had ended already ({end})"),
             None => "it is asked to end, and killed in two seconds if it does not".into(),
-        }
+        },
     })
 }
 
@@ -290,7 +123,8 @@ struct Background(Jobs);
 
 impl Layer for Background {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        for end in self.0.ends(cx.name()) {
+        for job in self.0.ends(cx.name()) {
+            let end = told(&job);
             cx.notice(end.lines().nth(1).unwrap_or_default());
             chat.push(Message::user(end));
         }
@@ -325,33 +159,41 @@ fn server(command: &str) -> Option<&str> {
 
 /// Adds the mechanism; logs go into this folder.
 pub fn install(agent: Agent, folder: &Path) -> Agent {
-    let jobs = Jobs::new(folder.into());
+    let jobs = Jobs::new(folder, MOST);
+    let command = json!({"type": "string", "description": "The command."});
     let id = json!({"type": "integer", "description": "The number of the job."});
     let lines =
         json!({"type": "integer", "description": "How many of the newest lines; 50 unless given, 500 at most."});
-    let command = json!({"type": "string", "description": "The command."});
-    let verb = |name, description, fields, run| Verb { name, description, fields, run, jobs: jobs.clone() };
+    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
+    let fields = json!({"type": "object", "properties": {"id": id, "lines": lines}, "required": ["id"]});
+    let logs = ToolSpec::new("bg_logs", "Shows the newest output of a job.", fields);
     let (woken, listed, closed) = (jobs.clone(), jobs.clone(), jobs.clone());
-    agent
-        .tool(verb(
+    let specs = [
+        tool(
             "bash_background",
             "Starts a command in the background: a server, a long build. It goes on while you do something else.",
             json!({"command": command}),
-            start,
-        ))
-        .tool(verb("bg_list", "Lists your background jobs.", json!({}), |jobs, _, cx| Ok(jobs.list(cx.name()))))
-        .tool(verb("bg_logs", "Shows the newest output of a job.", json!({"id": id, "lines": lines}), logs))
-        .tool(verb("bg_kill", "Ends a job and all that it has started.", json!({"id": id}), kill))
+        ),
+        tool("bg_list", "Lists your background jobs.", json!({})),
+        logs,
+        tool("bg_kill", "Ends a job and all that it has started.", json!({"id": id})),
+    ];
+    let worked = jobs.clone();
+    agent
+        .verbs(specs, move |verb, cx| {
+            let jobs = worked.clone();
+            async move { run(&jobs, verb, &cx) }
+        })
         .wrap(Background(jobs))
         .command("jobs", "lists the background jobs", async move |_, _, cx| {
-            cx.notice(listed.list(cx.name()));
+            cx.notice(list(&listed, cx.name()));
             Ok::<(), Error>(())
         })
         .wake(move |cx| {
             let jobs = woken.clone();
             async move { jobs.wait(cx.name()).await }
         })
-        .on_exit(move || async move { closed.close().await })
+        .on_exit(move || async move { closed.close(CLOSING).await })
 }
 
 /// The agent of lesson one, with jobs.
@@ -479,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_exist_is_said() {
         let (agent, dir, _server) = stage("{when: ., turns: [{say: x}]}").await;
-        let call = |name: &str, input: Value| ToolCall { id: name.into(), name: name.into(), input };
+        let call = |name: &str, input| ToolCall { id: name.into(), name: name.into(), input };
         let calls = vec![
             call("bg_logs", json!({"id": 7})),
             call("bg_kill", json!({})),

@@ -8,7 +8,7 @@
 //! one of four states. One function, [`State::after`], says which event leads where; everything else is illegal, and the
 //! model reads why. Two kinds of question use it: a teammate's **plan**, before whose approval it can change nothing, and
 //! a **shutdown**, which a teammate agrees to or declines. The rules stand between the team and its post, and so hold over
-//! any post. An answer that does not come in time leaves everyone free again.
+//! any post. An answer that does not come in time leaves everyone free again. An approval lasts until its holder asks anew.
 //!
 //! Run it: `cargo run --example s10_team_protocols`
 //!
@@ -24,12 +24,10 @@ use lessons::{
     s01_loop::agent_loop,
     s09_agent_teams::{self, LEAD, Letter, Mailboxes, Post, Taken, Team},
 };
-use rungs_core::{
-    Agent, Context, Error, Layer, NextAct, Outcome, Output, Result, Tool, ToolCall, ToolError, ToolSpec, tools::args,
-};
+use rungs_core::{Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec};
 use rungs_mail::Error as PostError;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -150,7 +148,8 @@ struct Exchange {
 #[derive(Default)]
 struct Table {
     ends: BTreeMap<End, Exchange>,
-    asked: u64,
+    /// What a member is to be told, though nobody wrote it.
+    told: BTreeMap<String, Vec<Letter>>,
     /// Whose plan is approved.
     approved: BTreeSet<String>,
 }
@@ -164,26 +163,21 @@ impl Table {
         Ok(())
     }
 
-    /// This member's ends that took too long: those where it asked, or those where it was asked.
-    fn late(&self, who: &str, asks: bool, patience: Duration) -> Vec<(End, Question)> {
-        let late = |end: &End, exchange: &Exchange| {
-            end.0 == who && end.2 == asks && exchange.state != State::Idle && exchange.since.elapsed() >= patience
-        };
-        let ends = self.ends.iter().filter(|(end, exchange)| late(end, exchange));
-        ends.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect()
-    }
-
-    /// Lets them go; gives what it may be told.
-    fn expire(&mut self, who: &str, asks: bool, patience: Duration) -> Vec<Letter> {
-        let mut told = vec![];
-        for (end, question) in self.late(who, asks, patience) {
-            if self.step(&end, Event::TimedOut, &question, 0).is_ok() {
-                let (other, id) = (&end.1, &question.id);
+    /// Lets all ends go that took too long.
+    fn expire(&mut self, patience: Duration) {
+        let late = |exchange: &Exchange| exchange.state != State::Idle && exchange.since.elapsed() >= patience;
+        let late = self.ends.iter().filter(|(_, exchange)| late(exchange));
+        for (end, question) in late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
+        {
+            let freed = self.step(&end, Event::TimedOut, &question, 0).is_ok();
+            if let (who, other, true) = end
+                && freed
+            {
+                let id = question.id;
                 let text = format!("{other} has not answered {id} in time: it is withdrawn, and you are IDLE again");
-                told.push(Letter::new("post", text));
+                self.told.entry(who).or_default().push(Letter::new("post", text));
             }
         }
-        told
     }
 
     /// What a letter does to the one who gets it: the letter as it is to be read.
@@ -255,20 +249,27 @@ impl Rules {
             Kind::Plan if me == LEAD || to != LEAD => {
                 return Err(ToolError("a plan goes from a teammate to lead".into()));
             }
-            Kind::Shutdown if me != LEAD => return Err(ToolError("only lead asks for a shutdown".into())),
+            Kind::Shutdown if me != LEAD || !team.has(&to) => {
+                return Err(ToolError("a shutdown goes from lead to a teammate".into()));
+            }
             _ => {}
         }
         let end = (me.clone(), to.clone(), true);
-        let question = {
+        // Numbered on from what lies in the box, so that no answer fits a question of an earlier run.
+        let number = |letter: &Letter| match serde_json::from_value(letter.data.clone()) {
+            Ok(Note::Request(question)) => question.id.strip_prefix(&format!("{me}-"))?.parse::<u64>().ok(),
+            _ => None,
+        };
+        let last = self.post.newest(&to, usize::MAX).await?.iter().filter_map(number).max().unwrap_or(0);
+        let question = Question { id: format!("{me}-{}", last + 1), kind };
+        {
             let mut table = self.table.lock().unwrap();
-            let question = Question { id: format!("{me}-{}", table.asked + 1), kind };
+            table.expire(self.patience);
             table.step(&end, Event::Ask, &question, 0)?;
-            table.asked += 1;
             if kind == Kind::Plan {
                 table.approved.remove(&me);
             }
-            question
-        };
+        }
         let sent = team.write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx).await;
         let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
         self.table.lock().unwrap().step(&end, event, &question, 0)?;
@@ -287,7 +288,7 @@ impl Rules {
         let me = letter.from.clone();
         let (end, question) = {
             let mut table = self.table.lock().unwrap();
-            table.expire(&me, false, self.patience);
+            table.expire(self.patience);
             let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.question.id == id;
             let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.question.clone()));
             let (end, question) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
@@ -308,9 +309,20 @@ impl Rules {
         Ok(format!("{} knows", end.1))
     }
 
+    /// Does what a member of the team wants.
+    async fn run(&self, verb: Verb, team: &Team, cx: &Context) -> Result<String, ToolError> {
+        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
+        match verb {
+            Verb::Request { to, kind, text } => self.request(to, kind, Letter::new(&me, text), team, cx).await,
+            Verb::Respond { id, approve, text } => self.respond(id, approve, Letter::new(&me, text), team, cx).await,
+            Verb::ListRequests {} => Ok(self.list()),
+        }
+    }
+
     /// A line for every end of a line where something is open.
     fn list(&self) -> String {
-        let table = self.table.lock().unwrap();
+        let mut table = self.table.lock().unwrap();
+        table.expire(self.patience);
         let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
         let lines: Vec<String> = open
             .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name()))
@@ -324,25 +336,30 @@ impl Post for Rules {
         self.post.send(to, letter)
     }
 
-    fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, PostError>> {
+    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, PostError>> {
         Box::pin(async move {
-            let mut taken = self.post.take(who).await?;
+            let mut taken = self.post.take(who, held).await?;
             let mut table = self.table.lock().unwrap();
             taken.letters = taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
             // After what came at the last moment.
-            taken.letters.extend(table.expire(who, true, self.patience));
+            table.expire(self.patience);
+            taken.letters.extend(table.told.remove(who).unwrap_or_default());
             Ok(taken)
         })
     }
 
-    fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), PostError>> {
-        self.post.settle(who, handled)
+    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), PostError>> {
+        self.post.done(who, ids)
     }
 
-    fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, PostError>> {
+    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, PostError>> {
         Box::pin(async move {
-            let late = self.table.lock().unwrap().late(who, true, self.patience);
-            Ok(!late.is_empty() || self.post.has_mail(who).await?)
+            let told = {
+                let mut table = self.table.lock().unwrap();
+                table.expire(self.patience);
+                table.told.contains_key(who)
+            };
+            Ok(told || self.post.has_mail(who, held).await?)
         })
     }
 
@@ -357,14 +374,13 @@ struct Gate(Team, Rules);
 impl Layer for Gate {
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
         let who = self.0.member(cx);
+        let name = call.input["name"].as_str().unwrap_or_default();
+        if call.name == "dismiss" || (call.name == "spawn_teammate" && !self.0.has(name)) {
+            self.1.table.lock().unwrap().forget(name);
+        }
         let harmless = TALK.contains(&call.name.as_str()) || cx.agent.is_read_only(&call.name);
         if who == LEAD || harmless || self.1.table.lock().unwrap().approved.contains(&who) {
-            let dismissed = call.input["name"].as_str().filter(|_| call.name == "dismiss").map(String::from);
-            let outcome = next.run(call, cx).await;
-            if let Some(name) = dismissed.filter(|_| !outcome.is_error) {
-                self.1.table.lock().unwrap().forget(&name);
-            }
-            return outcome;
+            return next.run(call, cx).await;
         }
         call.refuse("not run: you have no approved plan; read what you need, then `request` one from lead")
     }
@@ -379,47 +395,31 @@ enum Verb {
     ListRequests {},
 }
 
-/// One of them.
-struct RuleTool(Team, Rules, ToolSpec);
-
-impl Tool for RuleTool {
-    fn spec(&self) -> ToolSpec {
-        self.2.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let RuleTool(team, rules, spec) = self;
-        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
-        let done = match args(json!({ &spec.name: input }))? {
-            Verb::Request { to, kind, text } => rules.request(to, kind, Letter::new(&me, text), team, cx).await?,
-            Verb::Respond { id, approve, text } => rules.respond(id, approve, Letter::new(&me, text), team, cx).await?,
-            Verb::ListRequests {} => rules.list(),
-        };
-        Ok(done.into())
-    }
-}
-
 /// Adds the mechanism to a team whose post stands under these rules.
 pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields| {
-        RuleTool(team.clone(), rules.clone(), ToolSpec::with_fields(name, description, &fields))
-    };
-    let listed = rules.clone();
-    agent
-        .tool(tool(
+    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
+    let specs = [
+        tool(
             "request",
             "Asks for a decision. `plan`: a teammate asks lead before it changes anything; `shutdown`: lead asks a teammate \
              to end. One question to one member at a time.",
             json!({"to": word("Whom."), "kind": {"type": "string", "enum": ["plan", "shutdown"]},
                 "text": word("The plan, step by step; or why it should end.")}),
-        ))
-        .tool(tool(
+        ),
+        tool(
             "respond",
             "Answers a request that came by mail.",
             json!({"id": word("The request's."), "approve": {"type": "boolean"}, "text": word("Why, or what to change.")}),
-        ))
-        .tool(tool("list_requests", "Lists what is open between whom.", json!({})))
+        ),
+        tool("list_requests", "Lists what is open between whom.", json!({})),
+    ];
+    let (listed, worked) = (rules.clone(), (rules.clone(), team.clone()));
+    agent
+        .verbs(specs, move |verb, cx| {
+            let (rules, team) = worked.clone();
+            async move { rules.run(verb, &team, &cx).await }
+        })
         .wrap(Gate(team.clone(), rules.clone()))
         .command("protocol", "lists the open requests", async move |_, _, cx| {
             cx.notice(listed.list());
@@ -430,7 +430,7 @@ pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
 /// The agent of lesson nine, under rules.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.folder.join(".rungs/s10_team_protocols")).map_err(Error::other)?;
+        let post = Mailboxes::open(&stage.state()).map_err(Error::other)?;
         let rules = Rules::over(post, PATIENCE);
         let team = Team::new(rules.clone());
         Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, &rules))
@@ -599,22 +599,49 @@ mod tests {
             let data = json!(Note::Response { id: id.into(), approve: true });
             Letter { data, ..Letter::new(from, "yes") }
         };
+        let none = BTreeSet::new();
         for letter in [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")] {
             rules.send("ann", letter).await.unwrap();
         }
         let read: Vec<String> =
-            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
         assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
         assert!(rules.table.lock().unwrap().approved.is_empty());
+        rules.done("ann", &[1, 2, 3].into()).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        assert_eq!(rules.take("ann").await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
+        assert_eq!(rules.take("ann", &none).await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
         assert!(rules.table.lock().unwrap().approved.contains("ann"));
         // The same letter once more, because the turn was withdrawn; then another that says the same.
-        rules.settle("ann", false).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
         let read: Vec<String> =
-            rules.take("ann").await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
-        assert_eq!(read[3], "[ann-1 approved]\nyes");
-        assert!(read[4].starts_with("[ignored"), "{read:?}");
+            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        assert_eq!(read[0], "[ann-1 approved]\nyes");
+        assert!(read[1].starts_with("[ignored"), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_name_takes_neither_approval_nor_questions_from_whoever_had_it_before() {
+        let hire = |prompt: &str| format!("{{spawn_teammate: {{name: ann, role: helps, prompt: {prompt}}}}}");
+        let stage = stage(
+            PATIENCE,
+            &format!(
+                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}},
+                 {{when: 'lead.>\\s*first', turns: [{{call: [{PLAN}]}}, {{say: waiting}}]}},
+                 {{when: 'request ann-1', turns: [{{call: [{{respond: {{id: ann-1, approve: true, text: go}}}}]}}, {{say: x}}]}},
+                 {{when: 'ann-1 approved', turns: [{{call: [{PLAN}]}}, {{say: done}}]}},
+                 {{when: 'request ann-2', turns: [{{call: [{{dismiss: {{name: ann}}}}, {}, {{respond: {{id: ann-2, approve: true, text: late}}}}]}}, {{say: x}}]}},
+                 {{when: 'lead.>\\s*second', turns: [{{call: [{WRITE}, {PLAN}, {WRITE}]}}, {{say: waiting}}]}},
+                 {{when: 'request ann-3', turns: [{{say: seen}}]}}, {{when: ann, turns: [{{say: good}}]}}",
+                hire("first"),
+                hire("second")
+            ),
+        )
+        .await;
+        let lead = stage.hold().await;
+        assert!(lead.contains("nobody has asked you ann-2") && lead.contains("request ann-3"), "{lead}");
+        let results = stage.results("ann");
+        assert_eq!(results.iter().filter(|result| result.starts_with("not run: you have no approved plan")).count(), 2);
+        assert!(results.iter().any(|result| result.starts_with("ann-3 is sent")), "{results:?}");
+        assert!(!stage.dir.path().join("a").exists());
     }
 }

@@ -27,18 +27,18 @@
 use lessons::{
     s01_loop::agent_loop,
     s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble, list},
-    s09_agent_teams::{self, LEAD, Mailboxes, Team},
+    s09_agent_teams::{self, LEAD, Mailboxes, Team, blunt},
 };
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
-    ToolError, ToolSpec, tools::args,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
+    ToolSpec, prompt,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     process::ExitCode,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::task::JoinSet;
 
@@ -46,11 +46,11 @@ use tokio::task::JoinSet;
 const LEASE: Duration = Duration::from_secs(30);
 /// How often an idle teammate looks at the board, since other processes change it too.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a teammate waits after an error that no task is to blame for.
-const PAUSE: Duration = Duration::from_secs(30);
+/// How long a teammate may wait for an answer by mail with a task in its hands.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// What it hears when it ends its turn with its task open.
-const REMINDER: &str =
-    "<task>\nYou hold a task. Call finish_task or fail_task; or write to whoever you wait for.\n</task>";
+const REMINDER: &str = "<task>\nYou still hold your task. Call finish_task or fail_task now. If you wait for an answer to a \
+    letter of yours, say so.\n</task>";
 /// A board whose tasks are held for a while only. Everything here blocks: call it from a blocking thread.
 #[derive(Clone)]
 pub struct Claims {
@@ -140,26 +140,40 @@ fn now() -> u64 {
 
 /// What a teammate works on.
 #[derive(Default)]
-struct Work {
-    held: Option<Held>,
-    /// Whether the last thing it was told is no longer its business, though it never answered.
-    given_up: bool,
-}
+struct Work(Option<Held>);
 
 struct Held {
     claims: Claims,
     claim: Arc<Claim>,
-    /// In which of its turns it works on the task; none while it waits for mail.
-    turn: Option<usize>,
+    at: At,
     reminded: bool,
     /// Holds the lease, and ends with this.
     _renewal: JoinSet<()>,
 }
 
+/// Where the work on a task stands.
+enum At {
+    /// In this turn of the teammate's, somebody works on it.
+    Turn(usize),
+    /// Since then its holder waits for an answer by mail.
+    Waiting(Instant),
+}
+
+impl Held {
+    /// Why the task can't stay with its holder, who is in this turn now.
+    fn left(&self, turn: usize) -> Option<&'static str> {
+        match self.at {
+            At::Turn(then) if then != turn => Some("its turn was broken off"),
+            At::Waiting(since) if since.elapsed() > PATIENCE => Some("it waited too long for an answer"),
+            _ => None,
+        }
+    }
+}
+
 impl Drop for Work {
     fn drop(&mut self) {
         // The teammate goes; somebody else may go on with its task at once.
-        if let Some(held) = self.held.take() {
+        if let Some(held) = self.0.take() {
             let _ = held.claims.release(&held.claim);
         }
     }
@@ -199,52 +213,50 @@ impl Autonomy {
     }
 
     /// Claims the next task, if there is one.
-    async fn claim(&self, me: String) -> Result<Option<Held>, Trouble> {
+    async fn claim(&self, me: String, turn: usize) -> Result<Option<Held>, Trouble> {
         let claimed = self.with(move |claims| if claims.claimable()? { claims.claim(&me) } else { Ok(None) });
         Ok(claimed.await?.map(|claim| {
             let (claim, mut renewal) = (Arc::new(claim), JoinSet::new());
             renewal.spawn(self.clone().renew(claim.clone()));
-            Held { claims: self.claims.clone(), claim, turn: None, reminded: false, _renewal: renewal }
+            Held { claims: self.claims.clone(), claim, at: At::Turn(turn), reminded: false, _renewal: renewal }
         }))
     }
 
-    /// Ends the claim that this agent holds, if it does.
+    /// Ends the claim that this agent holds, if it does. What can't be noted now stays with it.
     async fn end<T: Send + 'static>(
         &self,
         work: &Mutex<Work>,
         how: impl FnOnce(&Claims, &Claim) -> Result<T, Trouble> + Send + 'static,
     ) -> Option<Result<T, Trouble>> {
-        let held = work.lock().unwrap().held.take()?;
+        let held = work.lock().unwrap().0.take()?;
         let claim = held.claim.clone();
         let ended = self.with(move |claims| how(claims, &claim)).await;
-        // What waited for it can begin, or somebody else can try.
-        self.team.nudge();
+        match ended {
+            // What waited for it can begin, or somebody else can try.
+            Ok(_) | Err(Trouble::Refused(Refused::Late(..))) => self.team.nudge(),
+            Err(_) => work.lock().unwrap().0 = Some(held),
+        }
         Some(ended)
     }
 
     /// Puts the task that this agent holds, or claims now, before the model; false when it has nothing to do at all.
     async fn prepare(&self, me: String, chat: &mut Chat, cx: &Context) -> Result<bool, Trouble> {
-        let (work, (turn, _)) = (cx.local::<Mutex<Work>>(), self.team.turn(cx));
-        let broken = |held: &Held| held.turn.is_some_and(|then| then != turn);
-        if work.lock().unwrap().held.as_ref().is_some_and(broken) {
-            let _ = self.end(&work, |claims, claim| claims.fail(claim, "its turn was broken off")).await;
-            work.lock().unwrap().given_up = true;
+        let (work, turn) = (cx.local::<Mutex<Work>>(), self.team.turn(cx));
+        let left = work.lock().unwrap().0.as_ref().and_then(|held| held.left(turn));
+        if let Some(why) = left {
+            let _ = self.end(&work, move |claims, claim| claims.fail(claim, why)).await;
+            chat.rewrite(Vec::<Message>::new());
         }
-        let (free, given_up) = {
-            let mut work = work.lock().unwrap();
-            (work.held.is_none(), std::mem::take(&mut work.given_up))
-        };
-        if (given_up || !chat.awaits_reply()) && !self.team.has_mail(&me).await {
-            let held = if free { self.claim(me).await? } else { None };
-            let Some(held) = held else {
-                work.lock().unwrap().given_up = given_up;
-                return Ok(false);
-            };
-            work.lock().unwrap().held = Some(held);
+        if !chat.awaits_reply() && !self.team.has_mail(&me, cx).await {
+            let holds = work.lock().unwrap().0.is_some();
+            let Some(held) = (if holds { None } else { self.claim(me, turn).await? }) else { return Ok(false) };
+            // Each task begins a new conversation: what was said about others would only fill the window.
+            chat.rewrite([prompt::first_message(cx, text(&held.claim))]);
+            work.lock().unwrap().0 = Some(held);
         }
-        if let Some(held) = &mut work.lock().unwrap().held {
-            held.turn = Some(turn);
-            // New to it, or lost to a compaction.
+        if let Some(held) = &mut work.lock().unwrap().0 {
+            held.at = At::Turn(turn);
+            // A compaction may have taken it away.
             let text = text(&held.claim);
             let told = |message: &Message| message.content.iter().any(|block| block.as_text() == Some(&text));
             if !chat.messages().iter().any(|message| told(message)) {
@@ -254,21 +266,43 @@ impl Autonomy {
         Ok(true)
     }
 
-    /// Waits until an idle teammate can claim something, or has left a turn with its task open.
+    /// Waits until an idle teammate can claim something, or can't keep what it holds.
     async fn wait(self, cx: Context) -> bool {
         if self.mate(&cx).is_none() {
             return false;
         }
         let work = cx.local::<Mutex<Work>>();
         loop {
-            let (holds, left) = match &work.lock().unwrap().held {
-                Some(held) => (true, held.turn.is_some()),
-                None => (false, false),
-            };
-            if left || (!holds && self.with(Claims::claimable).await.unwrap_or(false)) {
+            // It is idle, so no turn is the one in which it works.
+            let held = work.lock().unwrap().0.as_ref().map(|held| held.left(usize::MAX).is_some());
+            if held.unwrap_or(false) || (held.is_none() && self.with(Claims::claimable).await.unwrap_or(false)) {
                 return true;
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Does what a teammate wants with the task that it holds.
+    async fn run(&self, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+        let work = cx.local::<Mutex<Work>>();
+        let ended = self.end(&work, |claims, claim| match verb {
+            Verb::FinishTask { result } => claims.finish(claim, &result),
+            Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
+        });
+        let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
+        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)) })
+    }
+
+    /// What a failed turn means for its task: it is to blame, or a lost connection is.
+    async fn failed(&self, error: &Error, work: &Mutex<Work>, chat: &mut Chat) {
+        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
+        let why = error.to_string();
+        let end = move |claims: &Claims, claim: &Claim| match blame {
+            true => claims.fail(claim, &why),
+            false => claims.release(claim),
+        };
+        if self.end(work, end).await.is_some() {
+            chat.rewrite(Vec::<Message>::new());
         }
     }
 }
@@ -276,8 +310,8 @@ impl Autonomy {
 /// What whoever claims a task is told.
 fn text(claim: &Claim) -> String {
     let Task { id, subject, description, attempt, failures, .. } = claim.task();
-    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), subject.clone(), description.clone()];
-    lines.extend(failures.iter().map(|failure| format!("failed before: {failure}")));
+    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), blunt(subject), blunt(description)];
+    lines.extend(failures.iter().map(|failure| format!("failed before: {}", blunt(failure))));
     lines.push("This task is yours now. End it with finish_task or fail_task.\n</task>".into());
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
@@ -293,14 +327,17 @@ impl Layer for Autonomy {
         loop {
             let reply = match next.run(chat, cx).await {
                 Ok(reply) if reply.message.calls().is_empty() => reply,
-                Err(error) => return Err(self.failed(error, &work).await),
-                going_on => return going_on,
+                Ok(reply) => return Ok(reply),
+                Err(error) => {
+                    self.failed(&error, &work, chat).await;
+                    return Err(error);
+                }
             };
             // The turn ends. No task must stay with somebody who has forgotten it.
-            let remind = match &mut work.lock().unwrap().held {
+            let remind = match &mut work.lock().unwrap().0 {
                 None => return Ok(reply),
-                Some(held) if self.team.turn(cx).1 => {
-                    held.turn = None;
+                Some(held) if held.reminded && self.team.wrote(cx) => {
+                    held.at = At::Waiting(Instant::now());
                     return Ok(reply);
                 }
                 Some(held) => !std::mem::replace(&mut held.reminded, true),
@@ -315,36 +352,16 @@ impl Layer for Autonomy {
     }
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let board = call.name.starts_with("task_");
+        let changes = ["task_create", "task_update"].contains(&&*call.name);
         if self.team.member(cx) != LEAD && ["task_next", "task_update"].contains(&&*call.name) {
             return call
                 .refuse("not run: tasks come to you by themselves; finish_task or fail_task ends the one you hold");
         }
         let outcome = next.run(call, cx).await;
-        if board {
+        if changes {
             self.team.nudge();
         }
         outcome
-    }
-}
-
-impl Autonomy {
-    /// What a failed turn means for its task: it is to blame, or a lost connection is.
-    async fn failed(&self, error: Error, work: &Mutex<Work>) -> Error {
-        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
-        let why = error.to_string();
-        let end = move |claims: &Claims, claim: &Claim| match blame {
-            true => claims.fail(claim, &why),
-            false => claims.release(claim),
-        };
-        if self.end(work, end).await.is_some() {
-            work.lock().unwrap().given_up = true;
-            if !blame {
-                // Or it would claim one task after the other, for nothing.
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        error
     }
 }
 
@@ -356,45 +373,29 @@ enum Verb {
     FailTask { why: String },
 }
 
-struct TaskTool(Autonomy, ToolSpec);
-
-impl Tool for TaskTool {
-    fn spec(&self) -> ToolSpec {
-        self.1.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let TaskTool(autonomy, spec) = self;
-        let work = cx.local::<Mutex<Work>>();
-        let verb = args(json!({ &spec.name: input }))?;
-        let ended = autonomy.end(&work, |claims, claim| match verb {
-            Verb::FinishTask { result } => claims.finish(claim, &result),
-            Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
-        });
-        let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
-        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)).into() })
-    }
-}
-
 /// Adds the mechanism to a team with a board. Compaction goes around it, so that a task which that removes is put back
 /// before the next request.
 pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
     let autonomy = Autonomy { claims: claims.clone(), team: team.clone() };
     let word = |what: &str| json!({"type": "string", "description": what});
-    let tool =
-        |name, description, fields| TaskTool(autonomy.clone(), ToolSpec::with_fields(name, description, &fields));
-    let woken = autonomy.clone();
-    agent
-        .tool(tool(
+    let specs = [
+        ToolSpec::with_fields(
             "finish_task",
             "Ends the task that you hold: it is done.",
-            json!({"result": word("What came of it.")}),
-        ))
-        .tool(tool(
+            &json!({"result": word("What came of it.")}),
+        ),
+        ToolSpec::with_fields(
             "fail_task",
             "Gives up the task that you hold. It is tried again, three times in all.",
-            json!({"why": word("What the next attempt should know.")}),
-        ))
+            &json!({"why": word("What the next attempt should know.")}),
+        ),
+    ];
+    let (worked, woken) = (autonomy.clone(), autonomy.clone());
+    agent
+        .verbs(specs, move |verb, cx| {
+            let autonomy = worked.clone();
+            async move { autonomy.run(verb, &cx).await }
+        })
         .wrap(autonomy)
         .wake(move |cx| woken.clone().wait(cx))
 }
@@ -402,7 +403,7 @@ pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
 /// The agent of lesson one, with a board and teammates who work it off.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let folder = stage.folder.join(".rungs/s11_autonomous_agents");
+        let folder = stage.state();
         let agent = stage.agent();
         let (board, word) = Board::open(&folder.join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
@@ -417,7 +418,8 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
     use lessons::s06_context_compact::Compact;
-    use rungs_core::{prompt, tools};
+    use rungs_core::tools;
+    use serde_json::Value;
     use std::sync::Barrier;
 
     /// Claims of two kinds on one new board: with a lease that lasts, and with one that has run out at once.
@@ -702,7 +704,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_forgets_its_task_is_reminded_once_and_three_such_attempts_are_enough() {
-        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You hold a task', turns: [{say: 'so what'}]}";
+        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You still hold', turns: [{say: 'so what'}]}";
         let stage = stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
         stage.hold().await;
         assert_eq!(all(&stage.board)[1], "#2 [pending] b, after #1");
@@ -711,7 +713,7 @@ mod tests {
         let why = "it was left without a word";
         let whys = format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
         assert_eq!(task.result.unwrap(), format!("set aside, as it failed 3 times: {whys}"));
-        assert_eq!(stage.told().matches("You hold a task").count(), 3);
+        assert_eq!(stage.told().matches("You still hold").count(), 3);
         assert!(stage.told().contains("failed before: attempt 2 by ann: it was left without a word"));
     }
 
@@ -835,5 +837,29 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_makes_no_sense_now_leaves_the_task_with_its_holder() {
+        let stage = stage(
+            &[("a", 0, &[]), ("b", 0, &[1])],
+            &format!(
+                "{}, {{when: '<task id=.1', turns: [{{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}},
+                 {{when: '<task id=.2', turns: [{{call: [{{bash: {{command: sleep 1}}}}, {{finish_task: {{result: early}}}}, {{finish_task: {{result: early}}}}]}}, {{call: [{{fail_task: {{why: 'must wait'}}}}]}}, {{say: x}}]}}",
+                hire(&["ann"])
+            ),
+        )
+        .await;
+        let board = stage.board.clone();
+        let by_hand = tokio::spawn(async move {
+            while task(&board, 2).status != Status::InProgress {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            board.update(1, |task| (task.status, task.priority) = (Status::Failed, 1)).unwrap();
+        });
+        stage.hold().await;
+        by_hand.await.unwrap();
+        assert_eq!(stage.told().matches("#2 waits for #1").count(), 2, "{}", stage.told());
+        assert_eq!(task(&stage.board, 2).failures, ["attempt 1 by ann: must wait"]);
     }
 }

@@ -282,3 +282,21 @@ fn a_signal_leaves_from_every_phase_and_leaves_nothing() {
         drop(stdin);
     }
 }
+
+#[test]
+fn what_fails_again_and_again_is_tried_later_each_time_and_given_up_at_last() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let refused = "{say: x, faults: [{status: 401, times: always}]}";
+    let script = format!(
+        "scenes: [{{when: ^go$, turns: [{{call: [{{spawn_teammate: {{name: ann, role: helps, prompt: begin}}}}]}}, {{say: free}}]}},
+         {{when: ., turns: [{refused}]}}]"
+    );
+    let server = runtime.block_on(Script::parse("script", &script).unwrap().serve()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program("s09_agent_teams"));
+    command.arg("go").current_dir(folder.path()).env("RUNGS_ENV", "/dev/null").env("RUNGS_PROVIDER", "anthropic");
+    let done = command.env("ANTHROPIC_BASE_URL", server.url()).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{}", err(&done));
+    // Two for the first prompt, a few for the teammate, a few for the lead that hears of it.
+    assert!(server.count() < 12, "{} requests", server.count());
+}

@@ -1,15 +1,17 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::{
     AnyModel, BoxFuture, Chat, Event, LocalFuture, Message, Model, Outcome, Quiet, Reply, Request, Result, Tool,
-    ToolCall, ToolSpec, Ui,
+    ToolCall, ToolError, ToolSpec, Ui,
     dispatch::{DynLayer, Layer, NextAsk, NextBatch, NextSend},
     event::{Events, Told},
-    tools::DynTool,
+    tools::{DynTool, Verb},
     ui::{Answer, DynUi, Question},
 };
+use serde::de::DeserializeOwned;
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -54,7 +56,7 @@ type OnExit = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 /// What an agent shares with all its children.
 #[derive(Default)]
 struct Family {
-    names: Mutex<HashMap<String, usize>>,
+    names: Mutex<HashSet<String>>,
     exits: Mutex<Vec<OnExit>>,
 }
 
@@ -119,6 +121,19 @@ impl Agent {
             None => tools.push(entry),
         }
         self
+    }
+
+    /// Adds several tools that one function runs. It gets each call as one value, an enum: the call of `send_mail` as its
+    /// variant `SendMail` with the arguments as fields.
+    pub fn verbs<V, F, Fut>(self, specs: impl IntoIterator<Item = ToolSpec>, run: F) -> Self
+    where
+        V: DeserializeOwned + Send + 'static,
+        F: Fn(V, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, ToolError>> + Send + 'static,
+    {
+        let run = Arc::new(run);
+        let verb = |spec| Verb { spec, run: run.clone(), of: PhantomData };
+        specs.into_iter().fold(self, |agent, spec| agent.tool(verb(spec)))
     }
 
     /// Adds a section to the system text; a blank one, which the API would refuse, is left out.
@@ -274,9 +289,11 @@ impl Agent {
 impl Family {
     fn unique(&self, name: String) -> Arc<str> {
         let mut names = self.names.lock().unwrap();
-        let count = names.entry(name.clone()).or_default();
-        *count += 1;
-        if *count == 1 { name.into() } else { format!("{name}-{count}").into() }
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        // One of the numbered ones may be the plain name of another.
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name)).unwrap_or(name);
+        names.insert(free.clone());
+        free.into()
     }
 }
 

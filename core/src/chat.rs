@@ -200,15 +200,13 @@ impl Block {
 
     /// The words of a thinking block; empty for one whose words are withheld.
     pub fn as_thinking(&self) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Thinking {
-            r#type: String,
-            #[serde(default)]
-            thinking: String,
-        }
+        self.thinks().map(|block| block.thinking)
+    }
+
+    fn thinks(&self) -> Option<Thinking> {
         let Block::Other(raw) = self else { return None };
         let block: Thinking = serde_json::from_str(raw.get()).ok()?;
-        matches!(&*block.r#type, "thinking" | "redacted_thinking").then_some(block.thinking)
+        matches!(&*block.r#type, "thinking" | "redacted_thinking").then_some(block)
     }
 
     fn is_blank(&self) -> bool {
@@ -232,6 +230,16 @@ impl Block {
             Block::Other(raw) => raw.get().len(),
         }
     }
+}
+
+/// What this code reads of a thinking block.
+#[derive(Deserialize)]
+struct Thinking {
+    r#type: String,
+    #[serde(default)]
+    thinking: String,
+    #[serde(default)]
+    signature: Value,
 }
 
 /// The content of a message or a result: blocks, or a string that stands for one block of text.
@@ -286,6 +294,14 @@ impl Message {
     /// All its tool calls, in order.
     pub fn calls(&self) -> Vec<ToolCall> {
         self.content.iter().filter_map(Block::as_call).collect()
+    }
+
+    /// The message as it must be when what stands before it has changed: a signature is bound to all of that, so signed
+    /// thinking goes, which the API allows. Thinking that is not signed comes from servers that want it back.
+    pub fn without_thinking(&self) -> Message {
+        let signed = |block: &Block| block.thinks().is_some_and(|block| block.signature != "");
+        let content = self.content.iter().filter(|block| !signed(block)).cloned();
+        Message { role: self.role, content: content.collect() }
     }
 
     /// Whether it answers calls.
@@ -394,7 +410,8 @@ impl Chat {
     }
 
     /// Puts other messages in place of all there are, through the same care as [`push`](Chat::push). Only compaction,
-    /// rewinding and loading do this: what was once sent never changes otherwise.
+    /// rewinding and loading do this: what was once sent never changes otherwise. A message before which something else
+    /// stands now goes in [without its thinking](Message::without_thinking).
     pub fn rewrite<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
         for message in messages {
@@ -417,4 +434,20 @@ impl Chat {
 fn fresh_id() -> String {
     let seed = std::hash::RandomState::new();
     format!("{:016x}", seed.hash_one(std::time::SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_thinking_that_is_bound_to_what_stood_before_goes() {
+        let redacted = Block::from_value(&serde_json::json!({"type": "redacted_thinking", "data": "x"}));
+        let unknown = Block::from_value(&serde_json::json!({"type": "new", "signature": "x"}));
+        let unsigned: Block =
+            serde_json::from_str(r#"{"type": "thinking", "thinking": "b", "signature": ""}"#).unwrap();
+        let all = [Block::thinking("a", "signed"), redacted, unsigned, Block::thinking("c", ""), unknown];
+        let message = Message::assistant(all.to_vec());
+        assert_eq!(message.without_thinking(), Message::assistant(all[2..].to_vec()));
+    }
 }

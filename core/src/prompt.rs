@@ -5,6 +5,9 @@ use rungs_keyboard::Typed;
 use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// After how many turns that nobody typed, and that failed, a program ends to which nobody can type.
+const STUMBLES: u32 = 3;
+
 /// After what time those are asked again who expected nothing.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,7 @@ impl Prompt {
             asked: 0,
             ended: self.question.is_some(),
             failed: false,
+            stumbles: 0,
         };
         let code = self.talk(&mut talk, &agent, &terminal, &mut signals, turn).await;
         agent.exit().await;
@@ -88,7 +92,7 @@ impl Prompt {
                     text => Some(text.to_string()),
                 },
             };
-            let before = talk.chat.clone();
+            let (before, woken) = (talk.chat.clone(), prompt.is_none());
             if let Some(text) = prompt {
                 let first = talk.chat.messages().is_empty();
                 talk.chat.push(if first { first_message(&cx, text) } else { Message::user(text) });
@@ -99,6 +103,7 @@ impl Prompt {
                 () = terminal.gone().cancelled() => return talk.code(),
             };
             talk.chat.close_open_calls("not run: the turn failed");
+            talk.stumbles = if woken && end.is_err() { talk.stumbles + 1 } else { 0 };
             if let Err(error) = end {
                 talk.fail(&cx, &error);
                 // What was refused would be refused each time. Anything else is kept, and the next prompt follows it.
@@ -121,10 +126,19 @@ impl Prompt {
             return Next::Ask(line);
         }
         let suggestion = self.suggestions.get(talk.asked).map_or("", |s| s.as_str());
-        let ended = talk.ended;
+        let (ended, stumbles) = (talk.ended, talk.stumbles);
+        if ended && stumbles >= STUMBLES {
+            return Next::Leave(talk.code());
+        }
+        // What woke it and failed would wake it again at once, for ever.
+        let pause = if stumbles == 0 { Duration::ZERO } else { Duration::from_secs(1 << (stumbles - 1).min(6)) };
+        let woken = async {
+            tokio::time::sleep(pause).await;
+            woken(cx, ended).await
+        };
         let mut other = pin!(async {
             tokio::select! {
-                woken = woken(cx, ended) => if woken { Next::Woken } else { Next::Leave(0) },
+                woken = woken => if woken { Next::Woken } else { Next::Leave(0) },
                 code = signals.next() => Next::Leave(code),
                 () = terminal.gone().cancelled() => Next::Leave(0),
             }
@@ -203,6 +217,8 @@ struct Talk {
     /// Whether no more input will come.
     ended: bool,
     failed: bool,
+    /// How many turns in a row have failed that nobody typed.
+    stumbles: u32,
 }
 
 impl Talk {

@@ -112,10 +112,12 @@ impl Terminal {
             if typed.is_err() {
                 self.0.keyboard.take_back().await;
             }
-            drop(hold);
-            if typed.is_err() && self.is_terminal() {
-                // What comes now begins below the line that was being typed.
-                self.0.put(To::Err, |_| "\n".into());
+            let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
+            match hold {
+                // What is shown now takes the place of the prompt, which comes again below with what was typed.
+                Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
+                None if typed.is_err() && self.is_terminal() => self.0.put(To::Err, |_| "\n".into()),
+                _ => {}
             }
             // Taken back by what wanted to be shown; it has been by now.
             if !matches!(typed, Ok(Typed::TakenBack)) {
@@ -296,6 +298,13 @@ impl<'a> Hold<'a> {
     fn new(terminal: &'a Terminal) -> Self {
         terminal.0.screen.lock().unwrap().held = Some(vec![]);
         Hold(terminal)
+    }
+
+    /// Shows what was held, after this.
+    fn begin_with(self, text: &str) {
+        if let Some(held) = &mut self.0.0.screen.lock().unwrap().held {
+            held.insert(0, (To::Err, text.into()));
+        }
     }
 }
 

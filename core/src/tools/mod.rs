@@ -17,7 +17,7 @@ pub use write::Write;
 use crate::{Agent, Block, BoxFuture, Context};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::future::Future;
+use std::{future::Future, marker::PhantomData, sync::Arc};
 
 /// What the model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,29 @@ pub fn args<T: DeserializeOwned>(input: Value) -> Result<T, ToolError> {
 /// Adds the six tools, in the order in which the model is told of them.
 pub fn all(agent: Agent) -> Agent {
     agent.tool(Bash).tool(Read).tool(Write).tool(Edit).tool(Glob).tool(Grep)
+}
+
+/// One of several tools that one function runs, see [`Agent::verbs`].
+pub(crate) struct Verb<V, F> {
+    pub(crate) spec: ToolSpec,
+    pub(crate) run: Arc<F>,
+    pub(crate) of: PhantomData<fn() -> V>,
+}
+
+impl<V, F, Fut> Tool for Verb<V, F>
+where
+    V: DeserializeOwned + Send + 'static,
+    F: Fn(V, Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<String, ToolError>> + Send + 'static,
+{
+    fn spec(&self) -> ToolSpec {
+        self.spec.clone()
+    }
+
+    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
+        let verb = args(serde_json::json!({ &self.spec.name: input }))?;
+        Ok((self.run)(verb, cx.clone()).await?.into())
+    }
 }
 
 /// Runs what waits for the disk where that holds up nobody. It is told when to stop: when the agent is cancelled, and

@@ -2,13 +2,16 @@
 //!
 //! - [`read`]: text with its lines numbered, notebooks as their cells, images.
 //! - [`text`] and [`replace`]: an edit that keeps every byte it was not asked to change.
+//! - [`fit`]: as much of some texts as there is room for.
 mod edit;
+mod fit;
 mod lines;
 mod nearest;
 mod notebook;
 mod picture;
 
 pub use edit::{Edited, NoEdit, replace, text};
+pub use fit::fit;
 pub use picture::Picture;
 
 use std::{

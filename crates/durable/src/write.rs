@@ -12,11 +12,13 @@ use std::{
 
 /// Writes the file at `path` so that whoever reads it finds the old content or the new, whole, also after a power cut.
 ///
-/// It keeps the mode of a file that is there; a new one is for its owner alone (0600). A link at `path` is replaced, not
-/// followed. After an error the file holds the old content, or, if only the last flush failed, already the new. A process that is
-/// killed meanwhile can leave a file `.NAME.*.tmp` behind, which nothing reads.
+/// Missing folders above it are [created](create_folder). It keeps the mode of a file that is there; a new one is for
+/// its owner alone (0600). A link at `path` is replaced, not followed. After an error the file holds the old content, or,
+/// if only the last flush failed, already the new. A process that is killed meanwhile can leave a file `.NAME.*.tmp`
+/// behind, which nothing reads.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
     let path = path.as_ref();
+    create_folder(folder_of(path))?;
     replace(path, |file| step::write_all(file, bytes).map_err(Error::io("write", path)))
 }
 

@@ -28,8 +28,6 @@ pub struct Mailbox {
     journal: Journal<Entry>,
     state: State,
     poison: PathBuf,
-    /// Taken by this reader, and not settled.
-    taken: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +81,7 @@ impl Mailbox {
         let (journal, news) = opened?;
         let lines = news.records.len();
         let poison = folder.join(format!("{name}.poison.jsonl"));
-        let mut inbox = Mailbox { journal, state: State::default(), poison, taken: BTreeSet::new() };
+        let mut inbox = Mailbox { journal, state: State::default(), poison };
         inbox.state.take_in(news);
         if lines > 4 * (KEPT + inbox.state.open.len()) {
             inbox.compact()?;
@@ -108,26 +106,26 @@ impl Mailbox {
         Ok(id)
     }
 
-    /// Whether there is a letter to take.
+    /// Whether there is a letter to take, beside those that the reader has.
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn has_mail(&mut self) -> Result<bool, Error> {
+    pub fn has_mail(&mut self, held: &BTreeSet<u64>) -> Result<bool, Error> {
         self.state.take_in(self.journal.read_new()?);
-        Ok(self.state.open.keys().any(|id| !self.taken.contains(id)))
+        Ok(self.state.open.keys().any(|id| !held.contains(id)))
     }
 
-    /// Takes what has come since the last time, and what an earlier reader took and did not settle.
+    /// Takes all that is not [done](Mailbox::done), but for what the reader has: so what it lost comes again.
     ///
     /// # Errors
     /// When the file can't be read or written: then nothing is taken.
-    pub fn take(&mut self) -> Result<Taken, Error> {
-        if !self.has_mail()? {
+    pub fn take(&mut self, held: &BTreeSet<u64>) -> Result<Taken, Error> {
+        if !self.has_mail(held)? {
             return Ok(Taken { damage: mem::take(&mut self.state.damage), ..Taken::default() });
         }
-        let (mut held, news) = self.journal.lock()?;
+        let (mut locked, news) = self.journal.lock()?;
         self.state.take_in(news);
-        let waiting = self.state.open.iter().filter(|(id, _)| !self.taken.contains(id));
+        let waiting = self.state.open.iter().filter(|(id, _)| !held.contains(id));
         let (tired, fresh): (Vec<_>, Vec<_>) = waiting.partition(|(_, tries)| **tries >= TRIES);
         let ids = |some: &[(&u64, &u32)]| some.iter().map(|(id, _)| **id).collect::<Vec<u64>>();
         let (tired, fresh) = (ids(&tired), ids(&fresh));
@@ -141,26 +139,25 @@ impl Mailbox {
         let entries = [(tired, Entry::Over as fn(Vec<u64>) -> Entry), (fresh, Entry::Taken)];
         let entries: Vec<Entry> =
             entries.into_iter().filter(|(ids, _)| !ids.is_empty()).map(|(ids, of)| of(ids)).collect();
-        held.append_all(&entries)?;
+        locked.append_all(&entries)?;
         entries.into_iter().for_each(|entry| self.state.set(entry));
-        self.taken.extend(taken.letters.iter().map(|letter| letter.id));
         taken.damage = mem::take(&mut self.state.damage);
         Ok(taken)
     }
 
-    /// Says what came of all letters that were taken: they were handled, or they are to be taken again.
+    /// These letters were handled, and don't come again.
     ///
     /// # Errors
-    /// When the file can't be written: then it can be said again.
-    pub fn settle(&mut self, handled: bool) -> Result<(), Error> {
-        if handled && !self.taken.is_empty() {
-            let (mut held, news) = self.journal.lock()?;
-            self.state.take_in(news);
-            let over = Entry::Over(self.taken.iter().copied().collect());
-            held.append(&over)?;
-            self.state.set(over);
+    /// When the file can't be written: then they come again.
+    pub fn done(&mut self, ids: &BTreeSet<u64>) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
         }
-        self.taken.clear();
+        let (mut locked, news) = self.journal.lock()?;
+        self.state.take_in(news);
+        let over = Entry::Over(ids.iter().copied().collect());
+        locked.append(&over)?;
+        self.state.set(over);
         Ok(())
     }
 
@@ -200,6 +197,12 @@ mod tests {
 
     fn open(folder: &Path) -> Mailbox {
         Mailbox::open(folder, "ann").unwrap()
+    }
+
+    const NONE: BTreeSet<u64> = BTreeSet::new();
+
+    fn ids(letters: &[Letter]) -> BTreeSet<u64> {
+        letters.iter().map(|letter| letter.id).collect()
     }
 
     fn texts(letters: &[Letter]) -> Vec<&str> {
@@ -243,8 +246,9 @@ mod tests {
             let mut inbox = open(folder.path());
             loop {
                 let last = sending.load(Relaxed) == 0;
-                got.extend(inbox.take().unwrap().letters);
-                inbox.settle(true).unwrap();
+                let taken = inbox.take(&NONE).unwrap().letters;
+                inbox.done(&ids(&taken)).unwrap();
+                got.extend(taken);
                 if last {
                     break;
                 }
@@ -256,7 +260,7 @@ mod tests {
             let expected: Vec<String> = (0..each).map(|n| n.to_string()).collect();
             assert_eq!(of_one.map(|letter| letter.text.clone()).collect::<Vec<_>>(), expected);
         }
-        assert_eq!(open(folder.path()).take().unwrap(), Taken::default());
+        assert_eq!(open(folder.path()).take(&NONE).unwrap(), Taken::default());
     }
 
     #[test]
@@ -266,22 +270,22 @@ mod tests {
         sender.put(Letter::new("bob", "poison")).unwrap();
         for tried in 0..TRIES {
             // A reader that dies.
-            assert_eq!(texts(&open(folder.path()).take().unwrap().letters), ["poison"], "{tried}");
+            assert_eq!(texts(&open(folder.path()).take(&NONE).unwrap().letters), ["poison"], "{tried}");
         }
         sender.put(Letter::new("bob", "fine")).unwrap();
         let mut inbox = open(folder.path());
-        let taken = inbox.take().unwrap();
+        let taken = inbox.take(&NONE).unwrap();
         assert_eq!((texts(&taken.letters), texts(&taken.poison)), (vec!["fine"], vec!["poison"]));
-        assert!(!inbox.has_mail().unwrap());
+        let held = ids(&taken.letters);
+        assert!(!inbox.has_mail(&held).unwrap() && inbox.has_mail(&NONE).unwrap());
         let aside = std::fs::read_to_string(folder.path().join("ann.poison.jsonl")).unwrap();
         assert!(aside.contains("poison") && aside.lines().count() == 1);
-        // What is to be taken again comes again from the same reader too, and is counted.
-        inbox.settle(false).unwrap();
+        // What the reader no longer has comes again from the same box too, and is counted; what it has does not.
         for _ in 1..TRIES {
-            assert_eq!(texts(&inbox.take().unwrap().letters), ["fine"]);
-            inbox.settle(false).unwrap();
+            assert_eq!(inbox.take(&held).unwrap(), Taken::default());
+            assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["fine"]);
         }
-        assert_eq!(texts(&inbox.take().unwrap().poison), ["fine"]);
+        assert_eq!(texts(&inbox.take(&NONE).unwrap().poison), ["fine"]);
         assert_eq!(texts(&inbox.newest(1).unwrap()), ["fine"]);
     }
 
@@ -295,14 +299,14 @@ mod tests {
         }
         let sound = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, format!("{sound}{{\"from\": \"mallory\", \"te")).unwrap();
-        let taken = open(folder.path()).take().unwrap();
+        let taken = open(folder.path()).take(&NONE).unwrap();
         assert!(taken.damage[0].to_string().contains("ann.jsonl:3: "));
         assert_eq!(texts(&taken.letters), ["one", "two"]);
         std::fs::write(&file, sound.replace("one", "eno")).unwrap();
         let mut inbox = open(folder.path());
-        assert!(inbox.take().unwrap().damage[0].to_string().contains("ann.jsonl:1: wrong check sum"));
+        assert!(inbox.take(&NONE).unwrap().damage[0].to_string().contains("ann.jsonl:1: wrong check sum"));
         inbox.put(Letter::new("bob", "three")).unwrap();
-        assert_eq!(texts(&inbox.take().unwrap().letters), ["three"]);
+        assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["three"]);
     }
 
     #[test]
@@ -311,8 +315,7 @@ mod tests {
         let mut inbox = open(folder.path());
         inbox.put(Letter::new("bob", "waits")).unwrap();
         inbox.put(Letter::new("bob", "tried")).unwrap();
-        inbox.take().unwrap();
-        inbox.settle(false).unwrap();
+        inbox.take(&NONE).unwrap();
         let records: Vec<Entry> = (3..1000)
             .flat_map(|id| [Entry::Letter(Letter { id, ..Letter::new("bob", "old") }), Entry::Over(vec![id])])
             .collect();
@@ -320,7 +323,7 @@ mod tests {
         let mut inbox = open(folder.path());
         let lines = std::fs::read_to_string(folder.path().join("ann.jsonl")).unwrap().lines().count();
         assert_eq!(lines, 2 + KEPT + 2);
-        assert_eq!(texts(&inbox.take().unwrap().letters), ["waits", "tried"]);
+        assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["waits", "tried"]);
         assert_eq!(inbox.put(Letter::new("bob", "new")).unwrap(), 1000);
         assert_eq!(open(folder.path()).newest(5000).unwrap().len(), KEPT + 3);
     }
@@ -330,8 +333,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut inbox = open(folder.path());
         assert!(matches!(inbox.put(Letter::new("bob", "x".repeat(LONGEST + 1))), Err(Error::TooLong(_))));
-        assert!(!inbox.has_mail().unwrap());
+        assert!(!inbox.has_mail(&NONE).unwrap());
         inbox.put(Letter::new("bob", "x".repeat(LONGEST))).unwrap();
-        assert!(inbox.has_mail().unwrap());
+        assert!(inbox.has_mail(&NONE).unwrap());
     }
 }

@@ -2,7 +2,7 @@ use crate::{Error, Letter, Mailbox, Taken};
 use durable::Lock;
 use futures_util::future::BoxFuture;
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -12,14 +12,15 @@ pub trait Post: Send + Sync + 'static {
     /// Delivers a letter; `Ok` means that it is there to stay, whole.
     fn send<'a>(&'a self, to: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Takes what has come for `who`, in the order of each sender. It comes again unless it is settled.
-    fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, Error>>;
+    /// Takes what has come for `who`, in the order of each sender, but for the letters that it has. What is not
+    /// [done](Post::done) and no longer had comes again.
+    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, Error>>;
 
-    /// All that `who` took was handled, or is to be taken again.
-    fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), Error>>;
+    /// `who` has handled these.
+    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Whether there is something to take.
-    fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
+    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest letters that `who` ever got, oldest first.
     fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, Error>>;
@@ -61,13 +62,16 @@ impl Mailboxes {
         let (open, who) = (self.0.clone(), who.to_string());
         let work = move || {
             let Open { folder, boxes, .. } = &mut *open.lock().unwrap();
-            match boxes.entry(who) {
-                Entry::Occupied(known) => work(known.into_mut()),
-                Entry::Vacant(new) => {
-                    let inbox = Mailbox::open(folder, new.key())?;
-                    work(new.insert(inbox))
-                }
+            let mut inbox = match boxes.remove(&who) {
+                Some(known) => known,
+                None => Mailbox::open(folder, &who)?,
+            };
+            let worked = work(&mut inbox);
+            // One that fails is opened anew the next time: it may be damaged, or gone.
+            if !matches!(worked, Err(Error::Disk(_))) {
+                boxes.insert(who, inbox);
             }
+            worked
         };
         Box::pin(async { tokio::task::spawn_blocking(work).await.map_err(|e| Error::Other(e.into()))? })
     }
@@ -78,16 +82,19 @@ impl Post for Mailboxes {
         self.with(to, |inbox| inbox.put(letter).map(drop))
     }
 
-    fn take<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<Taken, Error>> {
-        self.with(who, Mailbox::take)
+    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, Error>> {
+        let held = held.clone();
+        self.with(who, move |inbox| inbox.take(&held))
     }
 
-    fn settle<'a>(&'a self, who: &'a str, handled: bool) -> BoxFuture<'a, Result<(), Error>> {
-        self.with(who, move |inbox| inbox.settle(handled))
+    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), Error>> {
+        let ids = ids.clone();
+        self.with(who, move |inbox| inbox.done(&ids))
     }
 
-    fn has_mail<'a>(&'a self, who: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
-        self.with(who, Mailbox::has_mail)
+    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, Error>> {
+        let held = held.clone();
+        self.with(who, move |inbox| inbox.has_mail(&held))
     }
 
     fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, Error>> {
@@ -105,13 +112,38 @@ mod tests {
         let first = Mailboxes::open(folder.path()).unwrap();
         let second = Mailboxes::open(folder.path()).unwrap();
         first.send("ann", Letter::new("lead", "hello")).await.unwrap();
-        assert!(first.has_mail("ann").await.unwrap() && !second.has_mail("ann").await.unwrap());
+        let none = BTreeSet::new();
+        assert!(first.has_mail("ann", &none).await.unwrap() && !second.has_mail("ann", &none).await.unwrap());
         drop(first);
         let third = Mailboxes::open(folder.path()).unwrap();
-        assert_eq!(third.take("ann").await.unwrap().letters[0].text, "hello");
-        third.settle("ann", true).await.unwrap();
-        assert_eq!((third.has_mail("ann").await.unwrap(), third.newest("ann", 9).await.unwrap().len()), (false, 1));
+        let taken = third.take("ann", &none).await.unwrap().letters;
+        assert_eq!(taken[0].text, "hello");
+        third.done("ann", &[taken[0].id].into()).await.unwrap();
+        assert_eq!(
+            (third.has_mail("ann", &none).await.unwrap(), third.newest("ann", 9).await.unwrap().len()),
+            (false, 1)
+        );
         let refused = third.send("../ann", Letter::new("lead", "hello")).await.unwrap_err();
         assert!(refused.to_string().starts_with("\"../ann\" is no name"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_box_that_was_spoiled_or_deleted_meanwhile_is_opened_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (post, none) = (Mailboxes::open(folder.path()).unwrap(), BTreeSet::new());
+        post.send("ann", Letter::new("lead", "one")).await.unwrap();
+        post.send("ann", Letter::new("lead", "two")).await.unwrap();
+        let file = folder.path().join("team-1/ann.jsonl");
+        let spoiled = std::fs::read_to_string(&file).unwrap().replace("one", "eno");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, spoiled).unwrap();
+        assert!(post.send("ann", Letter::new("lead", "three")).await.is_err());
+        post.send("ann", Letter::new("lead", "four")).await.unwrap();
+        let taken = post.take("ann", &none).await.unwrap();
+        assert_eq!((taken.letters[0].text.as_str(), taken.damage.len()), ("four", 1));
+        std::fs::remove_file(&file).unwrap();
+        assert!(post.has_mail("ann", &none).await.is_err());
+        post.send("ann", Letter::new("lead", "five")).await.unwrap();
+        assert!(post.has_mail("ann", &none).await.unwrap());
     }
 }

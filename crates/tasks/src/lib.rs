@@ -225,7 +225,7 @@ impl Tasks {
 
     /// A new task: its number and status are decided here.
     pub fn created(&self, task: Task) -> Result<Task, Refused> {
-        if task.subject.trim().is_empty() || task.subject.contains('\n') {
+        if task.subject.trim().is_empty() || task.subject.contains(['\n', '\r']) {
             return Err(Refused::Subject);
         }
         task.after.iter().try_for_each(|id| self.get(*id).map(drop))?;

@@ -71,6 +71,9 @@ fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
     write(&file, b"newer").unwrap();
     assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o754, b"newer".to_vec()));
     create_folder(&path).unwrap_err();
+    let deep = folder.path().join("results/today/file");
+    write(&deep, b"new").unwrap();
+    assert_eq!((mode(&deep), mode(deep.parent().unwrap())), (0o600, 0o700));
 }
 
 #[test]
