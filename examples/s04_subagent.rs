@@ -45,7 +45,7 @@ const IDLE: (usize, usize) = (3, 6);
 const MEMORY: usize = 50;
 
 /// What is left for the subagents of one prompt.
-struct Tree {
+struct Budget {
     agents: AtomicUsize,
     turns: AtomicUsize,
 }
@@ -55,13 +55,14 @@ fn take(left: &AtomicUsize, wanted: usize) -> bool {
     left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(wanted)).is_ok()
 }
 
-/// Where an agent stands: in which tree, how deep. One that is nobody's subagent begins a tree with each prompt.
+/// Where an agent stands: what its prompt has left, and how deep it is. One that is nobody's subagent has a whole budget
+/// with each prompt.
 #[derive(Default)]
-struct Place(Mutex<Option<(Arc<Tree>, usize)>>);
+struct Place(Mutex<Option<(Arc<Budget>, usize)>>);
 
 impl Place {
-    fn of(cx: &Context) -> (Arc<Tree>, usize) {
-        let whole = || Tree { agents: AtomicUsize::new(AGENTS), turns: AtomicUsize::new(TURNS) };
+    fn of(cx: &Context) -> (Arc<Budget>, usize) {
+        let whole = || Budget { agents: AtomicUsize::new(AGENTS), turns: AtomicUsize::new(TURNS) };
         cx.local::<Place>().0.lock().unwrap().get_or_insert_with(|| (Arc::new(whole()), 0)).clone()
     }
 }
@@ -108,8 +109,7 @@ impl Tool for Task {
         let names: Vec<String> = tasks.iter().map(|job| name(&job.description)).collect();
         // Every layer that restricts comes along: a subagent can do nothing that its parent could not.
         let children = subagents(cx, &names, &[])?;
-        // Each goes with its last word, and what it has started goes with it.
-        let reports = children.into_iter().zip(&tasks).map(async |(child, job)| run(&child, &job.prompt).await);
+        let reports = children.into_iter().zip(&tasks).map(|(child, job)| run(child, &job.prompt));
         let reports = futures_util::future::join_all(reports).await;
         let text: Vec<String> =
             tasks.iter().zip(&reports).map(|(job, report)| format!("# {}\n{}", job.description, report.text)).collect();
@@ -129,19 +129,19 @@ impl Tool for Task {
 
 const BRIEF: &str = "You work for another agent, which sees only your last message: report what it asks for, briefly.";
 
-/// Children of these names for side jobs of this prompt, without these tools, within the bounds of its tree.
+/// Children of these names for side jobs of this prompt, without these tools, within what its budget has left.
 pub fn subagents(cx: &Context, names: &[String], without: &[&str]) -> Result<Vec<Agent>, ToolError> {
-    let (tree, depth) = Place::of(cx);
+    let (budget, depth) = Place::of(cx);
     if depth >= DEPTH {
         return Err(ToolError(format!("subagents stand {DEPTH} levels deep at most; do this yourself")));
     }
-    if !take(&tree.agents, names.len()) {
-        let left = tree.agents.load(Relaxed);
+    if !take(&budget.agents, names.len()) {
+        let left = budget.agents.load(Relaxed);
         return Err(ToolError(format!("{} subagents are too many: {left} of {AGENTS} are left", names.len())));
     }
     let child = |name: &String| {
         let child = cx.agent.child(name, without);
-        *child.context().local::<Place>().0.lock().unwrap() = Some((tree.clone(), depth + 1));
+        *child.context().local::<Place>().0.lock().unwrap() = Some((budget.clone(), depth + 1));
         child
     };
     Ok(names.iter().map(child).collect())
@@ -156,12 +156,12 @@ pub struct Report {
     read: usize,
 }
 
-/// Lets a subagent do a job, in an empty chat.
-pub async fn run(child: &Agent, job: &str) -> Report {
+/// Lets a subagent do a job, in an empty chat. It goes with its last word, and what it has started goes with it.
+pub async fn run(child: Agent, job: &str) -> Report {
     let mut chat = Chat::default();
     chat.push(prompt::first_message(&child.context(), BRIEF));
     chat.push(Message::user(job));
-    let (text, failed) = match agent_loop(child, &mut chat).await {
+    let (text, failed) = match agent_loop(&child, &mut chat).await {
         Ok(reply) => (reply.text(), false),
         Err(error) => (format!("This subagent failed: {error}"), true),
     };
@@ -207,12 +207,12 @@ fn hash(what: impl Hash) -> u64 {
 impl Layer for Bounds {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
         let answers = chat.messages().last().is_some_and(|message| message.has_results());
-        let (tree, depth) = Place::of(cx);
-        if depth > 0 && !take(&tree.turns, 1) {
+        let (budget, depth) = Place::of(cx);
+        if depth > 0 && !take(&budget.turns, 1) {
             return Err(Error::Limit("turns of all subagents together", TURNS));
         }
         if depth == 0 && !answers {
-            // A new prompt, and a new tree.
+            // A new prompt, and a new budget.
             *cx.local::<Place>().0.lock().unwrap() = None;
         }
         let idle = {

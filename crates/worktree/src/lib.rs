@@ -83,6 +83,17 @@ impl Trees {
         Trees { folder: folder.into(), place: place.into() }
     }
 
+    /// A name for a tree that is made of these words, and that trees with other words, or in another place, hardly have.
+    pub fn name(&self, words: &str) -> String {
+        let letters = words.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
+        let name = letters.collect::<String>().split_whitespace().collect::<Vec<_>>().join("-");
+        let name: String = name.chars().take(40).collect();
+        // FNV-1a, since that of std may change with its version.
+        let all = format!("{}\n{words}", self.place.display());
+        let hash = all.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        format!("{}-{:06x}", name.trim_end_matches('-'), hash >> 8).trim_start_matches('-').into()
+    }
+
     /// The tree of this name: as it was left, or new, from the commit that is checked out in the folder. Where only the
     /// branch is there, the tree is made from that.
     ///
@@ -241,6 +252,18 @@ pub struct Removed {
     pub state: State,
     /// Why files of it are still there, if they are; they are in nobody's way.
     pub rest: Option<Error>,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let State { path, branch, commit, ahead, losses } = &self.state;
+        write!(f, "removed {}; the branch {branch} stays at {commit}, ", path.display())?;
+        write!(f, "commits that are on no other branch: {ahead}")?;
+        if !losses.ignored.is_empty() {
+            write!(f, "\nGone with it, {losses}")?;
+        }
+        self.rest.iter().try_for_each(|error| write!(f, "\nNot all of its files could be deleted: {error}"))
+    }
 }
 
 /// How a tree stands.

@@ -1,6 +1,7 @@
 //! How a tree comes to be, and what becomes of one whose making was cut off.
 use crate::{
-    Error, PATIENCE, Tree, Trees, ahead, delete, entries, known, losses::stray, none, on, opened, tree::free, unused,
+    Error, PATIENCE, Tree, Trees, ahead, delete, entries, known, losses::stray, none, on, opened, short, tree::free,
+    unused,
 };
 use durable::Lock;
 use git2::{BranchType, Commit, ErrorCode, Repository, WorktreeAddOptions};
@@ -58,6 +59,9 @@ impl Hold {
             }
             None => self.make(&repository)?,
         };
+        let tip = || tip(&repository, &self.branch)?.as_ref().map(short).transpose();
+        let tip = tip().map_err(Error::git(format!("look at {}", self.branch)))?;
+        let resumed = tip.filter(|_| resumed);
         let folder = self.trees.within(&repository, &self.path).unwrap_or_else(|| self.path.clone());
         Ok(Tree { hold: self, folder, resumed, aside })
     }

@@ -62,12 +62,12 @@ fn said<T>(result: Result<T, Error>) -> String {
 fn a_tree_is_made_left_and_taken_up_again() {
     let (_dir, path, trees) = repository();
     let tree = trees.take("1-x").unwrap();
-    assert_eq!((tree.path(), tree.branch(), tree.resumed()), (&*path.join(".trees/1-x"), "rungs/1-x", false));
+    assert_eq!((tree.path(), tree.branch(), tree.resumed().is_some()), (&*path.join(".trees/1-x"), "rungs/1-x", false));
     assert_eq!(said(trees.take("1-x")), format!("somebody works in {}/.trees/1-x", path.display()));
     write(tree.path(), "a.txt", "changed\n");
     drop(tree);
     let tree = trees.take("1-x").unwrap();
-    assert!(tree.resumed());
+    assert!(tree.resumed().is_some());
     assert_eq!(git(tree.path(), "status --porcelain"), "M a.txt");
     assert_eq!(fs::read_to_string(path.join("a.txt")).unwrap(), "a\n");
     let listed = git(&path, "worktree list");
@@ -142,7 +142,7 @@ fn a_clean_tree_goes_and_its_branch_stays() {
     assert_eq!(said(trees.remove("1", true)), format!("there is no tree in {}/.trees/1", path.display()));
     // From the branch, there is a tree again.
     let tree = trees.take("1").unwrap();
-    assert!(tree.resumed() && tree.path().join("new").exists());
+    assert!(tree.resumed().is_some() && tree.path().join("new").exists());
     git(&path, "merge -q rungs/1");
     assert_eq!(tree.state().unwrap().ahead, 0);
     assert_sound(&path);
@@ -313,7 +313,7 @@ fn what_is_something_else_is_left_alone() {
     assert!(said(trees.take("2")).ends_with("reference refs/heads/rungs/2 is already checked out"));
     assert!(!at(".1.making").exists() && !at(".2.making").exists());
     git(&path, "switch -q main");
-    assert!(!trees.take("2").unwrap().resumed());
+    assert!(!trees.take("2").unwrap().resumed().is_some());
     // Another branch in the tree, or none.
     git(&at("2"), "switch -q -c own");
     let elsewhere = "it is on own, not on rungs/2; `git switch rungs/2` there brings it back";
@@ -340,7 +340,7 @@ fn what_is_something_else_is_left_alone() {
     fs::remove_dir_all(at("3")).unwrap();
     let gone = "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget";
     assert_eq!((said(trees.take("3")), said(trees.remove("3", true))), (unfit("3", gone), unfit("3", gone)));
-    assert!(!trees.take("4").unwrap().resumed());
+    assert!(!trees.take("4").unwrap().resumed().is_some());
     git(&path, "worktree prune");
     assert!(trees.take("3").unwrap().path().join("a.txt").exists());
     let listed: Vec<Result<String, String>> =
@@ -394,7 +394,10 @@ fn a_tree_whose_making_was_cut_off_is_made_anew() {
                 drop(trees.take("2").unwrap());
             }
             let tree = trees.take("1").unwrap();
-            assert_eq!((git(&at, "status --porcelain").as_str(), tree.resumed(), tree.set_aside()), ("", false, None));
+            assert_eq!(
+                (git(&at, "status --porcelain").as_str(), tree.resumed().is_some(), tree.set_aside()),
+                ("", false, None)
+            );
             drop(tree);
             assert_sound(&path);
             ["1", "2"].iter().for_each(|name| drop(trees.remove(name, false)));
@@ -609,14 +612,33 @@ fn a_branch_that_was_merged_begins_again_where_the_folder_is() {
     trees.remove("1", false).unwrap();
     assert!(trees.hold("1").unwrap().used().unwrap());
     let other = trees.take("2").unwrap();
-    assert!(other.lacks("rungs/1").unwrap() && !other.lacks("rungs/9").unwrap());
+    let branches = || vec!["rungs/1".to_string(), "rungs/9".to_string()];
+    assert_eq!(other.lacks(branches()).unwrap(), ["rungs/1"]);
     git(&path, "merge -q rungs/1");
     write(&path, "later", "");
     git(&path, "add later");
     git(&path, "commit -qm later");
     let tree = trees.take("1").unwrap();
-    assert_eq!((tree.resumed(), git(tree.path(), "rev-parse HEAD")), (false, git(&path, "rev-parse main")));
+    assert_eq!((tree.resumed().is_some(), git(tree.path(), "rev-parse HEAD")), (false, git(&path, "rev-parse main")));
     git(other.path(), "merge -q main");
-    assert!(!other.lacks("rungs/1").unwrap());
+    assert!(other.lacks(branches()).unwrap().is_empty());
     assert_sound(&path);
+}
+
+#[test]
+fn a_name_is_one_that_git_and_the_disk_take() {
+    let trees = |place: &str| Trees::new("/", place);
+    let (here, there) = (trees("/here"), trees("/there"));
+    for (words, begins) in [
+        ("7 Fix: the ../../etc/passwd `bug`!", "7-fix-the-etc-passwd-bug-"),
+        ("7 übergröße", "7-bergr-e-"),
+        ("7 日本", "7-"),
+        ("", ""),
+        (&"word ".repeat(20), "word-word-word-word-word-word-word-word-"),
+    ] {
+        let name = here.name(words);
+        let hash = name.strip_prefix(begins).unwrap();
+        assert!(hash.len() == 6 && here.path(&name).is_ok(), "{name}");
+        assert!(name == here.name(words) && name != there.name(words) && name != here.name(&format!("{words}é")));
+    }
 }

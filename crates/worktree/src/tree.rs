@@ -1,7 +1,7 @@
 use crate::{Error, State, Trees, making::Hold, open, settled, short};
 use git2::{BranchType, ErrorCode, IndexAddOption, Repository, Signature};
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ const STALE: Duration = Duration::from_secs(10);
 pub struct Tree {
     pub(crate) hold: Hold,
     pub(crate) folder: PathBuf,
-    pub(crate) resumed: bool,
+    pub(crate) resumed: Option<String>,
     pub(crate) aside: Option<PathBuf>,
 }
 
@@ -38,9 +38,9 @@ impl Tree {
         &self.hold.branch
     }
 
-    /// Whether somebody had it before, or its branch has commits that the folder lacks.
-    pub fn resumed(&self) -> bool {
-        self.resumed
+    /// The commit from which it goes on, if somebody had it before, or its branch has commits that the folder lacks.
+    pub fn resumed(&self) -> Option<&str> {
+        self.resumed.as_deref()
     }
 
     /// Where the files are that somebody put into this tree while it was half made.
@@ -60,18 +60,18 @@ impl Tree {
         self.trees().state(&self.hold.name)
     }
 
-    /// Whether this branch, if it is there, has commits that the tree's branch lacks.
+    /// Those of these branches that are there, and have commits that the tree's branch lacks.
     ///
     /// # Errors
     /// When the tree is not on its branch any more.
-    pub fn lacks(&self, branch: &str) -> Result<bool, Error> {
+    pub fn lacks(&self, branches: Vec<String>) -> Result<Vec<String>, Error> {
         let repository = open(self.path(), self.branch())?;
-        let lacks = || -> Result<bool, git2::Error> {
+        let lacks = |branch: &String| -> Result<bool, git2::Error> {
             let Ok(other) = repository.find_branch(branch, BranchType::Local) else { return Ok(false) };
             let (other, own) = (other.get().peel_to_commit()?.id(), repository.head()?.peel_to_commit()?.id());
             Ok(other != own && !repository.graph_descendant_of(own, other)?)
         };
-        lacks().map_err(Error::git(format!("compare {branch} with {}", self.branch())))
+        Ok(branches.into_iter().filter(|branch| lacks(branch).unwrap_or(false)).collect())
     }
 
     /// Commits all that is not ignored, deletions too, to the tree's branch; `None` when nothing has changed. Repositories
@@ -114,6 +114,12 @@ pub struct Commit {
     pub id: String,
     /// How many files it changes.
     pub files: usize,
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "committed as {}, files changed: {}", self.id, self.files)
+    }
 }
 
 /// Removes lock files that were left behind, by this program or by a git that was killed, and waits for fresh ones. The
