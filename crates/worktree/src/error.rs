@@ -28,6 +28,8 @@ pub enum Error {
     Locked(PathBuf),
     /// The tree is in the middle of something, such as a merge, or has conflicts.
     Unfinished { path: PathBuf, doing: String, conflicts: Vec<PathBuf> },
+    /// A changed file passes a program on its way into git, which is not run here.
+    Filtered { path: PathBuf, file: PathBuf, filter: String },
     /// Removing the tree would lose work.
     Dirty(Box<State>),
     /// The disk.
@@ -85,6 +87,13 @@ impl fmt::Display for Error {
                 write!(f, "{} is in the middle of {doing}; finish that first, or give it up", path.display())?;
                 if conflicts.is_empty() { Ok(()) } else { write!(f, ". In conflict: {}", files(conflicts)) }
             }
+            Error::Filtered { path, file, filter } => write!(
+                f,
+                "{} passes the filter `{filter}` on its way into git, a program that is not run here; nothing was \
+                 committed, `git add -A` and `git commit` in {} do it",
+                files(std::slice::from_ref(file)),
+                path.display()
+            ),
             Error::Dirty(state) => {
                 let State { path, branch, losses, .. } = &**state;
                 write!(f, "{} was not removed. What is not on {branch} would be lost:\n{losses}", path.display())?;

@@ -37,8 +37,8 @@
 //!   it was somebody's after all, such as that of a `git commit` with its editor open, that commit fails and says so:
 //!   what such a lock protects is made anew from the files.
 //! - Everything blocks: call it from a blocking thread.
-//! - Libgit2 does the work, not the program `git`: no hook runs, nothing is signed, and filters that are programs (such
-//!   as Git LFS) are passed over. What `git update-index --assume-unchanged` hides is hidden here too.
+//! - Libgit2 does the work, not the program `git`: no hook runs, nothing is signed, and a change that would have to
+//!   pass a program on its way into git (such as git-crypt or Git LFS) is not committed. What `git update-index --assume-unchanged` hides is hidden here too.
 //! - Unix only.
 
 mod error;

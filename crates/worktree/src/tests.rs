@@ -642,3 +642,25 @@ fn a_name_is_one_that_git_and_the_disk_take() {
         assert!(name == here.name(words) && name != there.name(words) && name != here.name(&format!("{words}é")));
     }
 }
+
+#[test]
+fn what_passes_a_program_on_its_way_into_git_is_not_committed() {
+    let (_dir, path, trees) = repository();
+    let tree = trees.take("1").unwrap();
+    write(tree.path(), ".gitattributes", "*.secret filter=crypt\n*.other filter=unknown\n");
+    write(tree.path(), "new/x.secret", "plain");
+    write(tree.path(), "y.other", "plain");
+    Command::new("git").current_dir(&path).args(["config", "filter.crypt.clean", "tr a-z A-Z"]).status().unwrap();
+    let refused = format!(
+        "new/x.secret passes the filter `crypt` on its way into git, a program that is not run here; nothing was \
+         committed, `git add -A` and `git commit` in {} do it",
+        tree.path().display()
+    );
+    assert_eq!(said(tree.commit("x")), refused);
+    assert_eq!((git(tree.path(), "diff --cached --name-only").as_str(), tree.state().unwrap().ahead), ("", 0));
+    git(tree.path(), "add -A");
+    assert_eq!(tree.commit("x").unwrap().unwrap().files, 3);
+    assert_eq!(git(tree.path(), "show HEAD:new/x.secret"), "PLAIN");
+    assert_eq!(tree.commit("x").unwrap(), None);
+    assert_sound(&path);
+}

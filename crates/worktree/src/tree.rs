@@ -1,5 +1,5 @@
-use crate::{Error, State, Trees, making::Hold, open, settled, short};
-use git2::{BranchType, ErrorCode, IndexAddOption, Repository, Signature};
+use crate::{Error, State, Trees, losses::file, making::Hold, open, settled, short};
+use git2::{AttrCheckFlags, BranchType, ErrorCode, IndexAddOption, Repository, Signature, Status, StatusOptions};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -78,11 +78,16 @@ impl Tree {
     /// that lie in the tree are left alone: a commit could not hold them.
     ///
     /// # Errors
-    /// When the tree is on another branch by now, or in the middle of a merge or the like. It stays as it is then.
+    /// When the tree is on another branch by now, in the middle of a merge or the like, or when a changed file would have to
+    /// pass a program. It stays as it is then.
     pub fn commit(&self, message: &str) -> Result<Option<Commit>, Error> {
         let repository = open(self.path(), self.branch())?;
         settled(&repository, self.path())?;
         free(&repository, self.branch())?;
+        let filtered = filtered(&repository).map_err(Error::git(format!("look at {}", self.path().display())))?;
+        if let Some((file, filter)) = filtered {
+            return Err(Error::Filtered { path: self.path().into(), file, filter });
+        }
         self.commit_all(&repository, message).map_err(|error| match error.code() {
             ErrorCode::Locked => Error::Locked(repository.path().join("index.lock")),
             _ => Error::git(format!("commit to {}", self.branch()))(error),
@@ -99,9 +104,11 @@ impl Tree {
         if tree.id() == parent.tree_id() {
             return Ok(None);
         }
-        let who = repository.signature().or_else(|_| Signature::now(NAME.0, NAME.1))?;
+        // As git does, the environment first.
+        let author = repository.author_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
+        let committer = repository.committer_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
         let message = git2::message_prettify(message, None)?;
-        let id = repository.commit(Some("HEAD"), &who, &who, &message, &tree, &[&parent])?;
+        let id = repository.commit(Some("HEAD"), &author, &committer, &message, &tree, &[&parent])?;
         let files = repository.diff_tree_to_tree(Some(&parent.tree()?), Some(&tree), None)?.deltas().len();
         Ok(Some(Commit { id: short(&repository.find_commit(id)?)?, files }))
     }
@@ -120,6 +127,28 @@ impl fmt::Display for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "committed as {}, files changed: {}", self.id, self.files)
     }
+}
+
+/// A changed file that a program must change on its way into git, and that program's filter. Libgit2 does not run it, and
+/// would commit what git-crypt keeps secret, or what Git LFS keeps elsewhere, as it is.
+fn filtered(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::Error> {
+    let mut options = StatusOptions::new();
+    options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
+    let config = repository.config()?;
+    let program = |filter: &str| {
+        ["clean", "process"].iter().any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
+    };
+    for entry in repository.statuses(Some(&mut options))?.iter() {
+        let path = file(entry.path_bytes());
+        let there = Status::WT_NEW | Status::WT_MODIFIED | Status::WT_TYPECHANGE | Status::WT_RENAMED;
+        if entry.status().intersects(there)
+            && let Some(filter) = repository.get_attr(&path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?
+            && program(filter)
+        {
+            return Ok(Some((path, filter.into())));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes lock files that were left behind, by this program or by a git that was killed, and waits for fresh ones. The

@@ -1,6 +1,4 @@
-//! Kill -9 while sixteen trees are made, committed and removed: each can be taken, committed and removed afterwards.
-//!
-//! The process that is killed is this test program again: `worker` below, told by the environment where it works.
+//! What other processes do to trees, and what the environment does.
 use git2::{Repository, Signature};
 use rungs_worktree::Trees;
 use std::{
@@ -64,6 +62,29 @@ fn worker() {
             });
         }
     });
+}
+
+#[test]
+#[ignore = "a part of the other test, which starts it as a process"]
+fn committer() {
+    let Some(folder) = env::var_os(FOLDER) else { return };
+    let tree = trees(Path::new(&folder)).take("1").unwrap();
+    fs::write(tree.path().join("new"), "").unwrap();
+    tree.commit("x").unwrap();
+}
+
+#[test]
+fn the_environment_says_who_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().canonicalize().unwrap();
+    let main = repository(&folder);
+    let mut child = start("committer", &folder);
+    child.env("GIT_AUTHOR_NAME", "Ann").env("GIT_AUTHOR_EMAIL", "ann@localhost");
+    child.env("GIT_COMMITTER_NAME", "Bob").env("GIT_COMMITTER_EMAIL", "bob@localhost");
+    assert!(child.status().unwrap().success());
+    let commit = main.find_branch("rungs/1", git2::BranchType::Local).unwrap().get().peel_to_commit().unwrap();
+    assert_eq!((commit.author().name(), commit.author().email()), (Ok("Ann"), Ok("ann@localhost")));
+    assert_eq!((commit.committer().name(), commit.committer().email()), (Ok("Bob"), Ok("bob@localhost")));
 }
 
 /// Makes the locks that git left behind as old as they would be if somebody came back later.
