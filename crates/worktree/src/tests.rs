@@ -313,7 +313,7 @@ fn what_is_something_else_is_left_alone() {
     assert!(said(trees.take("2")).ends_with("reference refs/heads/rungs/2 is already checked out"));
     assert!(!at(".1.making").exists() && !at(".2.making").exists());
     git(&path, "switch -q main");
-    assert!(!trees.take("2").unwrap().resumed().is_some());
+    assert!(trees.take("2").unwrap().resumed().is_none());
     // Another branch in the tree, or none.
     git(&at("2"), "switch -q -c own");
     let elsewhere = "it is on own, not on rungs/2; `git switch rungs/2` there brings it back";
@@ -340,7 +340,7 @@ fn what_is_something_else_is_left_alone() {
     fs::remove_dir_all(at("3")).unwrap();
     let gone = "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget";
     assert_eq!((said(trees.take("3")), said(trees.remove("3", true))), (unfit("3", gone), unfit("3", gone)));
-    assert!(!trees.take("4").unwrap().resumed().is_some());
+    assert!(trees.take("4").unwrap().resumed().is_none());
     git(&path, "worktree prune");
     assert!(trees.take("3").unwrap().path().join("a.txt").exists());
     let listed: Vec<Result<String, String>> =
