@@ -203,7 +203,10 @@ impl Trees {
         fs::write(&marker, "").map_err(Error::io(&marker))?;
         // First out of the way, in one step, and deleted when git knows no more of it.
         let gone = unused(&self.place, name, "gone");
-        fs::rename(&path, &gone).map_err(Error::io(&path))?;
+        if let Err(error) = fs::rename(&path, &gone) {
+            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            return Err(Error::io(&path)(error));
+        }
         let git = repository.commondir().join("worktrees").join(name);
         delete(&git).map_err(Error::io(&git))?;
         fs::remove_file(&marker).map_err(Error::io(&marker))?;

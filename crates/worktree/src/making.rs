@@ -124,17 +124,24 @@ impl Hold {
         Ok(all.any(|folder| fs::read_to_string(folder.join("HEAD")).is_ok_and(|head| head.trim_end() == on)))
     }
 
-    /// Clears what other makings that were cut off have left: with such a thing around, libgit2 adds no worktree.
+    /// Clears what others that were cut off have left: with a half-made tree around, libgit2 adds no worktree.
     fn sweep(&self, repository: &Repository) -> Result<(), Error> {
         for entry in entries(&self.trees.place)? {
-            let file = entry.file_name();
-            let name = file.to_str().and_then(|file| file.strip_prefix('.')?.strip_suffix(".making"));
-            let Some(name) = name.filter(|name| *name != self.name) else { continue };
-            let lock = self.trees.place.join(format!(".{name}.lock"));
-            // Where somebody holds it, somebody is about to clear it.
-            if let (Ok(path), Some(lock)) = (self.trees.path(name), Lock::try_acquire(lock)?) {
-                // What can't be cleared is told to whoever wants that tree.
-                let _ = Hold::new(self.trees.clone(), name, path, lock).clear(repository);
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let Some((name, what)) = file.strip_prefix('.').and_then(|file| file.split_once('.')) else { continue };
+            let (making, gone) = (what == "making", what.starts_with("gone-"));
+            let Ok(path) = self.trees.path(name) else { continue };
+            if *name == self.name || !(making || gone) {
+                continue;
+            }
+            // Where somebody holds it, somebody is about to clear it. What can't be cleared is told to whoever wants it.
+            if let Some(lock) = Lock::try_acquire(self.trees.place.join(format!(".{name}.lock")))? {
+                let hold = Hold::new(self.trees.clone(), name, path, lock);
+                let _ = if making {
+                    hold.clear(repository).map(drop)
+                } else {
+                    delete(&entry.path()).map_err(Error::io(entry.path()))
+                };
             }
         }
         Ok(())
@@ -167,6 +174,11 @@ impl Hold {
             } else {
                 let to = unused(&self.trees.place, &self.name, "cut-off");
                 fs::rename(&self.path, &to).map_err(Error::io(&self.path))?;
+                // It would lead to the tree that is made next.
+                let link = to.join(".git");
+                if link.is_file() {
+                    fs::remove_file(&link).map_err(Error::io(&link))?;
+                }
                 aside = Some(to);
             }
         }

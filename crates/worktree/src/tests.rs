@@ -429,6 +429,7 @@ fn work_by_hand_in_a_half_made_tree_is_kept() {
         let aside = path.join(format!(".trees/.1.cut-off-{}", n + 1));
         assert_eq!((tree.set_aside(), fs::read_to_string(aside.join(file)).unwrap().as_str()), (Some(&*aside), text));
         assert_eq!(git(&at, "status --porcelain --ignored"), "");
+        assert!(!aside.join(".git").exists());
         assert!(trees.list().unwrap().iter().any(|tree| matches!(tree, Err(Error::SetAside(path)) if *path == aside)));
     }
     let at = half("a.txt", "by hand");
@@ -554,6 +555,10 @@ fn what_git_ignores_goes_only_when_asked() {
     assert!(said(trees.remove("1", false)).ends_with(&asks));
     // Also where a build tool let nobody write: as long as it can be deleted at all, it is.
     fs::set_permissions(at.join("out"), fs::Permissions::from_mode(0o500)).unwrap();
+    // What a removal that was cut off has left goes with the next making.
+    write(&path, ".trees/.2.gone-1/out/rest", "");
+    drop(trees.take("3").unwrap());
+    trees.remove("3", false).unwrap();
     let removed = trees.remove("1", true).unwrap();
     assert!(removed.rest.is_none() && removed.state.losses.ignored.len() == 2);
     assert_eq!(fs::read_dir(path.join(".trees")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0);

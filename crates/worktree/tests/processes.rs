@@ -137,6 +137,10 @@ fn kill_at_any_moment_leaves_nothing_that_is_stuck() {
             assert_eq!(branch.get().peel_to_commit().unwrap().message(), Ok("later\n"));
         }
         assert_eq!(trees.list().unwrap().len(), 0, "kill {kill}");
+        drop(trees.take("last").unwrap());
+        let names = fs::read_dir(folder.join(".trees")).unwrap().map(|entry| entry.unwrap().path());
+        let folders: Vec<_> = names.filter(|path| path.is_dir() && !path.ends_with("last")).collect();
+        assert!(folders.is_empty(), "kill {kill}: {folders:?}");
     }
     println!("kills: {KILLS}, trees cut off: {cut_off}, locks left behind: {locks}");
 }
