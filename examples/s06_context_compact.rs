@@ -317,7 +317,7 @@ pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
 /// The agent of lesson one, with room.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let folder = stage.folder.join(".rungs/s06_context_compact");
+        let folder = stage.state();
         Ok(install(stage.agent(), stage.window.into(), folder))
     };
     lessons::run("s06_context_compact", build, agent_loop)

@@ -198,8 +198,7 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
 
 /// The agent of lesson one, with jobs.
 pub fn main() -> ExitCode {
-    let build =
-        async |stage: &lessons::Stage| Ok(install(stage.agent(), &stage.folder.join(".rungs/s08_background_tasks")));
+    let build = async |stage: &lessons::Stage| Ok(install(stage.agent(), &stage.state()));
     lessons::run("s08_background_tasks", build, agent_loop)
 }
 

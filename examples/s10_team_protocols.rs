@@ -481,13 +481,14 @@ mod tests {
         /// Turns as long as there is something to tell the lead; all that it read and said.
         async fn hold(&self) -> String {
             let mut chat = Chat::new("go");
-            loop {
+            for _ in 0..50 {
                 agent_loop(&self.agent, &mut chat).await.unwrap();
                 let cx = self.agent.context();
                 if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true)).await.unwrap() {
                     return json!(chat.messages()).to_string();
                 }
             }
+            panic!("it never ends: {}", json!(chat.messages()));
         }
 
         /// All results that an agent of this name was given.

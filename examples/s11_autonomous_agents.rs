@@ -2,7 +2,7 @@
 //!
 //! Whoever hands out every task is the bottleneck, and when a worker dies, its task stays in progress for ever. Here
 //! nothing is handed out: a teammate with nothing to do claims the next task of the board for itself, for a while, and
-//! that becomes its next prompt. Who lives renews its claim; who died loses it.
+//! that becomes its next prompt, the first of a new conversation. Who lives renews its claim; who died loses it.
 //!
 //! New here: an agent that goes on by itself, and three rules that make its claims safe among threads and processes that
 //! may die at any moment.
