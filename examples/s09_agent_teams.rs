@@ -23,6 +23,7 @@ use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Stop, ToolError, ToolSpec, prompt,
 };
 use rungs_crew::{Crew, Owner};
+use rungs_mail::{LONGEST, list};
 use serde::Deserialize;
 use serde_json::json;
 use std::{
@@ -35,7 +36,6 @@ use std::{
     time::Duration,
 };
 
-use rungs_mail::{LONGEST, list};
 pub use rungs_mail::{Letter, Mailboxes, Post, Taken, blunt};
 
 /// The address of the agent that the person talks to.
@@ -46,10 +46,10 @@ const MOST: usize = 8;
 const LETTERS: usize = 100;
 /// How many earlier letters a teammate is given whose name had mail before.
 const EARLIER: usize = 20;
-/// After how many failed turns a teammate rests.
-const FAILURES: u32 = 3;
 /// How many bytes of them at most.
 const ROOM: usize = 20_000;
+/// After how many failed turns a teammate rests.
+const FAILURES: u32 = 3;
 /// How long teammates may take to end.
 const CLOSING: Duration = Duration::from_secs(4);
 /// How often a box is looked at, since another process may have put something in.
@@ -198,7 +198,7 @@ impl Team {
             }
             if failures > 0 {
                 // It tries again, later each time; after some times it rests until there is something new.
-                tokio::time::sleep(Duration::from_secs(1 << (failures - 1).min(6))).await;
+                tokio::time::sleep(prompt::pause(failures)).await;
                 if failures >= FAILURES && !self.has_mail(me, &cx).await && self.mates.rest(me, began) {
                     prompt::woken(&cx, false).await;
                 }

@@ -51,6 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What it hears when it ends its turn with its task open.
 const REMINDER: &str = "<task>\nYou still hold your task. Call finish_task or fail_task now. If you wait for an answer to a \
     letter of yours, say so.\n</task>";
+
 /// A board whose tasks are held for a while only. Everything here blocks: call it from a blocking thread.
 #[derive(Clone)]
 pub struct Claims {

@@ -131,9 +131,8 @@ impl Prompt {
             return Next::Leave(talk.code());
         }
         // What woke it and failed would wake it again at once, for ever.
-        let pause = if stumbles == 0 { Duration::ZERO } else { Duration::from_secs(1 << (stumbles - 1).min(6)) };
         let woken = async {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause(stumbles)).await;
             woken(cx, ended).await
         };
         let mut other = pin!(async {
@@ -264,6 +263,12 @@ pub async fn woken(cx: &Context, ended: bool) -> bool {
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// How long to wait after so many failed turns in a row: nothing, then a second, then twice as long each time, about a
+/// minute at most.
+pub fn pause(failures: u32) -> Duration {
+    failures.checked_sub(1).map_or(Duration::ZERO, |times| Duration::from_secs(1 << times.min(6)))
 }
 
 /// The signals that end the program. Commands live in sessions of their own, so a signal reaches only us: whoever gets
