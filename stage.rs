@@ -120,7 +120,8 @@ async fn play(
     }
     let question = args.prompt.join(" ");
     if question.trim().is_empty() && !args.prompt.is_empty() {
-        terminal.say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
+        terminal
+            .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(2);
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
@@ -138,11 +139,19 @@ async fn play(
     };
     terminal.say(&match &rehearsal {
         Some(rehearsal) => rehearsal.line(&folder),
-        None => format!("{} answers; commands run for real, in {}", endpoint.model, folder.display()),
+        None => {
+            format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
+        }
     });
-    let agent =
-        build(&Stage { lesson, client: Client::new(endpoint)?, folder, system, window, terminal: terminal.clone() })
-            .await?;
+    let agent = build(&Stage {
+        lesson,
+        client: Client::new(endpoint)?,
+        folder,
+        system,
+        window,
+        terminal: terminal.clone(),
+    })
+    .await?;
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -154,7 +163,8 @@ async fn play(
     if args.keep {
         match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
             Some(folder) => terminal.say(&format!("kept: {}", folder.display())),
-            None => terminal.say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
+            None => terminal
+                .say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
         }
     }
     Ok(code)
@@ -212,7 +222,9 @@ fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<(Endpoint, u32)>
     let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
     let Some(info) = models.get(&endpoint.model) else {
         let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
-        terminal.say(&format!("config/models.yaml does not know {model}: its window counts as {window} tokens"));
+        terminal.say(&format!(
+            "config/models.yaml does not know {model}: its window counts as {window} tokens"
+        ));
         return Ok((endpoint, window));
     };
     endpoint.greatest_output = Some(info.output);
@@ -232,7 +244,8 @@ fn read(file: &Path) -> Result<String> {
 fn head(file: &Path) -> Result<String> {
     let source = read(file)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    let head: String = lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    let head: String =
+        lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
     // On a terminal there are no links.
     Ok(head.replace("[`", "`").replace("`]", "`"))
 }

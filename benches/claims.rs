@@ -15,7 +15,8 @@ fn main() {
     for threads in [1, 16] {
         let folder = tempfile::tempdir().unwrap();
         // Each with a board of its own, as if it were a process.
-        let workers: Vec<Claims> = (0..threads).map(|_| claims(&folder.path().join("tasks.jsonl"))).collect();
+        let workers: Vec<Claims> =
+            (0..threads).map(|_| claims(&folder.path().join("tasks.jsonl"))).collect();
         fill(folder.path());
         let start = Instant::now();
         thread::scope(|scope| {
@@ -28,7 +29,9 @@ fn main() {
             }
         });
         let rate = TASKS as f64 / start.elapsed().as_secs_f64();
-        println!("{threads} at once: {rate:.0} tasks a second, each claimed and finished, and so flushed twice");
+        println!(
+            "{threads} at once: {rate:.0} tasks a second, each claimed and finished, and so flushed twice"
+        );
     }
 
     let folder = tempfile::tempdir().unwrap();
@@ -42,7 +45,9 @@ fn main() {
     let left = |task| Task { status: Status::InProgress, until: Some(1), ..task };
     board.change(|_| Ok((all.into_iter().map(left).collect(), ()))).unwrap();
     assert!(alive.claimable().unwrap());
-    timed("a claim among 10,000 whose lease has run out", || drop(alive.claim("bench").unwrap().unwrap()));
+    timed("a claim among 10,000 whose lease has run out", || {
+        drop(alive.claim("bench").unwrap().unwrap())
+    });
 }
 
 fn claims(file: &Path) -> Claims {
@@ -50,7 +55,12 @@ fn claims(file: &Path) -> Claims {
 }
 
 fn fill(folder: &Path) {
-    let new = |id: u64| Task { id, subject: format!("task {id}"), priority: (id % 7) as i64, ..Task::default() };
+    let new = |id: u64| Task {
+        id,
+        subject: format!("task {id}"),
+        priority: (id % 7) as i64,
+        ..Task::default()
+    };
     let (board, _) = Board::open(&folder.join("tasks.jsonl")).unwrap();
     board.change(|_| Ok(((1..=TASKS).map(new).collect(), ()))).unwrap();
 }

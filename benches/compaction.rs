@@ -12,7 +12,8 @@ const WINDOW: u64 = 20_000;
 async fn main() {
     let without = prompts(false).await;
     let with = prompts(true).await;
-    let savings: Vec<f64> = with.iter().zip(&without).map(|(with, without)| 1.0 - with / without).collect();
+    let savings: Vec<f64> =
+        with.iter().zip(&without).map(|(with, without)| 1.0 - with / without).collect();
     let average = savings.iter().sum::<f64>() / savings.len() as f64;
     let peak = savings.iter().copied().fold(0.0, f64::max);
     let all = |prompts: &[f64]| prompts.iter().sum::<f64>();
@@ -39,9 +40,14 @@ async fn prompts(compact: bool) -> Vec<f64> {
     );
     let script = rehearsal::Script::parse("bench", &script).unwrap().record(true);
     let server = script.serve().await.unwrap();
-    let endpoint = rungs_core::client::Endpoint::new(rungs_core::client::Format::Anthropic, server.url(), "rehearsal");
+    let endpoint = rungs_core::client::Endpoint::new(
+        rungs_core::client::Format::Anthropic,
+        server.url(),
+        "rehearsal",
+    );
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = Agent::new(rungs_core::Client::new(endpoint).unwrap(), folder.path()).tool(tools::Bash);
+    let mut agent =
+        Agent::new(rungs_core::Client::new(endpoint).unwrap(), folder.path()).tool(tools::Bash);
     if compact {
         agent = s06_context_compact::install(agent, WINDOW, folder.path().join("state"));
     }

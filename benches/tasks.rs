@@ -28,7 +28,10 @@ fn main() {
         done += 1;
     }
     let all = start.elapsed().as_secs_f64();
-    println!("{done} tasks taken and done, each flushed twice: {:.2} ms a task", all * 1000.0 / done as f64);
+    println!(
+        "{done} tasks taken and done, each flushed twice: {:.2} ms a task",
+        all * 1000.0 / done as f64
+    );
 }
 
 fn timed(what: &str, work: impl FnOnce()) {

@@ -12,7 +12,8 @@ const TURNS: usize = 200;
 const STARTS: usize = 20;
 
 fn main() {
-    let built = Command::new(env!("CARGO")).args(["build", "--release", "--example", "s01_loop"]).status();
+    let built =
+        Command::new(env!("CARGO")).args(["build", "--release", "--example", "s01_loop"]).status();
     assert!(built.is_ok_and(|status| status.success()), "the lesson does not build");
     let runtime = tokio::runtime::Runtime::new().unwrap();
 
@@ -25,13 +26,18 @@ fn main() {
         })
         .collect();
     starts.sort();
-    println!("process start to first request, median of {STARTS}: {:.1} ms", ms(starts[STARTS / 2]));
+    println!(
+        "process start to first request, median of {STARTS}: {:.1} ms",
+        ms(starts[STARTS / 2])
+    );
 
     let tool = tool_alone();
     println!("the tool alone, bash running `true`, median: {:.2} ms", ms(tool));
     let server = serve(
         &runtime,
-        &format!("{{repeat: {TURNS}, call: [{{bash: {{command: 'true'}}}}]}}, {{say: done, delay_ms: 300}}"),
+        &format!(
+            "{{repeat: {TURNS}, call: [{{bash: {{command: 'true'}}}}]}}, {{say: done, delay_ms: 300}}"
+        ),
     );
     let mut child = lesson(&server);
     while server.seen().len() <= TURNS {
@@ -43,7 +49,8 @@ fn main() {
     // From the answer of the model to the next request, less the tool: what the harness itself takes.
     let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());
     let mut turns: Vec<Duration> = turns.map(|turn| turn.saturating_sub(tool)).collect();
-    let (all, last) = (turns.iter().sum::<Duration>(), turns[TURNS - 10..].iter().sum::<Duration>());
+    let (all, last) =
+        (turns.iter().sum::<Duration>(), turns[TURNS - 10..].iter().sum::<Duration>());
     turns.sort();
     println!(
         "beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last ten: {:.2} ms",

@@ -71,7 +71,10 @@ mod tests {
         .await;
         assert_eq!(end.unwrap().text(), "and three");
         let roles: Vec<Role> = chat.messages().iter().map(|m| m.role).collect();
-        assert_eq!(roles, [Role::User, Role::Assistant, Role::User, Role::Assistant, Role::User, Role::Assistant]);
+        assert_eq!(
+            roles,
+            [Role::User, Role::Assistant, Role::User, Role::Assistant, Role::User, Role::Assistant]
+        );
         let results = json!(chat.messages()[2].content);
         assert_eq!(
             (&results[0]["content"][0]["text"], &results[1]["content"][0]["text"]),
@@ -105,7 +108,8 @@ mod tests {
     #[tokio::test]
     async fn an_endless_loop_blows_the_fuse_and_leaves_a_sound_chat() {
         let (end, mut chat, _) =
-            play("scenes: [{when: go, turns: [{repeat: 300, call: [{bash: {command: 'true'}}]}]}]").await;
+            play("scenes: [{when: go, turns: [{repeat: 300, call: [{bash: {command: 'true'}}]}]}]")
+                .await;
         assert_eq!(end.unwrap_err().to_string(), "stopped after 250 turns of one prompt");
         assert!(chat.open_calls().is_empty() && chat.messages().len() == 1 + 2 * TURNS);
         chat.push(rungs_core::Message::user("go on"));

@@ -88,16 +88,27 @@ fn sum(csv: &str, column: &str) -> Result<String, String> {
     let names: Vec<&str> = head.split(',').map(str::trim).collect();
     let columns: Vec<usize> = (0..names.len()).filter(|i| names[*i] == column).collect();
     let [index] = columns[..] else {
-        return Err(format!("there are {} columns `{column}`; the columns are {}", columns.len(), names.join(", ")));
+        return Err(format!(
+            "there are {} columns `{column}`; the columns are {}",
+            columns.len(),
+            names.join(", ")
+        ));
     };
     let (mut total, mut count) = (0.0, 0);
     for (i, line) in rows {
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
         if cells.len() != names.len() {
-            return Err(format!("line {} has {} cells, the first line {}", i + 1, cells.len(), names.len()));
+            return Err(format!(
+                "line {} has {} cells, the first line {}",
+                i + 1,
+                cells.len(),
+                names.len()
+            ));
         }
         let number = cells[index].parse::<f64>().ok().filter(|number| number.is_finite());
-        total += number.ok_or_else(|| format!("line {}: `{}` in `{column}` is no number", i + 1, cells[index]))?;
+        total += number.ok_or_else(|| {
+            format!("line {}: `{}` in `{column}` is no number", i + 1, cells[index])
+        })?;
         count += 1;
     }
     // Binary fractions leave dust: 0.1 + 0.2 is 0.30000000000000004.
@@ -122,7 +133,10 @@ mod tests {
 
     #[test]
     fn sums_and_says_what_is_wrong() {
-        assert_eq!(sum("\u{feff}a,b\n1,0.1\n3,0.2\n\n", "b").unwrap(), "the sum of `b` is 0.3, of 2 rows");
+        assert_eq!(
+            sum("\u{feff}a,b\n1,0.1\n3,0.2\n\n", "b").unwrap(),
+            "the sum of `b` is 0.3, of 2 rows"
+        );
         for (csv, wrong) in [
             ("a, b\n1,2", "there are 0 columns `c`; the columns are a, b"),
             ("c,c\n1,2", "there are 2 columns `c`; the columns are c, c"),

@@ -20,7 +20,8 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Layer, Message, NextAsk, Output, Reply, Result, Tool, ToolError, ToolSpec, tools::args,
+    Agent, Chat, Context, Layer, Message, NextAsk, Output, Reply, Result, Tool, ToolError,
+    ToolSpec, tools::args,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -57,8 +58,12 @@ impl Plan {
     /// Takes the new items, if they make a plan: one thing at a time.
     fn change(&mut self, items: Vec<Item>) -> Result<Output, ToolError> {
         let in_progress = |(_, item): &(usize, &Item)| item.status == Status::InProgress;
-        let busy: Vec<String> =
-            items.iter().enumerate().filter(in_progress).map(|(i, _)| (i + 1).to_string()).collect();
+        let busy: Vec<String> = items
+            .iter()
+            .enumerate()
+            .filter(in_progress)
+            .map(|(i, _)| (i + 1).to_string())
+            .collect();
         if busy.len() > 1 {
             return Err(ToolError(format!(
                 "items {} would be in progress at once; finish or put back one first, nothing was changed",
@@ -66,7 +71,10 @@ impl Plan {
             )));
         }
         if let Some(empty) = items.iter().position(|item| item.content.trim().is_empty()) {
-            return Err(ToolError(format!("item {} has no content; nothing was changed", empty + 1)));
+            return Err(ToolError(format!(
+                "item {} has no content; nothing was changed",
+                empty + 1
+            )));
         }
         *self = Plan { items, untouched: 0 };
         Ok(self.to_string().into())
@@ -227,7 +235,8 @@ mod tests {
         (reply.text(), chat)
     }
 
-    const TOLD: &str = "{say: \"{{ results | map(attribute='text') | map('trim') | join(' | ') }}\"}";
+    const TOLD: &str =
+        "{say: \"{{ results | map(attribute='text') | map('trim') | join(' | ') }}\"}";
 
     #[tokio::test]
     async fn one_item_at_a_time() {
@@ -260,18 +269,25 @@ mod tests {
 
     /// In which messages of the chat a reminder stands.
     fn reminders(chat: &Chat) -> Vec<usize> {
-        let reminded = |(_, message): &(usize, &std::sync::Arc<Message>)| message.text().contains("<system-reminder>");
+        let reminded = |(_, message): &(usize, &std::sync::Arc<Message>)| {
+            message.text().contains("<system-reminder>")
+        };
         chat.messages().iter().enumerate().filter(reminded).map(|(i, _)| i).collect()
     }
 
     #[tokio::test]
     async fn a_stale_plan_is_brought_back_in_the_unsent_message() {
         let write = "{call: [{todo_write: {todos: [{content: a}]}}]}";
-        let (_, chat) = play(&format!("{write}, {{repeat: 8, call: [{{todo_read: {{}}}}]}}, {{say: end}}")).await;
+        let (_, chat) =
+            play(&format!("{write}, {{repeat: 8, call: [{{todo_read: {{}}}}]}}, {{say: end}}"))
+                .await;
         // Four requests after the plan was written the model is reminded, and again four later.
         assert_eq!(reminders(&chat), [8, 16]);
         let content = &chat.messages()[8].content;
-        assert!(content.len() == 2 && content[1].as_text().is_some_and(|text| text.contains("[ ] 1. a")));
+        assert!(
+            content.len() == 2
+                && content[1].as_text().is_some_and(|text| text.contains("[ ] 1. a"))
+        );
     }
 
     #[tokio::test]
@@ -284,11 +300,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_has_a_plan_of_its_own() {
-        let (client, _server) = lessons::rehearse("scenes: [{when: ., turns: [{say: x}]}]").await.unwrap();
+        let (client, _server) =
+            lessons::rehearse("scenes: [{when: ., turns: [{say: x}]}]").await.unwrap();
         let agent = install(Agent::new(client, "."));
         let child = agent.child("helper", &[]);
         TodoWrite.call(json!({"todos": [{"content": "mine"}]}), &agent.context()).await.unwrap();
-        let read = async |agent: &Agent| TodoRead.call(json!({}), &agent.context()).await.unwrap().text;
+        let read =
+            async |agent: &Agent| TodoRead.call(json!({}), &agent.context()).await.unwrap().text;
         assert_eq!(read(&agent).await, "[ ] 1. mine\n");
         assert_eq!(read(&child).await, "There is no plan yet.");
     }

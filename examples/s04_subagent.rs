@@ -18,8 +18,8 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result, Tool, ToolCall,
-    ToolError, ToolSpec, prompt, tools::args,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result,
+    Tool, ToolCall, ToolError, ToolSpec, prompt, tools::args,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -111,8 +111,11 @@ impl Tool for Task {
         let children = subagents(cx, &names, &[])?;
         let reports = children.into_iter().zip(&tasks).map(|(child, job)| run(child, &job.prompt));
         let reports = futures_util::future::join_all(reports).await;
-        let text: Vec<String> =
-            tasks.iter().zip(&reports).map(|(job, report)| format!("# {}\n{}", job.description, report.text)).collect();
+        let text: Vec<String> = tasks
+            .iter()
+            .zip(&reports)
+            .map(|(job, report)| format!("# {}\n{}", job.description, report.text))
+            .collect();
         let text = text.join("\n\n");
         cx.notice(saving(reports.iter().map(|report| report.read).sum(), asked + text.len()));
         match reports.iter().all(|report| report.failed) {
@@ -130,14 +133,23 @@ impl Tool for Task {
 const BRIEF: &str = "You work for another agent, which sees only your last message: report what it asks for, briefly.";
 
 /// Children of these names for side jobs of this prompt, without these tools, within what its budget has left.
-pub fn subagents(cx: &Context, names: &[String], without: &[&str]) -> Result<Vec<Agent>, ToolError> {
+pub fn subagents(
+    cx: &Context,
+    names: &[String],
+    without: &[&str],
+) -> Result<Vec<Agent>, ToolError> {
     let (budget, depth) = Place::of(cx);
     if depth >= DEPTH {
-        return Err(ToolError(format!("subagents stand {DEPTH} levels deep at most; do this yourself")));
+        return Err(ToolError(format!(
+            "subagents stand {DEPTH} levels deep at most; do this yourself"
+        )));
     }
     if !take(&budget.agents, names.len()) {
         let left = budget.agents.load(Relaxed);
-        return Err(ToolError(format!("{} subagents are too many: {left} of {AGENTS} are left", names.len())));
+        return Err(ToolError(format!(
+            "{} subagents are too many: {left} of {AGENTS} are left",
+            names.len()
+        )));
     }
     let child = |name: &String| {
         let child = cx.agent.child(name, without);
@@ -170,16 +182,22 @@ pub async fn run(child: Agent, job: &str) -> Report {
 
 /// A name that can stand in a line, made of the description.
 fn name(description: &str) -> String {
-    let letters = description.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
+    let letters =
+        description.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
     let words: String = letters.collect();
-    let name: String = words.split_whitespace().take(4).collect::<Vec<_>>().join("-").chars().take(30).collect();
+    let name: String =
+        words.split_whitespace().take(4).collect::<Vec<_>>().join("-").chars().take(30).collect();
     if name.is_empty() { "subagent".into() } else { name }
 }
 
 /// What stayed with the subagents, against what the call and its result take here. A token is about four bytes.
 fn saving(there: usize, here: usize) -> String {
     let percent = 100.0 * (1.0 - here as f64 / there.max(1) as f64);
-    format!("({} tokens stayed with the subagents, {} came here: {percent:.1} % saved)", there / 4, here.div_ceil(4))
+    format!(
+        "({} tokens stayed with the subagents, {} came here: {percent:.1} % saved)",
+        there / 4,
+        here.div_ceil(4)
+    )
 }
 
 /// Counts the turns of the whole tree, and stops whoever goes in circles.
@@ -285,7 +303,8 @@ mod tests {
         let server = script.record(true).serve().await.unwrap();
         let endpoint = Endpoint::new(Format::Anthropic, server.url(), "rehearsal");
         let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
-        let agent = Agent::new(Client::new(endpoint).unwrap(), dir.path()).tool(tools::Bash).ui(ui.clone());
+        let agent =
+            Agent::new(Client::new(endpoint).unwrap(), dir.path()).tool(tools::Bash).ui(ui.clone());
         let mut chat = Chat::new("go");
         let end = agent_loop(&install(agent), &mut chat).await;
         (end, chat, ui.take(), server.seen().into_iter().map(|seen| seen.body).collect())
@@ -310,9 +329,16 @@ mod tests {
         .await;
         assert_eq!(end.unwrap().text(), "# count 3\n3000 lines\n\n# count 4\n4000 lines");
         assert_eq!(chat.messages().len(), 4);
-        let first = bodies.iter().find(|body| body["messages"].to_string().contains("count 3\"")).unwrap();
-        assert_eq!(bodies.iter().filter(|b| b["messages"].as_array().unwrap().len() == 1).count(), 3);
-        assert!(first["tools"] == bodies[0]["tools"] && first["system"] == bodies[0]["system"], "the prefix is shared");
+        let first =
+            bodies.iter().find(|body| body["messages"].to_string().contains("count 3\"")).unwrap();
+        assert_eq!(
+            bodies.iter().filter(|b| b["messages"].as_array().unwrap().len() == 1).count(),
+            3
+        );
+        assert!(
+            first["tools"] == bodies[0]["tools"] && first["system"] == bodies[0]["system"],
+            "the prefix is shared"
+        );
         let saved = shown.iter().find(|line| line.contains("saved")).unwrap();
         assert!(saved.starts_with("main: notice (") && saved.contains("came here: 9"), "{saved}");
         assert!(shown.contains(&"main/count-3: reply 3000 lines".to_string()), "{shown:?}");
@@ -320,23 +346,37 @@ mod tests {
 
     #[tokio::test]
     async fn depth_and_number_are_bounded_for_the_whole_tree() {
-        let deeper =
-            format!("{{when: '^deeper', turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}", job("deeper"));
-        let start = format!("{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}", job("deeper"));
+        let deeper = format!(
+            "{{when: '^deeper', turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}",
+            job("deeper")
+        );
+        let start = format!(
+            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}",
+            job("deeper")
+        );
         let (end, _, _, _) = play(&format!("{start}, {deeper}")).await;
-        assert_eq!(end.unwrap().text(), "# deeper\n# deeper\nsubagents stand 2 levels deep at most; do this yourself");
+        assert_eq!(
+            end.unwrap().text(),
+            "# deeper\n# deeper\nsubagents stand 2 levels deep at most; do this yourself"
+        );
         let many = vec![job("x"); AGENTS + 1].join(", ");
-        let (end, _, _, bodies) =
-            play(&format!("{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{many}]}}}}]}}, {TOLD}]}}")).await;
-        assert_eq!((end.unwrap().text().as_str(), bodies.len()), ("21 subagents are too many: 20 of 20 are left", 2));
+        let (end, _, _, bodies) = play(&format!(
+            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{many}]}}}}]}}, {TOLD}]}}"
+        ))
+        .await;
+        assert_eq!(
+            (end.unwrap().text().as_str(), bodies.len()),
+            ("21 subagents are too many: 20 of 20 are left", 2)
+        );
     }
 
     #[tokio::test]
     async fn several_calls_of_one_prompt_share_the_bounds() {
         let nine = vec![job("x"); 9].join(", ");
         let calls = vec![format!("{{task: {{tasks: [{nine}]}}}}"); 3].join(", ");
-        let scenes =
-            format!("{{when: ^go$, turns: [{{call: [{calls}]}}, {TOLD}]}}, {{when: ^x$, turns: [{{say: y}}]}}");
+        let scenes = format!(
+            "{{when: ^go$, turns: [{{call: [{calls}]}}, {TOLD}]}}, {{when: ^x$, turns: [{{say: y}}]}}"
+        );
         let (end, _, _, bodies) = play(&scenes).await;
         assert!(end.unwrap().text().ends_with("9 subagents are too many: 2 of 20 are left"));
         assert_eq!(bodies.len(), 2 + 18);
@@ -367,7 +407,8 @@ mod tests {
         .await;
         let text = end.unwrap().text();
         assert!(
-            text.starts_with("# good\nfine\n\n# bad\nThis subagent failed: 127.0.0.1:") && text.contains(": no"),
+            text.starts_with("# good\nfine\n\n# bad\nThis subagent failed: 127.0.0.1:")
+                && text.contains(": no"),
             "{text}"
         );
         assert!(!json!(chat.messages()[2].content).to_string().contains("\"is_error\":true"));
@@ -375,10 +416,16 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_in_circles_is_stopped_also_below() {
-        for calls in ["{bash: {command: echo same}}", "{bash: {command: echo one}}, {bash: {command: echo two}}"] {
+        for calls in [
+            "{bash: {command: echo same}}",
+            "{bash: {command: echo one}}, {bash: {command: echo two}}",
+        ] {
             let circle = format!("turns: [{{repeat: 100, call: [{calls}]}}]");
             let (end, chat, _, _) = play(&format!("{{when: ^go$, {circle}}}")).await;
-            assert!(matches!(end, Err(Error::Limit("replies in a row that brought nothing new", 6))), "{end:?}");
+            assert!(
+                matches!(end, Err(Error::Limit("replies in a row that brought nothing new", 6))),
+                "{end:?}"
+            );
             assert!(json!(chat.messages()).to_string().contains("this call has been made before"));
             let (end, _, _, _) = play(&format!(
                 "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}, {{when: ^circle, {circle}}}",

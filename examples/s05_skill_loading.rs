@@ -63,7 +63,9 @@ impl Skills {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             folders.sort();
-            for folder in folders.into_iter().filter(|folder| folder.join("SKILL.md").is_file()).take(MOST) {
+            for folder in
+                folders.into_iter().filter(|folder| folder.join("SKILL.md").is_file()).take(MOST)
+            {
                 match read(&folder) {
                     Ok((skill, _)) => drop(found.skills.entry(skill.name.clone()).or_insert(skill)),
                     Err(why) => found.broken.push(why),
@@ -75,7 +77,8 @@ impl Skills {
 
     /// The section of the system text: a line for each.
     fn index(&self) -> String {
-        let lines: Vec<String> = self.skills.values().map(|s| format!("- {}: {}", s.name, s.description)).collect();
+        let lines: Vec<String> =
+            self.skills.values().map(|s| format!("- {}: {}", s.name, s.description)).collect();
         format!(
             "# Skills\nInstructions for certain kinds of work. When a task fits a description, call `load_skill` first, and \
              follow what it brings.\n{}",
@@ -98,15 +101,20 @@ fn read(folder: &Path) -> Result<(Skill, String), String> {
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let (front, body) = text
         .strip_prefix("---\n")
-        .and_then(|rest| rest.split_once("\n---\n").or_else(|| Some((rest.strip_suffix("\n---")?, ""))))
-        .ok_or_else(|| wrong(1, "it does not begin with front matter between two lines `---`".into()))?;
+        .and_then(|rest| {
+            rest.split_once("\n---\n").or_else(|| Some((rest.strip_suffix("\n---")?, "")))
+        })
+        .ok_or_else(|| {
+            wrong(1, "it does not begin with front matter between two lines `---`".into())
+        })?;
     // The front matter begins on the second line.
     let front: Front = serde_yaml::from_str(front)
         .map_err(|e| wrong(e.location().map_or(1, |place| place.line() + 1), e.to_string()))?;
     let at = |key: &str| text.lines().position(|line| line.starts_with(key)).map_or(1, |i| i + 1);
     let folder_name = folder.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let hyphens = front.name.starts_with('-') || front.name.ends_with('-') || front.name.contains("--");
+    let hyphens =
+        front.name.starts_with('-') || front.name.ends_with('-') || front.name.contains("--");
     let length = front.description.trim().chars().count();
     if !(1..=64).contains(&front.name.len()) || !front.name.chars().all(plain) || hyphens {
         let why = "a name has 1 to 64 characters a-z, 0-9 and single hyphens within";
@@ -119,7 +127,10 @@ fn read(folder: &Path) -> Result<(Skill, String), String> {
         ));
     }
     if !(1..=1024).contains(&length) {
-        return Err(wrong(at("description:"), format!("a description has 1 to 1024 characters, this one {length}")));
+        return Err(wrong(
+            at("description:"),
+            format!("a description has 1 to 1024 characters, this one {length}"),
+        ));
     }
     if front.compatibility.is_some_and(|text| text.chars().count() > 500) {
         return Err(wrong(at("compatibility:"), "it has at most 500 characters".into()));
@@ -176,11 +187,17 @@ impl Tool for LoadSkill {
         }
         let (_, body) = read(&skill.folder).map_err(ToolError)?;
         if !cx.local::<Loaded>().0.lock().unwrap().insert(name.clone()) {
-            return Ok(format!("`{name}` is loaded already: its instructions stand further up.").into());
+            return Ok(
+                format!("`{name}` is loaded already: its instructions stand further up.").into()
+            );
         }
         let files = files(&skill.folder);
         let folder = skill.folder.display();
-        Ok(format!("{body}\n\n<skill_files folder=\"{folder}\">\n{}\n</skill_files>", files.join("\n")).into())
+        Ok(format!(
+            "{body}\n\n<skill_files folder=\"{folder}\">\n{}\n</skill_files>",
+            files.join("\n")
+        )
+        .into())
     }
 
     fn read_only(&self) -> bool {
@@ -191,7 +208,9 @@ impl Tool for LoadSkill {
 /// The files that lie beside the instructions, one level deep, as the standard has them.
 fn files(folder: &Path) -> Vec<String> {
     // Links are not followed: what they lead to is no part of the skill.
-    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>();
+    let entries = |folder: &Path| {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>()
+    };
     let is = |entry: &std::fs::DirEntry, file: bool| {
         entry.file_type().is_ok_and(|t| if file { t.is_file() } else { t.is_dir() })
     };
@@ -201,8 +220,9 @@ fn files(folder: &Path) -> Vec<String> {
     }
     let files = all.into_iter().filter(|entry| is(entry, true)).map(|entry| entry.path());
     let files = files.filter(|path| !path.ends_with("SKILL.md"));
-    let mut names: Vec<String> =
-        files.filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_str()?.to_string())).collect();
+    let mut names: Vec<String> = files
+        .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_str()?.to_string()))
+        .collect();
     names.sort();
     names
 }
@@ -227,7 +247,9 @@ pub fn places(project: &Path) -> Vec<PathBuf> {
 
 /// The agent of lesson one, with the skills that are found.
 pub fn main() -> ExitCode {
-    let build = async |stage: &lessons::Stage| Ok(install(stage.agent(), Skills::find(&places(&stage.folder))));
+    let build = async |stage: &lessons::Stage| {
+        Ok(install(stage.agent(), Skills::find(&places(&stage.folder))))
+    };
     lessons::run("s05_skill_loading", build, agent_loop)
 }
 
@@ -266,11 +288,15 @@ mod tests {
             skill(home.path(), name, &text);
         }
         let found = Skills::find(&[project.path().into(), home.path().into()]);
-        let listed: Vec<_> = found.skills.values().map(|s| (s.name.as_str(), s.description.as_str())).collect();
+        let listed: Vec<_> =
+            found.skills.values().map(|s| (s.name.as_str(), s.description.as_str())).collect();
         assert_eq!(listed, [("one", "the project's"), ("two", "quoted: well")]);
         let folder = home.path().join("skills");
-        let broken: Vec<&str> =
-            found.broken.iter().map(|b| b.strip_prefix(folder.to_str().unwrap()).unwrap()).collect();
+        let broken: Vec<&str> = found
+            .broken
+            .iter()
+            .map(|b| b.strip_prefix(folder.to_str().unwrap()).unwrap())
+            .collect();
         for (broken, expected) in broken.iter().zip([
             "/Upper/SKILL.md:2: `Upper`: a name has",
             "/a--b/SKILL.md:2: `a--b`: a name has",
@@ -305,7 +331,10 @@ mod tests {
         let told: Vec<&str> = text.split(" | ").collect();
         assert_eq!(
             told[0],
-            format!("# Do it\n\n<skill_files folder=\"{}\">\nreferences/more.md\n</skill_files>", folder.display())
+            format!(
+                "# Do it\n\n<skill_files folder=\"{}\">\nreferences/more.md\n</skill_files>",
+                folder.display()
+            )
         );
         assert_eq!(told[1], "`one` is loaded already: its instructions stand further up.");
         assert_eq!(told[2], "more");
@@ -329,9 +358,11 @@ mod tests {
     async fn a_broken_skill_is_reported_to_the_person() {
         let dir = tempfile::tempdir().unwrap();
         skill(dir.path(), "bad", "no front matter");
-        let (client, _server) = lessons::rehearse("scenes: [{when: ., turns: [{say: x}]}]").await.unwrap();
+        let (client, _server) =
+            lessons::rehearse("scenes: [{when: ., turns: [{say: x}]}]").await.unwrap();
         let ui = Arc::new(Recorder::default());
-        let agent = install(Agent::new(client, ".").ui(ui.clone()), Skills::find(&[dir.path().into()]));
+        let agent =
+            install(Agent::new(client, ".").ui(ui.clone()), Skills::find(&[dir.path().into()]));
         assert!(ui.take()[0].contains("skills/bad/SKILL.md:1: "));
         assert!(agent.specs().is_empty());
     }

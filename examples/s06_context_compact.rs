@@ -22,7 +22,9 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_content::fit;
-use rungs_core::{Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop};
+use rungs_core::{
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop,
+};
 use std::{
     collections::HashSet,
     path::PathBuf,
@@ -112,7 +114,10 @@ impl Compact {
         let after = self.tokens(&smaller, cx);
         if !cleared.is_empty() && after <= full {
             self.replace(chat, smaller, &cleared)?;
-            cx.notice(format!("({} old results cleared: about {before} tokens became {after})", cleared.len()));
+            cx.notice(format!(
+                "({} old results cleared: about {before} tokens became {after})",
+                cleared.len()
+            ));
             return Ok(());
         }
         let tried = cx.local::<Tried>();
@@ -140,7 +145,10 @@ impl Compact {
             for block in message.content.iter_mut().filter(|_| i < keep) {
                 let size = block.size();
                 let Block::ToolResult { tool_use_id, content, .. } = block else { continue };
-                let stub = content.first().and_then(Block::as_text).is_some_and(|text| text.starts_with(CLEARED));
+                let stub = content
+                    .first()
+                    .and_then(Block::as_text)
+                    .is_some_and(|text| text.starts_with(CLEARED));
                 if size < SHORT || stub || skills.contains(tool_use_id) {
                     continue;
                 }
@@ -150,7 +158,10 @@ impl Compact {
                     // A picture, say: as it stood in the conversation.
                     None => serde_json::to_vec(content).expect("blocks are JSON"),
                 };
-                let stub = format!("{CLEARED} {size} bytes, now in {} (bash can read it)]", file.display());
+                let stub = format!(
+                    "{CLEARED} {size} bytes, now in {} (bash can read it)]",
+                    file.display()
+                );
                 *content = vec![Block::text(stub)];
                 files.push((file, bytes));
             }
@@ -164,8 +175,10 @@ impl Compact {
     /// Disk: puts a smaller conversation in place, once all that it no longer holds is kept: the old one, each time in a
     /// file of its own, and these files.
     fn replace(&self, chat: &mut Chat, smaller: Chat, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        let transcript = |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
-        let free = (1..).map(transcript).find(|file| !file.exists()).unwrap_or_else(|| transcript(0));
+        let transcript =
+            |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
+        let free =
+            (1..).map(transcript).find(|file| !file.exists()).unwrap_or_else(|| transcript(0));
         let whole = (free, serde_json::to_vec(chat).expect("a chat is JSON"));
         let mut all = std::iter::once(&whole).chain(files);
         all.try_for_each(|(file, bytes)| durable::write(file, bytes)).map_err(Error::other)?;
@@ -174,7 +187,13 @@ impl Compact {
     }
 
     /// Auto: everything before the newest turns gives way to what the model says it came to.
-    async fn summarise(&self, chat: &mut Chat, cx: &Context, focus: &str, room: usize) -> Result<()> {
+    async fn summarise(
+        &self,
+        chat: &mut Chat,
+        cx: &Context,
+        focus: &str,
+        room: usize,
+    ) -> Result<()> {
         let before = self.tokens(chat, cx);
         let (old, new) = chat.messages().split_at(tail(chat, room));
         if old.len() < 2 || !chat.open_calls().is_empty() {
@@ -185,17 +204,24 @@ impl Compact {
         let focus = if focus.is_empty() { String::new() } else { format!(" Above all: {focus}.") };
         asked.push(Message::user(format!("{SUMMARISE}{focus}")));
         cx.notice("(making room: older turns are being summarised)");
-        let no_summary = |why: &str| stuck(format!("no room was made, the conversation is as it was: {why}"));
+        let no_summary =
+            |why: &str| stuck(format!("no room was made, the conversation is as it was: {why}"));
         let summary = match cx.side(cx.request(&asked)).await {
-            Ok(reply) if reply.stop != Stop::EndTurn => return no_summary("its summary was not finished"),
-            Ok(reply) if reply.text().trim().is_empty() => return no_summary("its summary is empty"),
+            Ok(reply) if reply.stop != Stop::EndTurn => {
+                return no_summary("its summary was not finished");
+            }
+            Ok(reply) if reply.text().trim().is_empty() => {
+                return no_summary("its summary is empty");
+            }
             Ok(reply) => reply.text().trim().to_string(),
             Err(Error::Cancelled) => return Err(Error::Cancelled),
             Err(error) => return no_summary(&format!("there is no summary: {error}")),
         };
         let head = Message { role: Role::User, content: remains(old, &skills(chat), &summary) };
         let mut smaller = chat.clone();
-        smaller.rewrite(std::iter::once(head).chain(new.iter().map(|message| message.without_thinking())));
+        smaller.rewrite(
+            std::iter::once(head).chain(new.iter().map(|message| message.without_thinking())),
+        );
         let after = self.tokens(&smaller, cx);
         if after * 10 > before * 9 {
             return stuck(format!(
@@ -212,7 +238,9 @@ impl Compact {
 
     /// Where a result goes: ids repeat from conversation to conversation, and may hold anything.
     fn result_file(&self, chat: &Chat, id: &str) -> PathBuf {
-        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}", u32::from(c)) };
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}", u32::from(c)) }
+        };
         let name: String = id.chars().map(plain).collect();
         self.folder.join("results").join(chat.id()).join(name).with_extension("txt")
     }
@@ -250,22 +278,31 @@ fn skills(chat: &Chat) -> HashSet<String> {
 /// What takes the place of older turns: where the agent is, the summary, the person's own words, the loaded skills.
 fn remains(old: &[Arc<Message>], skills: &HashSet<String>, summary: &str) -> Vec<Block> {
     let (mut remains, mut loaded, mut words) = (vec![], vec![], vec![]);
-    for block in old.iter().filter(|message| message.role == Role::User).flat_map(|message| &message.content) {
+    for block in
+        old.iter().filter(|message| message.role == Role::User).flat_map(|message| &message.content)
+    {
         match block {
             Block::ToolResult { tool_use_id, content, .. } if skills.contains(tool_use_id) => {
                 let text: String = content.iter().filter_map(Block::as_text).collect();
                 loaded.push(format!("<skill>\n{text}\n</skill>"));
             }
             Block::Text { text, .. } if text.starts_with("<skill>") => loaded.push(text.clone()),
-            Block::Text { text, .. } if text.starts_with("<environment>") => remains.push(text.clone()),
-            Block::Text { text, .. } if !OURS.iter().any(|tag| text.starts_with(tag)) => words.push(text.clone()),
+            Block::Text { text, .. } if text.starts_with("<environment>") => {
+                remains.push(text.clone())
+            }
+            Block::Text { text, .. } if !OURS.iter().any(|tag| text.starts_with(tag)) => {
+                words.push(text.clone())
+            }
             _ => {}
         }
     }
     remains
         .push(format!("<summary>\nWhat came before was removed to make room. You wrote of it:\n{summary}\n</summary>"));
     remains.extend(fit(loaded, SKILLS, SHORT));
-    remains.push("<words>The person's own words from that part, which the summary covers, follow.</words>".into());
+    remains.push(
+        "<words>The person's own words from that part, which the summary covers, follow.</words>"
+            .into(),
+    );
     remains.extend(fit(words, WORDS, SHORT));
     remains.into_iter().map(Block::text).collect()
 }
@@ -275,7 +312,9 @@ impl Layer for Compact {
         self.make_room(chat, cx).await?;
         let reply = match next.run(chat, cx).await {
             // The server knows better than our count.
-            Err(Error::Unfinished { stop: Stop::WindowFull, .. } | Error::Api { status: 413, .. }) => {
+            Err(
+                Error::Unfinished { stop: Stop::WindowFull, .. } | Error::Api { status: 413, .. },
+            ) => {
                 self.summarise(chat, cx, "", self.share(KEEP).min(chat.size() / 4)).await?;
                 next.run(chat, cx).await?
             }
@@ -283,7 +322,8 @@ impl Layer for Compact {
         };
         if reply.usage.prompt_tokens() > 0 {
             let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
-            *cx.local::<Measured>().0.lock().unwrap() = (tokens, chat.size() + reply.message.size());
+            *cx.local::<Measured>().0.lock().unwrap() =
+                (tokens, chat.size() + reply.message.size());
         }
         Ok(reply)
     }
@@ -293,7 +333,9 @@ impl Layer for Compact {
 pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
     let compact = Arc::new(Compact { window, folder });
     if compact.memory().exists() {
-        agent.context().notice("An earlier conversation left a memory; `:memory` adds it to this one.");
+        agent
+            .context()
+            .notice("An earlier conversation left a memory; `:memory` adds it to this one.");
     }
     let (by_hand, memory) = (compact.clone(), compact.clone());
     let agent = agent.command(
@@ -305,8 +347,12 @@ pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
         "memory",
         "adds the memory of the last conversation that was summarised",
         async move |chat, _, cx| {
-            let text = std::fs::read_to_string(memory.memory()).map_err(Error::at(memory.memory()))?;
-            chat.push(Message::user(format!("<memory>\nOf an earlier conversation:\n{}\n</memory>", text.trim())));
+            let text =
+                std::fs::read_to_string(memory.memory()).map_err(Error::at(memory.memory()))?;
+            chat.push(Message::user(format!(
+                "<memory>\nOf an earlier conversation:\n{}\n</memory>",
+                text.trim()
+            )));
             cx.notice("(it will be sent with your next prompt)");
             Ok(())
         },
@@ -330,7 +376,10 @@ mod tests {
     use serde_json::json;
 
     /// An agent with a window of so many tokens before this script, and its folder.
-    async fn stage(window: u64, scenes: &str) -> (Agent, Arc<Recorder>, tempfile::TempDir, rehearsal::Server) {
+    async fn stage(
+        window: u64,
+        scenes: &str,
+    ) -> (Agent, Arc<Recorder>, tempfile::TempDir, rehearsal::Server) {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
         let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
         let agent = Agent::new(client, dir.path()).tool(tools::Bash).ui(ui.clone());
@@ -350,18 +399,31 @@ mod tests {
         let mut chat = Chat::new("go");
         // The server is strict: a parted call, or thinking before a changed prefix, would be refused.
         agent_loop(&agent, &mut chat).await.unwrap();
-        let notices: Vec<String> = ui.take().into_iter().filter(|line| line.contains("cleared:")).collect();
+        let notices: Vec<String> =
+            ui.take().into_iter().filter(|line| line.contains("cleared:")).collect();
         assert!(!notices.is_empty(), "{notices:?}");
-        let stub = text(&chat).split("now in ").nth(1).unwrap().split(" (bash").next().unwrap().to_string();
+        let stub = text(&chat)
+            .split("now in ")
+            .nth(1)
+            .unwrap()
+            .split(" (bash")
+            .next()
+            .unwrap()
+            .to_string();
         assert_eq!(std::fs::read_to_string(stub).unwrap().lines().count(), 1001);
         let kept = std::fs::read_dir(dir.path().join("state/transcripts")).unwrap();
-        let kept: Vec<Chat> =
-            kept.map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()).collect();
+        let kept: Vec<Chat> = kept
+            .map(|file| {
+                serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()
+            })
+            .collect();
         assert_eq!(kept.len(), notices.len(), "one for each time that history was rewritten");
         assert!(kept.iter().all(|chat| text(chat).contains("100500")));
         // A stub is never taken for a result, nor put in the place of the text that it names.
         let results = std::fs::read_dir(dir.path().join("state/results").join(chat.id())).unwrap();
-        assert!(results.map(|file| file.unwrap().metadata().unwrap().len()).all(|size| size == 7007));
+        assert!(
+            results.map(|file| file.unwrap().metadata().unwrap().len()).all(|size| size == 7007)
+        );
     }
 
     /// Four prompts; what the model says to the first two is long.
@@ -390,21 +452,27 @@ mod tests {
             assert!(head.contains(kept), "{kept}: {head}");
         }
         assert!(text(&chat).contains("fourth words") && !text(&chat).contains("word word"));
-        assert_eq!(std::fs::read_to_string(dir.path().join("state/memory.md")).unwrap(), "it was about numbers");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("state/memory.md")).unwrap(),
+            "it was about numbers"
+        );
         assert!(server.seen().iter().all(|seen| seen.status == 200));
     }
 
     #[test]
     fn what_the_person_said_survives_also_in_angle_brackets_and_beside_a_long_paste() {
         let paste = format!("<log>{}</log>", "x".repeat(2 * WORDS));
-        let said = ["never push to main", "<config>port 5432</config>", paste.as_str(), "and then?"];
+        let said =
+            ["never push to main", "<config>port 5432</config>", paste.as_str(), "and then?"];
         let old: Vec<Arc<Message>> = said.iter().map(|text| Message::user(*text).into()).collect();
         let remains = remains(&old, &HashSet::new(), "short");
         let texts: Vec<&str> = remains.iter().filter_map(Block::as_text).collect();
         assert_eq!(texts[2..4], said[..2]);
         assert_eq!(texts[5], said[3]);
         assert!(
-            texts[4].starts_with("<log>xx") && texts[4].ends_with("xx</log>") && texts[4].contains("bytes cut here")
+            texts[4].starts_with("<log>xx")
+                && texts[4].ends_with("xx</log>")
+                && texts[4].contains("bytes cut here")
         );
     }
 
@@ -413,7 +481,11 @@ mod tests {
         fn spec(&self) -> rungs_core::ToolSpec {
             rungs_core::ToolSpec::new(SKILL, "", json!({"type": "object"}))
         }
-        async fn call(&self, _: serde_json::Value, _: &Context) -> Result<rungs_core::Output, rungs_core::ToolError> {
+        async fn call(
+            &self,
+            _: serde_json::Value,
+            _: &Context,
+        ) -> Result<rungs_core::Output, rungs_core::ToolError> {
             Ok("know how".into())
         }
     }
@@ -435,7 +507,11 @@ mod tests {
             agent_loop(&agent, &mut chat).await.unwrap();
             let before = chat.clone();
             let compact = Compact { window: 1_000_000, folder: _dir.path().join("state") };
-            let stuck = compact.summarise(&mut chat, &agent.context(), "", 0).await.unwrap_err().to_string();
+            let stuck = compact
+                .summarise(&mut chat, &agent.context(), "", 0)
+                .await
+                .unwrap_err()
+                .to_string();
             assert!(stuck.contains(expected), "{stuck}");
             assert_eq!(chat, before);
         }

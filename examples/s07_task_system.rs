@@ -98,7 +98,10 @@ impl Board {
 
     /// Changes the board: `decide` sees it as it is, with all others kept out, and says which tasks change. `Ok` means
     /// that the change is on the disk.
-    pub fn change<T>(&self, decide: impl FnOnce(&Tasks) -> Result<(Vec<Task>, T), Trouble>) -> Result<T, Trouble> {
+    pub fn change<T>(
+        &self,
+        decide: impl FnOnce(&Tasks) -> Result<(Vec<Task>, T), Trouble>,
+    ) -> Result<T, Trouble> {
         let (journal, tasks) = &mut *self.0.lock().unwrap();
         let (mut held, news) = journal.lock()?;
         take_in(tasks, news);
@@ -133,7 +136,11 @@ impl Board {
     }
 
     /// Changes one task; gives it, and the tasks that can begin because of it.
-    pub fn update(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Trouble> {
+    pub fn update(
+        &self,
+        id: u64,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(Task, Vec<u64>), Trouble> {
         self.change(|tasks| {
             let (task, freed) = tasks.updated(id, edit)?;
             Ok((vec![task.clone()], (task, freed)))
@@ -250,7 +257,8 @@ fn get(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
         id: u64,
     }
     let Get { id } = args(input)?;
-    let (task, open) = board.look(|state| state.get(id).map(|task| (task.clone(), state.open(task))))??;
+    let (task, open) =
+        board.look(|state| state.get(id).map(|task| (task.clone(), state.open(task))))??;
     let mut text = format!("{task}\n{}", task.description);
     if !open.is_empty() {
         text.push_str(&format!("\nwaits for {}", list(&open)));
@@ -290,10 +298,14 @@ fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
     Ok(match board.take_next(who)? {
         Some(task) => format!("{task}\n{}", task.description),
         None => {
-            match board.look(|state| (state.all().len(), state.all().filter(|t| t.status != Status::Done).count()))? {
+            match board.look(|state| {
+                (state.all().len(), state.all().filter(|t| t.status != Status::Done).count())
+            })? {
                 (0, _) => "The board is empty.".into(),
                 (_, 0) => "Everything is done.".into(),
-                (_, left) => format!("Nothing can be begun; in progress, failed or waiting for others: {left}."),
+                (_, left) => format!(
+                    "Nothing can be begun; in progress, failed or waiting for others: {left}."
+                ),
             }
         }
     })
@@ -303,7 +315,8 @@ fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = stage.agent();
-        let (board, word) = Board::open(&stage.state().join("tasks.jsonl")).map_err(Error::other)?;
+        let (board, word) =
+            Board::open(&stage.state().join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
         Ok(install(agent, &board))
     };
@@ -316,7 +329,10 @@ mod tests {
     use rungs_core::Chat;
 
     fn task(subject: &str, priority: i64, after: &[u64]) -> Task {
-        serde_json::from_value(json!({"id": 0, "subject": subject, "priority": priority, "after": after})).unwrap()
+        serde_json::from_value(
+            json!({"id": 0, "subject": subject, "priority": priority, "after": after}),
+        )
+        .unwrap()
     }
 
     fn open(dir: &tempfile::TempDir) -> Board {
@@ -331,7 +347,9 @@ mod tests {
     fn order_follows_from_priority_and_from_what_waits() {
         let dir = tempfile::tempdir().unwrap();
         let board = open(&dir);
-        for (subject, priority, after) in [("a", 0, &[][..]), ("b", 9, &[1]), ("c", 5, &[]), ("d", 0, &[2, 3])] {
+        for (subject, priority, after) in
+            [("a", 0, &[][..]), ("b", 9, &[1]), ("c", 5, &[]), ("d", 0, &[2, 3])]
+        {
             board.create(task(subject, priority, after)).unwrap();
         }
         let mut order = vec![];
@@ -397,7 +415,10 @@ mod tests {
         });
         for board in [&boards[0], &boards[1], &boards[2], &open(&dir)] {
             let all: Vec<Task> = board.look(|state| state.all().cloned().collect()).unwrap();
-            assert_eq!(all.iter().map(|task| task.id).collect::<Vec<_>>(), (1..=120).collect::<Vec<_>>());
+            assert_eq!(
+                all.iter().map(|task| task.id).collect::<Vec<_>>(),
+                (1..=120).collect::<Vec<_>>()
+            );
             assert!(all.iter().all(|task| task.status == Status::Done && task.owner.is_some()));
         }
     }
@@ -412,7 +433,10 @@ mod tests {
         board.take_next("me").unwrap();
         board.update(1, |task| task.status = Status::Pending).unwrap();
         let (changed, _) = board.update(2, |task| task.result = Some("half".into())).unwrap();
-        assert_eq!((changed.result.as_deref(), changed.owner.as_deref()), (Some("half"), Some("me")));
+        assert_eq!(
+            (changed.result.as_deref(), changed.owner.as_deref()),
+            (Some("half"), Some("me"))
+        );
         assert_eq!(board.update(2, done).unwrap_err().to_string(), "#2 waits for #1");
     }
 
@@ -423,7 +447,9 @@ mod tests {
         board.create(task("a", 0, &[])).unwrap();
         let many = (0..1100).map(|n| Task { id: 1, priority: n, ..task("a", 0, &[]) }).collect();
         board.change(|_| Ok((many, ()))).unwrap();
-        let lines = || std::fs::read_to_string(dir.path().join("board/tasks.jsonl")).unwrap().lines().count();
+        let lines = || {
+            std::fs::read_to_string(dir.path().join("board/tasks.jsonl")).unwrap().lines().count()
+        };
         assert_eq!(lines(), 1101);
         let priority = |board: &Board| board.look(|state| state.get(1).unwrap().priority).unwrap();
         assert_eq!((priority(&open(&dir)), lines(), priority(&board)), (1099, 1, 1099));
@@ -442,9 +468,13 @@ mod tests {
         std::fs::write(&file, text.replacen("\"b\"", "\"x\"", 1)).unwrap();
         let (board, word) = Board::open(&file).unwrap();
         let word = word.unwrap();
-        assert!(word.contains("tasks.jsonl:2: wrong check sum") && word.contains("set aside in"), "{word}");
+        assert!(
+            word.contains("tasks.jsonl:2: wrong check sum") && word.contains("set aside in"),
+            "{word}"
+        );
         assert_eq!(board.look(|state| state.all().len()).unwrap(), 1);
-        let mut kept = std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
+        let mut kept =
+            std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
         let kept = kept.find(|path| path.to_string_lossy().contains("damaged")).unwrap();
         assert!(std::fs::read_to_string(kept).unwrap().contains("\"x\""));
     }

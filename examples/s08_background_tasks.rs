@@ -20,8 +20,8 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
-    ToolSpec, tools::Log,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
+    ToolCall, ToolError, ToolSpec, tools::Log,
 };
 use rungs_jobs::{Job, Jobs, Owner};
 use serde::Deserialize;
@@ -62,7 +62,10 @@ const SERVERS: [&str; 20] = [
 fn told(job: &Job) -> String {
     let (lines, count) = job.log.newest(LAST);
     let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
-    format!("<job id=\"{}\">\n`{}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>", job.id, job.command)
+    format!(
+        "<job id=\"{}\">\n`{}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>",
+        job.id, job.command
+    )
 }
 
 /// What it reads when it looks at one.
@@ -97,8 +100,9 @@ enum Verb {
 /// What each of them does, for the agent that calls it.
 fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
     let me = cx.name();
-    let known =
-        |job: Option<Job>, id| job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")));
+    let known = |job: Option<Job>, id| {
+        job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")))
+    };
     Ok(match verb {
         Verb::BashBackground { command } if command.trim().is_empty() => {
             return Err(ToolError("missing field `command`".into()));
@@ -132,7 +136,9 @@ impl Layer for Background {
     }
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let command = call.input["command"].as_str().filter(|_| call.name == "bash" && call.input["timeout"].is_null());
+        let command = call.input["command"]
+            .as_str()
+            .filter(|_| call.name == "bash" && call.input["timeout"].is_null());
         match command.and_then(server) {
             Some(server) => call.refuse(format!(
                 "not run: `{server}` looks like a server, which would not end. Start it with bash_background; or give a \
@@ -152,7 +158,8 @@ fn server(command: &str) -> Option<&str> {
     let mut plain = parts.filter(|part| !part.starts_with("timeout "));
     plain.find(|part| {
         SERVERS.iter().any(|server| {
-            part.strip_prefix(server).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+            part.strip_prefix(server)
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
         })
     })
 }
@@ -162,10 +169,10 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
     let jobs = Jobs::new(folder, MOST);
     let command = json!({"type": "string", "description": "The command."});
     let id = json!({"type": "integer", "description": "The number of the job."});
-    let lines =
-        json!({"type": "integer", "description": "How many of the newest lines; 50 unless given, 500 at most."});
+    let lines = json!({"type": "integer", "description": "How many of the newest lines; 50 unless given, 500 at most."});
     let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
-    let fields = json!({"type": "object", "properties": {"id": id, "lines": lines}, "required": ["id"]});
+    let fields =
+        json!({"type": "object", "properties": {"id": id, "lines": lines}, "required": ["id"]});
     let logs = ToolSpec::new("bg_logs", "Shows the newest output of a job.", fields);
     let (woken, listed, closed) = (jobs.clone(), jobs.clone(), jobs.clone());
     let specs = [
@@ -210,7 +217,8 @@ mod tests {
     async fn stage(scenes: &str) -> (Agent, tempfile::TempDir, rehearsal::Server) {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let agent = install(Agent::new(client, dir.path()).tool(tools::Bash), &dir.path().join("state"));
+        let agent =
+            install(Agent::new(client, dir.path()).tool(tools::Bash), &dir.path().join("state"));
         (agent, dir, server)
     }
 
@@ -230,12 +238,15 @@ mod tests {
     }
 
     async fn waits(agent: &Agent) -> bool {
-        tokio::time::timeout(Duration::from_secs(30), prompt::woken(&agent.context(), true)).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(30), prompt::woken(&agent.context(), true))
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
     async fn a_hundred_ends_are_told_once_each_and_one_more_job_is_too_many() {
-        let jobs = (0..101).map(|n| format!("{{bash_background: {{command: 'sleep 2; echo end of {n}'}}}}"));
+        let jobs = (0..101)
+            .map(|n| format!("{{bash_background: {{command: 'sleep 2; echo end of {n}'}}}}"));
         let jobs = jobs.collect::<Vec<_>>().join(", ");
         let scenes = format!(
             "{{when: ^go$, turns: [{{call: [{jobs}]}}, {{say: started}}]}}, {{when: ., turns: [{{say: heard}}]}}"
@@ -265,7 +276,9 @@ mod tests {
         assert_eq!(agent_loop(&agent, &mut chat).await.unwrap().text(), "heard");
         assert_eq!((chat.messages().len(), chat.messages()[2].content.len()), (4, 3));
         assert!(
-            chat.messages()[2].text().contains("`echo quick` ended (exit status: 0), 1 lines. The last ones:\nquick")
+            chat.messages()[2]
+                .text()
+                .contains("`echo quick` ended (exit status: 0), 1 lines. The last ones:\nquick")
         );
         assert!(!waits(&agent).await);
         assert!(server.seen().iter().all(|seen| seen.status == 200));
@@ -274,7 +287,9 @@ mod tests {
     #[tokio::test]
     async fn jobs_die_with_a_kill_with_their_agent_and_at_the_end() {
         let start = |mark: &str| {
-            format!("{{call: [{{bash_background: {{command: 'sleep {mark} & setsid sleep {mark} & sleep {mark}'}}}}]}}")
+            format!(
+                "{{call: [{{bash_background: {{command: 'sleep {mark} & setsid sleep {mark} & sleep {mark}'}}}}]}}"
+            )
         };
         // By a kill, which is not told again.
         let (agent, _dir, _server) = stage(&format!(
@@ -285,7 +300,8 @@ mod tests {
         agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
         assert!(gone("sleep 61.61").await && !waits(&agent).await);
         // With a child that goes.
-        let (agent, _dir, _server) = stage(&format!("{{when: ^go$, turns: [{}, {{say: x}}]}}", start("62.62"))).await;
+        let (agent, _dir, _server) =
+            stage(&format!("{{when: ^go$, turns: [{}, {{say: x}}]}}", start("62.62"))).await;
         let child = agent.child("helper", &[]);
         agent_loop(&child, &mut Chat::new("go")).await.unwrap();
         assert!(alive("sleep 62.62"));
@@ -300,9 +316,12 @@ mod tests {
 
     #[test]
     fn servers_are_known_by_how_they_begin() {
-        for command in
-            ["npm run dev", "cd web && npm run dev -- --port 3000", "uvicorn main:app --reload", "tail -f log | grep x"]
-        {
+        for command in [
+            "npm run dev",
+            "cd web && npm run dev -- --port 3000",
+            "uvicorn main:app --reload",
+            "tail -f log | grep x",
+        ] {
             assert!(server(command).is_some(), "{command}");
         }
         for command in [

@@ -20,7 +20,8 @@
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Stop, ToolError, ToolSpec, prompt,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Stop, ToolError,
+    ToolSpec, prompt,
 };
 use rungs_crew::{Crew, Owner};
 use rungs_mail::{LONGEST, list};
@@ -85,7 +86,8 @@ struct Seat {
 impl Seat {
     /// What is no longer in the conversation, since a turn was withdrawn or dropped, is not held any more: it comes again.
     fn keep(&self, chat: &Chat) -> BTreeSet<u64> {
-        let texts = chat.messages().iter().flat_map(|message| &message.content).filter_map(Block::as_text);
+        let texts =
+            chat.messages().iter().flat_map(|message| &message.content).filter_map(Block::as_text);
         let there: BTreeSet<u64> = texts.filter_map(Letter::number_of).collect();
         let mut held = self.held.lock().unwrap();
         held.retain(|id| there.contains(id));
@@ -102,15 +104,22 @@ impl Team {
 
     /// The address of an agent: the lead's, a teammate's, and none for a subagent of either.
     pub fn address(&self, cx: &Context) -> Option<String> {
-        if cx.is_child() { self.addresses.lock().unwrap().get(cx.name()).cloned() } else { Some(LEAD.into()) }
+        if cx.is_child() {
+            self.addresses.lock().unwrap().get(cx.name()).cloned()
+        } else {
+            Some(LEAD.into())
+        }
     }
 
     /// For whom an agent works: itself, or the member whose subagent it is.
     pub fn member(&self, cx: &Context) -> String {
         let addresses = self.addresses.lock().unwrap();
-        let of =
-            |(name, _): &(&String, &String)| cx.name().strip_prefix(*name).is_some_and(|rest| rest.starts_with('/'));
-        let member = addresses.get(cx.name()).or_else(|| addresses.iter().find(of).map(|(_, address)| address));
+        let of = |(name, _): &(&String, &String)| {
+            cx.name().strip_prefix(*name).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let member = addresses
+            .get(cx.name())
+            .or_else(|| addresses.iter().find(of).map(|(_, address)| address));
         member.map_or(LEAD.into(), String::clone)
     }
 
@@ -139,9 +148,17 @@ impl Team {
         self.mates.nudge(|_| true);
     }
 
-    async fn hire(&self, name: &str, role: &str, prompt: String, cx: &Context) -> Result<String, ToolError> {
+    async fn hire(
+        &self,
+        name: &str,
+        role: &str,
+        prompt: String,
+        cx: &Context,
+    ) -> Result<String, ToolError> {
         if self.mates.list().len() >= MOST {
-            return Err(ToolError(format!("there are {MOST} teammates already; dismiss one first")));
+            return Err(ToolError(format!(
+                "there are {MOST} teammates already; dismiss one first"
+            )));
         }
         if name == LEAD || self.has(name) {
             return Err(ToolError(format!("there is a {name} already; send_message reaches it")));
@@ -149,11 +166,13 @@ impl Team {
         self.post.send(name, Letter::new(LEAD, prompt)).await?;
         // The team ends when the lead's conversation does.
         cx.local::<OnceLock<Owner>>().get_or_init(|| self.mates.owner());
-        let mate = cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
+        let mate =
+            cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
         self.addresses.lock().unwrap().insert(mate.name().into(), name.into());
         let (team, me) = (self.clone(), name.to_string());
         // It outlives the turn, so what stops the turn must not stop it.
-        self.mates.hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop)).await });
+        self.mates
+            .hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop)).await });
         Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
@@ -199,7 +218,10 @@ impl Team {
             if failures > 0 {
                 // It tries again, later each time; after some times it rests until there is something new.
                 tokio::time::sleep(prompt::pause(failures)).await;
-                if failures >= FAILURES && !self.has_mail(me, &cx).await && self.mates.rest(me, began) {
+                if failures >= FAILURES
+                    && !self.has_mail(me, &cx).await
+                    && self.mates.rest(me, began)
+                {
                     prompt::woken(&cx, false).await;
                 }
             }
@@ -243,7 +265,12 @@ impl Team {
     ///
     /// # Errors
     /// When one of them is no member, and when the post fails.
-    pub async fn write(&self, to: &[String], letter: Letter, cx: &Context) -> Result<String, ToolError> {
+    pub async fn write(
+        &self,
+        to: &[String],
+        letter: Letter,
+        cx: &Context,
+    ) -> Result<String, ToolError> {
         if let Some(name) = to.iter().find(|to| *to != LEAD && !self.has(to)) {
             return Err(self.unknown(name));
         }
@@ -287,7 +314,10 @@ struct Inbox(Team);
 impl Layer for Inbox {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
         let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
-        if me == LEAD && chat.awaits_reply() && !chat.messages().last().is_some_and(|newest| newest.has_results()) {
+        if me == LEAD
+            && chat.awaits_reply()
+            && !chat.messages().last().is_some_and(|newest| newest.has_results())
+        {
             self.0.left.store(LETTERS, Relaxed);
         }
         let seat = cx.local::<Seat>();
@@ -301,7 +331,10 @@ impl Layer for Inbox {
         if chat.messages().is_empty() && !letters.is_empty() {
             let mut earlier = self.0.post.newest(&me, EARLIER).await.map_err(Error::other)?;
             earlier.retain(|letter| letter.id < letters[0].id);
-            chat.push(prompt::first_message(cx, format!("Your mail so far: {}", list(&earlier, ROOM))));
+            chat.push(prompt::first_message(
+                cx,
+                format!("Your mail so far: {}", list(&earlier, ROOM)),
+            ));
         }
         for letter in &letters {
             if me == LEAD {
@@ -311,7 +344,10 @@ impl Layer for Inbox {
             seat.held.lock().unwrap().insert(letter.id);
         }
         for letter in poison {
-            let lost = format!("Letter from {} set aside: no turn with it could be finished.", letter.from);
+            let lost = format!(
+                "Letter from {} set aside: no turn with it could be finished.",
+                letter.from
+            );
             cx.notice(&lost);
             chat.push(Message::user(lost));
         }
@@ -342,17 +378,22 @@ impl Team {
     async fn run(&self, verb: Verb, cx: &Context) -> Result<String, ToolError> {
         let me = self.address(cx).ok_or_else(|| ToolError(OUTSIDER.into()))?;
         Ok(match verb {
-            Verb::SpawnTeammate { name, role, prompt } => self.hire(&name, &role, prompt, cx).await?,
+            Verb::SpawnTeammate { name, role, prompt } => {
+                self.hire(&name, &role, prompt, cx).await?
+            }
             Verb::SendMessage { to, text } => self.write(&[to], Letter::new(&me, text), cx).await?,
             Verb::Broadcast { text } => {
                 let mates = self.mates.list().into_iter().map(|mate| mate.name);
-                let others: Vec<String> = mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
+                let others: Vec<String> =
+                    mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
                 self.write(&others, Letter::new(&me, text), cx).await?
             }
             Verb::ReadInbox { last } => list(&self.post.newest(&me, last).await?, 2 * LONGEST),
             Verb::ListTeammates {} => self.list(),
             Verb::Dismiss { name } if self.mates.end(&name, CLOSING).await => {
-                format!("{name} is gone; its mail is kept, and a teammate of that name would find it")
+                format!(
+                    "{name} is gone; its mail is kept, and a teammate of that name would find it"
+                )
             }
             Verb::Dismiss { name } => return Err(self.unknown(&name)),
         })
@@ -376,7 +417,11 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
             "Writes to a member of the team. An answer comes by itself, as mail.",
             json!({"to": word("A teammate's name, or `lead`."), "text": word("What it needs to know.")}),
         ),
-        tool("broadcast", "Writes to all others of the team.", json!({"text": word("What all need to know.")})),
+        tool(
+            "broadcast",
+            "Writes to all others of the team.",
+            json!({"text": word("What all need to know.")}),
+        ),
         tool(
             "read_inbox",
             "Shows your mail again. New mail comes by itself; this is for what you no longer have before you.",
@@ -385,7 +430,8 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
         tool("list_teammates", "Lists the team: names, roles, who is at work.", json!({})),
         tool("dismiss", "Ends a teammate at once.", json!({"name": word("Whom.")})),
     ];
-    let (worked, listed, woken, closed) = (team.clone(), team.clone(), team.clone(), team.mates.clone());
+    let (worked, listed, woken, closed) =
+        (team.clone(), team.clone(), team.clone(), team.mates.clone());
     agent
         .verbs(specs, move |verb, cx| {
             let team = worked.clone();
@@ -425,7 +471,10 @@ mod tests {
 
     async fn stage(folder: &std::path::Path, scenes: &str) -> Stage {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let (team, ui) = (Team::new(Mailboxes::open(&folder.join("state")).unwrap()), Arc::new(Recorder::default()));
+        let (team, ui) = (
+            Team::new(Mailboxes::open(&folder.join("state")).unwrap()),
+            Arc::new(Recorder::default()),
+        );
         let agent = Agent::new(client, folder).tool(tools::Bash).ui(ui.clone());
         let agent = install(s04_subagent::install(agent), &team);
         Stage { agent, team, server, ui }
@@ -441,7 +490,10 @@ mod tests {
                     Err(error) => said.push(error.to_string()),
                 }
                 let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true)).await.unwrap() {
+                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true))
+                    .await
+                    .unwrap()
+                {
                     return said;
                 }
             }
@@ -450,8 +502,10 @@ mod tests {
         /// The newest messages that an agent of this name sent to the model.
         fn asked(&self, name: &str) -> Vec<String> {
             let bodies = self.server.seen().into_iter().map(|seen| seen.body);
-            let own = bodies.filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
-            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string()).collect()
+            let own = bodies
+                .filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
+            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string())
+                .collect()
         }
     }
 
@@ -497,10 +551,16 @@ mod tests {
         assert_eq!(stage.hold(&mut chat).await, ["free", "so 3", "good"]);
         let last = stage.asked("ann").pop().unwrap();
         assert!(last.contains("again"), "{last}");
-        let whole =
-            stage.server.seen().into_iter().rfind(|seen| seen.body["system"].to_string().contains("You are ann,"));
+        let whole = stage
+            .server
+            .seen()
+            .into_iter()
+            .rfind(|seen| seen.body["system"].to_string().contains("You are ann,"));
         let whole = whole.unwrap().body["messages"].to_string();
-        assert!(whole.contains("count") && whole.contains("counted 3") && whole.contains("again"), "{whole}");
+        assert!(
+            whole.contains("count") && whole.contains("counted 3") && whole.contains("again"),
+            "{whole}"
+        );
         assert_eq!(stage.team.list(), "ann (helps), idle");
         stage.agent.exit().await;
         assert_eq!(stage.team.list(), "There are no teammates.");
@@ -532,9 +592,9 @@ mod tests {
         assert_eq!(stage.hold(&mut Chat::new("go")).await, ["heard", "fine"]);
         let asked = stage.asked("ann").remove(0);
         let order = ["Your mail so far", "old", "<mail id=\\\"2", "half", "<mail id=\\\"3", "new"];
-        order
-            .iter()
-            .fold(asked.as_str(), |rest, word| rest.split_once(word).unwrap_or_else(|| panic!("{word}: {asked}")).1);
+        order.iter().fold(asked.as_str(), |rest, word| {
+            rest.split_once(word).unwrap_or_else(|| panic!("{word}: {asked}")).1
+        });
     }
 
     #[tokio::test]
@@ -558,9 +618,13 @@ mod tests {
         assert_eq!(stage.asked("ann").iter().filter(|asked| asked.contains("bad")).count(), 3);
         let shown = stage.ui.take();
         assert!(
-            shown.contains(&"main/ann: notice Letter from lead set aside: no turn with it could be finished.".into())
+            shown.contains(
+                &"main/ann: notice Letter from lead set aside: no turn with it could be finished."
+                    .into()
+            )
         );
-        let poison = std::fs::read_to_string(dir.path().join("state/team-1/ann.poison.jsonl")).unwrap();
+        let poison =
+            std::fs::read_to_string(dir.path().join("state/team-1/ann.poison.jsonl")).unwrap();
         assert!(poison.contains("bad"));
     }
 
@@ -586,7 +650,10 @@ mod tests {
         let mut chat = Chat::new("go");
         stage.hold(&mut chat).await;
         let all = chat.messages().iter().map(|message| message.text()).collect::<String>();
-        assert!(all.contains("told: 100 letters were written since the person last spoke"), "{all}");
+        assert!(
+            all.contains("told: 100 letters were written since the person last spoke"),
+            "{all}"
+        );
     }
 
     #[tokio::test]
@@ -610,7 +677,11 @@ mod tests {
                 1 => {
                     chat.push(Message::user("stop"));
                     let said = agent_loop(&stage.agent, &mut chat).await.unwrap().text();
-                    assert!(said.starts_with("ann is gone") && said.contains("there is no teammate \"ann\""), "{said}");
+                    assert!(
+                        said.starts_with("ann is gone")
+                            && said.contains("there is no teammate \"ann\""),
+                        "{said}"
+                    );
                 }
                 2 => stage.agent.exit().await,
                 // Without any farewell.
@@ -624,34 +695,51 @@ mod tests {
     async fn wrong_addresses_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let stage = stage(dir.path(), "{when: ., turns: [{say: x}]}").await;
-        let call = |name: &str, input: Value| ToolCall { id: name.into(), name: name.into(), input };
-        let new = |name: &str| call("spawn_teammate", json!({"name": name, "role": "helps", "prompt": "go"}));
+        let call =
+            |name: &str, input: Value| ToolCall { id: name.into(), name: name.into(), input };
+        let new = |name: &str| {
+            call("spawn_teammate", json!({"name": name, "role": "helps", "prompt": "go"}))
+        };
         let refused = [
             (new("../ann"), "\"../ann\" is no name"),
             (new("lead"), "there is a lead already"),
             (new("Ann"), "\"Ann\" is no name"),
-            (call("send_message", json!({"to": "../ann", "text": "x"})), "there is no teammate \"../ann\""),
-            (call("send_message", json!({"to": "lead", "text": "x"})), "a letter to yourself helps nobody"),
+            (
+                call("send_message", json!({"to": "../ann", "text": "x"})),
+                "there is no teammate \"../ann\"",
+            ),
+            (
+                call("send_message", json!({"to": "lead", "text": "x"})),
+                "a letter to yourself helps nobody",
+            ),
             (call("broadcast", json!({"text": "x"})), "a letter to yourself helps nobody"),
             (call("send_message", json!({"to": "lead"})), "missing field `text`"),
             (call("read_inbox", json!({"last": -1})), "-1"),
             (call("list_teammates", json!({"all": true})), "all"),
         ];
         for (call, why) in refused {
-            let text = json!(stage.agent.act(vec![call]).await.content).to_string().replace("\\\"", "\"");
+            let text =
+                json!(stage.agent.act(vec![call]).await.content).to_string().replace("\\\"", "\"");
             assert!(text.contains(why), "{why}: {text}");
         }
         let child = stage.agent.child("helper", &[]);
         let text = json!(child.act(vec![new("ann")]).await.content).to_string();
         assert!(text.contains("you are no member of the team"), "{text}");
-        assert!(!dir.path().join("state/team-1").exists() || std::fs::read_dir(dir.path()).unwrap().count() == 1);
+        assert!(
+            !dir.path().join("state/team-1").exists()
+                || std::fs::read_dir(dir.path()).unwrap().count() == 1
+        );
     }
 
     #[tokio::test]
     async fn a_name_is_one_members_whoever_had_it_before_and_whatever_a_subagent_is_called() {
         let dir = tempfile::tempdir().unwrap();
-        let again =
-            [spawn("ann", "one"), "{dismiss: {name: ann}}".into(), spawn("ann", "two"), spawn("ann-2", "other")];
+        let again = [
+            spawn("ann", "one"),
+            "{dismiss: {name: ann}}".into(),
+            spawn("ann", "two"),
+            spawn("ann-2", "other"),
+        ];
         let stage = stage(
             dir.path(),
             &format!(
@@ -668,7 +756,11 @@ mod tests {
         let mut chat = Chat::new("go");
         stage.hold(&mut chat).await;
         let all = json!(chat.messages()).to_string().replace("\\\"", "\"");
-        for said in [&*format!("# ann\\n{OUTSIDER}"), "from=\"ann\">\\nread hello", "from=\"ann-2\">\\nread other"] {
+        for said in [
+            &*format!("# ann\\n{OUTSIDER}"),
+            "from=\"ann\">\\nread hello",
+            "from=\"ann-2\">\\nread other",
+        ] {
             assert!(all.contains(said), "{said}: {all}");
         }
     }
@@ -676,7 +768,11 @@ mod tests {
     #[tokio::test]
     async fn mail_of_a_turn_that_was_dropped_comes_again() {
         let dir = tempfile::tempdir().unwrap();
-        let stage = stage(dir.path(), "{when: '<mail', turns: [{say: heard}]}, {when: ^go$, turns: [{say: x}]}").await;
+        let stage = stage(
+            dir.path(),
+            "{when: '<mail', turns: [{say: heard}]}, {when: ^go$, turns: [{say: x}]}",
+        )
+        .await;
         for n in 0..40 {
             stage.team.post.send(LEAD, Letter::new("ann", format!("letter {n}"))).await.unwrap();
             let (mut chat, short) = (Chat::new("go"), Duration::from_micros(n * 40));

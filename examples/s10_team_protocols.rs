@@ -24,7 +24,9 @@ use lessons::{
     s01_loop::agent_loop,
     s09_agent_teams::{self, LEAD, Letter, Mailboxes, Post, Taken, Team},
 };
-use rungs_core::{Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec};
+use rungs_core::{
+    Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec,
+};
 use rungs_mail::Error as PostError;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -40,8 +42,15 @@ use tokio::time::Instant;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What a teammate may do without a plan, beside reading.
-const TALK: [&str; 7] =
-    ["send_message", "broadcast", "read_inbox", "list_teammates", "request", "respond", "list_requests"];
+const TALK: [&str; 7] = [
+    "send_message",
+    "broadcast",
+    "read_inbox",
+    "list_teammates",
+    "request",
+    "respond",
+    "list_requests",
+];
 
 /// Where one end of a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,7 +111,9 @@ impl State {
             (State::Waiting, Event::Answered) => State::Idle,
             (State::Idle, Event::Asked) => State::Responding,
             (State::Responding, Event::Respond) => State::Idle,
-            (State::Requesting | State::Waiting | State::Responding, Event::TimedOut) => State::Idle,
+            (State::Requesting | State::Waiting | State::Responding, Event::TimedOut) => {
+                State::Idle
+            }
             (state, event) => return Err(Illegal(state, event)),
         })
     }
@@ -156,7 +167,13 @@ struct Table {
 
 impl Table {
     /// Moves one end, if it may move. Every change of state passes here.
-    fn step(&mut self, end: &End, event: Event, question: &Question, letter: u64) -> Result<(), Illegal> {
+    fn step(
+        &mut self,
+        end: &End,
+        event: Event,
+        question: &Question,
+        letter: u64,
+    ) -> Result<(), Illegal> {
         let old = self.ends.get(end).map(|exchange| exchange.state).unwrap_or_default();
         let (state, question) = (old.after(event)?, question.clone());
         self.ends.insert(end.clone(), Exchange { state, question, since: Instant::now(), letter });
@@ -165,16 +182,21 @@ impl Table {
 
     /// Lets all ends go that took too long.
     fn expire(&mut self, patience: Duration) {
-        let late = |exchange: &Exchange| exchange.state != State::Idle && exchange.since.elapsed() >= patience;
+        let late = |exchange: &Exchange| {
+            exchange.state != State::Idle && exchange.since.elapsed() >= patience
+        };
         let late = self.ends.iter().filter(|(_, exchange)| late(exchange));
-        for (end, question) in late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
+        for (end, question) in
+            late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
         {
             let freed = self.step(&end, Event::TimedOut, &question, 0).is_ok();
             if let (who, other, true) = end
                 && freed
             {
                 let id = question.id;
-                let text = format!("{other} has not answered {id} in time: it is withdrawn, and you are IDLE again");
+                let text = format!(
+                    "{other} has not answered {id} in time: it is withdrawn, and you are IDLE again"
+                );
                 self.told.entry(who).or_default().push(Letter::new("post", text));
             }
         }
@@ -193,9 +215,13 @@ impl Table {
                 }
                 format!("request {}, {:?}; answer it with `respond`", question.id, question.kind)
             }
-            Note::Response { id, approve } => self.answered(who, &letter, &id, approve).unwrap_or_else(|| {
-                format!("ignored: nothing waits for an answer to {id}, it was answered or withdrawn")
-            }),
+            Note::Response { id, approve } => {
+                self.answered(who, &letter, &id, approve).unwrap_or_else(|| {
+                    format!(
+                        "ignored: nothing waits for an answer to {id}, it was answered or withdrawn"
+                    )
+                })
+            }
         };
         Letter { text: format!("[{head}]\n{}", letter.text), ..letter }
     }
@@ -257,10 +283,13 @@ impl Rules {
         let end = (me.clone(), to.clone(), true);
         // Numbered on from what lies in the box, so that no answer fits a question of an earlier run.
         let number = |letter: &Letter| match serde_json::from_value(letter.data.clone()) {
-            Ok(Note::Request(question)) => question.id.strip_prefix(&format!("{me}-"))?.parse::<u64>().ok(),
+            Ok(Note::Request(question)) => {
+                question.id.strip_prefix(&format!("{me}-"))?.parse::<u64>().ok()
+            }
             _ => None,
         };
-        let last = self.post.newest(&to, usize::MAX).await?.iter().filter_map(number).max().unwrap_or(0);
+        let last =
+            self.post.newest(&to, usize::MAX).await?.iter().filter_map(number).max().unwrap_or(0);
         let question = Question { id: format!("{me}-{}", last + 1), kind };
         {
             let mut table = self.table.lock().unwrap();
@@ -270,7 +299,9 @@ impl Rules {
                 table.approved.remove(&me);
             }
         }
-        let sent = team.write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx).await;
+        let sent = team
+            .write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx)
+            .await;
         let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
         self.table.lock().unwrap().step(&end, event, &question, 0)?;
         sent.map(|_| format!("{} is sent; end your turn, the answer wakes you", question.id))
@@ -289,15 +320,24 @@ impl Rules {
         let (end, question) = {
             let mut table = self.table.lock().unwrap();
             table.expire(self.patience);
-            let of = |(end, exchange): &(&End, &Exchange)| end.0 == me && !end.2 && exchange.question.id == id;
-            let found = table.ends.iter().find(of).map(|(end, exchange)| (end.clone(), exchange.question.clone()));
-            let (end, question) = found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
+            let of = |(end, exchange): &(&End, &Exchange)| {
+                end.0 == me && !end.2 && exchange.question.id == id
+            };
+            let found = table
+                .ends
+                .iter()
+                .find(of)
+                .map(|(end, exchange)| (end.clone(), exchange.question.clone()));
+            let (end, question) =
+                found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
             let late = |illegal| ToolError(format!("{illegal}: {id} was answered, or withdrawn"));
             table.step(&end, Event::Respond, &question, 0).map_err(late)?;
             (end, question)
         };
         let data = json!(Note::Response { id, approve });
-        if let Err(error) = team.write(std::slice::from_ref(&end.1), Letter { data, ..letter }, cx).await {
+        if let Err(error) =
+            team.write(std::slice::from_ref(&end.1), Letter { data, ..letter }, cx).await
+        {
             self.table.lock().unwrap().step(&end, Event::Asked, &question, 0)?;
             return Err(error);
         }
@@ -311,10 +351,15 @@ impl Rules {
 
     /// Does what a member of the team wants.
     async fn run(&self, verb: Verb, team: &Team, cx: &Context) -> Result<String, ToolError> {
-        let me = team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
+        let me =
+            team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
         match verb {
-            Verb::Request { to, kind, text } => self.request(to, kind, Letter::new(&me, text), team, cx).await,
-            Verb::Respond { id, approve, text } => self.respond(id, approve, Letter::new(&me, text), team, cx).await,
+            Verb::Request { to, kind, text } => {
+                self.request(to, kind, Letter::new(&me, text), team, cx).await
+            }
+            Verb::Respond { id, approve, text } => {
+                self.respond(id, approve, Letter::new(&me, text), team, cx).await
+            }
             Verb::ListRequests {} => Ok(self.list()),
         }
     }
@@ -325,7 +370,9 @@ impl Rules {
         table.expire(self.patience);
         let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
         let lines: Vec<String> = open
-            .map(|(end, exchange)| format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name()))
+            .map(|(end, exchange)| {
+                format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name())
+            })
             .collect();
         if lines.is_empty() { "All are IDLE.".into() } else { lines.join("\n") }
     }
@@ -336,11 +383,16 @@ impl Post for Rules {
         self.post.send(to, letter)
     }
 
-    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, PostError>> {
+    fn take<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<Taken, PostError>> {
         Box::pin(async move {
             let mut taken = self.post.take(who, held).await?;
             let mut table = self.table.lock().unwrap();
-            taken.letters = taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
+            taken.letters =
+                taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
             // After what came at the last moment.
             table.expire(self.patience);
             taken.letters.extend(table.told.remove(who).unwrap_or_default());
@@ -348,11 +400,19 @@ impl Post for Rules {
         })
     }
 
-    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), PostError>> {
+    fn done<'a>(
+        &'a self,
+        who: &'a str,
+        ids: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<(), PostError>> {
         self.post.done(who, ids)
     }
 
-    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, PostError>> {
+    fn has_mail<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<bool, PostError>> {
         Box::pin(async move {
             let told = {
                 let mut table = self.table.lock().unwrap();
@@ -363,7 +423,11 @@ impl Post for Rules {
         })
     }
 
-    fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, PostError>> {
+    fn newest<'a>(
+        &'a self,
+        who: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<Letter>, PostError>> {
         self.post.newest(who, most)
     }
 }
@@ -382,7 +446,9 @@ impl Layer for Gate {
         if who == LEAD || harmless || self.1.table.lock().unwrap().approved.contains(&who) {
             return next.run(call, cx).await;
         }
-        call.refuse("not run: you have no approved plan; read what you need, then `request` one from lead")
+        call.refuse(
+            "not run: you have no approved plan; read what you need, then `request` one from lead",
+        )
     }
 }
 
@@ -455,7 +521,11 @@ mod tests {
         ];
         for (state, row) in table {
             for (event, to) in events.into_iter().zip(row) {
-                assert_eq!(state.after(event), to.ok_or(Illegal(state, event)), "{state:?} {event:?}");
+                assert_eq!(
+                    state.after(event),
+                    to.ok_or(Illegal(state, event)),
+                    "{state:?} {event:?}"
+                );
             }
         }
     }
@@ -484,7 +554,10 @@ mod tests {
             for _ in 0..50 {
                 agent_loop(&self.agent, &mut chat).await.unwrap();
                 let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true)).await.unwrap() {
+                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true))
+                    .await
+                    .unwrap()
+                {
                     return json!(chat.messages()).to_string();
                 }
             }
@@ -494,15 +567,21 @@ mod tests {
         /// All results that an agent of this name was given.
         fn results(&self, name: &str) -> Vec<String> {
             let bodies = self.server.seen().into_iter().map(|seen| seen.body);
-            let own = bodies.filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
+            let own = bodies
+                .filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
             let own = own.filter(|body| !body.to_string().contains("You work for another"));
-            let newest = own.map(|body| body["messages"].as_array().unwrap().last().unwrap().clone());
-            let blocks = newest.flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
-            blocks.filter_map(|block| Some(block["content"][0]["text"].as_str()?.to_string())).collect()
+            let newest =
+                own.map(|body| body["messages"].as_array().unwrap().last().unwrap().clone());
+            let blocks = newest
+                .flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
+            blocks
+                .filter_map(|block| Some(block["content"][0]["text"].as_str()?.to_string()))
+                .collect()
         }
     }
 
-    const HIRE: &str = "{call: [{spawn_teammate: {name: ann, role: helps, prompt: work}}]}, {say: free}";
+    const HIRE: &str =
+        "{call: [{spawn_teammate: {name: ann, role: helps, prompt: work}}]}, {say: free}";
     const PLAN: &str = "{request: {to: lead, kind: plan, text: 'touch a'}}";
     const WRITE: &str = "{bash: {command: touch a}}";
 
@@ -525,7 +604,8 @@ mod tests {
         let lead = stage.hold().await;
         let refused = "not run: you have no approved plan";
         let results = stage.results("ann");
-        let said = |n: usize, text: &str| assert!(results[n].contains(text), "{n} {text}: {results:?}");
+        let said =
+            |n: usize, text: &str| assert!(results[n].contains(text), "{n} {text}: {results:?}");
         said(0, refused);
         said(1, "no files match");
         said(3, "ann-1 is sent");
@@ -534,8 +614,15 @@ mod tests {
         said(6, "ann-2 is sent");
         assert!(!results[7].contains("not run") && !results[8].contains("not run"), "{results:?}");
         assert!(stage.dir.path().join("a").exists());
-        assert!(lead.contains("illegal: Respond in state IDLE: ann-1 was answered, or withdrawn"), "{lead}");
-        let sub = stage.server.seen().into_iter().filter(|seen| seen.body.to_string().contains("You work for another"));
+        assert!(
+            lead.contains("illegal: Respond in state IDLE: ann-1 was answered, or withdrawn"),
+            "{lead}"
+        );
+        let sub = stage
+            .server
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.body.to_string().contains("You work for another"));
         assert!(sub.map(|seen| seen.body.to_string()).any(|body| body.contains(refused)));
     }
 
@@ -555,7 +642,12 @@ mod tests {
         )
         .await;
         let lead = stage.hold().await;
-        for said in ["illegal: Ask in state WAITING", "ann (helps), ", "There are no teammates.", "All are IDLE."] {
+        for said in [
+            "illegal: Ask in state WAITING",
+            "ann (helps), ",
+            "There are no teammates.",
+            "All are IDLE.",
+        ] {
             assert!(lead.contains(said), "{said}: {lead}");
         }
         assert!(stage.results("ann").contains(&"agreed; this turn is your last".to_string()));
@@ -577,11 +669,17 @@ mod tests {
         .await;
         // The lead looks up only after its patience has passed too.
         let lead = stage.hold().await;
-        for said in ["Respond in state IDLE: ann-1 was answered, or withdrawn", "nobody has asked you ann-9"] {
+        for said in [
+            "Respond in state IDLE: ann-1 was answered, or withdrawn",
+            "nobody has asked you ann-9",
+        ] {
             assert!(lead.contains(said), "{said}: {lead}");
         }
         let results = stage.results("ann");
-        assert!(results.iter().any(|result| result.starts_with("not run: you have no approved plan")), "{results:?}");
+        assert!(
+            results.iter().any(|result| result.starts_with("not run: you have no approved plan")),
+            "{results:?}"
+        );
         assert!(!stage.dir.path().join("a").exists());
     }
 
@@ -601,28 +699,47 @@ mod tests {
             Letter { data, ..Letter::new(from, "yes") }
         };
         let none = BTreeSet::new();
-        for letter in [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")] {
+        for letter in
+            [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")]
+        {
             rules.send("ann", letter).await.unwrap();
         }
-        let read: Vec<String> =
-            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        let read: Vec<String> = rules
+            .take("ann", &none)
+            .await
+            .unwrap()
+            .letters
+            .into_iter()
+            .map(|letter| letter.text)
+            .collect();
         assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
         assert!(rules.table.lock().unwrap().approved.is_empty());
         rules.done("ann", &[1, 2, 3].into()).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        assert_eq!(rules.take("ann", &none).await.unwrap().letters[0].text, "[ann-1 approved]\nyes");
+        assert_eq!(
+            rules.take("ann", &none).await.unwrap().letters[0].text,
+            "[ann-1 approved]\nyes"
+        );
         assert!(rules.table.lock().unwrap().approved.contains("ann"));
         // The same letter once more, because the turn was withdrawn; then another that says the same.
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        let read: Vec<String> =
-            rules.take("ann", &none).await.unwrap().letters.into_iter().map(|letter| letter.text).collect();
+        let read: Vec<String> = rules
+            .take("ann", &none)
+            .await
+            .unwrap()
+            .letters
+            .into_iter()
+            .map(|letter| letter.text)
+            .collect();
         assert_eq!(read[0], "[ann-1 approved]\nyes");
         assert!(read[1].starts_with("[ignored"), "{read:?}");
     }
 
     #[tokio::test]
     async fn a_name_takes_neither_approval_nor_questions_from_whoever_had_it_before() {
-        let hire = |prompt: &str| format!("{{spawn_teammate: {{name: ann, role: helps, prompt: {prompt}}}}}");
+        let hire = |prompt: &str| {
+            format!("{{spawn_teammate: {{name: ann, role: helps, prompt: {prompt}}}}}")
+        };
         let stage = stage(
             PATIENCE,
             &format!(
@@ -639,9 +756,18 @@ mod tests {
         )
         .await;
         let lead = stage.hold().await;
-        assert!(lead.contains("nobody has asked you ann-2") && lead.contains("request ann-3"), "{lead}");
+        assert!(
+            lead.contains("nobody has asked you ann-2") && lead.contains("request ann-3"),
+            "{lead}"
+        );
         let results = stage.results("ann");
-        assert_eq!(results.iter().filter(|result| result.starts_with("not run: you have no approved plan")).count(), 2);
+        assert_eq!(
+            results
+                .iter()
+                .filter(|result| result.starts_with("not run: you have no approved plan"))
+                .count(),
+            2
+        );
         assert!(results.iter().any(|result| result.starts_with("ann-3 is sent")), "{results:?}");
         assert!(!stage.dir.path().join("a").exists());
     }

@@ -30,8 +30,8 @@ use lessons::{
     s09_agent_teams::{self, LEAD, Mailboxes, Team, blunt},
 };
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result, ToolCall, ToolError,
-    ToolSpec, prompt,
+    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
+    ToolCall, ToolError, ToolSpec, prompt,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -99,7 +99,9 @@ impl Claims {
     /// The task is done; gives those that can begin because of it.
     pub fn finish(&self, claim: &Claim, result: &str) -> Result<Vec<u64>, Trouble> {
         self.answer(claim, |tasks, task| {
-            tasks.updated(task.id, |task| (task.status, task.result) = (Status::Done, Some(result.into())))
+            tasks.updated(task.id, |task| {
+                (task.status, task.result) = (Status::Done, Some(result.into()))
+            })
         })
     }
 
@@ -110,7 +112,9 @@ impl Claims {
 
     /// Gives the task back as if it had not been begun: no attempt has failed, the worker has to go.
     pub fn release(&self, claim: &Claim) -> Result<(), Trouble> {
-        self.answer(claim, |tasks, task| Ok((tasks.updated(task.id, |task| task.status = Status::Pending)?.0, ())))
+        self.answer(claim, |tasks, task| {
+            Ok((tasks.updated(task.id, |task| task.status = Status::Pending)?.0, ()))
+        })
     }
 
     /// When a lease that begins now ends.
@@ -165,7 +169,9 @@ impl Held {
     fn left(&self, turn: usize) -> Option<&'static str> {
         match self.at {
             At::Turn(then) if then != turn => Some("its turn was broken off"),
-            At::Waiting(since) if since.elapsed() > PATIENCE => Some("it waited too long for an answer"),
+            At::Waiting(since) if since.elapsed() > PATIENCE => {
+                Some("it waited too long for an answer")
+            }
             _ => None,
         }
     }
@@ -215,11 +221,18 @@ impl Autonomy {
 
     /// Claims the next task, if there is one.
     async fn claim(&self, me: String, turn: usize) -> Result<Option<Held>, Trouble> {
-        let claimed = self.with(move |claims| if claims.claimable()? { claims.claim(&me) } else { Ok(None) });
+        let claimed =
+            self.with(move |claims| if claims.claimable()? { claims.claim(&me) } else { Ok(None) });
         Ok(claimed.await?.map(|claim| {
             let (claim, mut renewal) = (Arc::new(claim), JoinSet::new());
             renewal.spawn(self.clone().renew(claim.clone()));
-            Held { claims: self.claims.clone(), claim, at: At::Turn(turn), reminded: false, _renewal: renewal }
+            Held {
+                claims: self.claims.clone(),
+                claim,
+                at: At::Turn(turn),
+                reminded: false,
+                _renewal: renewal,
+            }
         }))
     }
 
@@ -250,7 +263,9 @@ impl Autonomy {
         }
         if !chat.awaits_reply() && !self.team.has_mail(&me, cx).await {
             let holds = work.lock().unwrap().0.is_some();
-            let Some(held) = (if holds { None } else { self.claim(me, turn).await? }) else { return Ok(false) };
+            let Some(held) = (if holds { None } else { self.claim(me, turn).await? }) else {
+                return Ok(false);
+            };
             // Each task begins a new conversation: what was said about others would only fill the window.
             chat.rewrite([prompt::first_message(cx, text(&held.claim))]);
             work.lock().unwrap().0 = Some(held);
@@ -259,7 +274,9 @@ impl Autonomy {
             held.at = At::Turn(turn);
             // A compaction may have taken it away.
             let text = text(&held.claim);
-            let told = |message: &Message| message.content.iter().any(|block| block.as_text() == Some(&text));
+            let told = |message: &Message| {
+                message.content.iter().any(|block| block.as_text() == Some(&text))
+            };
             if !chat.messages().iter().any(|message| told(message)) {
                 chat.push(Message::user(text));
             }
@@ -276,7 +293,9 @@ impl Autonomy {
         loop {
             // It is idle, so no turn is the one in which it works.
             let held = work.lock().unwrap().0.as_ref().map(|held| held.left(usize::MAX).is_some());
-            if held.unwrap_or(false) || (held.is_none() && self.with(Claims::claimable).await.unwrap_or(false)) {
+            if held.unwrap_or(false)
+                || (held.is_none() && self.with(Claims::claimable).await.unwrap_or(false))
+            {
                 return true;
             }
             tokio::time::sleep(LOOK).await;
@@ -291,12 +310,17 @@ impl Autonomy {
             Verb::FailTask { why } => claims.fail(claim, &why).map(|()| vec![]),
         });
         let freed = ended.await.ok_or_else(|| ToolError("you hold no task".into()))??;
-        Ok(if freed.is_empty() { "noted".into() } else { format!("noted; now {} can begin", list(&freed)) })
+        Ok(if freed.is_empty() {
+            "noted".into()
+        } else {
+            format!("noted; now {} can begin", list(&freed))
+        })
     }
 
     /// What a failed turn means for its task: it is to blame, or a lost connection is.
     async fn failed(&self, error: &Error, work: &Mutex<Work>, chat: &mut Chat) {
-        let blame = error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
+        let blame =
+            error.refuses_request() || matches!(error, Error::Unfinished { .. } | Error::Limit(..));
         let why = error.to_string();
         let end = move |claims: &Claims, claim: &Claim| match blame {
             true => claims.fail(claim, &why),
@@ -311,7 +335,11 @@ impl Autonomy {
 /// What whoever claims a task is told.
 fn text(claim: &Claim) -> String {
     let Task { id, subject, description, attempt, failures, .. } = claim.task();
-    let mut lines = vec![format!("<task id=\"{id}\" attempt=\"{attempt}\">"), blunt(subject), blunt(description)];
+    let mut lines = vec![
+        format!("<task id=\"{id}\" attempt=\"{attempt}\">"),
+        blunt(subject),
+        blunt(description),
+    ];
     lines.extend(failures.iter().map(|failure| format!("failed before: {}", blunt(failure))));
     lines.push("This task is yours now. End it with finish_task or fail_task.\n</task>".into());
     lines.retain(|line| !line.is_empty());
@@ -344,7 +372,9 @@ impl Layer for Autonomy {
                 Some(held) => !std::mem::replace(&mut held.reminded, true),
             };
             if !remind {
-                let _ = self.end(&work, |claims, claim| claims.fail(claim, "it was left without a word")).await;
+                let _ = self
+                    .end(&work, |claims, claim| claims.fail(claim, "it was left without a word"))
+                    .await;
                 return Ok(reply);
             }
             chat.push(reply.message.clone());
@@ -429,9 +459,17 @@ mod tests {
         let (board, _) = Board::open(&dir.path().join("tasks.jsonl")).unwrap();
         for (subject, priority, after) in subjects {
             let after = after.iter().copied().collect();
-            board.create(Task { subject: subject.to_string(), priority: *priority, after, ..Task::default() }).unwrap();
+            board
+                .create(Task {
+                    subject: subject.to_string(),
+                    priority: *priority,
+                    after,
+                    ..Task::default()
+                })
+                .unwrap();
         }
-        let [lasting, over] = [Duration::from_secs(600), Duration::ZERO].map(|lease| Claims::new(board.clone(), lease));
+        let [lasting, over] = [Duration::from_secs(600), Duration::ZERO]
+            .map(|lease| Claims::new(board.clone(), lease));
         (dir, board, lasting, over)
     }
 
@@ -464,7 +502,8 @@ mod tests {
         }
         assert_eq!(
             order,
-            [("c", vec![]), ("a", vec![2]), ("b", vec![])].map(|(name, freed)| (name.to_string(), freed))
+            [("c", vec![]), ("a", vec![2]), ("b", vec![])]
+                .map(|(name, freed)| (name.to_string(), freed))
         );
         let done = Task {
             id: 2,
@@ -493,7 +532,10 @@ mod tests {
         over.renew(&b).unwrap();
         let taken = claims.claim("bob").unwrap().unwrap();
         assert_eq!(taken.task().failures, ["attempt 1 by alice: its lease ran out"]);
-        let expected = ["#1 [in_progress] a, owner carol", "#2 [in_progress] b, priority 9, owner bob, attempt 2"];
+        let expected = [
+            "#1 [in_progress] a, owner carol",
+            "#2 [in_progress] b, priority 9, owner bob, attempt 2",
+        ];
         assert_eq!(all(&board), expected);
     }
 
@@ -502,7 +544,9 @@ mod tests {
         let (_dir, board, claims, over) = board(&[("a", 0, &[])]);
         let late = over.claim("alice").unwrap().unwrap();
         let newer = claims.claim("bob").unwrap().unwrap();
-        let too_late = |now: &str| [(); 4].map(|()| format!("attempt 1 is over, and this comes too late: {now}"));
+        let too_late = |now: &str| {
+            [(); 4].map(|()| format!("attempt 1 is over, and this comes too late: {now}"))
+        };
         let before = task(&board, 1);
         assert_eq!(refused(&claims, &late), too_late("#1 [in_progress] a, owner bob, attempt 2"));
         assert_eq!(task(&board, 1), before);
@@ -536,8 +580,10 @@ mod tests {
         assert!(claims.claimable().unwrap());
         assert_eq!(claims.claim("dave").unwrap(), None);
         let aside = task(&board, 1);
-        let why =
-            format!("set aside, as it failed 3 times: {}; attempt 3 by carol: its lease ran out", reasons.join("; "));
+        let why = format!(
+            "set aside, as it failed 3 times: {}; attempt 3 by carol: its lease ran out",
+            reasons.join("; ")
+        );
         assert_eq!((aside.status, aside.result.as_deref()), (Status::Failed, Some(why.as_str())));
         assert!(!claims.claimable().unwrap());
         assert_eq!(all(&board)[1], "#2 [pending] b, after #1");
@@ -546,7 +592,10 @@ mod tests {
         assert!(refused(&claims, &third)[1].starts_with("attempt 3 is over"));
         for attempt in 4..=6 {
             let again = claims.claim("erin").unwrap().unwrap();
-            assert_eq!((again.task().attempt, again.task().failures.len()), (attempt, attempt as usize - 4));
+            assert_eq!(
+                (again.task().attempt, again.task().failures.len()),
+                (attempt, attempt as usize - 4)
+            );
             claims.fail(&again, "no disk").unwrap();
         }
         assert_eq!(task(&board, 1).status, Status::Failed);
@@ -579,7 +628,9 @@ mod tests {
             claims.renew(&claim).unwrap();
             board.update(1, edit).unwrap();
             let before = task(&board, 1);
-            assert!(refused(&claims, &claim).iter().all(|word| word.starts_with("attempt 1 is over")));
+            assert!(
+                refused(&claims, &claim).iter().all(|word| word.starts_with("attempt 1 is over"))
+            );
             assert_eq!(task(&board, 1), before);
         }
         let (_dir, board, _, over) = board(&[("a", 0, &[])]);
@@ -612,12 +663,14 @@ mod tests {
         };
         board.change(|_| Ok(((1..=TASKS).map(new).collect(), ()))).unwrap();
         let (done, start) = (Mutex::new(vec![]), Barrier::new(16));
-        let left = || board.look(|tasks| tasks.all().any(|task| task.status != Status::Done)).unwrap();
+        let left =
+            || board.look(|tasks| tasks.all().any(|task| task.status != Status::Done)).unwrap();
         std::thread::scope(|scope| {
             for n in 0..16 {
                 let (done, start, left, open) = (&done, &start, &left, &open);
                 scope.spawn(move || {
-                    let (claims, owner) = (Claims::new(open(), Duration::from_secs(600)), format!("worker-{n}"));
+                    let (claims, owner) =
+                        (Claims::new(open(), Duration::from_secs(600)), format!("worker-{n}"));
                     start.wait();
                     while left() {
                         let Some(claim) = claims.claim(&owner).unwrap() else {
@@ -632,7 +685,9 @@ mod tests {
         });
         let mut done = done.into_inner().unwrap();
         done.sort();
-        let on_board = board.look(|tasks| tasks.all().map(|t| (t.id, t.owner.clone().unwrap())).collect::<Vec<_>>());
+        let on_board = board.look(|tasks| {
+            tasks.all().map(|t| (t.id, t.owner.clone().unwrap())).collect::<Vec<_>>()
+        });
         assert_eq!(done, on_board.unwrap());
         assert!(done.iter().map(|(id, _)| *id).eq(1..=TASKS));
     }
@@ -660,7 +715,10 @@ mod tests {
             loop {
                 agent_loop(&self.agent, &mut chat).await.unwrap();
                 let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(60), prompt::woken(&cx, true)).await.unwrap() {
+                if !tokio::time::timeout(Duration::from_secs(60), prompt::woken(&cx, true))
+                    .await
+                    .unwrap()
+                {
                     return;
                 }
             }
@@ -670,7 +728,8 @@ mod tests {
         fn told(&self) -> String {
             let bodies = self.server.seen().into_iter().map(|seen| seen.body);
             let own = bodies.filter(|body| body["system"].to_string().contains("You are "));
-            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string()).collect()
+            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string())
+                .collect()
         }
     }
 
@@ -699,23 +758,28 @@ mod tests {
             assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
             assert_eq!(task.result, Some(task.id.to_string()));
         }
-        let owners: std::collections::BTreeSet<_> = all.iter().filter_map(|task| task.owner.as_deref()).collect();
+        let owners: std::collections::BTreeSet<_> =
+            all.iter().filter_map(|task| task.owner.as_deref()).collect();
         assert!(owners.len() > 1, "{owners:?}");
     }
 
     #[tokio::test]
     async fn who_forgets_its_task_is_reminded_once_and_three_such_attempts_are_enough() {
         let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You still hold', turns: [{say: 'so what'}]}";
-        let stage = stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
+        let stage =
+            stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
         stage.hold().await;
         assert_eq!(all(&stage.board)[1], "#2 [pending] b, after #1");
         let task = task(&stage.board, 1);
         assert_eq!((task.status, task.attempt), (Status::Failed, 3));
         let why = "it was left without a word";
-        let whys = format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
+        let whys =
+            format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
         assert_eq!(task.result.unwrap(), format!("set aside, as it failed 3 times: {whys}"));
         assert_eq!(stage.told().matches("You still hold").count(), 3);
-        assert!(stage.told().contains("failed before: attempt 2 by ann: it was left without a word"));
+        assert!(
+            stage.told().contains("failed before: attempt 2 by ann: it was left without a word")
+        );
     }
 
     #[tokio::test]
@@ -733,14 +797,21 @@ mod tests {
         )
         .await;
         stage.hold().await;
-        let lead = stage.server.seen().into_iter().rfind(|seen| !seen.body["system"].to_string().contains("You are "));
+        let lead = stage
+            .server
+            .seen()
+            .into_iter()
+            .rfind(|seen| !seen.body["system"].to_string().contains("You are "));
         let lead = lead.unwrap().body.to_string();
         let order = ["#1 [in_progress] a, owner ann", "ann is gone", "#1 [pending] a"];
-        order
-            .iter()
-            .fold(lead.as_str(), |rest, word| rest.split_once(word).unwrap_or_else(|| panic!("{word}: {lead}")).1);
+        order.iter().fold(lead.as_str(), |rest, word| {
+            rest.split_once(word).unwrap_or_else(|| panic!("{word}: {lead}")).1
+        });
         let task = task(&stage.board, 1);
-        assert_eq!((task.result.as_deref(), task.attempt, task.failures.len()), (Some("fine"), 2, 0));
+        assert_eq!(
+            (task.result.as_deref(), task.attempt, task.failures.len()),
+            (Some("fine"), 2, 0)
+        );
         assert!(stage.told().contains("you hold no task"));
     }
 
@@ -782,12 +853,17 @@ mod tests {
     async fn a_task_is_blamed_for_what_the_model_declines_and_not_for_a_lost_connection() {
         for (turn, status, failures) in [
             ("{say: no, stop: refusal}", Status::Failed, 3),
-            ("{say: x, faults: [{status: 500, retry_after: 0, times: always}]}", Status::Pending, 0),
+            (
+                "{say: x, faults: [{status: 500, retry_after: 0, times: always}]}",
+                Status::Pending,
+                0,
+            ),
         ] {
             let scenes = format!("{}, {{when: '<task id', turns: [{turn}]}}", hire(&["ann"]));
             let stage = stage(&[("a", 0, &[])], &scenes).await;
             agent_loop(&stage.agent, &mut Chat::new("go")).await.unwrap();
-            let over = |task: &Task| task.attempt > 0 && task.status == status && task.until.is_none();
+            let over =
+                |task: &Task| task.attempt > 0 && task.status == status && task.until.is_none();
             for _ in 0..1000 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if over(&task(&stage.board, 1)) {
@@ -829,12 +905,15 @@ mod tests {
         stage.hold().await;
         assert_eq!(task(&stage.board, 1).result.as_deref(), Some("fine"));
         let bodies: Vec<Value> = stage.server.seen().into_iter().map(|seen| seen.body).collect();
-        let after: Vec<&Value> = bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
+        let after: Vec<&Value> =
+            bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
         assert!(!after.is_empty());
         for body in after {
             assert!(body["system"].to_string().contains("You are ann, a teammate"), "{body}");
             assert!(
-                body["messages"].to_string().contains("<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all"),
+                body["messages"]
+                    .to_string()
+                    .contains("<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all"),
                 "{body}"
             );
         }

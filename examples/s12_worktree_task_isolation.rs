@@ -72,12 +72,17 @@ fn name(trees: &Trees, task: &Task) -> String {
 /// The task as it is once it has begun on this branch; if it may: it was not begun, or here, and was cut off or failed.
 fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     let task = tasks.get(id)?;
-    let again = matches!(task.status, Status::InProgress | Status::Failed) && task.owner.as_deref() == Some(branch);
+    let again = matches!(task.status, Status::InProgress | Status::Failed)
+        && task.owner.as_deref() == Some(branch);
     if task.status != Status::Pending && !again {
-        return Err(ToolError(format!("the board says: {task}. Set it to pending if it is to be worked on")));
+        return Err(ToolError(format!(
+            "the board says: {task}. Set it to pending if it is to be worked on"
+        )));
     }
     match tasks.open(task) {
-        open if open.is_empty() => Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() }),
+        open if open.is_empty() => {
+            Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
+        }
         open => Err(Refused::Waits(id, open).into()),
     }
 }
@@ -127,8 +132,14 @@ impl Worktrees {
         self.board.change(|tasks| {
             let now = tasks.get(begun.id)?;
             Ok(match (now.status, &now.owner) == (begun.status, &begun.owner) {
-                true => (vec![Task { status: answer.status, result: answer.result, ..now.clone() }], Ok(())),
-                false => (vec![], Err(ToolError(format!("the board was changed meanwhile, and says: {now}")))),
+                true => (
+                    vec![Task { status: answer.status, result: answer.result, ..now.clone() }],
+                    Ok(()),
+                ),
+                false => (
+                    vec![],
+                    Err(ToolError(format!("the board was changed meanwhile, and says: {now}"))),
+                ),
             })
         })?
     }
@@ -141,12 +152,17 @@ impl Worktrees {
     /// Commits what is there, whatever came of the task, and writes that on the board.
     fn end(&self, Begun { task, tree, .. }: &Begun, report: &Report) -> Result<Ending, ToolError> {
         let mark = if report.failed { "Unfinished: " } else { "" };
-        let committed = tree.commit(&format!("{mark}{}\n\nTask #{}.", task.subject, task.id)).and_then(|commit| {
-            let commit = commit.map_or("nothing new to commit".into(), |commit| commit.to_string());
-            Ok(format!("{commit}\n{}", tree.state()?))
-        });
-        let status = if report.failed || committed.is_err() { Status::Failed } else { Status::Done };
-        let work = committed.unwrap_or_else(|error| format!("not committed, and left as it is: {error}"));
+        let committed = tree
+            .commit(&format!("{mark}{}\n\nTask #{}.", task.subject, task.id))
+            .and_then(|commit| {
+                let commit =
+                    commit.map_or("nothing new to commit".into(), |commit| commit.to_string());
+                Ok(format!("{commit}\n{}", tree.state()?))
+            });
+        let status =
+            if report.failed || committed.is_err() { Status::Failed } else { Status::Done };
+        let work =
+            committed.unwrap_or_else(|error| format!("not committed, and left as it is: {error}"));
         let text = format!("{}\n{work}", report.text.trim());
         Ok(match self.answer(task, Task { status, result: Some(text.clone()), ..task.clone() }) {
             Ok(()) => (status == Status::Done, text),
@@ -160,7 +176,9 @@ impl Worktrees {
         let begun = self.blocking(move |all| all.begin(&trees, id)).await?;
         let child = match s04_subagent::subagents(cx, &[format!("task-{id}")], &WITHOUT) {
             Ok(mut one) => one.remove(0).at(begun.tree.folder()),
-            Err(error) => return self.blocking(move |all| all.give_back(&begun.task)).await.and(Err(error)),
+            Err(error) => {
+                return self.blocking(move |all| all.give_back(&begun.task)).await.and(Err(error));
+            }
         };
         // What the subagent has started ends with it; then its work is committed.
         let report = s04_subagent::run(child, &job(&begun)).await;
@@ -189,10 +207,15 @@ fn job(Begun { task, tree, lacks }: &Begun) -> String {
         tree.branch()
     );
     if let Some(commit) = tree.resumed() {
-        text += &format!(" Somebody worked here before, to {commit}: see `git status` and `git log` first.");
+        text += &format!(
+            " Somebody worked here before, to {commit}: see `git status` and `git log` first."
+        );
     }
     if !lacks.is_empty() {
-        text += &format!(" What this task waited for is on {}: `git merge` what you need of it.", lacks.join(", "));
+        text += &format!(
+            " What this task waited for is on {}: `git merge` what you need of it.",
+            lacks.join(", ")
+        );
     }
     if let Some(path) = tree.set_aside() {
         text += &format!(" Files that somebody had put here too early are in {}.", path.display());
@@ -280,11 +303,13 @@ fn remove(all: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolEr
 
 /// Adds the mechanism; the trees go below `state`, the folder of this lesson's own state.
 pub fn install(agent: Agent, board: &Board, state: &Path) -> Agent {
-    let all = Worktrees { board: board.clone(), place: state.join("trees"), running: Arc::default() };
+    let all =
+        Worktrees { board: board.clone(), place: state.join("trees"), running: Arc::default() };
     let running = all.running.clone();
     let verb = |spec, run| Verb { spec, run, all: all.clone() };
     let number = json!({"type": "integer", "description": "Its number on the board."});
-    let ignored = json!({"type": "boolean", "description": "Whether files that git ignores may go with it."});
+    let ignored =
+        json!({"type": "boolean", "description": "Whether files that git ignores may go with it."});
     let shows = "lists the worktrees of tasks, and what in them is not committed";
     let shown = all.clone();
     agent
@@ -330,7 +355,10 @@ mod tests {
     /// Runs git without any person's settings; what it prints, trimmed.
     fn git(at: &Path, args: &str) -> String {
         let mut git = std::process::Command::new("git");
-        git.current_dir(at).args(args.split(' ')).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git.current_dir(at)
+            .args(args.split(' '))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
         let done = git.output().unwrap();
         assert!(done.status.success(), "git {args}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).trim().into()
@@ -349,7 +377,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         git(&root, "init -q -b main");
-        for setting in ["user.name Tester", "user.email t@localhost", "core.excludesFile /dev/null"] {
+        for setting in ["user.name Tester", "user.email t@localhost", "core.excludesFile /dev/null"]
+        {
             git(&root, &format!("config {setting}"));
         }
         fs::write(root.join("same.txt"), "start\n").unwrap();
@@ -360,7 +389,10 @@ mod tests {
         for subject in subjects {
             board.create(Task { subject: subject.to_string(), ..Task::default() }).unwrap();
         }
-        let agent = s07_task_system::install(s04_subagent::install(tools::all(Agent::new(client, &root))), &board);
+        let agent = s07_task_system::install(
+            s04_subagent::install(tools::all(Agent::new(client, &root))),
+            &board,
+        );
         fs::write(rungs.join(".gitignore"), "*\n").unwrap();
         let agent = install(agent, &board, &rungs.join("s12_worktree_task_isolation"));
         Scene { agent, board, root, _kept: (dir, server) }
@@ -370,7 +402,10 @@ mod tests {
         async fn call(&self, tool: &str, input: Value) -> Result<String, String> {
             let call = ToolCall { id: "c".into(), name: tool.into(), input };
             let results = json!(self.agent.act(vec![call]).await.content);
-            let text = results[0]["content"][0]["text"].as_str().unwrap().replace(self.root.to_str().unwrap(), "ROOT");
+            let text = results[0]["content"][0]["text"]
+                .as_str()
+                .unwrap()
+                .replace(self.root.to_str().unwrap(), "ROOT");
             if results[0]["is_error"] == true { Err(text) } else { Ok(text) }
         }
 
@@ -380,7 +415,8 @@ mod tests {
 
         /// The name of a task's tree, and where it is.
         fn tree(&self, id: u64) -> (String, PathBuf) {
-            let name = self.board.look(|tasks| name(&self.trees(), tasks.get(id).unwrap())).unwrap();
+            let name =
+                self.board.look(|tasks| name(&self.trees(), tasks.get(id).unwrap())).unwrap();
             let path = self.root.join(".rungs/s12_worktree_task_isolation/trees").join(&name);
             (name, path)
         }
@@ -391,7 +427,10 @@ mod tests {
 
         fn assert_sound(&self) {
             assert_eq!(
-                (git(&self.root, "fsck --strict").as_str(), git(&self.root, "status --porcelain").as_str()),
+                (
+                    git(&self.root, "fsck --strict").as_str(),
+                    git(&self.root, "status --porcelain").as_str()
+                ),
                 ("", "")
             );
             assert_eq!(fs::read_to_string(self.root.join("same.txt")).unwrap(), "start\n");
@@ -416,8 +455,10 @@ mod tests {
             for (n, subject) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
                 let (name, tree) = scene.tree(n as u64);
                 let branch = format!("rungs/{name}");
-                let files =
-                    git(&scene.root, &format!("show {branch}:same.txt {branch}:written.txt {branch}:sub/where"));
+                let files = git(
+                    &scene.root,
+                    &format!("show {branch}:same.txt {branch}:written.txt {branch}:sub/where"),
+                );
                 let sub = tree.join("sub");
                 assert_eq!(files, format!("edited {n}\nby {n}{}", sub.display()));
                 assert_eq!(
@@ -460,18 +501,27 @@ mod tests {
         assert_eq!(git(&scene.root, &format!("log -1 --format=%s {bad}")), "Unfinished: bad");
         assert_eq!(git(&scene.root, &format!("show {bad}:new.txt")), "half");
         // What failed here goes on in its own tree; what is nobody's by now does not without a word.
-        let again = scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
+        let again =
+            scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
         assert!(again.contains("nothing new to commit"), "{again}");
         scene.board.update(2, |task| task.status = Status::Pending).unwrap();
-        let said = format!("the branch {bad} is there already, and the board does not say that it is this task's");
+        let said = format!(
+            "the branch {bad} is there already, and the board does not say that it is this task's"
+        );
         let refused = scene.call("work_on", json!({"tasks": [2]})).await.unwrap_err();
         assert!(refused.starts_with(&format!("# Task #2: not done\n{said}")), "{refused}");
-        scene.call("task_update", json!({"id": 2, "status": "in_progress", "owner": bad})).await.unwrap();
-        let again = scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
+        scene
+            .call("task_update", json!({"id": 2, "status": "in_progress", "owner": bad}))
+            .await
+            .unwrap();
+        let again =
+            scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
         assert!(again.contains("nothing new to commit"), "{again}");
         // Another board, of another place, has nothing to do with it.
         let (board, elsewhere) = (scene.board.clone(), scene.root.join(".rungs/elsewhere"));
-        let name = |place: &Path| board.look(|tasks| name(&Trees::new("/", place), tasks.get(1).unwrap())).unwrap();
+        let name = |place: &Path| {
+            board.look(|tasks| name(&Trees::new("/", place), tasks.get(1).unwrap())).unwrap()
+        };
         assert_ne!(name(&elsewhere), name(&scene.root));
         scene.assert_sound();
     }
@@ -508,7 +558,8 @@ mod tests {
         );
         let told = scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
         assert!(
-            told.starts_with("# Task #1: done\nhalf\ncommitted as ") && told.contains("files changed: 2"),
+            told.starts_with("# Task #1: done\nhalf\ncommitted as ")
+                && told.contains("files changed: 2"),
             "{told}"
         );
         assert_eq!(scene.statuses(), [Status::Done]);
@@ -517,24 +568,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_tree_with_work_is_not_removed_and_the_branch_never_is() {
-        let scene =
-            stage(&["a"], "{when: '^Task', turns: [{call: [{bash: {command: 'echo a > a.txt'}}]}, {say: fine}]}").await;
+        let scene = stage(
+            &["a"],
+            "{when: '^Task', turns: [{call: [{bash: {command: 'echo a > a.txt'}}]}, {say: fine}]}",
+        )
+        .await;
         assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
         scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
         let (name, tree) = scene.tree(1);
-        let (note, tree) = (tree.join("note"), format!("ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"));
+        let (note, tree) =
+            (tree.join("note"), format!("ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"));
         fs::write(&note, "").unwrap();
         let commit = git(&scene.root, &format!("rev-parse --short rungs/{name}"));
-        let state = format!("rungs/{name} at {commit}, commits that are on no other branch: 1; in {tree}");
+        let state =
+            format!("rungs/{name} at {commit}, commits that are on no other branch: 1; in {tree}");
         assert_eq!(
             scene.call("worktree_list", json!({})).await.unwrap(),
             format!("{state}\nin no commit of it:\nuntracked: note")
         );
-        let refused = format!("{tree} was not removed. What is not on rungs/{name} would be lost:\nuntracked: note");
+        let refused = format!(
+            "{tree} was not removed. What is not on rungs/{name} would be lost:\nuntracked: note"
+        );
         assert_eq!(scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(), refused);
         fs::remove_file(&note).unwrap();
         let removed = scene.call("worktree_remove", json!({"task": 1})).await.unwrap();
-        let stays = format!("the branch rungs/{name} stays at {commit}, commits that are on no other branch: 1");
+        let stays = format!(
+            "the branch rungs/{name} stays at {commit}, commits that are on no other branch: 1"
+        );
         assert_eq!(removed, format!("removed {tree}; {stays}"));
         assert_eq!(
             (
@@ -543,7 +603,10 @@ mod tests {
             ),
             (1, "a")
         );
-        assert_eq!(scene.call("worktree_remove", json!({"task": 7})).await.unwrap_err(), "there is no task #7");
+        assert_eq!(
+            scene.call("worktree_remove", json!({"task": 7})).await.unwrap_err(),
+            "there is no task #7"
+        );
         scene.assert_sound();
     }
 
@@ -567,7 +630,10 @@ mod tests {
         assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
         fs::rename(scene.root.join(".git"), scene.root.join("git")).unwrap();
         let nowhere = scene.call("work_on", json!({"tasks": [3]})).await.unwrap_err();
-        assert_eq!(nowhere, "# Task #3: not done\nROOT is in no git repository; `git init` makes one");
+        assert_eq!(
+            nowhere,
+            "# Task #3: not done\nROOT is in no git repository; `git init` makes one"
+        );
         assert_eq!(scene.statuses(), [Status::InProgress, Status::Pending, Status::Pending]);
     }
 
@@ -595,7 +661,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_is_given_back_when_nobody_is_left_to_do_it_and_costs_nothing_when_it_cannot_begin() {
+    async fn a_task_is_given_back_when_nobody_is_left_to_do_it_and_costs_nothing_when_it_cannot_begin()
+     {
         let subjects: Vec<String> = (0..22).map(|n| format!("t{n}")).collect();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
         let scene = stage(&subjects, "{when: ., turns: [{say: fine}]}").await;
@@ -605,7 +672,9 @@ mod tests {
         let all: Vec<u64> = (1..=21).collect();
         let told = scene.call("work_on", json!({"tasks": all})).await.unwrap();
         assert_eq!(told.matches("1 subagents are too many: 0 of 20 are left").count(), 1, "{told}");
-        let left = scene.statuses().iter().position(|status| *status == Status::Pending).unwrap() as u64 + 1;
+        let left = scene.statuses().iter().position(|status| *status == Status::Pending).unwrap()
+            as u64
+            + 1;
         let owner = scene.board.look(|tasks| tasks.get(left).unwrap().owner.clone()).unwrap();
         assert_eq!(owner, Some(format!("rungs/{}", scene.tree(left).0)));
     }
@@ -639,7 +708,8 @@ mod tests {
         let told = scene.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
         assert!(told.contains("fine\ncommitted as "), "{told}");
         let name = scene.tree(1).0;
-        let changed = format!("the board was changed meanwhile, and says: #1 [done] a, owner rungs/{name}");
+        let changed =
+            format!("the board was changed meanwhile, and says: #1 [done] a, owner rungs/{name}");
         assert!(told.ends_with(&format!("\nNot written on the board: {changed}")), "{told}");
         let result = scene.board.look(|tasks| tasks.get(1).unwrap().result.clone()).unwrap();
         assert_eq!(result.as_deref(), Some("by hand"));

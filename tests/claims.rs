@@ -37,7 +37,10 @@ struct Claimer(Child);
 impl Claimer {
     fn start(folder: &Path, name: &str) -> Claimer {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["claimer", "--exact", "--ignored", "--test-threads=1"]).env(FOLDER, folder).env(NAME, name);
+        command
+            .args(["claimer", "--exact", "--ignored", "--test-threads=1"])
+            .env(FOLDER, folder)
+            .env(NAME, name);
         Claimer(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
     }
 }
@@ -63,7 +66,8 @@ fn claimer() {
     };
     loop {
         let Some(claim) = claims.claim(&name).unwrap() else {
-            let done = || board.look(|tasks| tasks.all().all(|task| task.status == Status::Done)).unwrap();
+            let done =
+                || board.look(|tasks| tasks.all().all(|task| task.status == Status::Done)).unwrap();
             while !claims.claimable().unwrap() {
                 if done() {
                     return;
@@ -96,7 +100,8 @@ fn claimer() {
 fn none_is_handled_twice_and_none_is_lost_while_processes_are_killed() {
     let start = Instant::now();
     // In memory where that can be: what a kill leaves does not depend on the disk, and nobody waits for its flushes.
-    let memory = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
+    let memory =
+        Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
     let folder = tempfile::tempdir_in(memory.unwrap_or_else(env::temp_dir)).unwrap();
     let file = folder.path().join("tasks.jsonl");
     let (board, _) = Board::open(&file).unwrap();
@@ -114,7 +119,11 @@ fn none_is_handled_twice_and_none_is_lost_while_processes_are_killed() {
     let mut claimers: Vec<Claimer> = (0..CLAIMERS).map(|_| begin()).collect();
     let (mut kills, mut set_aside) = (0, 0);
     while finished.len() < TASKS as usize {
-        assert!(start.elapsed() < Duration::from_secs(240), "{} are done, {kills} were killed", finished.len());
+        assert!(
+            start.elapsed() < Duration::from_secs(240),
+            "{} are done, {kills} were killed",
+            finished.len()
+        );
         thread::sleep(Duration::from_micros(random(30_000)));
         for task in journal.read_new().unwrap().records {
             if let Some(before) = finished.get(&task.id) {
@@ -146,18 +155,26 @@ fn none_is_handled_twice_and_none_is_lost_while_processes_are_killed() {
     for n in 1..=CLAIMERS + KILLS {
         let name = format!("claimer-{n}");
         // One that was killed before it had a board has no log.
-        let log = fs::read_to_string(folder.path().join(&name).with_extension("log")).unwrap_or_default();
+        let log =
+            fs::read_to_string(folder.path().join(&name).with_extension("log")).unwrap_or_default();
         for line in log.lines() {
-            let [what, id, attempt] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line:?}") };
+            let [what, id, attempt] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{line:?}")
+            };
             let entry = (id.parse().unwrap(), attempt.parse().unwrap(), name.clone());
             told.entry(what.into()).or_default().push(entry);
         }
     }
-    let claimed: BTreeSet<_> = told["claimed"].iter().map(|(id, attempt, _)| (id, attempt)).collect();
+    let claimed: BTreeSet<_> =
+        told["claimed"].iter().map(|(id, attempt, _)| (id, attempt)).collect();
     assert_eq!(claimed.len(), told["claimed"].len(), "two held the same attempt");
     for (id, attempt, who) in &told["finished"] {
         let task = &on_board[id];
-        assert_eq!((task.attempt, task.owner.as_ref()), (*attempt, Some(who)), "#{id} was handled twice");
+        assert_eq!(
+            (task.attempt, task.owner.as_ref()),
+            (*attempt, Some(who)),
+            "#{id} was handled twice"
+        );
     }
     let handled: BTreeSet<_> = told["finished"].iter().map(|(id, ..)| id).collect();
     assert_eq!(handled.len(), told["finished"].len(), "two finished the same task");

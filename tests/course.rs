@@ -18,7 +18,8 @@ fn read(file: impl AsRef<Path>) -> String {
 /// The names of the lessons, in their order: every `examples/sNN_*.rs`.
 fn lessons() -> Vec<String> {
     let files = std::fs::read_dir(Path::new(ROOT).join("examples")).unwrap();
-    let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
+    let names =
+        files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -28,7 +29,10 @@ fn only_lessons_lie_among_the_examples() {
     for lesson in lessons() {
         let number = lesson.strip_prefix('s').and_then(|rest| rest.get(..3)).unwrap_or("");
         let numbered = number.ends_with('_') && number[..2].parse::<u8>().is_ok();
-        assert!(numbered || lesson == "full", "examples/{lesson}.rs is no lesson, yet cargo makes a program of it");
+        assert!(
+            numbered || lesson == "full",
+            "examples/{lesson}.rs is no lesson, yet cargo makes a program of it"
+        );
     }
 }
 
@@ -37,10 +41,15 @@ fn every_lesson_is_in_the_table_of_contents_the_readme_and_the_rehearsals() {
     let (contents, readme) = (read("lessons.rs"), read("README.md"));
     for lesson in lessons() {
         assert!(contents.contains(&format!("pub mod {lesson};")), "lessons.rs lacks {lesson}");
-        let row = readme.lines().find(|line| line.starts_with(&format!("| [`{lesson}`](examples/{lesson}.rs) |")));
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| [`{lesson}`](examples/{lesson}.rs) |")));
         let row = row.unwrap_or_else(|| panic!("the README's table lacks {lesson}"));
         let minutes = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
-        assert!(minutes.parse::<u32>().is_ok_and(|m| m > 0), "{lesson}: `{minutes}` are no minutes");
+        assert!(
+            minutes.parse::<u32>().is_ok_and(|m| m > 0),
+            "{lesson}: `{minutes}` are no minutes"
+        );
         let script = Path::new(ROOT).join("config/rehearsals").join(&lesson).with_extension("yaml");
         let script = rehearsal::Script::load(script).unwrap();
         assert!(!script.suggest().is_empty(), "{lesson}'s rehearsal suggests nothing to type");
@@ -51,10 +60,16 @@ fn every_lesson_is_in_the_table_of_contents_the_readme_and_the_rehearsals() {
 fn every_lesson_has_its_head() {
     for lesson in lessons() {
         let source = read(format!("examples/{lesson}.rs"));
-        let head: String = source.lines().map_while(|l| l.strip_prefix("//!")).map(|l| format!("{l}\n")).collect();
+        let head: String =
+            source.lines().map_while(|l| l.strip_prefix("//!")).map(|l| format!("{l}\n")).collect();
         let title = lesson.split('_').next().unwrap();
-        assert!(head.starts_with(&format!(" # {title}: ")), "{lesson} does not begin with its title");
-        for part in [&format!("`cargo run --example {lesson}`"), "You will see", "Try: ", "Builds on "] {
+        assert!(
+            head.starts_with(&format!(" # {title}: ")),
+            "{lesson} does not begin with its title"
+        );
+        for part in
+            [&format!("`cargo run --example {lesson}`"), "You will see", "Try: ", "Builds on "]
+        {
             assert!(head.contains(part), "the head of {lesson} lacks {part:?}");
         }
     }
@@ -79,16 +94,25 @@ fn code_shown_in_docs_is_the_code() {
     let mut quotes = 0;
     for doc in docs {
         let text = read(&doc);
-        let bare = |line| str::strip_prefix(line, "//! ").or(line.strip_prefix("//!")).unwrap_or(line);
+        let bare =
+            |line| str::strip_prefix(line, "//! ").or(line.strip_prefix("//!")).unwrap_or(line);
         let lines: Vec<&str> = text.lines().map(bare).collect();
         for (i, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("```")) {
-            let before = lines[..i].iter().rev().find(|line| !line.is_empty()).copied().unwrap_or("");
+            let before =
+                lines[..i].iter().rev().find(|line| !line.is_empty()).copied().unwrap_or("");
             let file = before.strip_suffix("`:").and_then(|before| before.rsplit('`').next());
-            let Some(file) = file.filter(|file| Path::new(ROOT).join(file).is_file() && line.len() > 3) else {
+            let Some(file) =
+                file.filter(|file| Path::new(ROOT).join(file).is_file() && line.len() > 3)
+            else {
                 continue;
             };
-            let quote: Vec<&str> = lines[i + 1..].iter().take_while(|l| !l.starts_with("```")).copied().collect();
-            assert!(!quote.is_empty() && read(file).contains(&quote.join("\n")), "{doc}:{}: not in {file}", i + 1);
+            let quote: Vec<&str> =
+                lines[i + 1..].iter().take_while(|l| !l.starts_with("```")).copied().collect();
+            assert!(
+                !quote.is_empty() && read(file).contains(&quote.join("\n")),
+                "{doc}:{}: not in {file}",
+                i + 1
+            );
             quotes += 1;
         }
     }
@@ -100,8 +124,12 @@ fn every_link_between_files_leads_somewhere() {
     for doc in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md"] {
         let text = read(doc);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = Path::new(ROOT).join(doc).parent().unwrap().join(link.split('#').next().unwrap());
-            assert!(link.contains("://") || link.starts_with('#') || file.exists(), "{doc}: {link}");
+            let file =
+                Path::new(ROOT).join(doc).parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(
+                link.contains("://") || link.starts_with('#') || file.exists(),
+                "{doc}: {link}"
+            );
         }
     }
 }
@@ -109,13 +137,20 @@ fn every_link_between_files_leads_somewhere() {
 fn plays(provider: &str) {
     for lesson in lessons() {
         let mut run = Command::new(program(&lesson));
-        run.env("RUNGS_PROVIDER", provider).env("RUNGS_ENV", "/dev/null").env_remove("MAX_TOKENS").stdin(Stdio::null());
+        run.env("RUNGS_PROVIDER", provider)
+            .env("RUNGS_ENV", "/dev/null")
+            .env_remove("MAX_TOKENS")
+            .stdin(Stdio::null());
         let done = run.output().unwrap_or_else(|e| panic!("{lesson}: {e}"));
-        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let (out, err) =
+            (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert_eq!(done.status.code(), Some(0), "{lesson} over {provider}:\n{out}\n{err}");
         let script = Path::new(ROOT).join("config/rehearsals").join(&lesson).with_extension("yaml");
         for suggestion in rehearsal::Script::load(script).unwrap().suggest() {
-            assert!(err.contains(suggestion.as_str()), "{lesson} did not play {suggestion:?}:\n{err}");
+            assert!(
+                err.contains(suggestion.as_str()),
+                "{lesson} did not play {suggestion:?}:\n{err}"
+            );
         }
         assert!(!out.trim().is_empty() && !out.contains("has no scene for it"), "{lesson}:\n{out}");
         assert!(!err.contains("error:") && !err.contains("panicked"), "{lesson}:\n{err}");

@@ -27,8 +27,15 @@ fn offline(args: &[&str]) -> Command {
 /// The lesson without the keys and settings of whoever runs the tests.
 fn alone(args: &[&str]) -> Command {
     let mut command = Command::new(program("s01_loop"));
-    command.args(args).env_clear().envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
-    command.env("RUNGS_ENV", "/dev/null").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .env_clear()
+        .envs(std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME"));
+    command
+        .env("RUNGS_ENV", "/dev/null")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -41,7 +48,8 @@ struct Play {
 
 fn play(turn: &str) -> Play {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let script = Script::parse("script", &format!("scenes: [{{when: ., turns: [{turn}]}}]")).unwrap();
+    let script =
+        Script::parse("script", &format!("scenes: [{{when: ., turns: [{turn}]}}]")).unwrap();
     let server = runtime.block_on(script.record(true).serve()).unwrap();
     Play { server, folder: tempfile::tempdir().unwrap(), _runtime: runtime }
 }
@@ -61,9 +69,10 @@ fn with_input(mut command: Command, input: &[u8]) -> Output {
 
 #[test]
 fn wrong_use_is_2_and_says_what_is_right() {
-    for (args, expected) in
-        [(&["--frobnicate"][..], "unexpected argument '--frobnicate'"), (&["  "], "the prompt is empty")]
-    {
+    for (args, expected) in [
+        (&["--frobnicate"][..], "unexpected argument '--frobnicate'"),
+        (&["  "], "the prompt is empty"),
+    ] {
         let done = offline(args).output().unwrap();
         assert_eq!(done.status.code(), Some(2));
         assert!(err(&done).contains(expected), "{}", err(&done));
@@ -73,8 +82,12 @@ fn wrong_use_is_2_and_says_what_is_right() {
 #[test]
 fn a_provider_that_lacks_something_names_it() {
     let mut command = offline(&["hello"]);
-    let done =
-        command.env("RUNGS_PROVIDER", "openai").env("OPENAI_API_KEY", "k").env_remove("MODEL_ID").output().unwrap();
+    let done = command
+        .env("RUNGS_PROVIDER", "openai")
+        .env("OPENAI_API_KEY", "k")
+        .env_remove("MODEL_ID")
+        .output()
+        .unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert!(err(&done).starts_with("error: MODEL_ID: name the model"), "{}", err(&done));
 }
@@ -83,9 +96,15 @@ fn a_provider_that_lacks_something_names_it() {
 fn what_the_server_refuses_is_said_in_one_line_and_the_code_is_1() {
     for (fault, expected) in [
         ("{status: 404, message: 'model: nope'}", "answered 404 (not_found_error): model: nope"),
-        ("{status: 401, message: 'invalid x-api-key'}", "answered 401 (authentication_error): invalid x-api-key"),
+        (
+            "{status: 401, message: 'invalid x-api-key'}",
+            "answered 401 (authentication_error): invalid x-api-key",
+        ),
         ("{status: 429, retry_after: 0, times: always}", "answered 429 (rate_limit_error)"),
-        ("{status: 502, html: true, retry_after: 0, times: always}", "HTML where JSON was expected"),
+        (
+            "{status: 502, html: true, retry_after: 0, times: always}",
+            "HTML where JSON was expected",
+        ),
     ] {
         let play = play(&format!("{{say: hello, faults: [{fault}]}}"));
         let mut command = lesson(play.server.url(), play.folder.path(), &["hello"]);
@@ -102,16 +121,24 @@ fn what_the_server_refuses_is_said_in_one_line_and_the_code_is_1() {
 fn nobody_there_is_said_too() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = tempfile::tempdir().unwrap();
-    let done = lesson(&format!("http://127.0.0.1:{port}"), folder.path(), &["hello"]).output().unwrap();
+    let done =
+        lesson(&format!("http://127.0.0.1:{port}"), folder.path(), &["hello"]).output().unwrap();
     assert_eq!(done.status.code(), Some(1));
-    assert!(err(&done).contains(&format!("error: 127.0.0.1:{port}: no connection: ")), "{}", err(&done));
+    assert!(
+        err(&done).contains(&format!("error: 127.0.0.1:{port}: no connection: ")),
+        "{}",
+        err(&done)
+    );
 }
 
 #[test]
 fn the_answer_alone_is_on_standard_output() {
     let play = play("{call: [{bash: {command: echo 7}}]}, {say: 'It is {{ results[0].text }}'}");
     let done = lesson(play.server.url(), play.folder.path(), &["how", "many?"]).output().unwrap();
-    assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(0), "It is 7\n"));
+    assert_eq!(
+        (done.status.code(), &*String::from_utf8_lossy(&done.stdout)),
+        (Some(0), "It is 7\n")
+    );
     let asked = play.server.seen()[0].body["messages"][0]["content"][1]["text"].clone();
     assert_eq!(asked, "how many?");
 }
@@ -128,8 +155,13 @@ fn what_a_lesson_has_to_say_at_its_start_is_seen() {
         .current_dir(play.folder.path())
         .env("RUNGS_ENV", "/dev/null")
         .env("RUNGS_PROVIDER", "anthropic");
-    let done = command.env("ANTHROPIC_BASE_URL", play.server.url()).stdin(Stdio::null()).output().unwrap();
-    assert!(done.status.success() && err(&done).contains("skills/broken/SKILL.md:1: "), "{}", err(&done));
+    let done =
+        command.env("ANTHROPIC_BASE_URL", play.server.url()).stdin(Stdio::null()).output().unwrap();
+    assert!(
+        done.status.success() && err(&done).contains("skills/broken/SKILL.md:1: "),
+        "{}",
+        err(&done)
+    );
 }
 
 #[test]
@@ -152,7 +184,10 @@ fn an_answer_that_cannot_be_written_is_a_failure_and_progress_that_nobody_reads_
     let mut child = offline(&["What is in this folder?"]).spawn().unwrap();
     drop(child.stderr.take());
     let done = child.wait_with_output().unwrap();
-    assert!(done.status.success() && String::from_utf8_lossy(&done.stdout).contains("There are 4 files"));
+    assert!(
+        done.status.success()
+            && String::from_utf8_lossy(&done.stdout).contains("There are 4 files")
+    );
 }
 
 #[test]
@@ -168,9 +203,15 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_leaves_the_rest() {
     let command = lesson(play.server.url(), play.folder.path(), &[]);
     // The first attempt of each request fails, so each prompt is withdrawn, until one comes a second time.
     let done = with_input(command, b"one\n\none\n:nope\nquit\nnever\n");
-    assert_eq!((done.status.code(), &*String::from_utf8_lossy(&done.stdout)), (Some(1), "you said one\n"));
+    assert_eq!(
+        (done.status.code(), &*String::from_utf8_lossy(&done.stdout)),
+        (Some(1), "you said one\n")
+    );
     let err = err(&done);
-    assert!(err.contains("goes on without that prompt") && err.contains("there is no `:nope`"), "{err}");
+    assert!(
+        err.contains("goes on without that prompt") && err.contains("there is no `:nope`"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -194,12 +235,18 @@ fn a_reader_that_leaves_ends_it_in_silence() {
     BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let done = child.wait_with_output().unwrap();
     assert_eq!((done.status.code(), &*first), (Some(0), "I'll look.\n"));
-    assert!(!err(&done).contains("panicked") && !err(&done).contains("roken pipe"), "{}", err(&done));
+    assert!(
+        !err(&done).contains("panicked") && !err(&done).contains("roken pipe"),
+        "{}",
+        err(&done)
+    );
 }
 
 #[test]
 fn what_could_deceive_the_eye_is_escaped() {
-    let play = play(r#"{say: "a\u001b[2Jb\u202ec", call: [{bash: {command: "printf '\\033[31mred'"}}]}, {say: end}"#);
+    let play = play(
+        r#"{say: "a\u001b[2Jb\u202ec", call: [{bash: {command: "printf '\\033[31mred'"}}]}, {say: end}"#,
+    );
     let done = lesson(play.server.url(), play.folder.path(), &["go"]).output().unwrap();
     let shown = [done.stdout, done.stderr].concat();
     assert!(!shown.contains(&0x1b) && !String::from_utf8_lossy(&shown).contains('\u{202e}'));
@@ -219,9 +266,13 @@ fn help_needs_no_key_and_no_server() {
 #[test]
 fn the_folder_of_a_rehearsal_goes_unless_it_is_kept() {
     for keep in [false, true] {
-        let done = offline(if keep { &["--keep", "What is in this folder?"] } else { &["What is in this folder?"] })
-            .output()
-            .unwrap();
+        let done = offline(if keep {
+            &["--keep", "What is in this folder?"]
+        } else {
+            &["What is in this folder?"]
+        })
+        .output()
+        .unwrap();
         let err = err(&done);
         let folder = err.lines().next().unwrap().rsplit(" in ").next().unwrap();
         assert_eq!(Path::new(folder).join("till.sh").exists(), keep, "{err}");
@@ -233,7 +284,13 @@ fn the_folder_of_a_rehearsal_goes_unless_it_is_kept() {
 }
 
 /// Sends a signal once `ready` says so, and checks the exit code and that nothing is left.
-fn signalled(mut child: Child, signal: &str, code: i32, mut ready: impl FnMut() -> bool, left: &str) {
+fn signalled(
+    mut child: Child,
+    signal: &str,
+    code: i32,
+    mut ready: impl FnMut() -> bool,
+    left: &str,
+) {
     let start = Instant::now();
     while !ready() {
         assert!(start.elapsed() < Duration::from_secs(20), "it never came so far");
@@ -243,7 +300,10 @@ fn signalled(mut child: Child, signal: &str, code: i32, mut ready: impl FnMut() 
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(code));
     // A killed process takes a moment to go.
-    let alive = || !left.is_empty() && Command::new("pgrep").args(["-f", left]).output().unwrap().status.success();
+    let alive = || {
+        !left.is_empty()
+            && Command::new("pgrep").args(["-f", left]).output().unwrap().status.success()
+    };
     let end = Instant::now();
     while alive() {
         assert!(end.elapsed() < Duration::from_secs(2), "{left} is still alive");
@@ -267,7 +327,8 @@ fn a_signal_leaves_from_every_phase_and_leaves_nothing() {
         signalled(child, signal, code, || !busy.server.seen().is_empty(), "");
         // While a command runs, and what it has started.
         let sleep = format!("sleep 47.{}", &code);
-        let tool = play(&format!("{{call: [{{bash: {{command: 'touch started; {sleep} & {sleep}'}}}}]}}"));
+        let tool =
+            play(&format!("{{call: [{{bash: {{command: 'touch started; {sleep} & {sleep}'}}}}]}}"));
         let child = lesson(tool.server.url(), tool.folder.path(), &["go"]).spawn().unwrap();
         signalled(child, signal, code, || tool.folder.path().join("started").exists(), &sleep);
         // At the prompt, with an open pipe.
@@ -294,8 +355,13 @@ fn what_fails_again_and_again_is_tried_later_each_time_and_given_up_at_last() {
     let server = runtime.block_on(Script::parse("script", &script).unwrap().serve()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(program("s09_agent_teams"));
-    command.arg("go").current_dir(folder.path()).env("RUNGS_ENV", "/dev/null").env("RUNGS_PROVIDER", "anthropic");
-    let done = command.env("ANTHROPIC_BASE_URL", server.url()).stdin(Stdio::null()).output().unwrap();
+    command
+        .arg("go")
+        .current_dir(folder.path())
+        .env("RUNGS_ENV", "/dev/null")
+        .env("RUNGS_PROVIDER", "anthropic");
+    let done =
+        command.env("ANTHROPIC_BASE_URL", server.url()).stdin(Stdio::null()).output().unwrap();
     assert_eq!(done.status.code(), Some(1), "{}", err(&done));
     // Two for the first prompt, a few for the teammate, a few for the lead that hears of it.
     assert!(server.count() < 12, "{} requests", server.count());

@@ -25,7 +25,11 @@ fn serve(runtime: &tokio::runtime::Runtime, scenes: &str) -> Server {
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
     let mut command = Command::new(program(lesson));
-    command.arg("go").current_dir(folder).env("RUNGS_PROVIDER", "anthropic").env("RUNGS_ENV", "/dev/null");
+    command
+        .arg("go")
+        .current_dir(folder)
+        .env("RUNGS_PROVIDER", "anthropic")
+        .env("RUNGS_ENV", "/dev/null");
     command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", model);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -46,8 +50,10 @@ fn the_board_of_s07_keeps_what_it_has_told() {
     let mut told = 0;
     let start_of_all = Instant::now();
     for i in 0..TIMES / 2 {
-        let server =
-            serve(&runtime, "{when: ^go$, turns: [{repeat: 200, call: [{task_create: {subject: 'task {{ n }}'}}]}]}");
+        let server = serve(
+            &runtime,
+            "{when: ^go$, turns: [{repeat: 200, call: [{task_create: {subject: 'task {{ n }}'}}]}]}",
+        );
         // Two at once, on the same board.
         let two = [
             start("s07_task_system", &server, "m", folder.path()),
@@ -57,15 +63,24 @@ fn the_board_of_s07_keeps_what_it_has_told() {
         // What the model was told is in the requests.
         for seen in server.seen() {
             let text = seen.body["messages"].as_array().unwrap().last().unwrap().to_string();
-            let ids = text.split("created #").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+            let ids = text
+                .split("created #")
+                .skip(1)
+                .filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
             told = ids.fold(told, u64::max);
         }
         let (board, word) = Board::open(&file).unwrap();
         assert_eq!(word, None);
-        let found = board.look(|state| (1..=told).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>()).unwrap();
+        let found = board
+            .look(|state| (1..=told).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>())
+            .unwrap();
         assert_eq!(found, Vec::<u64>::new(), "of {told}");
     }
-    assert!(told > 20, "it was always killed before it did anything, in {:?}", start_of_all.elapsed());
+    assert!(
+        told > 20,
+        "it was always killed before it did anything, in {:?}",
+        start_of_all.elapsed()
+    );
 }
 
 #[test]
@@ -75,15 +90,19 @@ fn the_files_of_s06_can_be_read() {
     let state = folder.path().join(".rungs/s06_context_compact");
     // What a killed write leaves behind is hidden, and nobody reads it.
     let files = |folder: &Path| -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-        entries.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.')).collect()
+        let entries =
+            std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries
+            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with('.'))
+            .collect()
     };
     let read = |paths: Vec<std::path::PathBuf>| -> Vec<String> {
         paths.into_iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
     };
     let transcripts = || read(files(&state.join("transcripts")));
     // A folder for each conversation.
-    let results = || read(files(&state.join("results")).iter().flat_map(|folder| files(folder)).collect());
+    let results =
+        || read(files(&state.join("results")).iter().flat_map(|folder| files(folder)).collect());
     for i in 0..TIMES {
         // The rehearsal's window is small, so room is made again and again.
         let server = serve(
@@ -97,10 +116,14 @@ fn the_files_of_s06_can_be_read() {
             assert!(chat.messages().len() > 1);
         }
         assert!(results().iter().all(|text| text.ends_with("102000\n")));
-        let memory = std::fs::read_to_string(state.join("memory.md")).unwrap_or("a short summary".into());
+        let memory =
+            std::fs::read_to_string(state.join("memory.md")).unwrap_or("a short summary".into());
         assert_eq!(memory, "a short summary");
     }
-    assert!(!transcripts().is_empty() && !results().is_empty(), "room was never made before the kill");
+    assert!(
+        !transcripts().is_empty() && !results().is_empty(),
+        "room was never made before the kill"
+    );
 }
 
 /// Kills it at a random moment after so many requests, however fast the machine is.
@@ -128,7 +151,9 @@ fn no_letter_of_s09_is_lost_that_was_said_to_be_sent() {
     let mut told = 0;
     for i in 0..TIMES {
         // Two teammates write to each other and to the lead as fast as they can.
-        let hire = |name: &str| format!("{{spawn_teammate: {{name: {name}, role: writes, prompt: 'begin'}}}}");
+        let hire = |name: &str| {
+            format!("{{spawn_teammate: {{name: {name}, role: writes, prompt: 'begin'}}}}")
+        };
         let write = |from: &str, to: &str| {
             format!(
                 "{{when: '{to}.>', turns: [{{repeat: 40, call: [{{send_message: {{to: {to}, text: 'run {i}, {from} {{{{ n }}}}'}}}},
@@ -173,7 +198,12 @@ fn no_letter_of_s09_is_lost_that_was_said_to_be_sent() {
             }
             // Nothing is torn that was said to be there; what was being written is set aside, and said.
             assert!(
-                inbox.take(&[].into()).unwrap().damage.iter().all(|word| word.to_string().contains("torn")),
+                inbox
+                    .take(&[].into())
+                    .unwrap()
+                    .damage
+                    .iter()
+                    .all(|word| word.to_string().contains("torn")),
                 "{name}"
             );
         }
@@ -192,7 +222,9 @@ fn no_task_of_s11_is_lost_or_done_twice() {
     board.change(|_| Ok(((1..=tasks).map(new).collect(), ()))).unwrap();
     let mut done: BTreeMap<u64, Task> = BTreeMap::new();
     for i in 0..TIMES {
-        let hire = |name: &str| format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}");
+        let hire = |name: &str| {
+            format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}")
+        };
         let server = serve(
             &runtime,
             &format!(
@@ -203,24 +235,41 @@ fn no_task_of_s11_is_lost_or_done_twice() {
                 hire("bob")
             ),
         );
-        kill_after_requests(start("s11_autonomous_agents", &server, "m", folder.path()), &server, i);
+        kill_after_requests(
+            start("s11_autonomous_agents", &server, "m", folder.path()),
+            &server,
+            i,
+        );
         let all: Vec<Task> = board.look(|tasks| tasks.all().cloned().collect()).unwrap();
         assert_eq!(all.len() as u64, tasks);
         for (id, before) in &done {
             assert_eq!(all[*id as usize - 1], *before, "it was done, and then changed");
         }
         // Whatever the model was told is done is done, by this run.
-        for seen in server.seen().iter().filter(|seen| results(&seen.body).iter().any(|result| result == "noted")) {
+        for seen in server
+            .seen()
+            .iter()
+            .filter(|seen| results(&seen.body).iter().any(|result| result == "noted"))
+        {
             let asked = seen.body["messages"].as_array().unwrap();
-            let result =
-                asked.iter().rev().nth(1).unwrap()["content"][0]["input"]["result"].as_str().unwrap().to_string();
+            let result = asked.iter().rev().nth(1).unwrap()["content"][0]["input"]["result"]
+                .as_str()
+                .unwrap()
+                .to_string();
             let id: usize = result.rsplit(' ').next().unwrap().parse().unwrap();
-            assert_eq!((all[id - 1].status, all[id - 1].result.as_ref()), (Status::Done, Some(&result)));
+            assert_eq!(
+                (all[id - 1].status, all[id - 1].result.as_ref()),
+                (Status::Done, Some(&result))
+            );
         }
-        done.extend(all.into_iter().filter(|task| task.status == Status::Done).map(|task| (task.id, task)));
+        done.extend(
+            all.into_iter().filter(|task| task.status == Status::Done).map(|task| (task.id, task)),
+        );
     }
     // Those that a killed teammate held wait for their lease to run out; all others are done or can be.
-    let left = board.look(|tasks| tasks.all().filter(|task| task.status == Status::InProgress).count()).unwrap();
+    let left = board
+        .look(|tasks| tasks.all().filter(|task| task.status == Status::InProgress).count())
+        .unwrap();
     assert!(done.len() > 500 && left <= 2 * TIMES as usize, "{} done, {left} held", done.len());
     drop(board);
     assert_eq!(Board::open(&file).unwrap().1, None);

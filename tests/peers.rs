@@ -20,9 +20,14 @@ fn peer(program: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{program} is missing: run tests/peers/install");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{program} is missing: run tests/peers/install"
+    );
     // Not by `println!`, which the test runner swallows.
-    let _ = writeln!(std::io::stderr(), "skipped: {program} is missing; tests/peers/install gets it");
+    let _ =
+        writeln!(std::io::stderr(), "skipped: {program} is missing; tests/peers/install gets it");
     None
 }
 
@@ -56,7 +61,8 @@ fn our_skills_pass_the_validator_of_the_standard() {
     let skills = Path::new(env!("CARGO_MANIFEST_DIR")).join("skills");
     let mut checked = 0;
     for skill in std::fs::read_dir(skills).unwrap() {
-        let done = Command::new(&validator).arg("validate").arg(skill.unwrap().path()).output().unwrap();
+        let done =
+            Command::new(&validator).arg("validate").arg(skill.unwrap().path()).output().unwrap();
         assert!(
             done.status.success(),
             "{}{}",
@@ -106,14 +112,21 @@ async fn our_client_works_through_litellm_in_both_formats() {
         "False",
     ]);
     // It would fetch its price list from the network otherwise.
-    command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env("LITELLM_MASTER_KEY", KEY).current_dir(folder.path());
+    command
+        .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        .env("LITELLM_MASTER_KEY", KEY)
+        .current_dir(folder.path());
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let mut proxy = Proxy(command.spawn().unwrap());
     let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        assert!(proxy.0.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(120), "{}", log());
+        assert!(
+            proxy.0.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(120),
+            "{}",
+            log()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     for format in [Format::Anthropic, Format::OpenAi] {

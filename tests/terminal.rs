@@ -41,7 +41,10 @@ const MARK: &str = "RUNGS_TEST_FOLDER";
 fn on_terminal(lesson: &str, url: Option<&str>, folder: &Path) -> Option<Terminal> {
     if !Command::new("setsid").arg("--version").output().is_ok_and(|done| done.status.success()) {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "setsid of util-linux is missing");
-        let _ = writeln!(std::io::stderr(), "skipped: there is no setsid of util-linux to give a program a terminal");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: there is no setsid of util-linux to give a program a terminal"
+        );
         return None;
     }
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -68,7 +71,8 @@ fn on_terminal(lesson: &str, url: Option<&str>, folder: &Path) -> Option<Termina
     let screen = Arc::new(Mutex::new(String::new()));
     let person = File::from(master);
     // A terminal answers when it is asked where its cursor is.
-    let (mut reads, mut answers, shown) = (person.try_clone().unwrap(), person.try_clone().unwrap(), screen.clone());
+    let (mut reads, mut answers, shown) =
+        (person.try_clone().unwrap(), person.try_clone().unwrap(), screen.clone());
     let closed = Arc::new(AtomicBool::new(false));
     let flag = closed.clone();
     let reader = std::thread::spawn(move || {
@@ -86,7 +90,14 @@ fn on_terminal(lesson: &str, url: Option<&str>, folder: &Path) -> Option<Termina
             shown.lock().unwrap().push_str(&text);
         }
     });
-    Some(Terminal { person: Some(person), slave: Some(slave), child, screen, closed, reader: Some(reader) })
+    Some(Terminal {
+        person: Some(person),
+        slave: Some(slave),
+        child,
+        screen,
+        closed,
+        reader: Some(reader),
+    })
 }
 
 impl Terminal {
@@ -103,7 +114,10 @@ impl Terminal {
 
     /// Waits until the editor, in raw mode, has the terminal.
     fn edits(&self) {
-        wait(|| !self.is_cooked(), || format!("the editor never came: {:?}", self.screen.lock().unwrap()));
+        wait(
+            || !self.is_cooked(),
+            || format!("the editor never came: {:?}", self.screen.lock().unwrap()),
+        );
     }
 
     fn is_cooked(&self) -> bool {
@@ -118,7 +132,11 @@ impl Terminal {
                 assert_eq!(status.code(), Some(code), "{:?}", self.screen.lock().unwrap());
                 return;
             }
-            assert!(start.elapsed() < Duration::from_secs(10), "it never ended: {:?}", self.screen.lock().unwrap());
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "it never ended: {:?}",
+                self.screen.lock().unwrap()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -126,7 +144,11 @@ impl Terminal {
     /// The program itself; `setsid` runs it in its own place, or below itself where it had to fork.
     fn pid(&self) -> u32 {
         let pid = self.child.id();
-        let name = Command::new("ps").args(["-o", "comm=", "-p", &pid.to_string()]).output().unwrap().stdout;
+        let name = Command::new("ps")
+            .args(["-o", "comm=", "-p", &pid.to_string()])
+            .output()
+            .unwrap()
+            .stdout;
         if name.trim_ascii() != b"setsid" {
             return pid;
         }
@@ -187,7 +209,9 @@ fn what_is_typed_while_a_turn_runs_is_asked_next_line_by_line() {
     let asked: Vec<String> = server
         .seen()
         .iter()
-        .map(|seen| seen.body["messages"].as_array().unwrap().last().unwrap()["content"].to_string())
+        .map(|seen| {
+            seen.body["messages"].as_array().unwrap().last().unwrap()["content"].to_string()
+        })
         .collect();
     assert_eq!(asked.len(), 3);
     for (asked, text) in asked.iter().zip(["first", "second", "third"]) {
@@ -213,7 +237,8 @@ fn signals_at_the_prompt_leave_and_restore_the_terminal() {
         terminal.edits();
         terminal.types("half a line");
         terminal.shows("half a line");
-        let killed = Command::new("kill").args([signal, &terminal.pid().to_string()]).status().unwrap();
+        let killed =
+            Command::new("kill").args([signal, &terminal.pid().to_string()]).status().unwrap();
         assert!(killed.success());
         terminal.ends(code);
         assert!(terminal.is_cooked());
@@ -239,9 +264,11 @@ fn a_terminal_that_is_closed_ends_the_program() {
 /// Every lesson, by its number and name.
 fn lessons() -> Vec<(u32, String)> {
     let files = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap();
-    let names = files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
-    let mut lessons: Vec<(u32, String)> =
-        names.filter_map(|name| Some((name.strip_prefix('s')?.split('_').next()?.parse().ok()?, name))).collect();
+    let names =
+        files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
+    let mut lessons: Vec<(u32, String)> = names
+        .filter_map(|name| Some((name.strip_prefix('s')?.split('_').next()?.parse().ok()?, name)))
+        .collect();
     lessons.sort();
     lessons
 }
@@ -252,7 +279,8 @@ fn started_in(folder: &Path, command: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
     let own = processes.filter(|process| {
         // One that ends meanwhile has no environment any more.
-        std::fs::read(process.join("environ")).is_ok_and(|all| String::from_utf8_lossy(&all).contains(&mark))
+        std::fs::read(process.join("environ"))
+            .is_ok_and(|all| String::from_utf8_lossy(&all).contains(&mark))
     });
     let lines = own.filter_map(|process| std::fs::read_to_string(process.join("cmdline")).ok());
     lines.map(|line| line.replace('\0', " ")).filter(|line| line.starts_with(command)).collect()
@@ -295,14 +323,21 @@ fn nothing_survives(ending: &str, code: i32) {
     let foreground = ending.starts_with('-') || ending == "\x03";
     for (number, lesson) in lessons() {
         let folder = tempfile::tempdir().unwrap();
-        git2::Repository::init(folder.path()).and_then(|repository| empty_commit(&repository)).unwrap();
+        git2::Repository::init(folder.path())
+            .and_then(|repository| empty_commit(&repository))
+            .unwrap();
         let server = serve_scenes(&at_work(number, foreground), &runtime);
-        let Some(mut terminal) = on_terminal(&lesson, Some(server.url()), folder.path()) else { return };
+        let Some(mut terminal) = on_terminal(&lesson, Some(server.url()), folder.path()) else {
+            return;
+        };
         terminal.edits();
         terminal.types("go\r");
         let behind_the_prompt = (8..=11).contains(&number);
         if foreground || behind_the_prompt {
-            wait(|| !started_in(folder.path(), "sleep").is_empty(), || format!("{lesson} started nothing"));
+            wait(
+                || !started_in(folder.path(), "sleep").is_empty(),
+                || format!("{lesson} started nothing"),
+            );
         }
         if !foreground || behind_the_prompt {
             terminal.shows("begun");
@@ -310,7 +345,13 @@ fn nothing_survives(ending: &str, code: i32) {
         }
         match ending.strip_prefix('-') {
             Some(_) => {
-                assert!(Command::new("kill").args([ending, &terminal.pid().to_string()]).status().unwrap().success());
+                assert!(
+                    Command::new("kill")
+                        .args([ending, &terminal.pid().to_string()])
+                        .status()
+                        .unwrap()
+                        .success()
+                );
             }
             None => terminal.types(ending),
         }
@@ -318,7 +359,10 @@ fn nothing_survives(ending: &str, code: i32) {
         let end = Instant::now();
         while !started_in(folder.path(), "").is_empty() {
             let left = started_in(folder.path(), "");
-            assert!(end.elapsed() < Duration::from_secs(2), "{ending:?} leaves behind of {lesson}: {left:?}");
+            assert!(
+                end.elapsed() < Duration::from_secs(2),
+                "{ending:?} leaves behind of {lesson}: {left:?}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -3,8 +3,8 @@
 use futures_util::StreamExt;
 use rehearsal::{Script, Server};
 use rungs_core::{
-    Agent, Block, CancellationToken, Chat, Client, Delta, Error, Message, Model, Recorder, Reply, Request, Result,
-    Stop, ToolSpec, Usage,
+    Agent, Block, CancellationToken, Chat, Client, Delta, Error, Message, Model, Recorder, Reply,
+    Request, Result, Stop, ToolSpec, Usage,
     client::{Auth, Endpoint, Format, Lifetime, Limits, Mark, Place, Secret},
     tools,
 };
@@ -45,18 +45,23 @@ fn request(chat: &Chat) -> Request {
 async fn streamed(client: &Client, request: &Request) -> Result<Reply> {
     let cx = Agent::new(client.clone(), ".").context();
     let mut deltas = client.stream(request, &cx).await?;
-    let (mut blocks, mut usage, mut stop) = (BTreeMap::<usize, (Block, String, String)>::new(), Usage::default(), None);
+    let (mut blocks, mut usage, mut stop) =
+        (BTreeMap::<usize, (Block, String, String)>::new(), Usage::default(), None);
     let mut closed = vec![];
     while let Some(delta) = deltas.next().await {
         match delta? {
             Delta::Open { index, block } => {
                 assert!(blocks.insert(index, (block, String::new(), String::new())).is_none())
             }
-            Delta::Text { index, text } | Delta::Thinking { index, text } | Delta::Arguments { index, json: text } => {
+            Delta::Text { index, text }
+            | Delta::Thinking { index, text }
+            | Delta::Arguments { index, json: text } => {
                 assert!(!closed.contains(&index));
                 blocks.get_mut(&index).unwrap().1.push_str(&text);
             }
-            Delta::Signature { index, signature } => blocks.get_mut(&index).unwrap().2.push_str(&signature),
+            Delta::Signature { index, signature } => {
+                blocks.get_mut(&index).unwrap().2.push_str(&signature)
+            }
             Delta::Citation { .. } => {}
             Delta::Close { index } => closed.push(index),
             Delta::Usage(now) => usage = now,
@@ -73,7 +78,11 @@ async fn streamed(client: &Client, request: &Request) -> Result<Reply> {
         block if block.as_thinking().is_some() => Block::thinking(&text, &signature),
         block => block,
     });
-    Ok(Reply { message: Arc::new(Message::assistant(content.collect())), usage, stop: stop.expect("a stop reason") })
+    Ok(Reply {
+        message: Arc::new(Message::assistant(content.collect())),
+        usage,
+        stop: stop.expect("a stop reason"),
+    })
 }
 
 async fn plain(client: &Client, request: &Request) -> Result<Reply> {
@@ -99,15 +108,29 @@ async fn a_streamed_reply_is_the_plain_reply() {
             let plain = plain(&client, &request).await.unwrap();
             let streamed = streamed(&client, &request).await.unwrap();
             assert_eq!(plain.message, streamed.message, "{format:?}");
-            assert_eq!((&plain.stop, plain.usage.output_tokens), (&streamed.stop, streamed.usage.output_tokens));
-            assert!(plain.usage.prompt_tokens() > 50 && plain.usage.prompt_tokens() == streamed.usage.prompt_tokens());
+            assert_eq!(
+                (&plain.stop, plain.usage.output_tokens),
+                (&streamed.stop, streamed.usage.output_tokens)
+            );
+            assert!(
+                plain.usage.prompt_tokens() > 50
+                    && plain.usage.prompt_tokens() == streamed.usage.prompt_tokens()
+            );
             if turn == 0 {
                 assert_eq!(plain.stop, Stop::ToolUse);
-                assert_eq!(plain.message.content[0].as_thinking().as_deref(), Some("Two at once, ä€😀."));
+                assert_eq!(
+                    plain.message.content[0].as_thinking().as_deref(),
+                    Some("Two at once, ä€😀.")
+                );
                 let inputs: Vec<Value> = plain.calls().into_iter().map(|c| c.input).collect();
-                assert_eq!(inputs, [json!({"command": "echo \"ä\\\\n\""}), json!({"command": "ls", "timeout": 5})]);
+                assert_eq!(
+                    inputs,
+                    [json!({"command": "echo \"ä\\\\n\""}), json!({"command": "ls", "timeout": 5})]
+                );
                 chat.push(plain.message.clone());
-                chat.push(Message::results(plain.calls().iter().map(|c| c.finish(Ok("ok".into())))));
+                chat.push(Message::results(
+                    plain.calls().iter().map(|c| c.finish(Ok("ok".into()))),
+                ));
             } else {
                 assert_eq!((plain.text(), plain.stop), ("Both ran: ok, ok.".into(), Stop::EndTurn));
             }
@@ -121,10 +144,15 @@ async fn a_stream_may_be_split_anywhere() {
         let server = serve(RICH).await;
         let whole = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
         for bytes in [1, 2, 3, 7, 64] {
-            let split = RICH.replacen("- {think", &format!("- {{faults: [{{split: {bytes}}}], think"), 1);
+            let split =
+                RICH.replacen("- {think", &format!("- {{faults: [{{split: {bytes}}}], think"), 1);
             let server = serve(&split).await;
             let got = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
-            assert_eq!((got.message, got.usage), (whole.message.clone(), whole.usage), "{format:?} by {bytes}");
+            assert_eq!(
+                (got.message, got.usage),
+                (whole.message.clone(), whole.usage),
+                "{format:?} by {bytes}"
+            );
         }
     }
 }
@@ -162,12 +190,18 @@ async fn what_goes_wrong_inside_a_stream_is_said() {
             ("{error_event: overloaded_error, after: 2}", "overloaded_error"),
             ("{malformed_after: 2}", "of the stream is malformed"),
         ] {
-            let server =
-                serve(&format!("scenes: [{{when: go, turns: [{{say: hello there, faults: [{fault}]}}]}}]")).await;
-            let error = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap_err();
+            let server = serve(&format!(
+                "scenes: [{{when: go, turns: [{{say: hello there, faults: [{fault}]}}]}}]"
+            ))
+            .await;
+            let error =
+                streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap_err();
             assert!(error.to_string().contains(expected), "{format:?} {fault}: {error}");
         }
-        let server = serve("scenes: [{when: go, turns: [{say: hello there, faults: [{unknown_after: 1}]}]}]").await;
+        let server = serve(
+            "scenes: [{when: go, turns: [{say: hello there, faults: [{unknown_after: 1}]}]}]",
+        )
+        .await;
         let reply = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
         assert_eq!(reply.text(), "hello there");
     }
@@ -176,10 +210,13 @@ async fn what_goes_wrong_inside_a_stream_is_said() {
 #[tokio::test]
 async fn a_silent_stream_ends_by_its_time_limit() {
     for format in FORMATS {
-        let server = serve("scenes: [{when: go, turns: [{say: hello, faults: [{stall_after: 2}]}]}]").await;
+        let server =
+            serve("scenes: [{when: go, turns: [{say: hello, faults: [{stall_after: 2}]}]}]").await;
         let mut endpoint = endpoint(&server, format);
         endpoint.limits.idle = Duration::from_millis(100);
-        let error = streamed(&Client::new(endpoint).unwrap(), &request(&Chat::new("go"))).await.unwrap_err();
+        let error = streamed(&Client::new(endpoint).unwrap(), &request(&Chat::new("go")))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("nothing came for 0.1 s"), "{error}");
     }
 }
@@ -216,8 +253,11 @@ async fn what_passes_is_waited_for_and_told() {
             "{status: 529, times: 1}",
             "{status: 503, retry_after: 'Wed, 21 Oct 2015 07:28:00 GMT'}",
         ] {
-            let (end, shown, server) =
-                asked(format, &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]")).await;
+            let (end, shown, server) = asked(
+                format,
+                &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]"),
+            )
+            .await;
             assert_eq!(end.unwrap().text(), "hello", "{fault}");
             let waits = shown.iter().filter(|line| line.starts_with("main: wait")).count();
             assert_eq!(waits, server.seen().len() - 1, "{shown:?}");
@@ -232,20 +272,34 @@ async fn what_does_not_pass_is_asked_once() {
         for (fault, expected) in [
             ("{status: 400, message: too odd}", "answered 400 (invalid_request_error): too odd"),
             ("{status: 401, message: bad key}", "answered 401 (authentication_error): bad key"),
-            ("{status: 404, message: no such model}", "answered 404 (not_found_error): no such model"),
+            (
+                "{status: 404, message: no such model}",
+                "answered 404 (not_found_error): no such model",
+            ),
             ("{status: 413}", "answered 413"),
-            ("{status: 429, type: insufficient_quota, message: spent}", "answered 429 (insufficient_quota): spent"),
+            (
+                "{status: 429, type: insufficient_quota, message: spent}",
+                "answered 429 (insufficient_quota): spent",
+            ),
             ("{status: 429, retry_after: 3600}", "it asks to wait 3600 s"),
             ("{status: 403, html: true}", "HTML where JSON was expected (status 403)"),
         ] {
-            let (end, shown, server) =
-                asked(format, &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]")).await;
+            let (end, shown, server) = asked(
+                format,
+                &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]"),
+            )
+            .await;
             let error = end.unwrap_err().to_string();
             assert!(
-                error.contains(expected) || format == Format::OpenAi && error.contains(&expected[..12]),
+                error.contains(expected)
+                    || format == Format::OpenAi && error.contains(&expected[..12]),
                 "{format:?} {fault}: {error}"
             );
-            assert_eq!((server.seen().len(), shown), (1, vec!["main: lost".to_string()]), "{fault}");
+            assert_eq!(
+                (server.seen().len(), shown),
+                (1, vec!["main: lost".to_string()]),
+                "{fault}"
+            );
         }
     }
 }
@@ -265,19 +319,28 @@ async fn patience_has_an_end() {
 async fn a_reply_that_is_no_answer_is_one_honest_line() {
     for format in FORMATS {
         for (turn, expected) in [
-            ("{say: half a, stop: max_tokens, usage: {output_tokens: 16000}}", "cut after 16000 tokens"),
-            ("{say: half a, call: [{bash: {command: rm}}], stop: max_tokens}", "nothing of it was run"),
+            (
+                "{say: half a, stop: max_tokens, usage: {output_tokens: 16000}}",
+                "cut after 16000 tokens",
+            ),
+            (
+                "{say: half a, call: [{bash: {command: rm}}], stop: max_tokens}",
+                "nothing of it was run",
+            ),
             ("{say: no, stop: refusal}", "declined to answer"),
             ("{}", "an empty reply"),
         ] {
-            let (end, _, _server) = asked(format, &format!("scenes: [{{when: go, turns: [{turn}]}}]")).await;
+            let (end, _, _server) =
+                asked(format, &format!("scenes: [{{when: go, turns: [{turn}]}}]")).await;
             let error = end.unwrap_err();
             assert!(matches!(error, Error::Unfinished { .. }), "{turn}: {error:?}");
             assert!(error.to_string().contains(expected), "{turn}: {error}");
         }
     }
     let full = "scenes: [{when: go, turns: [{say: half, stop: model_context_window_exceeded}]}]";
-    assert!(asked(Format::Anthropic, full).await.0.unwrap_err().to_string().contains("context window"));
+    assert!(
+        asked(Format::Anthropic, full).await.0.unwrap_err().to_string().contains("context window")
+    );
 }
 
 #[tokio::test]
@@ -288,20 +351,23 @@ async fn an_overflow_is_known_in_each_servers_words() {
     ] {
         let script = format!("scenes: [{{when: go, turns: [{{say: x, faults: [{fault}]}}]}}]");
         let (end, _, _server) = asked(Format::OpenAi, &script).await;
-        assert!(matches!(end, Err(Error::Unfinished { stop: Stop::WindowFull, .. })), "{fault}: {end:?}");
+        assert!(
+            matches!(end, Err(Error::Unfinished { stop: Stop::WindowFull, .. })),
+            "{fault}: {end:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_paused_turn_is_sent_back_until_it_is_whole() {
-    let script =
-        "scenes: [{when: go, turns: [{say: 'one ', stop: pause_turn}, {say: 'two ', stop: pause_turn}, {say: three}]}]";
+    let script = "scenes: [{when: go, turns: [{say: 'one ', stop: pause_turn}, {say: 'two ', stop: pause_turn}, {say: three}]}]";
     let (end, shown, server) = asked(Format::Anthropic, script).await;
     let reply = end.unwrap();
     assert_eq!((reply.text(), reply.stop), ("one two three".into(), Stop::EndTurn));
     assert_eq!(shown, ["main: reply one two three"]);
     let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
-    let counts: Vec<usize> = bodies.iter().map(|b| b["messages"].as_array().unwrap().len()).collect();
+    let counts: Vec<usize> =
+        bodies.iter().map(|b| b["messages"].as_array().unwrap().len()).collect();
     assert_eq!(counts, [1, 2, 2]);
     assert!(
         bodies[2]["messages"][1]["content"].as_array().unwrap().len()
@@ -324,7 +390,11 @@ async fn broken_arguments_are_never_run_and_never_break_the_wire() {
         chat.push(reply.message.clone());
         chat.push(Agent::new(client.clone(), ".").tool(tools::Bash).act(reply.calls()).await);
         let reply = streamed(&client, &request(&chat)).await.unwrap();
-        assert!(reply.text().contains("the arguments are no JSON object"), "{format:?}: {}", reply.text());
+        assert!(
+            reply.text().contains("the arguments are no JSON object"),
+            "{format:?}: {}",
+            reply.text()
+        );
     }
 }
 
@@ -351,7 +421,10 @@ scenes:
     let mut changed = request(&chat);
     changed.system.push("another rule".into());
     let error = plain(&client, &changed).await.unwrap_err();
-    assert!(error.refuses_request() && error.to_string().contains("bound to a different conversation"), "{error}");
+    assert!(
+        error.refuses_request() && error.to_string().contains("bound to a different conversation"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -368,7 +441,10 @@ async fn cache_marks_are_written_and_billed() {
     ];
     let first = plain(&client, &request).await.unwrap().usage;
     let second = plain(&client, &request).await.unwrap().usage;
-    assert!(first.cache_creation_input_tokens > 2000 && first.cache_read_input_tokens == 0, "{first:?}");
+    assert!(
+        first.cache_creation_input_tokens > 2000 && first.cache_read_input_tokens == 0,
+        "{first:?}"
+    );
     assert_eq!(second.cache_read_input_tokens, first.cache_creation_input_tokens);
     assert_eq!(second.prompt_tokens(), first.prompt_tokens());
     let body = server.seen()[0].body.clone();
@@ -384,15 +460,24 @@ async fn nothing_is_sent_unasked() {
         let client = client(&server, format);
         plain(&client, &Request::of(&Chat::new("go"))).await.unwrap();
         streamed(&client, &Request::of(&Chat::new("go"))).await.unwrap();
-        let mut asked = Request { max_tokens: Some(7), model: Some("other".into()), ..Request::of(&Chat::new("go")) };
+        let mut asked = Request {
+            max_tokens: Some(7),
+            model: Some("other".into()),
+            ..Request::of(&Chat::new("go"))
+        };
         asked.extra.insert("metadata".into(), json!({"user_id": "x"}));
         plain(&client, &asked).await.unwrap();
         let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
         let message = match format {
-            Format::Anthropic => json!({"role": "user", "content": [{"type": "text", "text": "go"}]}),
+            Format::Anthropic => {
+                json!({"role": "user", "content": [{"type": "text", "text": "go"}]})
+            }
             Format::OpenAi => json!({"role": "user", "content": "go"}),
         };
-        assert_eq!(bodies[0], json!({"model": "rehearsal", "max_tokens": 16_000, "messages": [message]}));
+        assert_eq!(
+            bodies[0],
+            json!({"model": "rehearsal", "max_tokens": 16_000, "messages": [message]})
+        );
         assert_eq!(bodies[1]["max_tokens"], 32_000);
         assert_eq!((&bodies[2]["max_tokens"], &bodies[2]["model"]), (&json!(7), &json!("other")));
         assert_eq!(bodies[2]["metadata"], json!({"user_id": "x"}));
@@ -426,7 +511,10 @@ fn canned(answer: String) -> (String, std::sync::mpsc::Receiver<String>) {
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
+        body.len()
+    )
 }
 
 async fn answer_to(format: Format, url: &str) -> Error {
@@ -438,27 +526,44 @@ async fn answer_to(format: Format, url: &str) -> Error {
 #[tokio::test]
 async fn the_key_goes_nowhere_else() {
     let (other, other_asked) = canned(http("200 OK", "", "{}"));
-    let (url, asked) = canned(http("307 Temporary Redirect", &format!("location: {other}/v1/messages\r\n"), ""));
+    let (url, asked) =
+        canned(http("307 Temporary Redirect", &format!("location: {other}/v1/messages\r\n"), ""));
     let error = answer_to(Format::Anthropic, &url).await.to_string();
     assert!(error.contains("it redirects to 127.0.0.1 (307)"), "{error}");
     assert!(asked.recv().unwrap().contains("x-api-key: sk-very-secret"));
     assert!(other_asked.try_recv().is_err());
-    let echo = json!({"error": {"type": "auth sk-very-secret", "message": "invalid key sk-very-secret"}}).to_string();
+    let echo =
+        json!({"error": {"type": "auth sk-very-secret", "message": "invalid key sk-very-secret"}})
+            .to_string();
     let (url, _asked) = canned(http("401 Unauthorized", "request-id: sk-very-secret\r\n", &echo));
     let error = answer_to(Format::Anthropic, &url).await;
     assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
-    assert!(error.to_string().ends_with("answered 401 (auth ***): invalid key *** [request ***]"), "{error}");
+    assert!(
+        error.to_string().ends_with("answered 401 (auth ***): invalid key *** [request ***]"),
+        "{error}"
+    );
     for format in FORMATS {
-        let (url, _asked) = canned(http("200 OK", "", r#"{"content": "sk-very-secret", "choices": "sk-very-secret"}"#));
+        let (url, _asked) = canned(http(
+            "200 OK",
+            "",
+            r#"{"content": "sk-very-secret", "choices": "sk-very-secret"}"#,
+        ));
         let error = answer_to(format, &url).await;
         assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
-        let event = json!({"type": "error", "error": {"type": "x", "message": "bad sk-very-secret"}});
-        let stream = http("200 OK", "content-type: text/event-stream\r\n", &format!("data: {event}\n\n"));
+        let event =
+            json!({"type": "error", "error": {"type": "x", "message": "bad sk-very-secret"}});
+        let stream =
+            http("200 OK", "content-type: text/event-stream\r\n", &format!("data: {event}\n\n"));
         let (url, _asked) = canned(stream);
         let mut endpoint = Endpoint::new(format, &url, "m");
         endpoint.auth = Auth::Bearer(Secret::new("sk-very-secret"));
-        let error = streamed(&Client::new(endpoint).unwrap(), &Request::of(&Chat::new("go"))).await.unwrap_err();
-        assert!(error.to_string().contains("bad ***") && !format!("{error:?}").contains("sk-very"), "{error}");
+        let error = streamed(&Client::new(endpoint).unwrap(), &Request::of(&Chat::new("go")))
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("bad ***") && !format!("{error:?}").contains("sk-very"),
+            "{error}"
+        );
     }
 }
 
@@ -482,16 +587,24 @@ async fn answers_of_other_kinds_are_named() {
 async fn a_refused_connection_names_host_and_reason() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = answer_to(Format::OpenAi, &format!("http://127.0.0.1:{port}/v1")).await.to_string();
-    assert!(error.starts_with(&format!("127.0.0.1:{port}: no connection")) && error.contains("refused"), "{error}");
+    assert!(
+        error.starts_with(&format!("127.0.0.1:{port}: no connection")) && error.contains("refused"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn what_other_servers_say_otherwise_is_understood() {
     let ask = async |format, body: Value| {
         let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
-        plain(&Client::new(Endpoint::new(format, &url, "m")).unwrap(), &Request::of(&Chat::new("go"))).await
+        plain(
+            &Client::new(Endpoint::new(format, &url, "m")).unwrap(),
+            &Request::of(&Chat::new("go")),
+        )
+        .await
     };
-    let message = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+    let message =
+        |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
     let call = json!({"id": "", "function": {"name": "t", "arguments": {"a": 1}}});
     let odd = json!({"reasoning": "r", "reasoning_content": "r", "content": [{"type": "text", "text": "t"}], "tool_calls": [call]});
     let reply = ask(Format::OpenAi, message(odd)).await.unwrap();
@@ -505,7 +618,9 @@ async fn what_other_servers_say_otherwise_is_understood() {
     assert_eq!((reply.usage.input_tokens, reply.calls()[0].input.clone()), (7, json!({})));
     // Some proxies put an error under a status of success.
     for format in FORMATS {
-        let error = ask(format, json!({"error": {"message": "no credits", "code": "402"}})).await.unwrap_err();
+        let error = ask(format, json!({"error": {"message": "no credits", "code": "402"}}))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("answered 200 (402): no credits"), "{error}");
     }
 }
@@ -515,15 +630,15 @@ async fn an_unfinished_reply_is_not_run_whatever_the_reason_is_called() {
     let call = json!({"id": "1", "function": {"name": "bash", "arguments": "{\"command\": \"touch ran\"}"}});
     let body = json!({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "error"}]});
     let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
-    let agent = Agent::new(Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap(), ".").tool(tools::Bash);
+    let agent = Agent::new(Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap(), ".")
+        .tool(tools::Bash);
     let error = agent.ask(&mut Chat::new("go")).await.unwrap_err();
     assert_eq!(error.to_string(), "the model stopped for a reason unknown here: error");
 }
 
 #[tokio::test]
 async fn an_empty_block_of_text_does_not_come_back() {
-    let script =
-        "scenes: [{when: go, turns: [{raw: [{type: text, text: ''}], call: [{bash: {command: echo}}]}, {say: done}]}]";
+    let script = "scenes: [{when: go, turns: [{raw: [{type: text, text: ''}], call: [{bash: {command: echo}}]}, {say: done}]}]";
     let server = serve(script).await;
     let agent = Agent::new(client(&server, Format::Anthropic), ".").tool(tools::Bash);
     let reply = lessons::s01_loop::agent_loop(&agent, &mut Chat::new("go")).await.unwrap();

@@ -1,7 +1,7 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::{
-    AnyModel, BoxFuture, Chat, Event, LocalFuture, Message, Model, Outcome, Quiet, Reply, Request, Result, Tool,
-    ToolCall, ToolError, ToolSpec, Ui,
+    AnyModel, BoxFuture, Chat, Event, LocalFuture, Message, Model, Outcome, Quiet, Reply, Request,
+    Result, Tool, ToolCall, ToolError, ToolSpec, Ui,
     dispatch::{DynLayer, Layer, NextAsk, NextBatch, NextSend},
     event::{Events, Told},
     tools::{DynTool, Verb},
@@ -68,11 +68,21 @@ pub(crate) struct Command {
 }
 
 pub(crate) trait RunCommand: Send + Sync {
-    fn run<'a>(&'a self, chat: &'a mut Chat, args: &'a str, cx: &'a Context) -> LocalFuture<'a, Result<()>>;
+    fn run<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        args: &'a str,
+        cx: &'a Context,
+    ) -> LocalFuture<'a, Result<()>>;
 }
 
 impl<F: AsyncFn(&mut Chat, &str, &Context) -> Result<()> + Send + Sync> RunCommand for F {
-    fn run<'a>(&'a self, chat: &'a mut Chat, args: &'a str, cx: &'a Context) -> LocalFuture<'a, Result<()>> {
+    fn run<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        args: &'a str,
+        cx: &'a Context,
+    ) -> LocalFuture<'a, Result<()>> {
         Box::pin(self(chat, args, cx))
     }
 }
@@ -278,10 +288,11 @@ impl Agent {
     pub async fn act(&self, calls: Vec<ToolCall>) -> Message {
         let asked = calls.clone();
         let mut outcomes = NextBatch(&self.parts.layers).run(calls, &self.context()).await;
-        let in_order = asked.iter().map(|call| match outcomes.iter().position(|o| o.id == call.id) {
-            Some(i) => outcomes.remove(i),
-            None => call.refuse("not run"),
-        });
+        let in_order =
+            asked.iter().map(|call| match outcomes.iter().position(|o| o.id == call.id) {
+                Some(i) => outcomes.remove(i),
+                None => call.refuse("not run"),
+            });
         Message::results(in_order.collect::<Vec<Outcome>>())
     }
 }
@@ -291,7 +302,10 @@ impl Family {
         let mut names = self.names.lock().unwrap();
         let numbered = (2..).map(|n| format!("{name}-{n}"));
         // One of the numbered ones may be the plain name of another.
-        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name)).unwrap_or(name);
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !names.contains(name))
+            .unwrap_or(name);
         names.insert(free.clone());
         free.into()
     }
@@ -327,7 +341,10 @@ impl Context {
     }
 
     /// Shows the person, and tells every listener: the only way to do either.
-    #[expect(clippy::needless_pass_by_value, reason = "an event is made to be told, and then it is over")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an event is made to be told, and then it is over"
+    )]
     pub fn emit(&self, event: Event) {
         for hear in &self.agent.parts.listeners {
             hear(&event, self);
@@ -358,7 +375,11 @@ impl Context {
     /// The request that this chat makes: with the agent's system text and tools, and so with the prefix that the
     /// prompt cache knows.
     pub fn request(&self, chat: &Chat) -> Request {
-        Request { system: self.agent.parts.system.clone(), tools: self.agent.specs(), ..Request::of(chat) }
+        Request {
+            system: self.agent.parts.system.clone(),
+            tools: self.agent.specs(),
+            ..Request::of(chat)
+        }
     }
 
     /// A request beside the conversation (a summary, a title): through every `send`, past every `ask`, unseen.

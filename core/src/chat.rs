@@ -117,13 +117,15 @@ impl Block {
 
     /// A picture from base64 data.
     pub fn image(media_type: &str, base64: &str) -> Self {
-        let source = serde_json::json!({ "type": "base64", "media_type": media_type, "data": base64 });
+        let source =
+            serde_json::json!({ "type": "base64", "media_type": media_type, "data": base64 });
         Block::Image { source, more: Map::new() }
     }
 
     /// A thinking block; the signature is empty where the server has none.
     pub fn thinking(thinking: &str, signature: &str) -> Self {
-        let value = serde_json::json!({ "type": "thinking", "thinking": thinking, "signature": signature });
+        let value =
+            serde_json::json!({ "type": "thinking", "thinking": thinking, "signature": signature });
         Block::Other(Raw::of(&value))
     }
 
@@ -226,7 +228,9 @@ impl Block {
             Block::Text { text, .. } => text.len(),
             Block::ToolUse { input, .. } => input.to_string().len(),
             Block::ToolResult { content, .. } => content.iter().map(Block::size).sum(),
-            Block::Image { source, .. } | Block::Document { source, .. } => source.to_string().len(),
+            Block::Image { source, .. } | Block::Document { source, .. } => {
+                source.to_string().len()
+            }
             Block::Other(raw) => raw.get().len(),
         }
     }
@@ -283,7 +287,10 @@ impl Message {
 
     /// Results for the calls of the message before.
     pub fn results(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
-        Message { role: Role::User, content: outcomes.into_iter().map(Outcome::into_block).collect() }
+        Message {
+            role: Role::User,
+            content: outcomes.into_iter().map(Outcome::into_block).collect(),
+        }
     }
 
     /// All its text blocks, joined.
@@ -372,10 +379,13 @@ impl Chat {
             return self.append(message);
         }
         let Message { role, content } = Arc::unwrap_or_clone(message);
-        let (mut answers, rest): (Vec<Block>, _) = content.into_iter().partition(|b| b.answers().is_some());
-        let results = open.iter().map(|call| match answers.iter().position(|b| b.answers() == Some(&call.id)) {
-            Some(i) => answers.remove(i),
-            None => call.refuse("not run: the turn was interrupted").into_block(),
+        let (mut answers, rest): (Vec<Block>, _) =
+            content.into_iter().partition(|b| b.answers().is_some());
+        let results = open.iter().map(|call| {
+            match answers.iter().position(|b| b.answers() == Some(&call.id)) {
+                Some(i) => answers.remove(i),
+                None => call.refuse("not run: the turn was interrupted").into_block(),
+            }
         });
         let results = Message { role: Role::User, content: results.collect() };
         self.append(results.into());
@@ -405,7 +415,8 @@ impl Chat {
     pub fn close_open_calls(&mut self, why: &str) {
         let open = self.open_calls();
         if !open.is_empty() {
-            self.messages.push(Arc::new(Message::results(open.into_iter().map(|call| call.refuse(why)))));
+            self.messages
+                .push(Arc::new(Message::results(open.into_iter().map(|call| call.refuse(why)))));
         }
     }
 
@@ -442,11 +453,14 @@ mod tests {
 
     #[test]
     fn only_thinking_that_is_bound_to_what_stood_before_goes() {
-        let redacted = Block::from_value(&serde_json::json!({"type": "redacted_thinking", "data": "x"}));
+        let redacted =
+            Block::from_value(&serde_json::json!({"type": "redacted_thinking", "data": "x"}));
         let unknown = Block::from_value(&serde_json::json!({"type": "new", "signature": "x"}));
         let unsigned: Block =
-            serde_json::from_str(r#"{"type": "thinking", "thinking": "b", "signature": ""}"#).unwrap();
-        let all = [Block::thinking("a", "signed"), redacted, unsigned, Block::thinking("c", ""), unknown];
+            serde_json::from_str(r#"{"type": "thinking", "thinking": "b", "signature": ""}"#)
+                .unwrap();
+        let all =
+            [Block::thinking("a", "signed"), redacted, unsigned, Block::thinking("c", ""), unknown];
         let message = Message::assistant(all.to_vec());
         assert_eq!(message.without_thinking(), Message::assistant(all[2..].to_vec()));
     }

@@ -10,8 +10,8 @@
 //! `next` is `Copy`: a layer may run it once, many times, or not at all. Retry, cache hit, "tell it and ask again",
 //! interrupt and refusal are all that one shape.
 use crate::{
-    Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Outcome, Reply, Request, Result, Role, Stop,
-    ToolCall, Usage,
+    Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Outcome, Reply, Request, Result,
+    Role, Stop, ToolCall, Usage,
 };
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
@@ -22,12 +22,22 @@ const PAUSES: usize = 10;
 pub trait Layer: Send + Sync + 'static {
     /// Around one model turn: from the chat to a reply. Edits of the chat stay. It may be dropped at any await, so
     /// wait first and edit the chat after.
-    fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> impl Future<Output = Result<Reply>> + Send {
+    fn ask(
+        &self,
+        chat: &mut Chat,
+        cx: &Context,
+        next: NextAsk<'_>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
         next.run(chat, cx)
     }
 
     /// Around one request on the wire. Edits are for this request only; what the conversation must remember belongs into `ask`.
-    fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> impl Future<Output = Result<Reply>> + Send {
+    fn send(
+        &self,
+        request: Request,
+        cx: &Context,
+        next: NextSend<'_>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
         next.run(request, cx)
     }
 
@@ -42,7 +52,12 @@ pub trait Layer: Send + Sync + 'static {
     }
 
     /// Around one tool call. To refuse it, answer with [`ToolCall::refuse`] and don't run `next`.
-    fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> impl Future<Output = Outcome> + Send {
+    fn act(
+        &self,
+        call: ToolCall,
+        cx: &Context,
+        next: NextAct<'_>,
+    ) -> impl Future<Output = Outcome> + Send {
         next.run(call, cx)
     }
 
@@ -54,10 +69,20 @@ pub trait Layer: Send + Sync + 'static {
 
 /// A layer that something else holds too, such as its commands.
 impl<L: Layer> Layer for Arc<L> {
-    fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> impl Future<Output = Result<Reply>> + Send {
+    fn ask(
+        &self,
+        chat: &mut Chat,
+        cx: &Context,
+        next: NextAsk<'_>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
         L::ask(self, chat, cx, next)
     }
-    fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> impl Future<Output = Result<Reply>> + Send {
+    fn send(
+        &self,
+        request: Request,
+        cx: &Context,
+        next: NextSend<'_>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
         L::send(self, request, cx, next)
     }
     fn batch(
@@ -68,7 +93,12 @@ impl<L: Layer> Layer for Arc<L> {
     ) -> impl Future<Output = Vec<Outcome>> + Send {
         L::batch(self, calls, cx, next)
     }
-    fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> impl Future<Output = Outcome> + Send {
+    fn act(
+        &self,
+        call: ToolCall,
+        cx: &Context,
+        next: NextAct<'_>,
+    ) -> impl Future<Output = Outcome> + Send {
         L::act(self, call, cx, next)
     }
     fn follows(&self, child: &Context) -> bool {
@@ -78,24 +108,64 @@ impl<L: Layer> Layer for Arc<L> {
 
 /// The twin of [`Layer`] that can stand behind a pointer.
 pub(crate) trait DynLayer: Send + Sync {
-    fn ask<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextAsk<'a>) -> BoxFuture<'a, Result<Reply>>;
-    fn send<'a>(&'a self, request: Request, cx: &'a Context, next: NextSend<'a>) -> BoxFuture<'a, Result<Reply>>;
-    fn batch<'a>(&'a self, calls: Vec<ToolCall>, cx: &'a Context, next: NextBatch<'a>) -> BoxFuture<'a, Vec<Outcome>>;
-    fn act<'a>(&'a self, call: ToolCall, cx: &'a Context, next: NextAct<'a>) -> BoxFuture<'a, Outcome>;
+    fn ask<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        cx: &'a Context,
+        next: NextAsk<'a>,
+    ) -> BoxFuture<'a, Result<Reply>>;
+    fn send<'a>(
+        &'a self,
+        request: Request,
+        cx: &'a Context,
+        next: NextSend<'a>,
+    ) -> BoxFuture<'a, Result<Reply>>;
+    fn batch<'a>(
+        &'a self,
+        calls: Vec<ToolCall>,
+        cx: &'a Context,
+        next: NextBatch<'a>,
+    ) -> BoxFuture<'a, Vec<Outcome>>;
+    fn act<'a>(
+        &'a self,
+        call: ToolCall,
+        cx: &'a Context,
+        next: NextAct<'a>,
+    ) -> BoxFuture<'a, Outcome>;
     fn follows(&self, child: &Context) -> bool;
 }
 
 impl<L: Layer> DynLayer for L {
-    fn ask<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextAsk<'a>) -> BoxFuture<'a, Result<Reply>> {
+    fn ask<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        cx: &'a Context,
+        next: NextAsk<'a>,
+    ) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(Layer::ask(self, chat, cx, next))
     }
-    fn send<'a>(&'a self, request: Request, cx: &'a Context, next: NextSend<'a>) -> BoxFuture<'a, Result<Reply>> {
+    fn send<'a>(
+        &'a self,
+        request: Request,
+        cx: &'a Context,
+        next: NextSend<'a>,
+    ) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(Layer::send(self, request, cx, next))
     }
-    fn batch<'a>(&'a self, calls: Vec<ToolCall>, cx: &'a Context, next: NextBatch<'a>) -> BoxFuture<'a, Vec<Outcome>> {
+    fn batch<'a>(
+        &'a self,
+        calls: Vec<ToolCall>,
+        cx: &'a Context,
+        next: NextBatch<'a>,
+    ) -> BoxFuture<'a, Vec<Outcome>> {
         Box::pin(Layer::batch(self, calls, cx, next))
     }
-    fn act<'a>(&'a self, call: ToolCall, cx: &'a Context, next: NextAct<'a>) -> BoxFuture<'a, Outcome> {
+    fn act<'a>(
+        &'a self,
+        call: ToolCall,
+        cx: &'a Context,
+        next: NextAct<'a>,
+    ) -> BoxFuture<'a, Outcome> {
         Box::pin(Layer::act(self, call, cx, next))
     }
     fn follows(&self, child: &Context) -> bool {
@@ -170,11 +240,15 @@ fn finished(reply: Reply) -> Result<Reply> {
                 0 => String::new(),
                 tokens => format!(" after {tokens} tokens"),
             };
-            format!("the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound")
+            format!(
+                "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound"
+            )
         }
         Stop::Refusal { category } if category.is_empty() => "the model declined to answer".into(),
         Stop::Refusal { category } => format!("the model declined to answer ({category})"),
-        Stop::WindowFull => "the conversation fills the model's context window; start a new one".into(),
+        Stop::WindowFull => {
+            "the conversation fills the model's context window; start a new one".into()
+        }
         // Nobody vouches that calls at its end are whole.
         Stop::Other(reason) => {
             format!("the model stopped for a reason unknown here: {reason}")
@@ -238,11 +312,16 @@ impl NextAct<'_> {
         match tools.iter().find(|(spec, _)| spec.name == call.name) {
             None => {
                 let names: Vec<&str> = tools.iter().map(|(spec, _)| spec.name.as_str()).collect();
-                call.refuse(format!("there is no tool `{}`; the tools are {}", call.name, names.join(", ")))
+                call.refuse(format!(
+                    "there is no tool `{}`; the tools are {}",
+                    call.name,
+                    names.join(", ")
+                ))
             }
-            Some(_) if !call.input.is_object() => {
-                call.refuse(format!("the arguments are no JSON object (were they cut?): {}", call.input))
-            }
+            Some(_) if !call.input.is_object() => call.refuse(format!(
+                "the arguments are no JSON object (were they cut?): {}",
+                call.input
+            )),
             Some((_, tool)) => call.finish(tool.call(call.input.clone(), cx).await),
         }
     }
@@ -257,7 +336,9 @@ async fn unpanicked<T>(future: impl Future<Output = T>) -> Result<T, String> {
             Ok(poll) => poll.map(Ok),
             Err(panic) => std::task::Poll::Ready(Err(match panic.downcast::<String>() {
                 Ok(text) => *text,
-                Err(panic) => panic.downcast_ref::<&str>().unwrap_or(&"no reason given").to_string(),
+                Err(panic) => {
+                    panic.downcast_ref::<&str>().unwrap_or(&"no reason given").to_string()
+                }
             })),
         }
     })

@@ -113,12 +113,16 @@ impl std::fmt::Display for Error {
                     None => Ok(()),
                 }
             }
-            Error::Net { host, why } | Error::Unreadable { host, why } => write!(f, "{host}: {why}"),
+            Error::Net { host, why } | Error::Unreadable { host, why } => {
+                write!(f, "{host}: {why}")
+            }
             Error::Unfinished { why, .. } => write!(f, "{why}"),
             Error::Cancelled => write!(f, "interrupted"),
             Error::Limit(what, size) => write!(f, "stopped after {size} {what}"),
             Error::NothingToAnswer => write!(f, "nothing in the conversation awaits a reply"),
-            Error::Config { file, line: Some(line), why } => write!(f, "{}:{line}: {why}", file.display()),
+            Error::Config { file, line: Some(line), why } => {
+                write!(f, "{}:{line}: {why}", file.display())
+            }
             Error::Config { file, line: None, why } => write!(f, "{}: {why}", file.display()),
             Error::Setting { key, why } => write!(f, "{key}: {why}"),
             Error::Io { path, source } => write!(f, "{}: {source}", path.display()),

@@ -14,7 +14,8 @@ const PRIVATE: &[&str] = &[".git", ".rungs"];
 /// # Errors
 /// When there is no such folder.
 pub fn root(cx: &Context) -> Result<Root, ToolError> {
-    let root = Root::open(cx.cwd()).map_err(|e| ToolError(format!("{}: {e}", cx.cwd().display())))?;
+    let root =
+        Root::open(cx.cwd()).map_err(|e| ToolError(format!("{}: {e}", cx.cwd().display())))?;
     Ok(root.closed(PRIVATE))
 }
 
@@ -60,7 +61,9 @@ mod tests {
         }
         std::fs::write(dir.path().join("a/f"), "text").unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let said = |path: &str| open(&cx, path).map_err(|e| e.0).map(|file| std::io::read_to_string(file).unwrap());
+        let said = |path: &str| {
+            open(&cx, path).map_err(|e| e.0).map(|file| std::io::read_to_string(file).unwrap())
+        };
         assert_eq!(said("a/f").as_deref(), Ok("text"));
         for (path, error) in [
             ("/etc/passwd", "/etc/passwd: it is outside the working directory"),

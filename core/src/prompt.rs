@@ -1,5 +1,7 @@
 //! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of it.
-use crate::{Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, terminal::Terminal};
+use crate::{
+    Agent, Block, Chat, Context, Error, Event, Message, Reply, Result, Role, terminal::Terminal,
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rungs_keyboard::Typed;
 use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
@@ -115,7 +117,13 @@ impl Prompt {
         }
     }
 
-    async fn next(&self, talk: &mut Talk, cx: &Context, terminal: &Terminal, signals: &mut Signals) -> Next {
+    async fn next(
+        &self,
+        talk: &mut Talk,
+        cx: &Context,
+        terminal: &Terminal,
+        signals: &mut Signals,
+    ) -> Next {
         let prompt = format!("{} >> ", self.name);
         if let Some(question) = talk.question.take() {
             terminal.echo(&prompt, &question, false);
@@ -199,8 +207,11 @@ impl Prompt {
 pub fn commands(agent: &Agent) -> String {
     let own = agent.parts.commands.iter().map(|c| (c.name.as_str(), c.help.as_str()));
     let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
-    let mut lines: Vec<String> = own.chain(shared).map(|(name, help)| format!(":{name:<12} {help}")).collect();
-    lines.push("q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line".into());
+    let mut lines: Vec<String> =
+        own.chain(shared).map(|(name, help)| format!(":{name:<12} {help}")).collect();
+    lines.push(
+        "q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line".into(),
+    );
     lines.join("\n")
 }
 
@@ -252,7 +263,8 @@ pub fn first_message(cx: &Context, text: impl Into<String>) -> Message {
 /// more may come from elsewhere (`ended` is false) it never says no, and asks again from time to time.
 pub async fn woken(cx: &Context, ended: bool) -> bool {
     loop {
-        let mut wakes: FuturesUnordered<_> = cx.agent.parts.wakes.iter().map(|wake| wake(cx.clone())).collect();
+        let mut wakes: FuturesUnordered<_> =
+            cx.agent.parts.wakes.iter().map(|wake| wake(cx.clone())).collect();
         while let Some(yes) = wakes.next().await {
             if yes {
                 return true;

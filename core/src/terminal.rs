@@ -58,8 +58,14 @@ impl Terminal {
     pub fn stdio() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let out = Stream { to: Box::new(std::io::stdout()), colour: wanted && std::io::stdout().is_terminal() };
-        let err = Stream { to: Box::new(std::io::stderr()), colour: wanted && std::io::stderr().is_terminal() };
+        let out = Stream {
+            to: Box::new(std::io::stdout()),
+            colour: wanted && std::io::stdout().is_terminal(),
+        };
+        let err = Stream {
+            to: Box::new(std::io::stderr()),
+            colour: wanted && std::io::stderr().is_terminal(),
+        };
         // Whether to colour is decided here, for each stream; the crate knows only one answer for both.
         colored::control::set_override(true);
         Terminal(Arc::new(Inner {
@@ -116,7 +122,9 @@ impl Terminal {
             match hold {
                 // What is shown now takes the place of the prompt, which comes again below with what was typed.
                 Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
-                None if typed.is_err() && self.is_terminal() => self.0.put(To::Err, |_| "\n".into()),
+                None if typed.is_err() && self.is_terminal() => {
+                    self.0.put(To::Err, |_| "\n".into())
+                }
                 _ => {}
             }
             // Taken back by what wanted to be shown; it has been by now.
@@ -164,7 +172,11 @@ impl Terminal {
                 self.0.write(&mut screen, To::Out, "\n");
             }
             let to = if front { To::Out } else { To::Err };
-            self.0.write(&mut screen, to, &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))));
+            self.0.write(
+                &mut screen,
+                to,
+                &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))),
+            );
         } else if !pieces.is_empty() {
             self.0.write(&mut screen, To::Out, "\n");
         }
@@ -214,8 +226,9 @@ impl Ui for Terminal {
     fn show(&self, event: &Event, cx: &Context) {
         let front = !cx.is_child();
         let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
-        let line =
-            |colour: bool, kind: Colour, text: &str| format!("{}\n", paint(&format!("{who}{text}"), colour, kind));
+        let line = |colour: bool, kind: Colour, text: &str| {
+            format!("{}\n", paint(&format!("{who}{text}"), colour, kind))
+        };
         match event {
             Event::Piece(text) if front => {
                 let mut screen = self.0.screen.lock().unwrap();
@@ -232,7 +245,9 @@ impl Ui for Terminal {
                 }
             }
             Event::Lost => {}
-            Event::Call(call) => self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call)))),
+            Event::Call(call) => {
+                self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call))))
+            }
             Event::Outcome(_, outcome) => {
                 let kind = if outcome.is_error { Colour::Failed } else { Colour::Result };
                 let lines = if front { LINES } else { 1 };
@@ -242,13 +257,15 @@ impl Ui for Terminal {
                 line(
                     c,
                     Colour::Note,
-                    &escaped(&format!("{why}; trying again in {seconds:.1} s ({tried} of {of} tries so far)")),
+                    &escaped(&format!(
+                        "{why}; trying again in {seconds:.1} s ({tried} of {of} tries so far)"
+                    )),
                 )
             }),
             Event::Notice(text) => self.0.put(To::Err, |c| line(c, Colour::Note, &escaped(text))),
-            Event::Failure(text) => {
-                self.0.put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text))))
-            }
+            Event::Failure(text) => self
+                .0
+                .put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text)))),
         }
     }
 
@@ -263,7 +280,8 @@ impl Ui for Terminal {
         let _hold = Hold::new(self);
         loop {
             match self.0.keyboard.wish(Wish::Answer).await {
-                Typed::Line(line) | Typed::Ahead(line) => match line.trim().to_lowercase().as_str() {
+                Typed::Line(line) | Typed::Ahead(line) => match line.trim().to_lowercase().as_str()
+                {
                     "y" | "yes" => return Answer::Yes,
                     "a" | "always" if question.always.is_some() => return Answer::Always,
                     "" | "n" | "no" => return Answer::No,
@@ -349,7 +367,10 @@ fn called(call: &ToolCall) -> String {
         },
         other => other.to_string(),
     };
-    clipped(&format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")), 10 * WIDTH)
+    clipped(
+        &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
+        10 * WIDTH,
+    )
 }
 
 /// The first lines of a result, indented.

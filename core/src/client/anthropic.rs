@@ -27,8 +27,9 @@ struct Body<'a> {
 
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
     let mark_at = |place| request.marks.iter().find(|m| m.place == place).map(|m| m.lifetime);
-    let section =
-        |(i, text): (usize, &Arc<str>)| marked(json!({"type": "text", "text": text}), mark_at(Place::System(i)));
+    let section = |(i, text): (usize, &Arc<str>)| {
+        marked(json!({"type": "text", "text": text}), mark_at(Place::System(i)))
+    };
     let body = Body {
         model: request.model.as_deref().unwrap_or(&endpoint.model),
         max_tokens: endpoint.max_tokens(request.max_tokens, stream),
@@ -36,7 +37,12 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         system: request.system.iter().enumerate().map(section).collect(),
         tools: (&request.tools, mark_at(Place::Tools)),
         messages: (&request.messages, &request.marks),
-        extra: request.extra.clone().into_iter().filter(|(key, _)| !OWN.contains(&key.as_str())).collect(),
+        extra: request
+            .extra
+            .clone()
+            .into_iter()
+            .filter(|(key, _)| !OWN.contains(&key.as_str()))
+            .collect(),
     };
     serde_json::to_vec(&body).expect("strings, numbers and maps with string keys")
 }
@@ -54,25 +60,36 @@ fn marked(mut block: Value, lifetime: Option<Lifetime>) -> Value {
     block
 }
 
-fn tools<S: Serializer>((tools, mark): &(&[Arc<ToolSpec>], Option<Lifetime>), s: S) -> Result<S::Ok, S::Error> {
+fn tools<S: Serializer>(
+    (tools, mark): &(&[Arc<ToolSpec>], Option<Lifetime>),
+    s: S,
+) -> Result<S::Ok, S::Error> {
     let mut seq = s.serialize_seq(Some(tools.len()))?;
     for (i, tool) in tools.iter().enumerate() {
         match mark {
-            Some(_) if i + 1 == tools.len() => seq.serialize_element(&marked(json!(tool), *mark))?,
+            Some(_) if i + 1 == tools.len() => {
+                seq.serialize_element(&marked(json!(tool), *mark))?
+            }
             _ => seq.serialize_element(tool)?,
         }
     }
     seq.end()
 }
 
-fn messages<S: Serializer>((messages, marks): &(&[Arc<Message>], &[Mark]), s: S) -> Result<S::Ok, S::Error> {
+fn messages<S: Serializer>(
+    (messages, marks): &(&[Arc<Message>], &[Mark]),
+    s: S,
+) -> Result<S::Ok, S::Error> {
     let mut seq = s.serialize_seq(Some(messages.len()))?;
     for (i, message) in messages.iter().enumerate() {
         let marks: Vec<(usize, Lifetime)> = marks.iter().filter_map(|m| block_of(m, i)).collect();
         if marks.is_empty() {
             seq.serialize_element(message)?;
         } else {
-            seq.serialize_element(&Marked { role: message.role, content: (&message.content, marks) })?;
+            seq.serialize_element(&Marked {
+                role: message.role,
+                content: (&message.content, marks),
+            })?;
         }
     }
     seq.end()
@@ -93,7 +110,10 @@ struct Marked<'a> {
     content: (&'a [Block], Vec<(usize, Lifetime)>),
 }
 
-fn marked_blocks<S: Serializer>((blocks, marks): &(&[Block], Vec<(usize, Lifetime)>), s: S) -> Result<S::Ok, S::Error> {
+fn marked_blocks<S: Serializer>(
+    (blocks, marks): &(&[Block], Vec<(usize, Lifetime)>),
+    s: S,
+) -> Result<S::Ok, S::Error> {
     let mut seq = s.serialize_seq(Some(blocks.len()))?;
     for (i, block) in blocks.iter().enumerate() {
         let mark = marks.iter().find(|(at, _)| *at == i).map(|(_, lifetime)| *lifetime);
@@ -154,24 +174,36 @@ impl Decode for Decoder {
         }
         let event: Value = serde_json::from_str(data)?;
         let index = || {
-            let index =
-                event["index"].as_u64().ok_or_else(|| Broken::Event("a block event without an index".into()))?;
+            let index = event["index"]
+                .as_u64()
+                .ok_or_else(|| Broken::Event("a block event without an index".into()))?;
             Ok::<usize, Broken>(index as usize)
         };
         let word = |value: &Value| value.as_str().unwrap_or("").to_string();
         Ok(match event["type"].as_str().unwrap_or("") {
             "message_start" => self.count(&event["message"]["usage"]),
             "content_block_start" => {
-                vec![Delta::Open { index: index()?, block: Block::from_value(&event["content_block"]) }]
+                vec![Delta::Open {
+                    index: index()?,
+                    block: Block::from_value(&event["content_block"]),
+                }]
             }
             "content_block_delta" => {
                 let (index, delta) = (index()?, &event["delta"]);
                 match delta["type"].as_str().unwrap_or("") {
                     "text_delta" => vec![Delta::Text { index, text: word(&delta["text"]) }],
-                    "thinking_delta" => vec![Delta::Thinking { index, text: word(&delta["thinking"]) }],
-                    "signature_delta" => vec![Delta::Signature { index, signature: word(&delta["signature"]) }],
-                    "input_json_delta" => vec![Delta::Arguments { index, json: word(&delta["partial_json"]) }],
-                    "citations_delta" => vec![Delta::Citation { index, citation: delta["citation"].clone() }],
+                    "thinking_delta" => {
+                        vec![Delta::Thinking { index, text: word(&delta["thinking"]) }]
+                    }
+                    "signature_delta" => {
+                        vec![Delta::Signature { index, signature: word(&delta["signature"]) }]
+                    }
+                    "input_json_delta" => {
+                        vec![Delta::Arguments { index, json: word(&delta["partial_json"]) }]
+                    }
+                    "citations_delta" => {
+                        vec![Delta::Citation { index, citation: delta["citation"].clone() }]
+                    }
                     _ => vec![],
                 }
             }
@@ -224,6 +256,9 @@ fn in_stream(error: &Value) -> Broken {
         "overloaded_error" => 529,
         _ => 500,
     };
-    let message = format!("{} (in the middle of its reply)", error["message"].as_str().unwrap_or("no reason given"));
+    let message = format!(
+        "{} (in the middle of its reply)",
+        error["message"].as_str().unwrap_or("no reason given")
+    );
     Broken::Api { status, kind: kind.into(), message }
 }

@@ -40,15 +40,22 @@ impl Http {
             Format::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
             Format::OpenAi => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
         };
-        let url = reqwest::Url::parse(&endpoint.base_url).map_err(|e| setting(url_key, format!("no URL: {e}")))?;
+        let url = reqwest::Url::parse(&endpoint.base_url)
+            .map_err(|e| setting(url_key, format!("no URL: {e}")))?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(setting(url_key, "a base URL has no `?` and no `#`".into()));
         }
         let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
-            return Err(setting(url_key, "it must start with http:// or https:// and name a host".into()));
+            return Err(setting(
+                url_key,
+                "it must start with http:// or https:// and name a host".into(),
+            ));
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(setting(url_key, "it holds a user name or password; a key belongs in its own variable".into()));
+            return Err(setting(
+                url_key,
+                "it holds a user name or password; a key belongs in its own variable".into(),
+            ));
         }
         let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
         let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
@@ -67,8 +74,9 @@ impl Http {
         let key = match key {
             None => None,
             Some((name, value, key)) => {
-                let mut value = HeaderValue::from_str(&value)
-                    .map_err(|_| setting(key_key, "the key holds characters that no header can carry".into()))?;
+                let mut value = HeaderValue::from_str(&value).map_err(|_| {
+                    setting(key_key, "the key holds characters that no header can carry".into())
+                })?;
                 value.set_sensitive(true);
                 headers.insert(name, value);
                 Some(key.expose().to_string())
@@ -88,7 +96,8 @@ impl Http {
             // Reading the system's certificates takes milliseconds, and here nothing will ask for them.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|e| Error::Net { host: host.into(), why: chain(&e) })?;
+        let client =
+            builder.build().map_err(|e| Error::Net { host: host.into(), why: chain(&e) })?;
         Ok(Http {
             client,
             base_url: endpoint.base_url.trim_end_matches('/').to_string(),
@@ -104,13 +113,20 @@ impl Http {
     }
 
     /// Sends until the headers of a success arrive; everything else is an error, at once or after the last try.
-    pub async fn post(&self, path: &str, body: Vec<u8>, stream: bool, cx: &Context) -> Result<Response> {
+    pub async fn post(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        stream: bool,
+        cx: &Context,
+    ) -> Result<Response> {
         let body = Bytes::from(body);
         let limit = if stream { self.limits.first_byte } else { self.limits.whole };
         let mut waited = Duration::ZERO;
         let mut tried = 0;
         loop {
-            let request = self.client.post(format!("{}{path}", self.base_url)).headers(self.headers.clone());
+            let request =
+                self.client.post(format!("{}{path}", self.base_url)).headers(self.headers.clone());
             let sent = timeout(limit, request.body(body.clone()).send());
             let sent = tokio::select! {
                 sent = sent => sent,
@@ -123,7 +139,10 @@ impl Http {
                 Ok(Ok(response)) => self.refused(response).await,
                 Ok(Err(error)) => {
                     of = TRIES_WITHOUT_ANSWER;
-                    (Error::Net { host: self.host.clone(), why: chain(&error) }, Advice::Retry(None))
+                    (
+                        Error::Net { host: self.host.clone(), why: chain(&error) },
+                        Advice::Retry(None),
+                    )
                 }
                 Err(_) => {
                     let why = format!("no answer within {} s", limit.as_secs_f32());
@@ -153,10 +172,14 @@ impl Http {
         };
         let net = |why| Error::Net { host: self.host.clone(), why };
         match body {
-            Ok((bytes, _)) if bytes.len() >= REPLY_BODY => Err(net("the reply is larger than any reply can be".into())),
+            Ok((bytes, _)) if bytes.len() >= REPLY_BODY => {
+                Err(net("the reply is larger than any reply can be".into()))
+            }
             Ok((bytes, None)) => Ok(bytes),
             Ok((_, Some(error))) => Err(net(format!("the reply was cut: {}", chain(&error)))),
-            Err(_) => Err(net(format!("the reply took longer than {} s", self.limits.whole.as_secs()))),
+            Err(_) => {
+                Err(net(format!("the reply took longer than {} s", self.limits.whole.as_secs())))
+            }
         }
     }
 
@@ -165,7 +188,14 @@ impl Http {
         match serde_json::from_slice::<Value>(bytes) {
             Ok(body) if !body["error"].is_null() => {
                 let (kind, message) = told(&body);
-                Error::Api { host: self.host.clone(), status: 200, kind, message, request_id: None, retry_after: None }
+                Error::Api {
+                    host: self.host.clone(),
+                    status: 200,
+                    kind,
+                    message,
+                    request_id: None,
+                    retry_after: None,
+                }
             }
             _ => unreadable(&self.host, bytes, why),
         }
@@ -181,7 +211,9 @@ impl Http {
                 blot(message);
                 request_id.iter_mut().for_each(blot);
             }
-            Error::Net { why, .. } | Error::Unreadable { why, .. } | Error::Unfinished { why, .. } => blot(why),
+            Error::Net { why, .. }
+            | Error::Unreadable { why, .. }
+            | Error::Unfinished { why, .. } => blot(why),
             _ => {}
         }
         error
@@ -195,7 +227,10 @@ impl Http {
         if status.is_redirection() {
             let to = header("location").and_then(|l| reqwest::Url::parse(l).ok());
             let to = to.as_ref().and_then(|url| url.host_str()).unwrap_or("another place");
-            let why = format!("it redirects to {to} ({}); keys don't follow, so set that base URL", status.as_u16());
+            let why = format!(
+                "it redirects to {to} ({}); keys don't follow, so set that base URL",
+                status.as_u16()
+            );
             return (Error::Unreadable { host: self.host.clone(), why }, Advice::GiveUp);
         }
         let body = timeout(Duration::from_secs(10), up_to(ERROR_BODY, response)).await;
@@ -204,11 +239,16 @@ impl Http {
         let should_retry = header("x-should-retry");
         let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
             let advice = advice(status, &Value::Null, retry_after, should_retry);
-            return (unreadable(&self.host, &bytes, &format!("status {}", status.as_u16())), advice);
+            return (
+                unreadable(&self.host, &bytes, &format!("status {}", status.as_u16())),
+                advice,
+            );
         };
         let (kind, message) = told(&body);
         if status == StatusCode::BAD_REQUEST && is_overflow(&body, &message) {
-            let why = format!("the conversation is more than the model's context window holds: {message}");
+            let why = format!(
+                "the conversation is more than the model's context window holds: {message}"
+            );
             return (Error::Unfinished { stop: Stop::WindowFull, why }, Advice::GiveUp);
         }
         let word = |value: &Value| value.as_str().map(str::to_string);
@@ -217,7 +257,8 @@ impl Http {
             status: status.as_u16(),
             kind,
             message,
-            request_id: word(&body["request_id"]).or(header("request-id").or(header("x-request-id")).map(Into::into)),
+            request_id: word(&body["request_id"])
+                .or(header("request-id").or(header("x-request-id")).map(Into::into)),
             retry_after,
         };
         (error, advice(status, &body["error"], retry_after, should_retry))
@@ -239,7 +280,10 @@ pub(super) fn told(body: &Value) -> (String, String) {
     let error = &body["error"];
     let word = |value: &Value| value.as_str().map(str::to_string);
     let kind = word(&error["type"]).or(word(&error["code"])).unwrap_or_else(|| "unknown".into());
-    let message = word(&error["message"]).or(word(error)).or(word(&body["detail"])).or(word(&body["message"]));
+    let message = word(&error["message"])
+        .or(word(error))
+        .or(word(&body["detail"]))
+        .or(word(&body["message"]));
     (kind, message.unwrap_or_else(|| body.to_string().chars().take(300).collect()))
 }
 
@@ -251,7 +295,12 @@ enum Advice {
 
 /// Which refusals pass by themselves. The official SDKs go by the status alone; a spent quota also says 429, though,
 /// and no waiting refills it.
-fn advice(status: StatusCode, error: &Value, retry_after: Option<Duration>, should_retry: Option<&str>) -> Advice {
+fn advice(
+    status: StatusCode,
+    error: &Value,
+    retry_after: Option<Duration>,
+    should_retry: Option<&str>,
+) -> Advice {
     const SPENT: [&str; 6] = [
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -315,8 +364,12 @@ async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error
 }
 
 /// The bytes of a stream; one that falls silent for longer than `idle` ends with an error.
-pub(super) fn bytes(response: Response, idle: Duration) -> BoxStream<'static, std::io::Result<Bytes>> {
-    let body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> = Box::pin(response.bytes_stream());
+pub(super) fn bytes(
+    response: Response,
+    idle: Duration,
+) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> =
+        Box::pin(response.bytes_stream());
     futures_util::stream::unfold(Some(body), move |body| async move {
         let mut body = body?;
         match timeout(idle, body.next()).await {
@@ -338,17 +391,23 @@ pub(super) fn cut(host: String, error: &sse_stream::Error, seen: usize) -> Error
         sse_stream::Error::Body(why) => {
             Error::Net { host, why: format!("the stream was cut after {seen} events: {why}") }
         }
-        other => Error::Unreadable { host, why: format!("event {} of the stream is malformed: {other}", seen + 1) },
+        other => Error::Unreadable {
+            host,
+            why: format!("event {} of the stream is malformed: {other}", seen + 1),
+        },
     }
 }
 
 /// A stream that is no stream is mostly a proxy's error page.
 pub(super) fn expect_type(host: &str, response: &Response, wanted: &str) -> Result<()> {
-    let got = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("nothing");
+    let got =
+        response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("nothing");
     if got.to_ascii_lowercase().starts_with(wanted) {
         return Ok(());
     }
-    let why = format!("it answered with {got} where a stream was asked for; is the base URL that of the API?");
+    let why = format!(
+        "it answered with {got} where a stream was asked for; is the base URL that of the API?"
+    );
     Err(Error::Unreadable { host: host.into(), why })
 }
 
@@ -358,7 +417,9 @@ fn unreadable(host: &str, bytes: &[u8], why: &str) -> Error {
     let why = if start.is_empty() {
         format!("the answer is empty ({why})")
     } else if start.starts_with(b"<") {
-        format!("it answered with HTML where JSON was expected ({why}); is the base URL that of the API?")
+        format!(
+            "it answered with HTML where JSON was expected ({why}); is the base URL that of the API?"
+        )
     } else {
         format!("the answer is no reply of this API ({why})")
     };
@@ -393,7 +454,9 @@ mod tests {
 
     #[test]
     fn what_passes_and_what_does_not() {
-        let go = |status: u16, error: Value| advice(StatusCode::from_u16(status).unwrap(), &error, None, None);
+        let go = |status: u16, error: Value| {
+            advice(StatusCode::from_u16(status).unwrap(), &error, None, None)
+        };
         for status in [408, 409, 429, 500, 503, 504, 529] {
             assert_eq!(go(status, json!({"type": "x"})), Advice::Retry(None), "{status}");
         }
@@ -402,8 +465,13 @@ mod tests {
         }
         assert_eq!(go(429, json!({"type": "insufficient_quota"})), Advice::GiveUp);
         assert_eq!(go(429, json!({"code": "credit_balance_exhausted"})), Advice::GiveUp);
-        assert_eq!(go(429, json!({"details": {"error_code": "enforced_spend_limit_reached"}})), Advice::GiveUp);
-        let told = |status, word| advice(StatusCode::from_u16(status).unwrap(), &Value::Null, None, Some(word));
+        assert_eq!(
+            go(429, json!({"details": {"error_code": "enforced_spend_limit_reached"}})),
+            Advice::GiveUp
+        );
+        let told = |status, word| {
+            advice(StatusCode::from_u16(status).unwrap(), &Value::Null, None, Some(word))
+        };
         assert_eq!([told(529, "false"), told(400, "true")], [Advice::GiveUp, Advice::GiveUp]);
         assert_eq!(told(422, "true"), Advice::Retry(None));
     }
@@ -411,7 +479,10 @@ mod tests {
     #[test]
     fn waiting_is_told_in_three_ways() {
         let told = |name: &'static str, value: &str| {
-            retry_after(&HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_str(value).unwrap())]))
+            retry_after(&HeaderMap::from_iter([(
+                name.parse().unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )]))
         };
         assert_eq!(told("retry-after", "7"), Some(Duration::from_secs(7)));
         assert_eq!(told("retry-after-ms", "250"), Some(Duration::from_millis(250)));
@@ -431,8 +502,11 @@ mod tests {
 
     #[test]
     fn a_base_url_that_cannot_be_used_is_named() {
-        for (url, why) in [("ftp://x", "http://"), ("nonsense", "no URL"), ("http://me:pw@x", "user name")] {
-            let error = Http::new(&Endpoint::new(Format::Anthropic, url, "m")).err().unwrap().to_string();
+        for (url, why) in
+            [("ftp://x", "http://"), ("nonsense", "no URL"), ("http://me:pw@x", "user name")]
+        {
+            let error =
+                Http::new(&Endpoint::new(Format::Anthropic, url, "m")).err().unwrap().to_string();
             assert!(error.starts_with("ANTHROPIC_BASE_URL: ") && error.contains(why), "{error}");
             assert!(!error.contains("pw"));
         }

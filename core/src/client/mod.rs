@@ -168,7 +168,11 @@ pub struct Reply {
 impl Reply {
     /// A finished reply of these blocks.
     pub fn new(content: Vec<Block>) -> Self {
-        Reply { message: Arc::new(Message::assistant(content)), usage: Usage::default(), stop: Stop::EndTurn }
+        Reply {
+            message: Arc::new(Message::assistant(content)),
+            usage: Usage::default(),
+            stop: Stop::EndTurn,
+        }
     }
 
     /// All its text.
@@ -384,39 +388,50 @@ fn decoded<S>(
     http: Arc<http::Http>,
 ) -> impl Stream<Item = Result<Delta>> + Send
 where
-    SseByteStream<S>: Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send + Unpin + 'static,
+    SseByteStream<S>:
+        Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send + Unpin + 'static,
     S: futures_util::TryStream,
 {
-    let steps = futures_util::stream::unfold((events, Some(decoder), 0), move |(mut events, decoder, seen)| {
-        let http = http.clone();
-        async move {
-            let mut decoder = decoder?;
-            if decoder.ended() {
-                return None;
-            }
-            let host = http.host().to_string();
-            let error = match events.next().await {
-                Some(Ok(event)) => match decoder.event(event.data.as_deref().unwrap_or("")) {
-                    Ok(deltas) => {
-                        let deltas: Vec<Result<Delta>> = deltas.into_iter().map(Ok).collect();
-                        return Some((deltas, (events, Some(decoder), seen + 1)));
-                    }
-                    Err(Broken::Api { status, kind, message }) => {
-                        Error::Api { host, status, kind, message, request_id: None, retry_after: None }
-                    }
-                    Err(Broken::Event(why)) => {
-                        Error::Unreadable { host, why: format!("event {} of the stream is malformed: {why}", seen + 1) }
-                    }
-                },
-                // A connection that breaks after the whole reply takes nothing away.
-                Some(Err(_)) | None if decoder.complete() => return None,
-                Some(Err(error)) => http::cut(host, &error, seen),
-                None => {
-                    Error::Unreadable { host, why: format!("the stream was cut after {seen} events, before its end") }
+    let steps = futures_util::stream::unfold(
+        (events, Some(decoder), 0),
+        move |(mut events, decoder, seen)| {
+            let http = http.clone();
+            async move {
+                let mut decoder = decoder?;
+                if decoder.ended() {
+                    return None;
                 }
-            };
-            Some((vec![Err(http.clean(error))], (events, None, seen)))
-        }
-    });
+                let host = http.host().to_string();
+                let error = match events.next().await {
+                    Some(Ok(event)) => match decoder.event(event.data.as_deref().unwrap_or("")) {
+                        Ok(deltas) => {
+                            let deltas: Vec<Result<Delta>> = deltas.into_iter().map(Ok).collect();
+                            return Some((deltas, (events, Some(decoder), seen + 1)));
+                        }
+                        Err(Broken::Api { status, kind, message }) => Error::Api {
+                            host,
+                            status,
+                            kind,
+                            message,
+                            request_id: None,
+                            retry_after: None,
+                        },
+                        Err(Broken::Event(why)) => Error::Unreadable {
+                            host,
+                            why: format!("event {} of the stream is malformed: {why}", seen + 1),
+                        },
+                    },
+                    // A connection that breaks after the whole reply takes nothing away.
+                    Some(Err(_)) | None if decoder.complete() => return None,
+                    Some(Err(error)) => http::cut(host, &error, seen),
+                    None => Error::Unreadable {
+                        host,
+                        why: format!("the stream was cut after {seen} events, before its end"),
+                    },
+                };
+                Some((vec![Err(http.clean(error))], (events, None, seen)))
+            }
+        },
+    );
     steps.flat_map(futures_util::stream::iter)
 }

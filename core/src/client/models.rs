@@ -72,11 +72,16 @@ impl Models {
     /// the plain name.
     pub fn get(&self, model: &str) -> Option<&ModelInfo> {
         let plain = model.rsplit('/').next().unwrap_or(model);
-        let undated = plain.rsplit_once('-').filter(|(_, d)| d.len() == 8 && d.bytes().all(|b| b.is_ascii_digit()));
-        [Some(model), Some(plain), undated.map(|(name, _)| name)].into_iter().flatten().find_map(|name| {
-            let by_alias = || self.models.values().find(|info| info.aliases.iter().any(|a| a == name));
-            self.models.get(name).or_else(by_alias)
-        })
+        let undated = plain
+            .rsplit_once('-')
+            .filter(|(_, d)| d.len() == 8 && d.bytes().all(|b| b.is_ascii_digit()));
+        [Some(model), Some(plain), undated.map(|(name, _)| name)].into_iter().flatten().find_map(
+            |name| {
+                let by_alias =
+                    || self.models.values().find(|info| info.aliases.iter().any(|a| a == name));
+                self.models.get(name).or_else(by_alias)
+            },
+        )
     }
 }
 

@@ -28,9 +28,12 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         body["stream_options"] = json!({"include_usage": true});
     }
     if !request.tools.is_empty() {
-        let function =
-            |t: &crate::ToolSpec| json!({"name": t.name, "description": t.description, "parameters": t.input_schema});
-        body["tools"] = request.tools.iter().map(|t| json!({"type": "function", "function": function(t)})).collect();
+        let function = |t: &crate::ToolSpec| json!({"name": t.name, "description": t.description, "parameters": t.input_schema});
+        body["tools"] = request
+            .tools
+            .iter()
+            .map(|t| json!({"type": "function", "function": function(t)}))
+            .collect();
     }
     body["messages"] = messages.into();
     for (key, value) in &request.extra {
@@ -70,7 +73,11 @@ fn part(block: &Block) -> Option<Value> {
         Block::Image { source, .. } => {
             let url = match source["url"].as_str() {
                 Some(url) => url.to_string(),
-                None => format!("data:{};base64,{}", source["media_type"].as_str()?, source["data"].as_str()?),
+                None => format!(
+                    "data:{};base64,{}",
+                    source["media_type"].as_str()?,
+                    source["data"].as_str()?
+                ),
             };
             Some(json!({"type": "image_url", "image_url": {"url": url}}))
         }
@@ -133,8 +140,9 @@ impl<'a> Said<'a> {
             _ => String::new(),
         };
         // DeepSeek's name for thinking, and the other name in use; some send both, with the same text.
-        let thinking =
-            Some(word("reasoning_content")).filter(|text| !text.is_empty()).unwrap_or_else(|| word("reasoning"));
+        let thinking = Some(word("reasoning_content"))
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| word("reasoning"));
         let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
         Said { content: word("content"), refusal: word("refusal"), thinking, calls }
     }
@@ -166,7 +174,9 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
         content.push(Block::thinking(&said.thinking, ""));
     }
     let refusal = !said.refusal.is_empty();
-    content.extend([said.content, said.refusal].into_iter().filter(|text| !text.is_empty()).map(Block::text));
+    content.extend(
+        [said.content, said.refusal].into_iter().filter(|text| !text.is_empty()).map(Block::text),
+    );
     for call in said.calls {
         let function = &call["function"];
         content.push(Block::ToolUse {
@@ -191,7 +201,9 @@ fn stop(reason: &str, calls: bool, refusal: bool) -> Stop {
     match reason {
         "length" => Stop::MaxTokens,
         "content_filter" => Stop::Refusal { category: "content_filter".into() },
-        "stop" | "tool_calls" | "function_call" if refusal => Stop::Refusal { category: String::new() },
+        "stop" | "tool_calls" | "function_call" if refusal => {
+            Stop::Refusal { category: String::new() }
+        }
         // Some servers say "stop" although calls are there.
         "stop" | "tool_calls" | "function_call" if calls => Stop::ToolUse,
         "stop" | "tool_calls" | "function_call" => Stop::EndTurn,
@@ -244,7 +256,10 @@ impl Decode for Decoder {
         if !chunk["error"].is_null() {
             let (kind, message) = told(&chunk);
             let error = &chunk["error"];
-            let status = error["code"].as_u64().or(error["status"].as_u64()).and_then(|n| u16::try_from(n).ok());
+            let status = error["code"]
+                .as_u64()
+                .or(error["status"].as_u64())
+                .and_then(|n| u16::try_from(n).ok());
             let message = format!("{message} (in the middle of its reply)");
             return Err(Broken::Api { status: status.unwrap_or(500), kind, message });
         }
@@ -318,7 +333,12 @@ impl Decoder {
     }
 }
 
-fn open(slot: &mut Option<usize>, opened: &mut usize, block: impl FnOnce() -> Block, out: &mut Vec<Delta>) -> usize {
+fn open(
+    slot: &mut Option<usize>,
+    opened: &mut usize,
+    block: impl FnOnce() -> Block,
+    out: &mut Vec<Delta>,
+) -> usize {
     *slot.get_or_insert_with(|| {
         let index = *opened;
         *opened += 1;

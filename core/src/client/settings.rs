@@ -66,7 +66,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Limits { connect: seconds(10), first_byte: seconds(300), idle: seconds(120), whole: seconds(600) }
+        Limits {
+            connect: seconds(10),
+            first_byte: seconds(300),
+            idle: seconds(120),
+            whole: seconds(600),
+        }
     }
 }
 
@@ -149,7 +154,8 @@ impl Settings {
                 file.insert(key, value);
             }
         }
-        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let environment = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         Ok(Settings { environment: environment.collect(), file })
     }
 
@@ -182,7 +188,10 @@ impl Settings {
         let openai_url = self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]);
         match self.get(&["RUNGS_PROVIDER"]) {
             Some("anthropic") if anthropic_key.or(self.get(&["ANTHROPIC_BASE_URL"])).is_none() => {
-                Err(setting("ANTHROPIC_API_KEY", "RUNGS_PROVIDER=anthropic needs it (or ANTHROPIC_AUTH_TOKEN)"))
+                Err(setting(
+                    "ANTHROPIC_API_KEY",
+                    "RUNGS_PROVIDER=anthropic needs it (or ANTHROPIC_AUTH_TOKEN)",
+                ))
             }
             Some("anthropic") => self.anthropic(),
             Some("openai") if openai_key.or(openai_url).is_none() => {
@@ -194,7 +203,9 @@ impl Settings {
             Some("offline-openai") => Ok(Choice::Rehearsal(Format::OpenAi)),
             Some(other) => Err(setting(
                 "RUNGS_PROVIDER",
-                format!("there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"),
+                format!(
+                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"
+                ),
             )),
             None if anthropic_key.is_some() => self.anthropic(),
             None if openai_key.is_some() => self.openai(),
@@ -205,11 +216,16 @@ impl Settings {
     }
 
     fn anthropic(&self) -> Result<Choice> {
-        let url = self.get(&["ANTHROPIC_BASE_URL"]).unwrap_or("https://api.anthropic.com").trim_end_matches('/');
+        let url = self
+            .get(&["ANTHROPIC_BASE_URL"])
+            .unwrap_or("https://api.anthropic.com")
+            .trim_end_matches('/');
         let url = url.strip_suffix("/messages").unwrap_or(url);
-        let model = self.get(&["MODEL_ID", "ANTHROPIC_MODEL", "LLM_MODEL"]).unwrap_or(DEFAULT_MODEL);
+        let model =
+            self.get(&["MODEL_ID", "ANTHROPIC_MODEL", "LLM_MODEL"]).unwrap_or(DEFAULT_MODEL);
         // Some write the version into the URL, as the OpenAI format wants it.
-        let mut endpoint = Endpoint::new(Format::Anthropic, url.strip_suffix("/v1").unwrap_or(url), model);
+        let mut endpoint =
+            Endpoint::new(Format::Anthropic, url.strip_suffix("/v1").unwrap_or(url), model);
         endpoint.auth = match self.find(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]) {
             Some(("ANTHROPIC_API_KEY", key)) => Auth::ApiKey(Secret::new(key)),
             Some((_, token)) => Auth::Bearer(Secret::new(token)),
@@ -222,12 +238,20 @@ impl Settings {
     }
 
     fn openai(&self) -> Result<Choice> {
-        let url = self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]).unwrap_or("https://api.openai.com/v1");
+        let url =
+            self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]).unwrap_or("https://api.openai.com/v1");
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting("MODEL_ID", format!("name the model to ask {url} for: there is no safe default in this format"))
+            setting(
+                "MODEL_ID",
+                format!("name the model to ask {url} for: there is no safe default in this format"),
+            )
         })?;
         let url = url.trim_end_matches('/');
-        let mut endpoint = Endpoint::new(Format::OpenAi, url.strip_suffix("/chat/completions").unwrap_or(url), model);
+        let mut endpoint = Endpoint::new(
+            Format::OpenAi,
+            url.strip_suffix("/chat/completions").unwrap_or(url),
+            model,
+        );
         if let Some(key) = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]) {
             endpoint.auth = Auth::Bearer(Secret::new(key));
         }
@@ -236,19 +260,20 @@ impl Settings {
 
     fn ollama(&self) -> Result<Choice> {
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting("MODEL_ID", "RUNGS_PROVIDER=ollama needs the name of a pulled model (`ollama list` shows them)")
+            setting(
+                "MODEL_ID",
+                "RUNGS_PROVIDER=ollama needs the name of a pulled model (`ollama list` shows them)",
+            )
         })?;
         self.live(Endpoint::new(Format::OpenAi, "http://localhost:11434/v1", model))
     }
 
     fn live(&self, mut endpoint: Endpoint) -> Result<Choice> {
         if let Some(tokens) = self.get(&["MAX_TOKENS"]) {
-            let tokens: u32 = tokens
-                .replace('_', "")
-                .parse()
-                .ok()
-                .filter(|n| *n > 0)
-                .ok_or_else(|| setting("MAX_TOKENS", format!("`{tokens}` is no number of tokens from 1 on")))?;
+            let tokens: u32 =
+                tokens.replace('_', "").parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                    setting("MAX_TOKENS", format!("`{tokens}` is no number of tokens from 1 on"))
+                })?;
             endpoint.max_tokens = Some(tokens);
         }
         Ok(Choice::Live(endpoint))
@@ -262,7 +287,10 @@ fn setting(key: &str, why: impl Into<String>) -> Error {
 /// Finds the number of the line that the parser stumbled over: it gives the line, or what it had not understood of it.
 fn broken(file: &Path, text: &str, parsed: &str) -> Error {
     let first = parsed.lines().next().unwrap_or("").trim();
-    let line = text.lines().position(|l| !first.is_empty() && l.trim_end().ends_with(first)).map(|i| i + 1);
+    let line = text
+        .lines()
+        .position(|l| !first.is_empty() && l.trim_end().ends_with(first))
+        .map(|i| i + 1);
     let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands in quotes";
     Error::Config { file: file.into(), line, why: why.into() }
 }
@@ -287,21 +315,38 @@ mod tests {
         assert_eq!(Settings::default().choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
         let blank = Settings::of([("ANTHROPIC_API_KEY", "  "), ("RUNGS_PROVIDER", "")]);
         assert_eq!(blank.choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
-        let offline = Settings::of([("ANTHROPIC_API_KEY", "k"), ("RUNGS_PROVIDER", "offline-openai")]);
+        let offline =
+            Settings::of([("ANTHROPIC_API_KEY", "k"), ("RUNGS_PROVIDER", "offline-openai")]);
         assert_eq!(offline.choose().unwrap(), Choice::Rehearsal(Format::OpenAi));
     }
 
     #[test]
     fn keys_models_and_urls() {
         let e = live(&[("ANTHROPIC_API_KEY", "k"), ("OPENAI_API_KEY", "o")]);
-        assert_eq!((&*e.base_url, &*e.model, e.auth), ("https://api.anthropic.com", DEFAULT_MODEL, key("k")));
-        let e = live(&[("ANTHROPIC_AUTH_TOKEN", "t"), ("ANTHROPIC_BASE_URL", "http://x/v1/"), ("LLM_MODEL", "m")]);
-        assert_eq!((&*e.base_url, &*e.model, e.auth), ("http://x", "m", Auth::Bearer(Secret::new("t"))));
-        let e = live(&[("LLM_API_KEY", "k"), ("LLM_API_BASE", "http://x/v1/"), ("LLM_MODEL", "a"), ("MODEL_ID", "b")]);
+        assert_eq!(
+            (&*e.base_url, &*e.model, e.auth),
+            ("https://api.anthropic.com", DEFAULT_MODEL, key("k"))
+        );
+        let e = live(&[
+            ("ANTHROPIC_AUTH_TOKEN", "t"),
+            ("ANTHROPIC_BASE_URL", "http://x/v1/"),
+            ("LLM_MODEL", "m"),
+        ]);
+        assert_eq!(
+            (&*e.base_url, &*e.model, e.auth),
+            ("http://x", "m", Auth::Bearer(Secret::new("t")))
+        );
+        let e = live(&[
+            ("LLM_API_KEY", "k"),
+            ("LLM_API_BASE", "http://x/v1/"),
+            ("LLM_MODEL", "a"),
+            ("MODEL_ID", "b"),
+        ]);
         assert_eq!((e.format, &*e.base_url, &*e.model), (Format::OpenAi, "http://x/v1", "b"));
         let e = live(&[("ANTHROPIC_BASE_URL", "http://127.0.0.1:4000"), ("MAX_TOKENS", "64_000")]);
         assert_eq!((e.auth, e.max_tokens), (Auth::None, Some(64_000)));
-        let e = live(&[("RUNGS_PROVIDER", "ollama"), ("MODEL_ID", "qwen3"), ("OPENAI_API_KEY", "k")]);
+        let e =
+            live(&[("RUNGS_PROVIDER", "ollama"), ("MODEL_ID", "qwen3"), ("OPENAI_API_KEY", "k")]);
         assert_eq!((&*e.base_url, e.auth), ("http://localhost:11434/v1", Auth::None));
     }
 
@@ -315,15 +360,21 @@ mod tests {
         assert!(refused(&[("RUNGS_PROVIDER", "ollama")]).starts_with("MODEL_ID: "));
         assert!(refused(&[("RUNGS_PROVIDER", "anthropic")]).starts_with("ANTHROPIC_API_KEY: "));
         assert!(refused(&[("RUNGS_PROVIDER", "openai")]).starts_with("OPENAI_API_KEY: "));
-        assert!(refused(&[("RUNGS_PROVIDER", "gemini")]).contains("one of anthropic, openai, ollama"));
-        assert!(refused(&[("ANTHROPIC_API_KEY", "k"), ("MAX_TOKENS", "many")]).starts_with("MAX_TOKENS: `many`"));
+        assert!(
+            refused(&[("RUNGS_PROVIDER", "gemini")]).contains("one of anthropic, openai, ollama")
+        );
+        assert!(
+            refused(&[("ANTHROPIC_API_KEY", "k"), ("MAX_TOKENS", "many")])
+                .starts_with("MAX_TOKENS: `many`")
+        );
     }
 
     #[test]
     fn a_broken_line_is_named_by_number_and_never_shown() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".env");
-        std::fs::write(&file, "# mine\nMODEL_ID=x\nANTHROPIC_API_KEY=sk-secret with spaces\n").unwrap();
+        std::fs::write(&file, "# mine\nMODEL_ID=x\nANTHROPIC_API_KEY=sk-secret with spaces\n")
+            .unwrap();
         let error = Settings::load(&file).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{}:3: ", file.display())), "{error}");
         assert!(!error.contains("secret"), "{error}");

@@ -47,7 +47,9 @@ impl Tool for Bash {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
         if let Some(why) = rungs_process::destructive(&command) {
-            return Err(ToolError(format!("refused: {why}; if that is wanted, ask the person to run it")));
+            return Err(ToolError(format!(
+                "refused: {why}; if that is wanted, ask the person to run it"
+            )));
         }
         let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
         let mut process = Process::start(&command, cx.cwd())
@@ -104,22 +106,35 @@ mod tests {
     #[tokio::test]
     async fn prints_and_fails_as_the_command_does() {
         assert_eq!(bash(json!({"command": "echo out; echo err >&2"})).await.unwrap(), "out\nerr\n");
-        assert_eq!(bash(json!({"command": "echo no; exit 3"})).await.unwrap_err(), "no\n[exit code 3]");
-        assert_eq!(bash(json!({"command": "printf x; kill -9 $$"})).await.unwrap_err(), "x\n[killed by signal 9]");
+        assert_eq!(
+            bash(json!({"command": "echo no; exit 3"})).await.unwrap_err(),
+            "no\n[exit code 3]"
+        );
+        assert_eq!(
+            bash(json!({"command": "printf x; kill -9 $$"})).await.unwrap_err(),
+            "x\n[killed by signal 9]"
+        );
         assert_eq!(bash(json!({"command": " "})).await.unwrap_err(), "`command` is empty");
         let missing = bash(json!({"cmd": "ls"})).await.unwrap_err();
         assert_eq!(missing, "missing field `command`; there is no field `cmd`");
-        assert_eq!(bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(), "hi\n");
+        assert_eq!(
+            bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(),
+            "hi\n"
+        );
         let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
         assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
-        let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"})).await.unwrap_err();
+        let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"}))
+            .await
+            .unwrap_err();
         assert!(gone.starts_with("can't start bash in /nonexistent"), "{gone}");
     }
 
     #[tokio::test]
     async fn has_no_input_no_terminal_and_no_pager() {
         assert_eq!(
-            bash(json!({"command": "cat; echo $PAGER; (: < /dev/tty) 2>/dev/null || echo none"})).await.unwrap(),
+            bash(json!({"command": "cat; echo $PAGER; (: < /dev/tty) 2>/dev/null || echo none"}))
+                .await
+                .unwrap(),
             "cat\nnone\n"
         );
     }
@@ -137,7 +152,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let token = crate::CancellationToken::new();
         let cx = Agent::new(crate::test::Mute, dir.path()).cancelled_by(token.clone()).context();
-        let call = Bash.call(json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}), &cx);
+        let call = Bash.call(
+            json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}),
+            &cx,
+        );
         let stop = async {
             while !dir.path().join("up").exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -173,8 +191,14 @@ mod tests {
 
     #[tokio::test]
     async fn much_output_and_any_bytes() {
-        let text = bash(json!({"command": "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end"})).await.unwrap();
+        let text =
+            bash(json!({"command": "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end"}))
+                .await
+                .unwrap();
         assert!(text.len() < 31_000 && text.ends_with("end\n") && text.contains("bytes left out"));
-        assert_eq!(bash(json!({"command": "printf 'a\\xff\\x00b'"})).await.unwrap(), "a\u{fffd}\0b");
+        assert_eq!(
+            bash(json!({"command": "printf 'a\\xff\\x00b'"})).await.unwrap(),
+            "a\u{fffd}\0b"
+        );
     }
 }

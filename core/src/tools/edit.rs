@@ -65,10 +65,13 @@ fn edit(args: &Args, cx: &Context) -> Result<Output, ToolError> {
         return Err(said(&format!("{doubt}; read it before you replace all")));
     }
     let text = rungs_content::text(file).map_err(|unfit| said(&unfit))?;
-    let edited = rungs_content::replace(&text, old_string, new_string, *replace_all).map_err(|no| match doubt {
-        Some(doubt) => said(&format!("{doubt}, and {no}")),
-        None => said(&no),
-    })?;
+    let edited =
+        rungs_content::replace(&text, old_string, new_string, *replace_all).map_err(|no| {
+            match doubt {
+                Some(doubt) => said(&format!("{doubt}, and {no}")),
+                None => said(&no),
+            }
+        })?;
     let new = root.put(file_path, edited.text.as_bytes(), Some(&old))?;
     // Of a file that was never read, the model now knows this place and no more.
     if doubt.is_none() {
@@ -115,7 +118,8 @@ mod tests {
         }
 
         async fn edit(&self, old: &str, new: &str, all: bool) -> Result<String, String> {
-            let input = json!({"file_path": "f", "old_string": old, "new_string": new, "replace_all": all});
+            let input =
+                json!({"file_path": "f", "old_string": old, "new_string": new, "replace_all": all});
             self.call(&Edit, input).await
         }
 
@@ -128,8 +132,14 @@ mod tests {
     async fn a_file_is_made_read_and_changed() {
         let house = House::build();
         assert_eq!(house.write("one\ntwo\n").await.unwrap(), "created f: 2 lines");
-        assert_eq!(house.edit("two", "2", false).await.unwrap(), "edited f, 1 place:\n     1\tone\n     2\t2\n");
-        assert_eq!(house.edit("o", "0", true).await.unwrap(), "edited f, 1 place:\n     1\t0ne\n     2\t2\n");
+        assert_eq!(
+            house.edit("two", "2", false).await.unwrap(),
+            "edited f, 1 place:\n     1\tone\n     2\t2\n"
+        );
+        assert_eq!(
+            house.edit("o", "0", true).await.unwrap(),
+            "edited f, 1 place:\n     1\t0ne\n     2\t2\n"
+        );
         assert_eq!(house.write("three\n").await.unwrap(), "replaced f: 1 lines");
         assert_eq!(house.content(), b"three\n");
         let deep = json!({"file_path": "a/b/c", "old_string": "", "new_string": "x"});
@@ -142,15 +152,23 @@ mod tests {
     async fn what_was_not_read_is_not_overwritten() {
         let house = House::build();
         house.put("a\na\n");
-        assert_eq!(house.write("x").await.unwrap_err(), "f: it exists, and it has not been read; read it first");
+        assert_eq!(
+            house.write("x").await.unwrap_err(),
+            "f: it exists, and it has not been read; read it first"
+        );
         let all = house.edit("a", "x", true).await.unwrap_err();
         assert_eq!(all, "f: it has not been read; read it before you replace all");
         let many = house.edit("a", "x", false).await.unwrap_err();
         assert!(
-            many.starts_with("f: it has not been read, and `old_string` is there 2 times, on lines 1, 2"),
+            many.starts_with(
+                "f: it has not been read, and `old_string` is there 2 times, on lines 1, 2"
+            ),
             "{many}"
         );
-        assert_eq!(house.edit("a\na", "b\na", false).await.unwrap(), "edited f, 1 place:\n     1\tb\n     2\ta\n");
+        assert_eq!(
+            house.edit("a\na", "b\na", false).await.unwrap(),
+            "edited f, 1 place:\n     1\tb\n     2\ta\n"
+        );
         assert!(house.write("x").await.is_err(), "an edit shows no more than its place");
         house.read().await;
         assert_eq!(house.write("x").await.unwrap(), "replaced f: 1 lines");
@@ -170,7 +188,12 @@ mod tests {
         let all = house.edit("a", "x", true).await.unwrap_err();
         assert_eq!(all, "f: it has changed since it was read; read it before you replace all");
         let gone = house.edit("d", "x", false).await.unwrap_err();
-        assert!(gone.starts_with("f: it has changed since it was read, and `old_string` is not in the file"), "{gone}");
+        assert!(
+            gone.starts_with(
+                "f: it has changed since it was read, and `old_string` is not in the file"
+            ),
+            "{gone}"
+        );
         house.edit("b", "B", false).await.unwrap();
         assert_eq!(house.content(), b"a\nB\na\nc\n");
         assert_eq!(house.write("x").await.unwrap_err(), changed);
@@ -220,7 +243,10 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::File::options().write(true).open(&path).unwrap().set_len(50_000_001).unwrap();
         let large = house.edit("bash", "sh", false).await.unwrap_err();
-        assert_eq!(large, "f: it has more than 50000000 bytes, too many to edit here; use a command");
+        assert_eq!(
+            large,
+            "f: it has more than 50000000 bytes, too many to edit here; use a command"
+        );
         for path in ["../f", ".git/config", ".rungs/f", "/etc/passwd"] {
             let input = json!({"file_path": path, "content": "x"});
             assert!(house.call(&Write, input).await.is_err(), "{path}");

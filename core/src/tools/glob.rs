@@ -30,10 +30,9 @@ impl Tool for Glob {
             path: Option<String>,
         }
         let Args { pattern, path } = args(input)?;
-        blocking(
-            cx,
-            move |cx, stop| Ok(rungs_search::files(&paths::root(cx)?, path.as_deref(), &pattern, stop)?.into()),
-        )
+        blocking(cx, move |cx, stop| {
+            Ok(rungs_search::files(&paths::root(cx)?, path.as_deref(), &pattern, stop)?.into())
+        })
         .await
     }
 

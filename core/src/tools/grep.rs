@@ -71,13 +71,17 @@ mod tests {
         let lines = json!({"pattern": "needle", "output_mode": "content", "-C": 1});
         assert_eq!(Grep.call(lines, &cx).await.unwrap().text, "x.rs:1:needle\n");
         assert_eq!(Glob.call(json!({"pattern": "*.rs"}), &cx).await.unwrap().text, "x.rs\n");
-        let wrong = Grep.call(json!({"pattern": "x", "-C": "1", "colour": true}), &cx).await.unwrap_err().0;
+        let wrong =
+            Grep.call(json!({"pattern": "x", "-C": "1", "colour": true}), &cx).await.unwrap_err().0;
         assert_eq!(wrong, "`-C`: expected a whole number from 0 on, got \"1\"");
         let outside = Glob.call(json!({"pattern": "*", "path": ".."}), &cx).await.unwrap_err().0;
         assert_eq!(outside, "..: it is outside the working directory");
         let output = cx.local::<Outputs>().next().unwrap();
         std::fs::write(&output, "line\nneedle\n").unwrap();
-        let found = Grep.call(json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx).await.unwrap();
+        let found = Grep
+            .call(json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx)
+            .await
+            .unwrap();
         assert_eq!(found.text, "1.txt:1\n[1 in 1 files]\n");
     }
 
@@ -100,7 +104,11 @@ mod tests {
         for spec in agent.specs() {
             assert_eq!(spec.input_schema["type"], "object");
             for required in spec.input_schema["required"].as_array().unwrap() {
-                assert!(spec.input_schema["properties"][required.as_str().unwrap()].is_object(), "{}", spec.name);
+                assert!(
+                    spec.input_schema["properties"][required.as_str().unwrap()].is_object(),
+                    "{}",
+                    spec.name
+                );
             }
         }
     }

@@ -38,8 +38,13 @@ impl ToolSpec {
 
     /// A tool of this name that needs all of these fields, given as the schema's `properties`.
     pub fn with_fields(name: &str, description: &str, fields: &Value) -> Self {
-        let required: Vec<&String> = fields.as_object().into_iter().flatten().map(|(field, _)| field).collect();
-        Self::new(name, description, serde_json::json!({"type": "object", "properties": fields, "required": required}))
+        let required: Vec<&String> =
+            fields.as_object().into_iter().flatten().map(|(field, _)| field).collect();
+        Self::new(
+            name,
+            description,
+            serde_json::json!({"type": "object", "properties": fields, "required": required}),
+        )
     }
 }
 
@@ -125,7 +130,10 @@ impl<E: std::error::Error> From<E> for ToolError {
 ///
 /// # Errors
 /// Names the field, what was expected and what came, and fields that there are not.
-#[expect(clippy::needless_pass_by_value, reason = "what was checked is not used unchecked any more")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "what was checked is not used unchecked any more"
+)]
 pub fn args<T: DeserializeOwned>(input: Value) -> Result<T, ToolError> {
     Ok(rungs_args::read(&input)?)
 }
@@ -179,7 +187,11 @@ pub trait Tool: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the model should read; a panic becomes such an error too.
-    fn call(&self, input: Value, cx: &Context) -> impl Future<Output = Result<Output, ToolError>> + Send;
+    fn call(
+        &self,
+        input: Value,
+        cx: &Context,
+    ) -> impl Future<Output = Result<Output, ToolError>> + Send;
 
     /// Whether it leaves the world as it is, so that it may run beside others and needs no gate.
     fn read_only(&self) -> bool {
@@ -190,14 +202,22 @@ pub trait Tool: Send + Sync + 'static {
 /// The twin of [`Tool`] that can stand behind a pointer.
 pub(crate) trait DynTool: Send + Sync {
     fn read_only(&self) -> bool;
-    fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Result<Output, ToolError>>;
+    fn call<'a>(
+        &'a self,
+        input: Value,
+        cx: &'a Context,
+    ) -> BoxFuture<'a, Result<Output, ToolError>>;
 }
 
 impl<T: Tool> DynTool for T {
     fn read_only(&self) -> bool {
         Tool::read_only(self)
     }
-    fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Result<Output, ToolError>> {
+    fn call<'a>(
+        &'a self,
+        input: Value,
+        cx: &'a Context,
+    ) -> BoxFuture<'a, Result<Output, ToolError>> {
         Box::pin(Tool::call(self, input, cx))
     }
 }

@@ -36,7 +36,8 @@ impl Tool for Read {
         }
         let Args { file_path, offset, limit } = args(input)?;
         let all = Range::default();
-        let range = Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
+        let range =
+            Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, &file_path)?;
             let file = root.read(&file_path)?;
@@ -76,13 +77,21 @@ mod tests {
     async fn numbers_the_lines() {
         let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text;
         assert_eq!(text, "     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n");
-        let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2})).await.unwrap().text;
+        let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2}))
+            .await
+            .unwrap()
+            .text;
         assert_eq!(part, "     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n");
     }
 
     #[tokio::test]
     async fn shows_images() {
-        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(), &7u32.to_be_bytes(), &5u32.to_be_bytes()].concat();
+        let png = [
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(),
+            &7u32.to_be_bytes(),
+            &5u32.to_be_bytes(),
+        ]
+        .concat();
         let attached = vec![Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF")];
         let shown = read(&png, json!({"file_path": "f"})).await.unwrap();
         assert_eq!(shown, Output { text: "f: 7 x 5 pixels".into(), attached });

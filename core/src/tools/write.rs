@@ -40,7 +40,9 @@ impl Tool for Write {
                 Err(refused) => return Err(refused.into()),
             };
             if let Some(doubt) = old.and_then(|old| cx.local::<Seen>().doubt(&path, &old)) {
-                return Err(ToolError(format!("{file_path}: it exists, and {doubt}; read it first")));
+                return Err(ToolError(format!(
+                    "{file_path}: it exists, and {doubt}; read it first"
+                )));
             }
             let new = root.put(&file_path, content.as_bytes(), old.as_ref())?;
             cx.local::<Seen>().note(path, new);

@@ -26,7 +26,9 @@ impl std::error::Error for Wrong {}
 pub fn read<T: DeserializeOwned>(input: &Value) -> Result<T, Wrong> {
     let (mut track, mut unknown) = (Track::new(), vec![]);
     let fields = serde_path_to_error::Deserializer::new(input, &mut track);
-    let read = serde_ignored::deserialize(fields, |field| unknown.push(format!("there is no field `{field}`")));
+    let read = serde_ignored::deserialize(fields, |field| {
+        unknown.push(format!("there is no field `{field}`"))
+    });
     let error = match read {
         Ok(args) if unknown.is_empty() => return Ok(args),
         Ok(_) => None,
@@ -34,7 +36,9 @@ pub fn read<T: DeserializeOwned>(input: &Value) -> Result<T, Wrong> {
     };
     let path = track.path();
     let wrong = error.map(|error| match error.split_once(", expected ") {
-        Some((_, expected)) => format!("`{path}`: expected {}, got {}", plain(expected), shown(input, &path)),
+        Some((_, expected)) => {
+            format!("`{path}`: expected {}, got {}", plain(expected), shown(input, &path))
+        }
         None if path.iter().next().is_none() => error,
         None => format!("`{path}`: {error}"),
     });
@@ -101,27 +105,50 @@ mod tests {
             (json!({"file_path": null}), "`file_path`: expected a string, got null"),
             (json!({}), "missing field `file_path`"),
             (json!({"path": "f"}), "missing field `file_path`; there is no field `path`"),
-            (json!({"file_path": "f", "a": 1, "b": 2}), "there is no field `a`; there is no field `b`"),
-            (json!({"file_path": "f", "limit": -1}), "`limit`: expected a whole number from 0 on, got -1"),
-            (json!({"file_path": "f", "limit": "10"}), "`limit`: expected a whole number from 0 on, got \"10\""),
-            (json!({"file_path": "f", "limit": 1.5}), "`limit`: expected a whole number from 0 on, got 1.5"),
+            (
+                json!({"file_path": "f", "a": 1, "b": 2}),
+                "there is no field `a`; there is no field `b`",
+            ),
+            (
+                json!({"file_path": "f", "limit": -1}),
+                "`limit`: expected a whole number from 0 on, got -1",
+            ),
+            (
+                json!({"file_path": "f", "limit": "10"}),
+                "`limit`: expected a whole number from 0 on, got \"10\"",
+            ),
+            (
+                json!({"file_path": "f", "limit": 1.5}),
+                "`limit`: expected a whole number from 0 on, got 1.5",
+            ),
             (json!({"file_path": "f", "all": "true"}), "`all`: expected a boolean, got \"true\""),
-            (json!({"file_path": "f", "mode": "list"}), "`mode`: expected `content` or `count`, got \"list\""),
+            (
+                json!({"file_path": "f", "mode": "list"}),
+                "`mode`: expected `content` or `count`, got \"list\"",
+            ),
             (json!({"file_path": "f", "edits": {}}), "`edits`: expected a sequence, got {}"),
             (
                 json!({"file_path": "f", "edits": [{"old": "a"}, {"old": 2}]}),
                 "`edits[1].old`: expected a string, got 2",
             ),
             (json!({"file_path": "f", "edits": [{}]}), "`edits[0]`: missing field `old`"),
-            (json!({"file_path": "f", "edits": [{"old": "a", "x": 1}]}), "there is no field `edits.0.x`"),
+            (
+                json!({"file_path": "f", "edits": [{"old": "a", "x": 1}]}),
+                "there is no field `edits.0.x`",
+            ),
         ] {
             assert_eq!(read::<Args>(&input).unwrap_err().0, error);
         }
         let long = read::<Args>(&json!({"file_path": ["\u{e9}".repeat(1000)]})).unwrap_err().0;
-        assert_eq!(long, format!("`file_path`: expected a string, got [\"{}...", "\u{e9}".repeat(58)));
-        let right = json!({"file_path": "f", "limit": null, "mode": "count", "edits": [{"old": "a"}]});
+        assert_eq!(
+            long,
+            format!("`file_path`: expected a string, got [\"{}...", "\u{e9}".repeat(58))
+        );
+        let right =
+            json!({"file_path": "f", "limit": null, "mode": "count", "edits": [{"old": "a"}]});
         let edits = vec![Edit { old: "a".into() }];
-        let args = Args { file_path: "f".into(), limit: None, mode: Some(Mode::Count), all: false, edits };
+        let args =
+            Args { file_path: "f".into(), limit: None, mode: Some(Mode::Count), all: false, edits };
         assert_eq!(read(&right), Ok(args));
     }
 }

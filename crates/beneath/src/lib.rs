@@ -51,7 +51,12 @@ impl Root {
     /// When there is no such folder, or it can't be read.
     pub fn open(path: &Path) -> io::Result<Root> {
         let path = path.canonicalize()?;
-        let folder = openat(CWD, &path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let folder = openat(
+            CWD,
+            &path,
+            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         Ok(Root { folder, path, closed: &[] })
     }
 
@@ -96,14 +101,17 @@ impl Root {
                 Ok(real) => break real,
                 Err(error) => fault = fault.or(Some(error)),
             }
-            let (Some(parent), Some(name)) = (there.parent(), there.components().next_back()) else {
+            let (Some(parent), Some(name)) = (there.parent(), there.components().next_back())
+            else {
                 return refused(Why::Outside);
             };
             missing.push(name);
             there = parent;
         };
         // Nothing may be learnt about what exists outside, not even that it does not.
-        let Ok(inside) = real.strip_prefix(&self.path) else { return refused(link_or(Why::Outside)) };
+        let Ok(inside) = real.strip_prefix(&self.path) else {
+            return refused(link_or(Why::Outside));
+        };
         if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) {
             return refused(Why::NoFile);
         }
@@ -157,7 +165,9 @@ impl Root {
     /// # Errors
     /// When it is no regular file, or a name on its way is a link by now.
     pub fn open_found(&self, inside: &Path) -> io::Result<File> {
-        let file = File::from(self.open_exactly(inside, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
+        let file = File::from(
+            self.open_exactly(inside, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?,
+        );
         match file.metadata()? {
             found if found.is_dir() => Err(Errno::ISDIR.into()),
             found if !found.is_file() => Err(Errno::OPNOTSUPP.into()),
@@ -182,7 +192,8 @@ impl Root {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{ResolveFlags, openat2};
-            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let how =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
             match openat2(&self.folder, inside, flags | OFlags::CLOEXEC, Mode::empty(), how) {
                 // Older than 5.6, or a filter that doesn't know it.
                 Err(Errno::NOSYS | Errno::PERM) => {}
@@ -190,7 +201,9 @@ impl Root {
             }
         }
         match (inside.parent(), inside.file_name()) {
-            (Some(parent), Some(name)) => self.step(&self.walk(parent, false)?, name.as_ref(), flags),
+            (Some(parent), Some(name)) => {
+                self.step(&self.walk(parent, false)?, name.as_ref(), flags)
+            }
             _ => self.walk(inside, false),
         }
     }
@@ -202,10 +215,12 @@ impl Root {
         for name in inside.components().filter(|name| *name != Component::CurDir) {
             let name = Path::new(name.as_os_str());
             at = match self.step(&at, name, folder) {
-                Err(Errno::NOENT) if make => match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                    Ok(()) | Err(Errno::EXIST) => self.step(&at, name, folder)?,
-                    Err(errno) => return Err(errno),
-                },
+                Err(Errno::NOENT) if make => {
+                    match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => self.step(&at, name, folder)?,
+                        Err(errno) => return Err(errno),
+                    }
+                }
                 stepped => stepped?,
             };
         }

@@ -60,7 +60,9 @@ impl Root {
     }
 
     fn put_at(&self, inside: &Path, content: &[u8], old: Option<&Stamp>) -> Result<Stamp, Why> {
-        let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else { return Err(Why::Folder) };
+        let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
+            return Err(Why::Folder);
+        };
         let name = Path::new(name);
         let folder = self.walk(parent, old.is_none()).map_err(Why::of)?;
         let replaced = unchanged(&folder, name, old)?;
@@ -69,10 +71,14 @@ impl Root {
             file.write_all(content)?;
             if let Some(replaced) = replaced {
                 // Only the superuser may give a file away; for everybody else this stays theirs.
-                let owner = (rustix::fs::Uid::from_raw(replaced.st_uid), rustix::fs::Gid::from_raw(replaced.st_gid));
+                let owner = (
+                    rustix::fs::Uid::from_raw(replaced.st_uid),
+                    rustix::fs::Gid::from_raw(replaced.st_gid),
+                );
                 let _ = rustix::fs::fchown(&file, Some(owner.0), Some(owner.1));
                 // Without the bits that lend the owner's rights: this is other content.
-                let mode = Mode::from_raw_mode(replaced.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+                let mode =
+                    Mode::from_raw_mode(replaced.st_mode) & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
                 rustix::fs::fchmod(&file, mode)?;
             }
             // Renamed before its content is on the disk, it could be empty after a power cut.
@@ -124,7 +130,8 @@ fn draft(folder: &OwnedFd, private: bool) -> io::Result<(String, File)> {
     loop {
         let random = std::hash::RandomState::new().build_hasher().finish();
         let name = format!(".{random:016x}.tmp");
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(folder, &name, flags, mode) {
             Ok(file) => return Ok((name, File::from(file))),
             Err(Errno::EXIST) => {}
@@ -148,7 +155,13 @@ fn lock(folder: &OwnedFd) -> io::Result<()> {
 fn rename(folder: &OwnedFd, draft: &str, name: &Path, replace: bool) -> Result<(), Errno> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     if !replace {
-        match rustix::fs::renameat_with(folder, draft, folder, name, rustix::fs::RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(
+            folder,
+            draft,
+            folder,
+            name,
+            rustix::fs::RenameFlags::NOREPLACE,
+        ) {
             // This file system can't promise it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
             renamed => return renamed,

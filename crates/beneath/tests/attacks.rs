@@ -19,12 +19,26 @@ impl House {
     /// A root with good files, closed folders and bad links, and beside it a secret.
     fn build() -> House {
         let house = House { dir: tempfile::tempdir().unwrap() };
-        for folder in ["root/a/.git", "root/.git/hooks", "root/.rungs/x", "root/b", "root-sibling", "other/in"] {
+        for folder in [
+            "root/a/.git",
+            "root/.git/hooks",
+            "root/.rungs/x",
+            "root/b",
+            "root-sibling",
+            "other/in",
+        ] {
             fs::create_dir_all(house.at(folder)).unwrap();
         }
-        for file in
-            ["a/f", "a/.git/config", ".git/config", ".rungs/x/log", "b/-rf", "b/ spaced ", "b/\u{fc}\n", ".gitignore"]
-        {
+        for file in [
+            "a/f",
+            "a/.git/config",
+            ".git/config",
+            ".rungs/x/log",
+            "b/-rf",
+            "b/ spaced ",
+            "b/\u{fc}\n",
+            ".gitignore",
+        ] {
             fs::write(house.at("root").join(file), "text").unwrap();
         }
         for file in ["secret", "root-sibling/f", "other/in/f"] {
@@ -75,7 +89,9 @@ impl House {
             for entry in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
                 match entry.symlink_metadata().unwrap() {
                     meta if meta.is_dir() => walk(&entry, found),
-                    meta if meta.is_file() => found.push((entry.clone(), fs::read_to_string(entry).unwrap())),
+                    meta if meta.is_file() => {
+                        found.push((entry.clone(), fs::read_to_string(entry).unwrap()))
+                    }
                     _ => {}
                 }
             }
@@ -83,7 +99,9 @@ impl House {
         let mut found = vec![];
         walk(self.dir.path(), &mut found);
         let root = self.at("root");
-        let shut = |path: &Path| path.components().any(|name| CLOSED.iter().any(|closed| name.as_os_str() == *closed));
+        let shut = |path: &Path| {
+            path.components().any(|name| CLOSED.iter().any(|closed| name.as_os_str() == *closed))
+        };
         found.retain(|(path, _)| !path.starts_with(&root) || shut(path));
         found.sort();
         found
@@ -92,7 +110,10 @@ impl House {
 
 fn read(root: &Root, path: &str) -> Result<String, Why> {
     let mut text = String::new();
-    root.read(path).map_err(|refused| refused.why)?.read_to_string(&mut text).map_err(Why::System)?;
+    root.read(path)
+        .map_err(|refused| refused.why)?
+        .read_to_string(&mut text)
+        .map_err(Why::System)?;
     Ok(text)
 }
 
@@ -352,12 +373,21 @@ fn of_many_writers_from_one_state_one_wins() {
     let house = House::build();
     for round in 0..20 {
         let name = format!("round-{round}");
-        let base = if round % 2 == 0 { None } else { Some(house.root().put(&name, b"base", None).unwrap()) };
+        let base = if round % 2 == 0 {
+            None
+        } else {
+            Some(house.root().put(&name, b"base", None).unwrap())
+        };
         let wins = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..8)
                 .map(|writer| {
                     let (house, name, base) = (&house, &name, &base);
-                    scope.spawn(move || house.root().put(name, format!("{writer}").as_bytes(), base.as_ref()).is_ok())
+                    scope.spawn(move || {
+                        house
+                            .root()
+                            .put(name, format!("{writer}").as_bytes(), base.as_ref())
+                            .is_ok()
+                    })
                 })
                 .collect();
             writers.into_iter().map(|writer| writer.join().unwrap()).filter(|won| *won).count()

@@ -94,7 +94,10 @@ pub fn replace(text: &str, old: &str, new: &str, all: bool) -> Result<Edited, No
 
 /// Whether lines end with a return here: by the first line end in or after this place, else by the last before it.
 fn ends_with_return(text: &str, place: &Range<usize>) -> bool {
-    let end = text[place.start..].find('\n').map(|at| place.start + at).or_else(|| text[..place.start].rfind('\n'));
+    let end = text[place.start..]
+        .find('\n')
+        .map(|at| place.start + at)
+        .or_else(|| text[..place.start].rfind('\n'));
     end.is_some_and(|end| text[..end].ends_with('\r'))
 }
 
@@ -151,7 +154,8 @@ impl Edited {
             let (first, last) = (line_of(place.start), line_of(place.end));
             let from = first.saturating_sub(AROUND);
             let until = (last + AROUND + 1).min(lines.len());
-            for (number, line) in lines.iter().enumerate().take(until.min(from + SHOWN)).skip(from) {
+            for (number, line) in lines.iter().enumerate().take(until.min(from + SHOWN)).skip(from)
+            {
                 shown.push_str(&lines::one(number + 1, &clipped(line)));
             }
             if until > from + SHOWN {
@@ -177,9 +181,16 @@ impl fmt::Display for NoEdit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NoEdit::Empty => write!(f, "`old_string` is empty, which only makes a new file"),
-            NoEdit::Same => write!(f, "`old_string` and `new_string` are the same, so there is nothing to change"),
-            NoEdit::Missing(None) => write!(f, "`old_string` is not in the file, nor anything like it"),
-            NoEdit::Missing(Some(nearest)) => write!(f, "`old_string` is not in the file; {nearest}"),
+            NoEdit::Same => write!(
+                f,
+                "`old_string` and `new_string` are the same, so there is nothing to change"
+            ),
+            NoEdit::Missing(None) => {
+                write!(f, "`old_string` is not in the file, nor anything like it")
+            }
+            NoEdit::Missing(Some(nearest)) => {
+                write!(f, "`old_string` is not in the file; {nearest}")
+            }
             NoEdit::Many(lines) => {
                 let first: Vec<String> = lines.iter().take(10).map(usize::to_string).collect();
                 let more = if lines.len() > first.len() { ", ..." } else { "" };

@@ -16,7 +16,8 @@ pub fn fit(texts: Vec<String>, mut room: usize, least: usize) -> Vec<String> {
 }
 
 fn both_ends(text: &str, most: usize) -> String {
-    let (head, tail) = (text.floor_char_boundary(most / 2), text.ceil_char_boundary(text.len() - most / 2));
+    let (head, tail) =
+        (text.floor_char_boundary(most / 2), text.ceil_char_boundary(text.len() - most / 2));
     format!("{}\n[{} bytes cut here to save room]\n{}", &text[..head], tail - head, &text[tail..])
 }
 
@@ -30,11 +31,15 @@ mod tests {
 
     #[test]
     fn the_newest_come_first_and_what_is_too_long_keeps_both_ends() {
-        let cut =
-            |head: &str, bytes: usize, tail: &str| format!("{head}\n[{bytes} bytes cut here to save room]\n{tail}");
+        let cut = |head: &str, bytes: usize, tail: &str| {
+            format!("{head}\n[{bytes} bytes cut here to save room]\n{tail}")
+        };
         assert_eq!(fitted(&["one", "two", "three"], 11, 0), ["one", "two", "three"]);
         assert_eq!(fitted(&["abcdefgh", "three"], 11, 4), [cut("abc", 2, "fgh"), "three".into()]);
-        assert_eq!(fitted(&["abcdefgh", "one", "three"], 5, 4), [cut("ab", 4, "gh"), "one".into(), "three".into()]);
+        assert_eq!(
+            fitted(&["abcdefgh", "one", "three"], 5, 4),
+            [cut("ab", 4, "gh"), "one".into(), "three".into()]
+        );
         assert_eq!(fitted(&[], 11, 4), Vec::<String>::new());
         // No character is cut in two.
         assert_eq!(fitted(&["\u{20ac}\u{20ac}\u{20ac}"], 8, 0), [cut("\u{20ac}", 3, "\u{20ac}")]);

@@ -79,19 +79,33 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unfit::Binary => write!(f, "this is a binary file"),
-            Unfit::Utf16 => write!(f, "this is text in UTF-16; only UTF-8 can be read or edited here"),
+            Unfit::Utf16 => {
+                write!(f, "this is text in UTF-16; only UTF-8 can be read or edited here")
+            }
             Unfit::NotUtf8(line) => write!(
                 f,
                 "line {line} is not UTF-8 (Latin-1, perhaps), so an edit could spoil the file; use a command that knows \
                  its encoding"
             ),
-            Unfit::Huge => write!(f, "it has more than {} bytes, too many to edit here; use a command", edit::BYTES),
+            Unfit::Huge => write!(
+                f,
+                "it has more than {} bytes, too many to edit here; use a command",
+                edit::BYTES
+            ),
             Unfit::Short(lines) => write!(f, "it has only {lines} lines"),
             Unfit::Heavy(bytes) => {
-                write!(f, "this image has {bytes} bytes, of which at most {} can be shown", picture::BYTES)
+                write!(
+                    f,
+                    "this image has {bytes} bytes, of which at most {} can be shown",
+                    picture::BYTES
+                )
             }
             Unfit::Large(width, height) => {
-                write!(f, "this image is {width} x {height} pixels, and at most {0} x {0} can be shown", picture::SIDE)
+                write!(
+                    f,
+                    "this image is {width} x {height} pixels, and at most {0} x {0} can be shown",
+                    picture::SIDE
+                )
             }
             Unfit::NoNotebook(error) => write!(f, "this is no notebook: {error}"),
             Unfit::Stopped => write!(f, "stopped"),
@@ -107,7 +121,12 @@ impl std::error::Error for Unfit {}
 ///
 /// # Errors
 /// When it is nothing that a model could read, or does not reach the wanted lines.
-pub fn read(mut file: impl Read, name: &str, range: Range, stop: &dyn Fn() -> bool) -> Result<Content, Unfit> {
+pub fn read(
+    mut file: impl Read,
+    name: &str,
+    range: Range,
+    stop: &dyn Fn() -> bool,
+) -> Result<Content, Unfit> {
     if name.to_ascii_lowercase().ends_with(".ipynb") {
         let cells = notebook::cells(io::BufReader::new(file))?;
         return lines::numbered(cells.as_bytes(), range, stop).map(Content::Text);
@@ -130,7 +149,9 @@ mod tests {
     fn reading(content: &[u8], name: &str, offset: usize, limit: usize) -> Result<String, String> {
         match read(content, name, Range { offset, limit }, &|| false) {
             Ok(Content::Text(text)) => Ok(text),
-            Ok(Content::Picture(picture)) => Ok(format!("{} {}x{}", picture.media_type, picture.width, picture.height)),
+            Ok(Content::Picture(picture)) => {
+                Ok(format!("{} {}x{}", picture.media_type, picture.width, picture.height))
+            }
             Err(unfit) => Err(unfit.to_string()),
         }
     }
@@ -139,7 +160,12 @@ mod tests {
     fn lines_are_numbered() {
         for (content, offset, limit, shown) in [
             ("one\r\ntwo\n\nfour", 1, 9, Ok("     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n")),
-            ("1\n2\n3\n4\n", 2, 2, Ok("     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n")),
+            (
+                "1\n2\n3\n4\n",
+                2,
+                2,
+                Ok("     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n"),
+            ),
             ("1\n2\n", 1, 2, Ok("     1\t1\n     2\t2\n")),
             ("1\n2\n", 0, 0, Ok("     1\t1\n[more lines follow; go on with offset 2]\n")),
             ("\u{feff}with a mark\n", 1, 9, Ok("     1\twith a mark\n")),
@@ -147,11 +173,17 @@ mod tests {
             ("1\n", 9, 9, Err("it has only 1 lines")),
             ("a\0b", 1, 9, Err("this is a binary file")),
         ] {
-            assert_eq!(reading(content.as_bytes(), "f", offset, limit), shown.map(String::from).map_err(String::from));
+            assert_eq!(
+                reading(content.as_bytes(), "f", offset, limit),
+                shown.map(String::from).map_err(String::from)
+            );
         }
         assert_eq!(reading(b"caf\xe9\n", "f", 1, 9).unwrap(), "     1\tcaf\u{fffd}\n");
         assert_eq!(reading(b"\xff\xfea\0", "f", 1, 9).unwrap_err(), Unfit::Utf16.to_string());
-        assert_eq!(reading(b"%PDF-1.7\n1 0 obj\n\0", "f", 1, 9).unwrap_err(), "this is a binary file");
+        assert_eq!(
+            reading(b"%PDF-1.7\n1 0 obj\n\0", "f", 1, 9).unwrap_err(),
+            "this is a binary file"
+        );
     }
 
     #[test]
@@ -197,7 +229,11 @@ mod tests {
                 "[cell 3: code]"
             ]
         );
-        assert!(reading(b"{}", "a.ipynb", 1, 9).unwrap_err().starts_with("this is no notebook: missing field `cells`"));
+        assert!(
+            reading(b"{}", "a.ipynb", 1, 9)
+                .unwrap_err()
+                .starts_with("this is no notebook: missing field `cells`")
+        );
     }
 
     #[test]

@@ -6,7 +6,11 @@ const LINE: usize = 2000;
 const ANSWER: usize = 100_000;
 
 /// The wanted lines with their numbers, and a last line that says what was left out.
-pub fn numbered(mut file: impl BufRead, range: Range, stop: &dyn Fn() -> bool) -> Result<String, Unfit> {
+pub fn numbered(
+    mut file: impl BufRead,
+    range: Range,
+    stop: &dyn Fn() -> bool,
+) -> Result<String, Unfit> {
     let (offset, limit) = (range.offset.max(1), range.limit.max(1));
     let mut text = String::new();
     let (mut number, mut line) = (0, Vec::new());

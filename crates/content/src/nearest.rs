@@ -23,10 +23,12 @@ impl Nearest {
         if text.len() > BYTES || old.len() > OLD {
             return None;
         }
-        let (lines, wanted): (Vec<&str>, Vec<&str>) = (text.lines().collect(), old.lines().collect());
+        let (lines, wanted): (Vec<&str>, Vec<&str>) =
+            (text.lines().collect(), old.lines().collect());
         let start = same_but_for_space(&lines, &wanted).or_else(|| alike(&lines, &wanted))?;
         let there = &lines[start..(start + wanted.len()).min(lines.len())];
-        let spaces = there.len() == wanted.len() && there.iter().zip(&wanted).all(|(a, b)| a.trim() == b.trim());
+        let spaces = there.len() == wanted.len()
+            && there.iter().zip(&wanted).all(|(a, b)| a.trim() == b.trim());
         let hint = match wanted.iter().all(|line| is_numbered(line)) {
             true => "leave out the line numbers and the tab after them; ",
             false if spaces => "only white space differs; ",
@@ -50,14 +52,17 @@ impl Nearest {
 fn same_but_for_space(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     let bare = |line: &str| without_number(line).trim().to_owned();
     let wanted: Vec<String> = wanted.iter().map(|line| bare(line)).collect();
-    lines.windows(wanted.len().max(1)).position(|window| window.iter().zip(&wanted).all(|(a, b)| a.trim() == b))
+    lines
+        .windows(wanted.len().max(1))
+        .position(|window| window.iter().zip(&wanted).all(|(a, b)| a.trim() == b))
 }
 
 /// Where lines like its most telling one are, and of these the place that is most alike as a whole.
 fn alike(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     let (at, telling) = wanted.iter().enumerate().max_by_key(|(_, line)| line.trim().len())?;
     let telling = without_number(telling).trim();
-    let mut known: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| line.len() < 500).collect();
+    let mut known: Vec<&str> =
+        lines.iter().map(|line| line.trim()).filter(|line| line.len() < 500).collect();
     known.sort_unstable();
     known.dedup();
     let close = similar::get_close_matches(telling, &known, 3, 0.6);

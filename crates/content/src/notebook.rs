@@ -56,7 +56,8 @@ impl Text {
 
 /// The cells with the text of their outputs; of everything else, what it is.
 pub fn cells(file: impl Read) -> Result<String, Unfit> {
-    let notebook: Notebook = serde_json::from_reader(file.take(BYTES)).map_err(Unfit::NoNotebook)?;
+    let notebook: Notebook =
+        serde_json::from_reader(file.take(BYTES)).map_err(Unfit::NoNotebook)?;
     let mut shown = String::new();
     for (number, cell) in notebook.cells.iter().enumerate() {
         shown.push_str(&format!("[cell {}: {}]\n", number + 1, cell.cell_type));
@@ -64,14 +65,19 @@ pub fn cells(file: impl Read) -> Result<String, Unfit> {
         for output in &cell.outputs {
             shown.push_str("[output]\n");
             output.text.push_to(&mut shown);
-            for media_type in output.data.keys().filter(|media_type| !media_type.starts_with("text/")) {
+            for media_type in
+                output.data.keys().filter(|media_type| !media_type.starts_with("text/"))
+            {
                 shown.push_str(&format!("[{media_type} is not shown]\n"));
             }
             if let Some(Ok(text)) = output.data.get("text/plain").map(Text::deserialize) {
                 text.push_to(&mut shown);
             }
             if let Some(name) = &output.ename {
-                shown.push_str(&format!("{name}: {}\n", output.evalue.as_deref().unwrap_or_default()));
+                shown.push_str(&format!(
+                    "{name}: {}\n",
+                    output.evalue.as_deref().unwrap_or_default()
+                ));
             }
         }
     }

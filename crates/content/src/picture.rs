@@ -43,5 +43,10 @@ pub fn read(mut file: impl Read, media_type: &'static str) -> Result<Picture, Un
     if size.width.max(size.height) > SIDE {
         return Err(Unfit::Large(size.width, size.height));
     }
-    Ok(Picture { media_type, base64: STANDARD.encode(bytes), width: size.width, height: size.height })
+    Ok(Picture {
+        media_type,
+        base64: STANDARD.encode(bytes),
+        width: size.width,
+        height: size.height,
+    })
 }

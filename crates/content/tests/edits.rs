@@ -33,7 +33,12 @@ fn every_other_byte_is_left_alone() {
         // Byte-order mark, and what is not ASCII
         ("\u{feff}a\nb\n", "a", "x", "\u{feff}x\nb\n"),
         ("\u{feff}a\r\nb\r\n", "a\nb", "x", "\u{feff}x\r\n"),
-        ("na\u{ef}ve \u{1f600} caf\u{e9}\n", "\u{1f600}", "\u{1f601}", "na\u{ef}ve \u{1f601} caf\u{e9}\n"),
+        (
+            "na\u{ef}ve \u{1f600} caf\u{e9}\n",
+            "\u{1f600}",
+            "\u{1f601}",
+            "na\u{ef}ve \u{1f601} caf\u{e9}\n",
+        ),
         ("e\u{301}\n", "e\u{301}", "\u{e9}", "\u{e9}\n"),
         // White space is text
         ("\ta\n  a\n", "\ta", "\tb", "\tb\n  a\n"),
@@ -65,14 +70,20 @@ fn what_can_not_be_done_is_said() {
     assert_eq!(replace("a\r\nb", "a\nb", "a\r\nb", false), Err(NoEdit::Same));
     assert_eq!(replace("a\nb\na\n", "a", "x", false), Err(NoEdit::Many(vec![1, 3])));
     assert_eq!(replace("aaa", "aa", "x", false), Err(NoEdit::Many(vec![1, 1])), "they overlap");
-    assert_eq!(replace("\u{e9}\u{e9}\u{e9}", "\u{e9}\u{e9}", "x", false), Err(NoEdit::Many(vec![1, 1])));
+    assert_eq!(
+        replace("\u{e9}\u{e9}\u{e9}", "\u{e9}\u{e9}", "x", false),
+        Err(NoEdit::Many(vec![1, 1]))
+    );
     assert_eq!(replace("", "a", "x", false), Err(NoEdit::Missing(None)));
     assert_eq!(
         edit(&"a\n".repeat(12), "a", "x", false).unwrap_err(),
         "`old_string` is there 12 times, on lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...: add lines around it until it is \
          unique, or set `replace_all`"
     );
-    assert_eq!(edit("", "a", "x", false).unwrap_err(), "`old_string` is not in the file, nor anything like it");
+    assert_eq!(
+        edit("", "a", "x", false).unwrap_err(),
+        "`old_string` is not in the file, nor anything like it"
+    );
 }
 
 #[test]
@@ -109,7 +120,8 @@ fn the_place_is_shown_as_it_is_now() {
     );
     let everywhere = replace(&content, "line", "row", true).unwrap().shown();
     assert!(
-        everywhere.starts_with("20 places:\n     1\trow 1\n") && everywhere.ends_with("[17 more places]\n"),
+        everywhere.starts_with("20 places:\n     1\trow 1\n")
+            && everywhere.ends_with("[17 more places]\n"),
         "{everywhere}"
     );
     let long = replace("a", "a", &"x\n".repeat(1000), false).unwrap().shown();
@@ -128,11 +140,17 @@ fn only_text_is_edited() {
 
 #[test]
 fn a_huge_file_takes_no_time_worth_speaking_of() {
-    let content = format!("{}needle\n{}", "hay in a stack\n".repeat(500_000), "more hay\r\n".repeat(500_000));
+    let content =
+        format!("{}needle\n{}", "hay in a stack\n".repeat(500_000), "more hay\r\n".repeat(500_000));
     let edited = replace(&content, "needle\n", "found\n", false).unwrap();
     assert_eq!(edited.text, content.replace("needle", "found"));
     // Too large to look for what is like it.
     assert_eq!(replace(&content, "no such line", "", false), Err(NoEdit::Missing(None)));
-    let lines: String = (0..20_000).map(|line| format!("    let value_{line} = compute({line});\n")).collect();
-    assert!(edit(&lines, "    let value_777 = compute(778);\n", "", false).unwrap_err().contains("at line 778 "));
+    let lines: String =
+        (0..20_000).map(|line| format!("    let value_{line} = compute({line});\n")).collect();
+    assert!(
+        edit(&lines, "    let value_777 = compute(778);\n", "", false)
+            .unwrap_err()
+            .contains("at line 778 ")
+    );
 }

@@ -83,7 +83,13 @@ pub struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}), {}", self.name, self.note, if self.resting { "idle" } else { "at work" })
+        write!(
+            f,
+            "{} ({}), {}",
+            self.name,
+            self.note,
+            if self.resting { "idle" } else { "at work" }
+        )
     }
 }
 
@@ -103,7 +109,12 @@ impl Crew {
 
     /// Starts a task under this name, unless the name is taken. When it ends, the name is free again. When it is stopped,
     /// its token fires, and it is dropped at its next await.
-    pub fn hire<Fut>(&self, name: &str, note: &str, work: impl FnOnce(CancellationToken) -> Fut) -> bool
+    pub fn hire<Fut>(
+        &self,
+        name: &str,
+        note: &str,
+        work: impl FnOnce(CancellationToken) -> Fut,
+    ) -> bool
     where
         Fut: Future<Output = ()> + Send + 'static,
     {
@@ -113,7 +124,8 @@ impl Crew {
         }
         let stop = CancellationToken::new();
         let work = stop.clone().run_until_cancelled_owned(work(stop.clone()));
-        let (crew, number, me) = (self.clone(), self.0.hired.fetch_add(1, Relaxed), name.to_string());
+        let (crew, number, me) =
+            (self.clone(), self.0.hired.fetch_add(1, Relaxed), name.to_string());
         let run = tokio::spawn(async move {
             let _ = work.await;
             let mut members = crew.members();
@@ -123,7 +135,10 @@ impl Crew {
             drop(members);
             crew.0.changed.notify_waiters();
         });
-        members.insert(name.into(), Member { number, note: note.into(), resting: false, nudges: 0, stop, run });
+        members.insert(
+            name.into(),
+            Member { number, note: note.into(), resting: false, nudges: 0, stop, run },
+        );
         true
     }
 

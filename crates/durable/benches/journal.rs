@@ -23,7 +23,9 @@ fn timed<R>(work: impl FnOnce() -> R) -> (Duration, R) {
 fn main() -> Result<(), durable::Error> {
     // Where the sources lie there is a disk; temporary folders are often in memory.
     let below = std::env::args_os().nth(1).filter(|arg| arg != "--bench");
-    let folder = tempfile::tempdir_in(below.as_deref().map_or(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new));
+    let folder = tempfile::tempdir_in(
+        below.as_deref().map_or(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new),
+    );
     let folder = folder.expect("a temporary folder");
     let (time, done) = timed(|| bare(&folder.path().join("bare"), 2_000));
     done.expect("a bare file can be written");
@@ -47,7 +49,11 @@ fn main() -> Result<(), durable::Error> {
     let (time, opened) = timed(|| Journal::<Value>::open(&path));
     let (mut other, news) = opened?;
     assert_eq!(news.records.len(), 10_000);
-    println!("open 10,000 records ({:.1} MB):    {:>8.1} ms", size(&path), time.as_secs_f64() * 1e3);
+    println!(
+        "open 10,000 records ({:.1} MB):    {:>8.1} ms",
+        size(&path),
+        time.as_secs_f64() * 1e3
+    );
 
     let (time, done) = timed(|| (0..10_000).try_for_each(|_| other.read_new().map(drop)));
     done?;

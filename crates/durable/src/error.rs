@@ -62,21 +62,38 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Error::Io { file, doing, source } => write!(f, "cannot {doing} {}: {source}", file.display()),
-            Error::Unsure { file, source } => {
-                write!(f, "{}: {source}; whether the last append is in it shows when it is read again", file.display())
+            Error::Io { file, doing, source } => {
+                write!(f, "cannot {doing} {}: {source}", file.display())
             }
-            Error::Busy { file, waited } => write!(f, "{}: locked by another for {waited:?}", file.display()),
-            Error::Behind { file } => write!(f, "{}: others have written since it was last read", file.display()),
+            Error::Unsure { file, source } => {
+                write!(
+                    f,
+                    "{}: {source}; whether the last append is in it shows when it is read again",
+                    file.display()
+                )
+            }
+            Error::Busy { file, waited } => {
+                write!(f, "{}: locked by another for {waited:?}", file.display())
+            }
+            Error::Behind { file } => {
+                write!(f, "{}: others have written since it was last read", file.display())
+            }
             Error::Damaged { file, line, flaw } => {
                 write!(f, "{}:{line}: damaged ({flaw}); the file was left as it is", file.display())
             }
             Error::Foreign { file, line, source } => {
                 write!(f, "{}:{line}: not a record this program knows: {source}", file.display())
             }
-            Error::Refused { file, source } => write!(f, "{}: a record that cannot be kept: {source}", file.display()),
+            Error::Refused { file, source } => {
+                write!(f, "{}: a record that cannot be kept: {source}", file.display())
+            }
             Error::TooLarge { file, bytes } => {
-                write!(f, "{}: a record of {bytes} bytes, above {}", file.display(), crate::MOST_BYTES)
+                write!(
+                    f,
+                    "{}: a record of {bytes} bytes, above {}",
+                    file.display(),
+                    crate::MOST_BYTES
+                )
             }
         }
     }

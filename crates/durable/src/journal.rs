@@ -67,7 +67,12 @@ pub struct SetAside {
 impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let SetAside { file, line, flaw, to, bytes } = self;
-        write!(f, "{}:{line}: {flaw}; {bytes} bytes were set aside in {}", file.display(), to.display())
+        write!(
+            f,
+            "{}:{line}: {flaw}; {bytes} bytes were set aside in {}",
+            file.display(),
+            to.display()
+        )
     }
 }
 
@@ -130,7 +135,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let _lock = Lock::acquire(lock::beside(&path, ".lock"), PATIENCE)?;
         remove_leftovers(&path)?;
         let file = open_file(&path, true)?;
-        let mut journal = Journal { path, file, place: Place::default(), afresh: true, of: PhantomData };
+        let mut journal =
+            Journal { path, file, place: Place::default(), afresh: true, of: PhantomData };
         let news = journal.catch_up(salvage)?;
         Ok((journal, news))
     }
@@ -143,7 +149,8 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     fn look(&self) -> Result<(Metadata, Metadata), Error> {
-        step("look", || Ok((self.file.metadata()?, self.path.metadata()?))).map_err(Error::io("look at", &self.path))
+        step("look", || Ok((self.file.metadata()?, self.path.metadata()?)))
+            .map_err(Error::io("look at", &self.path))
     }
 
     /// Reads what is new. Under the lock: what is no whole append then is nobody's work in progress.
@@ -181,10 +188,13 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
 
     /// Saves what is bad in a file of its own, then goes on with what is good: a new file, so that all others notice.
     fn set_aside(&mut self, found: &Scan<T>, line: u64, flaw: Flaw) -> Result<SetAside, Error> {
-        let (kind, from) = if found.sound_after { ("damaged", 0) } else { ("torn", found.place.end) };
+        let (kind, from) =
+            if found.sound_after { ("damaged", 0) } else { ("torn", found.place.end) };
         let (to, bytes) = save_beside(&self.path, &self.file, kind, from)?;
         replace(&self.path, |new| {
-            copy(&self.file, 0, found.place.end, new).map(drop).map_err(Error::io("write", &self.path))
+            copy(&self.file, 0, found.place.end, new)
+                .map(drop)
+                .map_err(Error::io("write", &self.path))
         })?;
         self.file = open_file(&self.path, false)?;
         Ok(SetAside { file: self.path.clone(), line, flaw, to, bytes })
@@ -201,13 +211,16 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             record::encode(&mut bytes, self.place.seq + i as u64, records.len() - i, record)
                 .map_err(|unfit| self.refused(unfit))?;
         }
-        let written = step::write_all(&self.file, &bytes).and_then(|()| step("flush", || self.file.sync_data()));
+        let written = step::write_all(&self.file, &bytes)
+            .and_then(|()| step("flush", || self.file.sync_data()));
         let Err(source) = written else {
             self.place.end += bytes.len() as u64;
             self.place.seq += records.len() as u64;
             return Ok(());
         };
-        match step("cut", || self.file.set_len(self.place.end)).and_then(|()| step("flush", || self.file.sync_all())) {
+        match step("cut", || self.file.set_len(self.place.end))
+            .and_then(|()| step("flush", || self.file.sync_all()))
+        {
             Ok(()) => Err(Error::io("append to", &self.path)(source)),
             Err(_) => Err(Error::Unsure { file: self.path.clone(), source }),
         }
@@ -258,7 +271,8 @@ impl<T: Serialize + DeserializeOwned> Held<'_, T> {
             let mut bytes = Vec::with_capacity(CHUNK);
             for record in records {
                 place.seq += 1;
-                record::encode(&mut bytes, place.seq, 0, record).map_err(|unfit| journal.refused(unfit))?;
+                record::encode(&mut bytes, place.seq, 0, record)
+                    .map_err(|unfit| journal.refused(unfit))?;
                 if bytes.len() >= CHUNK {
                     flush(&mut bytes)?;
                 }
@@ -273,7 +287,8 @@ impl<T: Serialize + DeserializeOwned> Held<'_, T> {
 
 fn open_file(path: &Path, create: bool) -> Result<File, Error> {
     let mut options = File::options();
-    let file = step("open", || options.read(true).append(true).create(create).mode(0o600).open(path));
+    let file =
+        step("open", || options.read(true).append(true).create(create).mode(0o600).open(path));
     let file = file.map_err(Error::io("open", path))?;
     // Whoever put it there may have died before this flush, and what is appended now must not go with the name.
     flush_folder_of(path)?;
@@ -289,12 +304,16 @@ fn read<T: DeserializeOwned>(mut file: &File, start: Place) -> Result<Scan<T>, S
 fn save_beside(path: &Path, file: &File, kind: &str, from: u64) -> Result<(PathBuf, u64), Error> {
     for n in 1.. {
         let to = lock::beside(path, &format!(".{kind}-{n}"));
-        let new = match step("create", || File::options().write(true).create_new(true).mode(0o600).open(&to)) {
+        let new = match step("create", || {
+            File::options().write(true).create_new(true).mode(0o600).open(&to)
+        }) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
             new => new.map_err(Error::io("create", &to))?,
         };
-        let bytes = copy(file, from, u64::MAX, &new).and_then(|bytes| step("flush", || new.sync_all()).map(|()| bytes));
-        let bytes = bytes.map_err(Error::io("write", &to)).and_then(|n| flush_folder_of(&to).map(|()| n));
+        let bytes = copy(file, from, u64::MAX, &new)
+            .and_then(|bytes| step("flush", || new.sync_all()).map(|()| bytes));
+        let bytes =
+            bytes.map_err(Error::io("write", &to)).and_then(|n| flush_folder_of(&to).map(|()| n));
         if bytes.is_err() {
             let _ = std::fs::remove_file(&to); // The journal still has it all.
         }

@@ -90,13 +90,20 @@ pub(crate) enum Stop {
 }
 
 /// Reads what is behind `place`, where `reader` stands. Lines end at `\n`, whatever else Unicode counts as an end.
-pub(crate) fn scan<T: DeserializeOwned>(mut reader: impl BufRead, place: Place) -> Result<Scan<T>, Stop> {
+pub(crate) fn scan<T: DeserializeOwned>(
+    mut reader: impl BufRead,
+    place: Place,
+) -> Result<Scan<T>, Stop> {
     let mut found = Scan { records: Vec::new(), place, bad: None, sound_after: false };
     let (mut at, mut line) = (place, Vec::new());
     let (mut batch, mut missing) = (Vec::new(), 0);
     loop {
         line.clear();
-        let bytes = reader.by_ref().take(MOST_BYTES as u64).read_until(b'\n', &mut line).map_err(Stop::Disk)?;
+        let bytes = reader
+            .by_ref()
+            .take(MOST_BYTES as u64)
+            .read_until(b'\n', &mut line)
+            .map_err(Stop::Disk)?;
         if bytes == 0 {
             break;
         }
@@ -112,8 +119,11 @@ pub(crate) fn scan<T: DeserializeOwned>(mut reader: impl BufRead, place: Place) 
             }
             Ok(()) => {}
         }
-        let record: Line<T> = serde_json::from_slice(&line).map_err(|e| Stop::Foreign(at.seq, e))?;
-        if record.seq != at.seq || (!batch.is_empty() && record.more.checked_add(1) != Some(missing)) {
+        let record: Line<T> =
+            serde_json::from_slice(&line).map_err(|e| Stop::Foreign(at.seq, e))?;
+        if record.seq != at.seq
+            || (!batch.is_empty() && record.more.checked_add(1) != Some(missing))
+        {
             (found.bad, found.sound_after) = (Some((at.seq, Flaw::Order)), true);
             break;
         }

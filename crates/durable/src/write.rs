@@ -30,13 +30,18 @@ pub fn create_folder(path: impl AsRef<Path>) -> Result<(), Error> {
     }
     create_folder(folder_of(path))?;
     match step("create folder", || DirBuilder::new().mode(0o700).create(path)) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists || !path.is_dir() => Err(Error::io("create", path)(e)),
+        Err(e) if e.kind() != ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(Error::io("create", path)(e))
+        }
         _ => flush_folder_of(path),
     }
 }
 
 /// Puts a new file, filled by `fill`, in the place of the one at `path`.
-pub(crate) fn replace(path: &Path, fill: impl FnOnce(&File) -> Result<(), Error>) -> Result<(), Error> {
+pub(crate) fn replace(
+    path: &Path,
+    fill: impl FnOnce(&File) -> Result<(), Error>,
+) -> Result<(), Error> {
     let failed = || Error::io("write", path);
     let mode = match step("look", || path.symlink_metadata()) {
         Ok(old) if old.is_file() => old.permissions().mode() & 0o777,
@@ -45,10 +50,13 @@ pub(crate) fn replace(path: &Path, fill: impl FnOnce(&File) -> Result<(), Error>
         Err(e) => return Err(failed()(e)),
     };
     let prefix = temporary_prefix(path);
-    let new = step("create", || tempfile::Builder::new().prefix(&prefix).suffix(SUFFIX).tempfile_in(folder_of(path)));
+    let new = step("create", || {
+        tempfile::Builder::new().prefix(&prefix).suffix(SUFFIX).tempfile_in(folder_of(path))
+    });
     let new = new.map_err(failed())?; // Removes itself unless it is renamed.
     fill(new.as_file())?;
-    step("mode", || new.as_file().set_permissions(Permissions::from_mode(mode))).map_err(failed())?;
+    step("mode", || new.as_file().set_permissions(Permissions::from_mode(mode)))
+        .map_err(failed())?;
     step("flush", || new.as_file().sync_all()).map_err(failed())?;
     step("rename", || new.persist(path).map_err(|e| e.error)).map_err(failed())?;
     flush_folder_of(path)
@@ -57,12 +65,15 @@ pub(crate) fn replace(path: &Path, fill: impl FnOnce(&File) -> Result<(), Error>
 /// Removes the temporary files for `path` that a killed process left; only for who knows that nobody writes it now.
 pub(crate) fn remove_leftovers(path: &Path) -> Result<(), Error> {
     let prefix = temporary_prefix(path);
-    for file in step("list", || fs::read_dir(folder_of(path))).map_err(Error::io("list the folder of", path))?.flatten()
+    for file in step("list", || fs::read_dir(folder_of(path)))
+        .map_err(Error::io("list the folder of", path))?
+        .flatten()
     {
         let name = file.file_name();
         let name = name.as_encoded_bytes();
         if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(SUFFIX.as_bytes()) {
-            step("remove", || fs::remove_file(file.path())).map_err(Error::io("remove", &file.path()))?;
+            step("remove", || fs::remove_file(file.path()))
+                .map_err(Error::io("remove", &file.path()))?;
         }
     }
     Ok(())
@@ -70,7 +81,8 @@ pub(crate) fn remove_leftovers(path: &Path) -> Result<(), Error> {
 
 /// A new name in a folder lasts only when the folder is flushed too.
 pub(crate) fn flush_folder_of(path: &Path) -> Result<(), Error> {
-    step("flush folder", || File::open(folder_of(path))?.sync_all()).map_err(Error::io("flush the folder of", path))
+    step("flush folder", || File::open(folder_of(path))?.sync_all())
+        .map_err(Error::io("flush the folder of", path))
 }
 
 pub(crate) fn folder_of(path: &Path) -> &Path {

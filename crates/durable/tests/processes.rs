@@ -38,7 +38,9 @@ impl Worker {
             .unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(process.stderr.take().unwrap());
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         Worker { process, lines }
     }
 
@@ -127,11 +129,13 @@ fn log(path: &Path, writer: &str) {
             Entry { writer: writer.into(), n, part, of, padding }
         };
         if random(10) == 0 {
-            let kept: Vec<_> = last.iter().map(|(writer, n)| entry(writer, *n, 1, 1, 100_000)).collect();
+            let kept: Vec<_> =
+                last.iter().map(|(writer, n)| entry(writer, *n, 1, 1, 100_000)).collect();
             held.compact(&kept).unwrap();
         }
         let of = random(3) + 1;
-        let entries: Vec<_> = (1..=of).map(|part| entry(writer, n + part, part, of, 50_000)).collect();
+        let entries: Vec<_> =
+            (1..=of).map(|part| entry(writer, n + part, part, of, 50_000)).collect();
         held.append_all(&entries).unwrap();
         last.insert(writer.into(), n + of);
         drop(held);
@@ -142,7 +146,8 @@ fn log(path: &Path, writer: &str) {
 #[test]
 fn nothing_acknowledged_is_lost_when_processes_are_killed_at_any_moment() {
     // What a kill leaves does not depend on the disk; but in memory it mostly hits the work, on a disk the flush.
-    let memory = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
+    let memory =
+        Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
     kill_loggers(&env::temp_dir(), 20);
     kill_loggers(&memory.unwrap_or_else(env::temp_dir), 80);
 }
@@ -162,9 +167,13 @@ fn kill_loggers(below: &Path, rounds: usize) {
         for (i, (writer, line)) in acknowledged.into_iter().enumerate() {
             let found = last.get(writer).copied().unwrap_or(0);
             let line = line.or_else(|| (i == round % 2).then(|| first.clone()));
-            let promised = line.map_or(before.get(writer).copied().unwrap_or(0), |line| line.parse().unwrap());
+            let promised =
+                line.map_or(before.get(writer).copied().unwrap_or(0), |line| line.parse().unwrap());
             // It may have been killed between the flush and the word.
-            assert!((promised..=promised + 3).contains(&found), "round {round}: {writer} has {found} of {promised}");
+            assert!(
+                (promised..=promised + 3).contains(&found),
+                "round {round}: {writer} has {found} of {promised}"
+            );
         }
     }
     for file in fs::read_dir(folder.path()).unwrap() {
@@ -194,7 +203,10 @@ fn a_file_is_whole_when_its_writer_is_killed_at_any_moment() {
         let promised: u64 = worker.kill().unwrap_or(first).parse().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let found = text.lines().next().unwrap();
-        assert!(text.ends_with('\n') && text.lines().all(|line| line == found), "round {round}: not whole");
+        assert!(
+            text.ends_with('\n') && text.lines().all(|line| line == found),
+            "round {round}: not whole"
+        );
         let n: u64 = found.parse().unwrap();
         assert!((promised..=promised + 1).contains(&n), "round {round}: {n} instead of {promised}");
     }
@@ -238,7 +250,13 @@ fn processes_that_append_and_compact_lose_no_update() {
 fn hold(path: &Path) {
     let _lock = Lock::acquire(path, Duration::ZERO).unwrap();
     let mut command = Command::new("sleep");
-    let mut child = command.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command
+        .arg("60")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     say(child.id().into());
     child.wait().unwrap();
 }

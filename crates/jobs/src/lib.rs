@@ -121,14 +121,22 @@ pub struct Owner {
 impl Drop for Owner {
     fn drop(&mut self) {
         let table = self.jobs.table();
-        table.values().filter(|entry| entry.owner == self.name).for_each(|entry| entry.stop.cancel());
+        table
+            .values()
+            .filter(|entry| entry.owner == self.name)
+            .for_each(|entry| entry.stop.cancel());
     }
 }
 
 impl Jobs {
     /// No jobs yet: at most so many run at once, and their logs will be in this folder, which may be missing.
     pub fn new(folder: impl Into<PathBuf>, most: usize) -> Jobs {
-        Jobs(Arc::new(Inner { folder: folder.into(), most, table: Mutex::default(), ended: Notify::new() }))
+        Jobs(Arc::new(Inner {
+            folder: folder.into(),
+            most,
+            table: Mutex::default(),
+            ended: Notify::new(),
+        }))
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
@@ -140,7 +148,13 @@ impl Jobs {
     ///
     /// # Errors
     /// When too many run, and when the folder, the log or the process can't be made.
-    pub fn start(&self, owner: &str, command: &str, cwd: &Path, stop: &CancellationToken) -> Result<Job, Error> {
+    pub fn start(
+        &self,
+        owner: &str,
+        command: &str,
+        cwd: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Job, Error> {
         durable::create_folder(&self.0.folder).map_err(Error::Folder)?;
         let mut table = self.table();
         if table.values().filter(|entry| entry.job.end.is_none()).count() >= self.0.most {
@@ -179,7 +193,11 @@ impl Jobs {
 
     /// This owner's jobs, in the order in which they were started.
     pub fn list(&self, owner: &str) -> Vec<Job> {
-        self.table().values().filter(|entry| entry.owner == owner).map(|entry| entry.job.clone()).collect()
+        self.table()
+            .values()
+            .filter(|entry| entry.owner == owner)
+            .map(|entry| entry.job.clone())
+            .collect()
     }
 
     /// Asks a job of this owner to end, and kills it two seconds later; gives the job as it was before. Whoever kills it
@@ -195,7 +213,9 @@ impl Jobs {
     /// The jobs that have ended and of which this owner has not been told: each once.
     pub fn ends(&self, owner: &str) -> Vec<Job> {
         let mut table = self.table();
-        let untold = table.values_mut().filter(|entry| entry.owner == owner && entry.job.end.is_some() && !entry.told);
+        let untold = table
+            .values_mut()
+            .filter(|entry| entry.owner == owner && entry.job.end.is_some() && !entry.told);
         untold
             .map(|entry| {
                 entry.told = true;
@@ -223,7 +243,8 @@ impl Jobs {
     /// Ends all jobs of all owners and waits for that, at most so long.
     pub async fn close(&self, at_most: Duration) {
         self.table().values().for_each(|entry| entry.stop.cancel());
-        let all_ended = self.until(|table| table.values().all(|entry| entry.job.end.is_some()).then_some(()));
+        let all_ended =
+            self.until(|table| table.values().all(|entry| entry.job.end.is_some()).then_some(()));
         let _ = tokio::time::timeout(at_most, all_ended).await;
     }
 
@@ -269,7 +290,8 @@ mod tests {
 
     /// Waits until a job of this owner has ended, told or not.
     async fn ended(jobs: &Jobs, owner: &str, id: u64) -> Option<String> {
-        let end = jobs.until(|table| table.get(&id).filter(|entry| entry.owner == owner)?.job.end.clone());
+        let end = jobs
+            .until(|table| table.get(&id).filter(|entry| entry.owner == owner)?.job.end.clone());
         tokio::time::timeout(Duration::from_secs(30), end).await.ok()
     }
 
@@ -287,11 +309,12 @@ mod tests {
                 told.extend(jobs.ends(owner));
             }
             assert!(jobs.ends(owner).is_empty());
-            let mut told: Vec<_> = told.into_iter().map(|job| (job.id, job.end.unwrap(), job.log.newest(9))).collect();
+            let mut told: Vec<_> =
+                told.into_iter().map(|job| (job.id, job.end.unwrap(), job.log.newest(9))).collect();
             told.sort();
-            let expected = (first..100)
-                .step_by(2)
-                .map(|n: u64| (n + 1, format!("exit status: {n}"), (vec![format!("end of {n}")], 1)));
+            let expected = (first..100).step_by(2).map(|n: u64| {
+                (n + 1, format!("exit status: {n}"), (vec![format!("end of {n}")], 1))
+            });
             assert_eq!(told, expected.collect::<Vec<_>>());
         }
     }
@@ -299,8 +322,15 @@ mod tests {
     #[tokio::test]
     async fn a_killed_job_is_not_told_of_and_nothing_of_it_is_left() {
         let (jobs, _folder) = jobs(2);
-        let id = start(&jobs, "ann", "sleep 63.63 & setsid sleep 63.63 & echo started; sleep 63.63").unwrap().id;
-        assert!(jobs.find("bob", id).is_none() && jobs.kill("bob", id).is_none() && jobs.list("bob").is_empty());
+        let id =
+            start(&jobs, "ann", "sleep 63.63 & setsid sleep 63.63 & echo started; sleep 63.63")
+                .unwrap()
+                .id;
+        assert!(
+            jobs.find("bob", id).is_none()
+                && jobs.kill("bob", id).is_none()
+                && jobs.list("bob").is_empty()
+        );
         assert!(alive("sleep 63.63"));
         assert_eq!(jobs.kill("ann", id).unwrap().end, None);
         assert_eq!(ended(&jobs, "ann", id).await.as_deref(), Some("killed"));
@@ -336,10 +366,15 @@ mod tests {
     #[tokio::test]
     async fn what_can_not_start_is_an_error_and_takes_no_number() {
         let (jobs, folder) = jobs(1);
-        let missing = jobs.start("ann", "true", Path::new("/no/such"), &CancellationToken::new()).unwrap_err();
+        let missing = jobs
+            .start("ann", "true", Path::new("/no/such"), &CancellationToken::new())
+            .unwrap_err();
         assert!(matches!(missing, Error::Process(_)), "{missing}");
         assert_eq!(start(&jobs, "ann", "sleep 67.67").unwrap().id, 1);
-        assert_eq!(start(&jobs, "bob", "true").unwrap_err().to_string(), "1 jobs are running already; kill one first");
+        assert_eq!(
+            start(&jobs, "bob", "true").unwrap_err().to_string(),
+            "1 jobs are running already; kill one first"
+        );
         jobs.close(Duration::from_secs(30)).await;
         assert_eq!(start(&jobs, "bob", "true").unwrap().id, 2);
         std::fs::write(folder.path().join("file"), "").unwrap();
@@ -354,7 +389,10 @@ mod tests {
         start(&jobs, "ann", "echo a; echo b; exit 3").unwrap();
         assert!(waits(&jobs, "ann").await);
         let running = start(&jobs, "ann", "sleep 68.68").unwrap();
-        assert_eq!(jobs.list("ann")[0].to_string(), "1: `echo a; echo b; exit 3` exit status: 3, 2 lines");
+        assert_eq!(
+            jobs.list("ann")[0].to_string(),
+            "1: `echo a; echo b; exit 3` exit status: 3, 2 lines"
+        );
         assert!(running.to_string().starts_with("2: `sleep 68.68` running for "), "{running}");
         jobs.close(Duration::from_secs(30)).await;
     }

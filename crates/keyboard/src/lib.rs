@@ -3,8 +3,9 @@
 //! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was typed: it goes to the next
 //! one. On a terminal, a wish that is taken back leaves the half-typed line in the editor.
 use reedline::{
-    EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt, PromptEditMode,
-    PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult, Validator, default_emacs_keybindings,
+    EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
+    Validator, default_emacs_keybindings,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -147,7 +148,9 @@ impl Keyboard {
             return;
         }
         self.take_back.store(true, Relaxed);
-        if let Ok(Some(Typed::Line(line) | Typed::Ahead(line))) = timeout(TAKE_BACK, state.typed.recv()).await {
+        if let Ok(Some(Typed::Line(line) | Typed::Ahead(line))) =
+            timeout(TAKE_BACK, state.typed.recv()).await
+        {
             state.kept.push_back(line);
         }
         self.take_back.store(false, Relaxed);
@@ -215,7 +218,9 @@ impl Reader {
     fn line(&mut self) -> Typed {
         let mut line = Vec::new();
         match std::io::stdin().lock().read_until(b'\n', &mut line) {
-            Ok(n) if n > 0 => Typed::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).into()),
+            Ok(n) if n > 0 => {
+                Typed::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).into())
+            }
             _ => Typed::End,
         }
     }
@@ -245,7 +250,11 @@ fn readable(stdin: &Stdin, wait: Duration) -> bool {
 
 fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
     let mut keys = default_emacs_keybindings();
-    keys.add_binding(KeyModifiers::ALT, KeyCode::Enter, ReedlineEvent::Edit(vec![EditCommand::InsertNewline]));
+    keys.add_binding(
+        KeyModifiers::ALT,
+        KeyCode::Enter,
+        ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
+    );
     let suggestion = Arc::new(Mutex::new(String::new()));
     let mut line = Reedline::create()
         .with_edit_mode(Box::new(Emacs::new(keys)))
@@ -285,8 +294,16 @@ struct Suggestion {
 }
 
 impl Hinter for Suggestion {
-    fn handle(&mut self, line: &str, _pos: usize, _history: &dyn History, colour: bool, _cwd: &str) -> String {
-        self.shown = if line.is_empty() { self.text.lock().unwrap().clone() } else { String::new() };
+    fn handle(
+        &mut self,
+        line: &str,
+        _pos: usize,
+        _history: &dyn History,
+        colour: bool,
+        _cwd: &str,
+    ) -> String {
+        self.shown =
+            if line.is_empty() { self.text.lock().unwrap().clone() } else { String::new() };
         match &*self.shown {
             "" => String::new(),
             shown if colour => format!("\x1b[90m{shown}   (Enter)\x1b[0m"),

@@ -129,7 +129,8 @@ impl Mailbox {
         let (tired, fresh): (Vec<_>, Vec<_>) = waiting.partition(|(_, tries)| **tries >= TRIES);
         let ids = |some: &[(&u64, &u32)]| some.iter().map(|(id, _)| **id).collect::<Vec<u64>>();
         let (tired, fresh) = (ids(&tired), ids(&fresh));
-        let letters = |ids: &[u64]| ids.iter().map(|id| self.state.letters[id].clone()).collect::<Vec<_>>();
+        let letters =
+            |ids: &[u64]| ids.iter().map(|id| self.state.letters[id].clone()).collect::<Vec<_>>();
         let mut taken = Taken { letters: letters(&fresh), poison: letters(&tired), damage: vec![] };
         if !tired.is_empty() {
             // First it lies there, then it is gone here: a crash in between leaves it twice, never nowhere.
@@ -137,8 +138,11 @@ impl Mailbox {
             aside.append_all(&taken.poison)?;
         }
         let entries = [(tired, Entry::Over as fn(Vec<u64>) -> Entry), (fresh, Entry::Taken)];
-        let entries: Vec<Entry> =
-            entries.into_iter().filter(|(ids, _)| !ids.is_empty()).map(|(ids, of)| of(ids)).collect();
+        let entries: Vec<Entry> = entries
+            .into_iter()
+            .filter(|(ids, _)| !ids.is_empty())
+            .map(|(ids, of)| of(ids))
+            .collect();
         locked.append_all(&entries)?;
         entries.into_iter().for_each(|entry| self.state.set(entry));
         taken.damage = mem::take(&mut self.state.damage);
@@ -167,7 +171,8 @@ impl Mailbox {
     /// When the file can't be read.
     pub fn newest(&mut self, most: usize) -> Result<Vec<Letter>, Error> {
         self.state.take_in(self.journal.read_new()?);
-        let mut newest: Vec<Letter> = self.state.letters.values().rev().take(most).cloned().collect();
+        let mut newest: Vec<Letter> =
+            self.state.letters.values().rev().take(most).cloned().collect();
         newest.reverse();
         Ok(newest)
     }
@@ -178,7 +183,8 @@ impl Mailbox {
         self.state.take_in(news);
         let oldest = self.state.letters.keys().rev().nth(KEPT).copied().unwrap_or(0);
         self.state.letters.retain(|id, _| *id > oldest || self.state.open.contains_key(id));
-        let mut entries: Vec<Entry> = self.state.letters.values().cloned().map(Entry::Letter).collect();
+        let mut entries: Vec<Entry> =
+            self.state.letters.values().cloned().map(Entry::Letter).collect();
         let over = self.state.letters.keys().filter(|id| !self.state.open.contains_key(id));
         entries.push(Entry::Over(over.copied().collect()));
         let most = self.state.open.values().max().copied().unwrap_or(0);
@@ -216,7 +222,8 @@ mod tests {
         }
         let long = "a".repeat(41);
         for name in [
-            "", ".", "..", "a/b", "/a", "../ann", "a\\b", "Ann", "a b", "a\n", "-a", "_a", "a\0", "ä", "a.jsonl", &long,
+            "", ".", "..", "a/b", "/a", "../ann", "a\\b", "Ann", "a b", "a\n", "-a", "_a", "a\0",
+            "ä", "a.jsonl", &long,
         ] {
             assert!(matches!(check_name(name), Err(Error::Name(_))), "{name:?}");
             let folder = tempfile::tempdir().unwrap();
@@ -254,7 +261,10 @@ mod tests {
                 }
             }
         });
-        assert_eq!(got.iter().map(|letter| letter.id).collect::<Vec<_>>(), (1..=400).collect::<Vec<_>>());
+        assert_eq!(
+            got.iter().map(|letter| letter.id).collect::<Vec<_>>(),
+            (1..=400).collect::<Vec<_>>()
+        );
         for sender in 0..senders {
             let of_one = got.iter().filter(|letter| letter.from == sender.to_string());
             let expected: Vec<String> = (0..each).map(|n| n.to_string()).collect();
@@ -270,7 +280,11 @@ mod tests {
         sender.put(Letter::new("bob", "poison")).unwrap();
         for tried in 0..TRIES {
             // A reader that dies.
-            assert_eq!(texts(&open(folder.path()).take(&NONE).unwrap().letters), ["poison"], "{tried}");
+            assert_eq!(
+                texts(&open(folder.path()).take(&NONE).unwrap().letters),
+                ["poison"],
+                "{tried}"
+            );
         }
         sender.put(Letter::new("bob", "fine")).unwrap();
         let mut inbox = open(folder.path());
@@ -304,7 +318,11 @@ mod tests {
         assert_eq!(texts(&taken.letters), ["one", "two"]);
         std::fs::write(&file, sound.replace("one", "eno")).unwrap();
         let mut inbox = open(folder.path());
-        assert!(inbox.take(&NONE).unwrap().damage[0].to_string().contains("ann.jsonl:1: wrong check sum"));
+        assert!(
+            inbox.take(&NONE).unwrap().damage[0]
+                .to_string()
+                .contains("ann.jsonl:1: wrong check sum")
+        );
         inbox.put(Letter::new("bob", "three")).unwrap();
         assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["three"]);
     }
@@ -317,11 +335,14 @@ mod tests {
         inbox.put(Letter::new("bob", "tried")).unwrap();
         inbox.take(&NONE).unwrap();
         let records: Vec<Entry> = (3..1000)
-            .flat_map(|id| [Entry::Letter(Letter { id, ..Letter::new("bob", "old") }), Entry::Over(vec![id])])
+            .flat_map(|id| {
+                [Entry::Letter(Letter { id, ..Letter::new("bob", "old") }), Entry::Over(vec![id])]
+            })
             .collect();
         inbox.journal.append_all(&records).unwrap();
         let mut inbox = open(folder.path());
-        let lines = std::fs::read_to_string(folder.path().join("ann.jsonl")).unwrap().lines().count();
+        let lines =
+            std::fs::read_to_string(folder.path().join("ann.jsonl")).unwrap().lines().count();
         assert_eq!(lines, 2 + KEPT + 2);
         assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["waits", "tried"]);
         assert_eq!(inbox.put(Letter::new("bob", "new")).unwrap(), 1000);
@@ -332,7 +353,10 @@ mod tests {
     fn what_is_too_long_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mut inbox = open(folder.path());
-        assert!(matches!(inbox.put(Letter::new("bob", "x".repeat(LONGEST + 1))), Err(Error::TooLong(_))));
+        assert!(matches!(
+            inbox.put(Letter::new("bob", "x".repeat(LONGEST + 1))),
+            Err(Error::TooLong(_))
+        ));
         assert!(!inbox.has_mail(&NONE).unwrap());
         inbox.put(Letter::new("bob", "x".repeat(LONGEST))).unwrap();
         assert!(inbox.has_mail(&NONE).unwrap());

@@ -14,16 +14,26 @@ pub trait Post: Send + Sync + 'static {
 
     /// Takes what has come for `who`, in the order of each sender, but for the letters that it has. What is not
     /// [done](Post::done) and no longer had comes again.
-    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, Error>>;
+    fn take<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<Taken, Error>>;
 
     /// `who` has handled these.
-    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), Error>>;
+    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>)
+    -> BoxFuture<'a, Result<(), Error>>;
 
     /// Whether there is something to take.
-    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, Error>>;
+    fn has_mail<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The newest letters that `who` ever got, oldest first.
-    fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, Error>>;
+    fn newest<'a>(&'a self, who: &'a str, most: usize)
+    -> BoxFuture<'a, Result<Vec<Letter>, Error>>;
 }
 
 /// The first form of post: a [`Mailbox`] for each name, in files.
@@ -47,7 +57,11 @@ impl Mailboxes {
         loop {
             let team = folder.join(format!("team-{n}"));
             if let Some(_lock) = Lock::try_acquire(team.with_extension("lock"))? {
-                return Ok(Mailboxes(Arc::new(Mutex::new(Open { folder: team, boxes: HashMap::new(), _lock }))));
+                return Ok(Mailboxes(Arc::new(Mutex::new(Open {
+                    folder: team,
+                    boxes: HashMap::new(),
+                    _lock,
+                }))));
             }
             n += 1;
         }
@@ -73,7 +87,9 @@ impl Mailboxes {
             }
             worked
         };
-        Box::pin(async { tokio::task::spawn_blocking(work).await.map_err(|e| Error::Other(e.into()))? })
+        Box::pin(async {
+            tokio::task::spawn_blocking(work).await.map_err(|e| Error::Other(e.into()))?
+        })
     }
 }
 
@@ -82,22 +98,38 @@ impl Post for Mailboxes {
         self.with(to, |inbox| inbox.put(letter).map(drop))
     }
 
-    fn take<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<Taken, Error>> {
+    fn take<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<Taken, Error>> {
         let held = held.clone();
         self.with(who, move |inbox| inbox.take(&held))
     }
 
-    fn done<'a>(&'a self, who: &'a str, ids: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<(), Error>> {
+    fn done<'a>(
+        &'a self,
+        who: &'a str,
+        ids: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         let ids = ids.clone();
         self.with(who, move |inbox| inbox.done(&ids))
     }
 
-    fn has_mail<'a>(&'a self, who: &'a str, held: &'a BTreeSet<u64>) -> BoxFuture<'a, Result<bool, Error>> {
+    fn has_mail<'a>(
+        &'a self,
+        who: &'a str,
+        held: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
         let held = held.clone();
         self.with(who, move |inbox| inbox.has_mail(&held))
     }
 
-    fn newest<'a>(&'a self, who: &'a str, most: usize) -> BoxFuture<'a, Result<Vec<Letter>, Error>> {
+    fn newest<'a>(
+        &'a self,
+        who: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<Letter>, Error>> {
         self.with(who, move |inbox| inbox.newest(most))
     }
 }
@@ -113,14 +145,20 @@ mod tests {
         let second = Mailboxes::open(folder.path()).unwrap();
         first.send("ann", Letter::new("lead", "hello")).await.unwrap();
         let none = BTreeSet::new();
-        assert!(first.has_mail("ann", &none).await.unwrap() && !second.has_mail("ann", &none).await.unwrap());
+        assert!(
+            first.has_mail("ann", &none).await.unwrap()
+                && !second.has_mail("ann", &none).await.unwrap()
+        );
         drop(first);
         let third = Mailboxes::open(folder.path()).unwrap();
         let taken = third.take("ann", &none).await.unwrap().letters;
         assert_eq!(taken[0].text, "hello");
         third.done("ann", &[taken[0].id].into()).await.unwrap();
         assert_eq!(
-            (third.has_mail("ann", &none).await.unwrap(), third.newest("ann", 9).await.unwrap().len()),
+            (
+                third.has_mail("ann", &none).await.unwrap(),
+                third.newest("ann", 9).await.unwrap().len()
+            ),
             (false, 1)
         );
         let refused = third.send("../ann", Letter::new("lead", "hello")).await.unwrap_err();

@@ -18,7 +18,11 @@ async fn main() {
     let dir = std::env::temp_dir().join(format!("rungs-bench-{}", std::process::id()));
     let mut clip = Clip::spilling(dir.clone());
     let much = "head -c 200000000 /dev/zero | tr '\\0' x";
-    Process::start(much, Path::new("/")).expect("bash runs").finish(&mut clip).await.expect("it ends");
+    Process::start(much, Path::new("/"))
+        .expect("bash runs")
+        .finish(&mut clip)
+        .await
+        .expect("it ends");
     println!("bash -c :                      {bare:?} bare, {watched:?} watched");
     println!("with one that escaped          {escaped:?}");
     println!("200 MB of output, 64 MiB kept  {:?}, {} of memory at most", start.elapsed(), peak());

@@ -18,13 +18,18 @@ fn judge(command: &str, depth: u8) -> Option<&'static str> {
 }
 
 fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
-    const WRAPPERS: [&str; 12] =
-        ["sudo", "doas", "env", "nohup", "time", "exec", "command", "builtin", "setsid", "nice", "then", "do"];
+    const WRAPPERS: [&str; 12] = [
+        "sudo", "doas", "env", "nohup", "time", "exec", "command", "builtin", "setsid", "nice",
+        "then", "do",
+    ];
     if words.windows(2).any(|pair| pair[0].starts_with('>') && is_disk(&pair[1])) {
         return Some("it overwrites a disk");
     }
     let is_wrapper = |word: &&String| {
-        WRAPPERS.contains(&word.as_str()) || word.starts_with('-') || word.contains('=') || word.as_str() == "!"
+        WRAPPERS.contains(&word.as_str())
+            || word.starts_with('-')
+            || word.contains('=')
+            || word.as_str() == "!"
     };
     let words = &words[words.iter().take_while(is_wrapper).count()..];
     let (name, rest) = words.split_first()?;
@@ -32,17 +37,24 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
     let has = |wanted: &str| rest.iter().any(|word| word == wanted);
     // `-rf`, `-r`, `-R`, `--recursive`
     let recursive = rest.iter().any(|word| {
-        word == "--recursive" || (word.starts_with('-') && !word.starts_with("--") && word.contains(['r', 'R']))
+        word == "--recursive"
+            || (word.starts_with('-') && !word.starts_with("--") && word.contains(['r', 'R']))
     });
     match name {
-        "rm" | "chmod" | "chown" | "chgrp" if recursive && rest.iter().any(|word| is_everything(word)) => {
+        "rm" | "chmod" | "chown" | "chgrp"
+            if recursive && rest.iter().any(|word| is_everything(word)) =>
+        {
             Some("it takes all files of the system or the user")
         }
         "rm" if has("--no-preserve-root") => Some("it takes all files of the system"),
         "wipefs" | "mke2fs" => Some("it makes a file system anew"),
         _ if name == "mkfs" || name.starts_with("mkfs.") => Some("it makes a file system anew"),
-        "dd" if rest.iter().any(|word| word.strip_prefix("of=").is_some_and(is_disk)) => Some("it overwrites a disk"),
-        "shred" | "tee" | "cp" if rest.last().is_some_and(|word| is_disk(word)) => Some("it overwrites a disk"),
+        "dd" if rest.iter().any(|word| word.strip_prefix("of=").is_some_and(is_disk)) => {
+            Some("it overwrites a disk")
+        }
+        "shred" | "tee" | "cp" if rest.last().is_some_and(|word| is_disk(word)) => {
+            Some("it overwrites a disk")
+        }
         "shutdown" | "reboot" | "halt" | "poweroff" => Some("it switches the machine off"),
         "init" | "telinit" if has("0") || has("6") => Some("it switches the machine off"),
         "systemctl" if ["poweroff", "reboot", "halt", "kexec"].into_iter().any(has) => {
@@ -51,7 +63,9 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
         "kill" if rest.len() > 1 && rest.last().is_some_and(|word| word == "-1") => {
             Some("it kills every process of the user")
         }
-        "bash" | "sh" | "dash" | "zsh" | "eval" if depth > 0 => rest.iter().find_map(|word| judge(word, depth - 1)),
+        "bash" | "sh" | "dash" | "zsh" | "eval" if depth > 0 => {
+            rest.iter().find_map(|word| judge(word, depth - 1))
+        }
         _ => None,
     }
 }
@@ -59,8 +73,8 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
 /// The root, the home folder, or a folder right below the root that the system needs; also all that is in it.
 fn is_everything(word: &str) -> bool {
     const SYSTEM: [&str; 16] = [
-        "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/usr", "/var",
-        "/Users", "/System", "/Library",
+        "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/sbin",
+        "/sys", "/usr", "/var", "/Users", "/System", "/Library",
     ];
     const HOME: [&str; 3] = ["~", "$HOME", "${HOME}"];
     let bare = word.trim_end_matches(['/', '*', '.']);
@@ -69,7 +83,8 @@ fn is_everything(word: &str) -> bool {
 
 fn is_disk(word: &str) -> bool {
     const DISKS: [&str; 8] = ["sd", "hd", "vd", "xvd", "nvme", "mmcblk", "disk", "mapper/"];
-    word.strip_prefix("/dev/").is_some_and(|device| DISKS.iter().any(|disk| device.starts_with(disk)))
+    word.strip_prefix("/dev/")
+        .is_some_and(|device| DISKS.iter().any(|disk| device.starts_with(disk)))
 }
 
 /// `:(){ :|:& };:` under any name.
@@ -107,7 +122,9 @@ fn simple_commands(command: &str) -> Vec<Vec<String>> {
                 quoted = false;
                 match c {
                     '>' => words.push(">".into()),
-                    ';' | '|' | '&' | '(' | ')' | '{' | '}' | '`' | '\n' => commands.push(std::mem::take(&mut words)),
+                    ';' | '|' | '&' | '(' | ')' | '{' | '}' | '`' | '\n' => {
+                        commands.push(std::mem::take(&mut words))
+                    }
                     _ => {}
                 }
             }

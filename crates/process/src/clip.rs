@@ -69,7 +69,8 @@ impl Spill {
 
     fn open(&mut self) -> io::Result<&File> {
         if self.file.is_none() {
-            self.file = Some(File::options().write(true).create_new(true).mode(0o600).open(&self.path)?);
+            self.file =
+                Some(File::options().write(true).create_new(true).mode(0o600).open(&self.path)?);
         }
         Ok(self.file.as_ref().expect("just opened"))
     }
@@ -80,7 +81,9 @@ impl std::fmt::Display for Spill {
         let path = self.path.display();
         match &self.fault {
             Some(why) => write!(f, "; they could not be kept in {path}: {why}"),
-            None if self.kept == Clip::SPILL => write!(f, "; the first {} MiB are in {path}", self.kept >> 20),
+            None if self.kept == Clip::SPILL => {
+                write!(f, "; the first {} MiB are in {path}", self.kept >> 20)
+            }
             None => write!(f, "; all of it is in {path}"),
         }
     }
@@ -148,8 +151,13 @@ mod tests {
             let mut clip = Clip::default();
             all.chunks(size).for_each(|piece| clip.push(piece));
             let text = clip.into_text();
-            let left_out = format!("[... {} bytes left out ...]", all.len() - Clip::HEAD - Clip::TAIL);
-            assert!(text.starts_with("0\n1\n2\n") && text.ends_with("99998\n99999\n") && text.contains(&left_out));
+            let left_out =
+                format!("[... {} bytes left out ...]", all.len() - Clip::HEAD - Clip::TAIL);
+            assert!(
+                text.starts_with("0\n1\n2\n")
+                    && text.ends_with("99998\n99999\n")
+                    && text.contains(&left_out)
+            );
         }
     }
 
@@ -161,7 +169,10 @@ mod tests {
             let path = dir.path().join(size.to_string());
             let mut clip = Clip::spilling(path.clone());
             all.chunks(size).for_each(|piece| clip.push(piece));
-            assert!(clip.into_text().contains(&format!(" bytes left out; all of it is in {} ...]", path.display())));
+            assert!(
+                clip.into_text()
+                    .contains(&format!(" bytes left out; all of it is in {} ...]", path.display()))
+            );
             assert_eq!(std::fs::read(&path).unwrap(), all);
         }
         let unneeded = dir.path().join("unneeded");
@@ -179,7 +190,10 @@ mod tests {
         let mut clip = Clip::spilling(path.clone());
         let piece = vec![b'x'; 1 << 20];
         (0..66).for_each(|_| clip.push(&piece));
-        assert!(clip.into_text().contains(&format!("; the first 64 MiB are in {} ...]", path.display())));
+        assert!(
+            clip.into_text()
+                .contains(&format!("; the first 64 MiB are in {} ...]", path.display()))
+        );
         assert_eq!(path.metadata().unwrap().len(), Clip::SPILL);
         let mut clip = Clip::spilling(path);
         clip.push(&piece);
@@ -195,7 +209,8 @@ mod tests {
             clip.push(all.as_bytes());
             let text = clip.into_text();
             assert!(!text.contains('\u{fffd}'), "{shift}");
-            let left_out: usize = text.split(['[', ' ']).find_map(|word| word.parse().ok()).unwrap();
+            let left_out: usize =
+                text.split(['[', ' ']).find_map(|word| word.parse().ok()).unwrap();
             let notice = format!("\n[... {left_out} bytes left out ...]\n");
             assert_eq!(text.len() - notice.len() + left_out, all.len());
         }

@@ -29,8 +29,17 @@ pub fn tame(command: &mut Command) {
 
 /// Names that mostly hold secrets: a command that a model writes has no business with them.
 fn is_secret(name: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["KEY", "APIKEY", "TOKEN", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "CREDENTIAL", "CREDENTIALS"];
+    const WORDS: [&str; 9] = [
+        "KEY",
+        "APIKEY",
+        "TOKEN",
+        "SECRET",
+        "SECRETS",
+        "PASSWORD",
+        "PASSWD",
+        "CREDENTIAL",
+        "CREDENTIALS",
+    ];
     name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 
@@ -65,17 +74,33 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_names() {
-        for name in ["ANTHROPIC_API_KEY", "GITHUB_TOKEN", "aws_secret_access_key", "PGPASSWORD_PASSWORD", "DB_PASSWD"] {
+        for name in [
+            "ANTHROPIC_API_KEY",
+            "GITHUB_TOKEN",
+            "aws_secret_access_key",
+            "PGPASSWORD_PASSWORD",
+            "DB_PASSWD",
+        ] {
             assert!(is_secret(name), "{name}");
         }
-        for name in ["PATH", "HOME", "KEYBOARD", "MONKEY", "SSH_AUTH_SOCK", "TOKENIZERS_PARALLELISM"] {
+        for name in
+            ["PATH", "HOME", "KEYBOARD", "MONKEY", "SSH_AUTH_SOCK", "TOKENIZERS_PARALLELISM"]
+        {
             assert!(!is_secret(name), "{name}");
         }
     }
 
     #[test]
     fn what_steers_is_known_by_its_name() {
-        for name in ["BASH_ENV", "BASH_FUNC_ls%%", "LD_PRELOAD", "GIT_DIR", "NODE_OPTIONS", "DELTA_PAGER", "CDPATH"] {
+        for name in [
+            "BASH_ENV",
+            "BASH_FUNC_ls%%",
+            "LD_PRELOAD",
+            "GIT_DIR",
+            "NODE_OPTIONS",
+            "DELTA_PAGER",
+            "CDPATH",
+        ] {
             assert!(steers(name), "{name}");
         }
         for name in ["PATH", "HOME", "LANG", "CARGO_HOME", "RUSTFLAGS", "VIRTUAL_ENV", "OLD_LD"] {

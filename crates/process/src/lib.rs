@@ -65,7 +65,11 @@ impl Process {
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let tree = leader.map(|leader| Tree::new(leader, &mark));
         // The wrapper's own `wait` waits for the whole group, and so for ever for a server left in the background.
-        Ok(Process { shell: child.into_inner(), tree, output: Receiver::from_owned_fd(reader.into())? })
+        Ok(Process {
+            shell: child.into_inner(),
+            tree,
+            output: Receiver::from_owned_fd(reader.into())?,
+        })
     }
 
     /// The number of the shell, which is also that of its session; `None` once it has ended.

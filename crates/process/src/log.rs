@@ -35,13 +35,20 @@ impl Log {
     /// file, not the log; [`fault`](Log::fault) tells.
     pub fn new(path: PathBuf) -> Log {
         let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        Log(Arc::new(Mutex::new(Inner { path, file, lines: VecDeque::new(), count: 0, begun: vec![] })))
+        Log(Arc::new(Mutex::new(Inner {
+            path,
+            file,
+            lines: VecDeque::new(),
+            count: 0,
+            begun: vec![],
+        })))
     }
 
     /// The newest lines, at most so many, the oldest first; and how many there have been in all.
     pub fn newest(&self, most: usize) -> (Vec<String>, u64) {
         let log = self.0.lock().unwrap();
-        let begun = (!log.begun.is_empty()).then(|| String::from_utf8_lossy(&log.begun).into_owned());
+        let begun =
+            (!log.begun.is_empty()).then(|| String::from_utf8_lossy(&log.begun).into_owned());
         let count = log.count + u64::from(begun.is_some());
         let mut lines: Vec<String> = log.lines.iter().cloned().chain(begun).collect();
         (lines.split_off(lines.len().saturating_sub(most)), count)
@@ -100,7 +107,10 @@ mod tests {
         }
         log.push(b"half a li");
         let (lines, count) = log.newest(3);
-        assert_eq!((lines, count), (vec!["line 1198".into(), "line 1199".into(), "half a li".into()], 1201));
+        assert_eq!(
+            (lines, count),
+            (vec!["line 1198".into(), "line 1199".into(), "half a li".into()], 1201)
+        );
         assert_eq!(log.newest(9999).0.len(), Log::LINES + 1);
         assert_eq!(std::fs::read_to_string(log.path()).unwrap(), all + "half a li");
     }

@@ -27,7 +27,8 @@ impl Outputs {
         };
         *number += 1;
         let kept = std::fs::read_dir(folder.path())?.filter_map(|file| Some(file.ok()?.path()));
-        let mut kept: Vec<(usize, PathBuf)> = kept.filter_map(|file| Some((number_of(&file)?, file))).collect();
+        let mut kept: Vec<(usize, PathBuf)> =
+            kept.filter_map(|file| Some((number_of(&file)?, file))).collect();
         kept.sort();
         for (_, old) in kept.iter().rev().skip(KEPT - 1) {
             std::fs::remove_file(old)?;

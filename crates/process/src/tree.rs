@@ -143,7 +143,9 @@ mod escaped {
             let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).ok()?;
             Some(match environment.is_empty() {
                 true => Whose::Unsure,
-                false if environment.split(|byte| *byte == 0).any(|entry| entry == self.mark) => Whose::Ours(process),
+                false if environment.split(|byte| *byte == 0).any(|entry| entry == self.mark) => {
+                    Whose::Ours(process)
+                }
                 false => Whose::Other,
             })
         }
@@ -153,10 +155,14 @@ mod escaped {
             let first = self.leader.as_raw_pid() + 1;
             let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
             match load.rsplit(' ').next().and_then(|last| last.trim().parse().ok()) {
-                Some(last) if (first - 1..first + 20_000).contains(&last) => (first..=last).collect(),
+                Some(last) if (first - 1..first + 20_000).contains(&last) => {
+                    (first..=last).collect()
+                }
                 _ => {
                     let processes = fs::read_dir("/proc").into_iter().flatten();
-                    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+                    processes
+                        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+                        .collect()
                 }
             }
         }

@@ -15,7 +15,10 @@ const DAEMONS: [(&str, &str); 19] = [
     ("disowned", "SLEEP & disown"),
     ("nohup", "nohup SLEEP >/dev/null 2>&1 &"),
     ("deaf to TERM", "trap '' TERM; SLEEP &"),
-    ("deaf to all that can be ignored", "trap '' TERM INT HUP QUIT USR1 USR2; (SLEEP; SLEEP) & disown"),
+    (
+        "deaf to all that can be ignored",
+        "trap '' TERM INT HUP QUIT USR1 USR2; (SLEEP; SLEEP) & disown",
+    ),
     ("stopped", "SLEEP & sleep 0.2; kill -STOP $!"),
     ("subshells", "( ( ( SLEEP & ) & ) & )"),
     ("in a pipeline", "SLEEP | cat | cat &"),
@@ -26,8 +29,14 @@ const DAEMONS: [(&str, &str); 19] = [
     ("in a session of its own, deaf", "trap '' TERM; setsid SLEEP >/dev/null 2>&1 </dev/null &"),
     ("forked twice", "(setsid SLEEP >/dev/null 2>&1 </dev/null &) &"),
     ("setsid --fork", "setsid --fork SLEEP >/dev/null 2>&1 </dev/null"),
-    ("sessions in sessions", "setsid bash -c 'setsid bash -c \"setsid SLEEP & SLEEP & wait\" & SLEEP & wait' &"),
-    ("started again whenever it dies", "setsid bash -c 'trap \"\" TERM; while :; do SLEEP; done' >/dev/null 2>&1 &"),
+    (
+        "sessions in sessions",
+        "setsid bash -c 'setsid bash -c \"setsid SLEEP & SLEEP & wait\" & SLEEP & wait' &",
+    ),
+    (
+        "started again whenever it dies",
+        "setsid bash -c 'trap \"\" TERM; while :; do SLEEP; done' >/dev/null 2>&1 &",
+    ),
     (
         "in Perl, by the book",
         "perl -e 'use POSIX; fork && exit; setsid; fork && exit; open STDOUT, \">/dev/null\"; \
@@ -44,7 +53,11 @@ fn sleep(number: usize) -> String {
 fn running(sleep: &str) -> Vec<String> {
     let listed = std::process::Command::new("ps").args(["-axwwo", "stat=,args="]).output().unwrap();
     let lines = String::from_utf8_lossy(&listed.stdout).into_owned();
-    lines.lines().filter(|line| line.contains(sleep) && !line.starts_with('Z')).map(String::from).collect()
+    lines
+        .lines()
+        .filter(|line| line.contains(sleep) && !line.starts_with('Z'))
+        .map(String::from)
+        .collect()
 }
 
 async fn until(mut done: impl FnMut() -> bool) -> bool {
@@ -58,10 +71,16 @@ async fn until(mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// Runs every daemon, each ended by `end`, all at once, and wants nothing left of any.
-async fn none_is_left<F: Future<Output = ()> + Send + 'static>(start: usize, end: fn(Process) -> F, wait: &str) {
+async fn none_is_left<F: Future<Output = ()> + Send + 'static>(
+    start: usize,
+    end: fn(Process) -> F,
+    wait: &str,
+) {
     let mut all = JoinSet::new();
     for (number, (name, command)) in DAEMONS.into_iter().enumerate() {
-        if cfg!(not(target_os = "linux")) && (command.contains("setsid") || command.contains("set -m")) {
+        if cfg!(not(target_os = "linux"))
+            && (command.contains("setsid") || command.contains("set -m"))
+        {
             continue;
         }
         let sleep = sleep(start + number);
@@ -69,7 +88,10 @@ async fn none_is_left<F: Future<Output = ()> + Send + 'static>(start: usize, end
         all.spawn(async move {
             let process = Process::start(&command, Path::new("/")).unwrap();
             if !command.ends_with('\n') {
-                assert!(until(|| running(&sleep).iter().any(|line| !line.contains("bash"))).await, "{name} never ran");
+                assert!(
+                    until(|| running(&sleep).iter().any(|line| !line.contains("bash"))).await,
+                    "{name} never ran"
+                );
             }
             end(process).await;
             assert!(until(|| running(&sleep).is_empty()).await, "{name}: {:?}", running(&sleep));
@@ -159,8 +181,11 @@ async fn it_can_not_ask() {
 #[tokio::test]
 async fn what_it_says_while_it_ends_is_read() {
     let mut clip = Clip::default();
-    let mut process =
-        Process::start("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done", Path::new("/")).unwrap();
+    let mut process = Process::start(
+        "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done",
+        Path::new("/"),
+    )
+    .unwrap();
     let up = tokio::time::timeout(Duration::from_millis(300), process.finish(&mut clip)).await;
     assert!(up.is_err());
     process.stop(&mut clip).await;
@@ -172,9 +197,12 @@ async fn what_it_says_while_it_ends_is_read() {
 fn it_may_be_dropped_when_the_runtime_is_gone() {
     let mine = sleep(600);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let process =
-        runtime.block_on(async { Process::start(&format!("setsid {mine} & {mine}"), Path::new("/")).unwrap() });
-    assert!(runtime.block_on(until(|| running(&mine).iter().filter(|line| !line.contains("bash")).count() == 2)));
+    let process = runtime.block_on(async {
+        Process::start(&format!("setsid {mine} & {mine}"), Path::new("/")).unwrap()
+    });
+    assert!(runtime.block_on(until(|| {
+        running(&mine).iter().filter(|line| !line.contains("bash")).count() == 2
+    })));
     drop(runtime);
     drop(process);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -189,7 +189,12 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    async fn serve(&self, route: Route<'_>, json: Option<&Value>, bytes: &[u8]) -> Result<Response<Delivery>, Refusal> {
+    async fn serve(
+        &self,
+        route: Route<'_>,
+        json: Option<&Value>,
+        bytes: &[u8],
+    ) -> Result<Response<Delivery>, Refusal> {
         match route {
             Route::Models => Ok(plain(200, &model_list(self.format))),
             Route::Model(id) => match models::find(id) {
@@ -215,7 +220,8 @@ impl Asked<'_> {
                 let body = parsed(json, bytes, Format::Chat)?;
                 let conversation = chat_in::read(body)?;
                 let seal = sign::verify(&conversation)?;
-                let prompt = Prompt::automatic(&conversation.model, &body["tools"], &body["messages"]);
+                let prompt =
+                    Prompt::automatic(&conversation.model, &body["tools"], &body["messages"]);
                 let include_usage = body["stream_options"]["include_usage"] == true;
                 self.reply(&conversation, &seal, &prompt, include_usage).await
             }
@@ -259,7 +265,13 @@ impl Asked<'_> {
         })
     }
 
-    fn streamed(&self, reply: &Reply, fault: Option<&Kind>, include_usage: bool, pace_ms: u64) -> Response<Delivery> {
+    fn streamed(
+        &self,
+        reply: &Reply,
+        fault: Option<&Kind>,
+        include_usage: bool,
+        pace_ms: u64,
+    ) -> Response<Delivery> {
         let events = match self.format {
             Format::Messages => messages_out::events(reply),
             Format::Chat => chat_out::events(reply, now(), include_usage),
@@ -294,7 +306,9 @@ impl Asked<'_> {
         let mut response = match fault.html {
             true => {
                 let status = fault.status;
-                let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n");
+                let page = format!(
+                    "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\n"
+                );
                 respond(status, "text/html", Delivery::whole(page))
             }
             false => self.refuse(&Refusal::scripted(fault)),
@@ -303,7 +317,9 @@ impl Asked<'_> {
         let headers = fault.headers.iter().map(|(name, value)| (name.as_str(), value));
         for (name, value) in retry_after.into_iter().chain(headers) {
             // Checked when the script was loaded.
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            {
                 response.headers_mut().insert(name, value);
             }
         }
@@ -313,7 +329,10 @@ impl Asked<'_> {
 
 fn parsed<'a>(json: Option<&'a Value>, bytes: &[u8], format: Format) -> Result<&'a Value, Refusal> {
     json.ok_or_else(|| {
-        let why = serde_json::from_slice::<Value>(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+        let why = serde_json::from_slice::<Value>(bytes)
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         Refusal::bad(match format {
             Format::Messages => format!("The request body is not valid JSON: {why}"),
             Format::Chat => format!("We could not parse the JSON body of your request: {why}"),
@@ -323,7 +342,8 @@ fn parsed<'a>(json: Option<&'a Value>, bytes: &[u8], format: Format) -> Result<&
 
 fn respond(status: u16, kind: &'static str, delivery: Delivery) -> Response<Delivery> {
     let mut response = Response::new(delivery);
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", HeaderValue::from_static(kind));
     response
 }
@@ -340,7 +360,8 @@ fn model_list(format: Format) -> Value {
     let data: Vec<Value> = MODELS.iter().map(|model| describe(model, format)).collect();
     match format {
         Format::Messages => {
-            let (first, last) = (MODELS.first().map(|model| model.id), MODELS.last().map(|model| model.id));
+            let (first, last) =
+                (MODELS.first().map(|model| model.id), MODELS.last().map(|model| model.id));
             json!({"data": data, "has_more": false, "first_id": first, "last_id": last})
         }
         Format::Chat => json!({"object": "list", "data": data}),
@@ -357,6 +378,8 @@ fn describe(model: &Model, format: Format) -> Value {
             "max_input_tokens": model.max_input_tokens,
             "max_tokens": model.max_tokens,
         }),
-        Format::Chat => json!({"id": model.id, "object": "model", "created": 1_767_225_600, "owned_by": "rehearsal"}),
+        Format::Chat => {
+            json!({"id": model.id, "object": "model", "created": 1_767_225_600, "owned_by": "rehearsal"})
+        }
     }
 }

@@ -57,8 +57,13 @@ struct Entry {
 impl Prompt {
     /// The prompt of a Messages request: tools, then system, then messages. `settings` are what invalidates the
     /// messages when it changes; `everywhere` is the automatic mark at the top of the request.
-    pub(crate) fn marked(conversation: &Conversation, settings: &[&Value], everywhere: Option<&Value>) -> Self {
-        let mut prompt = Prompt { least: models::least_prefix(&conversation.model), ..Prompt::default() };
+    pub(crate) fn marked(
+        conversation: &Conversation,
+        settings: &[&Value],
+        everywhere: Option<&Value>,
+    ) -> Self {
+        let mut prompt =
+            Prompt { least: models::least_prefix(&conversation.model), ..Prompt::default() };
         let mut print = Print::new(&conversation.model);
         let mut bytes = 0;
         let mut last_cacheable = None;
@@ -69,7 +74,11 @@ impl Prompt {
             if !matches!(kind(block), "thinking" | "redacted_thinking") {
                 last_cacheable = Some(prompt.positions.len());
             }
-            prompt.positions.push(Position { print: print.finish(), tokens: tokens(bytes), mark: mark(block) });
+            prompt.positions.push(Position {
+                print: print.finish(),
+                tokens: tokens(bytes),
+                mark: mark(block),
+            });
         };
         // Tools that load later stay out of the prompt.
         let tools = conversation.tools.iter().filter(|tool| tool["defer_loading"] != true);
@@ -91,8 +100,13 @@ impl Prompt {
     /// The prompt of a Chat Completions request, which is cached in steps of equal length.
     pub(crate) fn automatic(model: &str, tools: &Value, messages: &Value) -> Self {
         let mut text = if tools.is_null() { String::new() } else { tools.to_string() };
-        messages.as_array().into_iter().flatten().for_each(|message| text.push_str(&message.to_string()));
-        let mut prompt = Prompt { tokens: tokens(text.len()), automatic: true, ..Prompt::default() };
+        messages
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|message| text.push_str(&message.to_string()));
+        let mut prompt =
+            Prompt { tokens: tokens(text.len()), automatic: true, ..Prompt::default() };
         let mut print = Print::new(model);
         let step = AUTOMATIC_STEP as usize * 4;
         for (index, piece) in text.as_bytes().chunks_exact(step).enumerate() {
@@ -101,7 +115,11 @@ impl Prompt {
             });
             let tokens = (index as u64 + 1) * AUTOMATIC_STEP;
             if tokens >= AUTOMATIC_FROM {
-                prompt.positions.push(Position { print: print.finish(), tokens, mark: Some(SHORT) });
+                prompt.positions.push(Position {
+                    print: print.finish(),
+                    tokens,
+                    mark: Some(SHORT),
+                });
             }
         }
         prompt
@@ -166,8 +184,11 @@ impl Cache {
 
     /// The longest usable prefix.
     fn hit(&self, prompt: &Prompt, now: Instant) -> Option<usize> {
-        let known = |place: &usize| self.0.get(&prompt.positions[*place].print).is_some_and(|entry| entry.ends > now);
-        let reach = |breakpoint: usize| (breakpoint.saturating_sub(LOOK_BACK - 1)..=breakpoint).rev();
+        let known = |place: &usize| {
+            self.0.get(&prompt.positions[*place].print).is_some_and(|entry| entry.ends > now)
+        };
+        let reach =
+            |breakpoint: usize| (breakpoint.saturating_sub(LOOK_BACK - 1)..=breakpoint).rev();
         let found = prompt.breakpoints().rev().filter_map(|(place, ..)| reach(place).find(known));
         found.max()
     }
@@ -195,7 +216,8 @@ fn lifetime(mark: &Value) -> Option<Duration> {
 
 /// The mark of a block, or of one inside it.
 fn mark(block: &Value) -> Option<Duration> {
-    let inside = || block["content"].as_array()?.iter().find_map(|inner| lifetime(&inner["cache_control"]));
+    let inside =
+        || block["content"].as_array()?.iter().find_map(|inner| lifetime(&inner["cache_control"]));
     lifetime(&block["cache_control"]).or_else(inside)
 }
 
@@ -288,8 +310,12 @@ mod tests {
     #[test]
     fn short_prefixes_are_silently_not_cached() {
         let (mut cache, now) = (Cache::default(), Instant::now());
-        for (model, blocks) in [("rehearsal", 2), ("unheard-of", 4), ("claude-haiku-4-5-20251001", 16)] {
-            let texts: Vec<_> = (0..blocks).map(|block| ("abc", if block + 2 < blocks { "" } else { "5m" })).collect();
+        for (model, blocks) in
+            [("rehearsal", 2), ("unheard-of", 4), ("claude-haiku-4-5-20251001", 16)]
+        {
+            let texts: Vec<_> = (0..blocks)
+                .map(|block| ("abc", if block + 2 < blocks { "" } else { "5m" }))
+                .collect();
             let least = least(&mut cache, model, &texts, now);
             assert_eq!(least, [0, blocks * BLOCK, 0, 0], "{model}");
         }
@@ -318,7 +344,11 @@ mod tests {
     fn chat_completions_cache_by_themselves_in_steps() {
         let (mut cache, now) = (Cache::default(), Instant::now());
         let prompt = |text: &str| {
-            Prompt::automatic("gpt", &Value::Null, &json!([{"role": "user", "content": "x".repeat(4800)}, text]))
+            Prompt::automatic(
+                "gpt",
+                &Value::Null,
+                &json!([{"role": "user", "content": "x".repeat(4800)}, text]),
+            )
         };
         let first = bill(&mut cache, &prompt("a"), now);
         assert_eq!((first[0], first[1]), (0, 0));
@@ -331,7 +361,10 @@ mod tests {
     fn old_entries_make_room() {
         let (mut cache, now) = (Cache::default(), Instant::now());
         for print in 0..MOST_ENTRIES as u64 {
-            cache.0.insert(print, Entry { lifetime: SHORT, ends: now + Duration::from_millis(1 + print) });
+            cache.0.insert(
+                print,
+                Entry { lifetime: SHORT, ends: now + Duration::from_millis(1 + print) },
+            );
         }
         let prompt = prompt("rehearsal", &[("a", ""), ("b", "5m")]);
         assert_eq!(bill(&mut cache, &prompt, now), [0, 2 * BLOCK, 0, 0]);

@@ -54,7 +54,9 @@ const FIELDS: [&str; 40] = [
 /// Checks a request and says what it means in the terms of the other format.
 pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
     let Some(fields) = body.as_object() else {
-        return Err(Refusal::bad("We could not parse the JSON body of your request: an object was expected."));
+        return Err(Refusal::bad(
+            "We could not parse the JSON body of your request: an object was expected.",
+        ));
     };
     if let Some(unknown) = fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
         return Err(Refusal::bad(format!("Unrecognized request argument supplied: {unknown}")));
@@ -66,7 +68,10 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
         return Err(Refusal::field("messages", "Missing required parameter: 'messages'."));
     };
     if messages.is_empty() {
-        return Err(Refusal::field("messages", "Invalid 'messages': empty array. Expected at least one message."));
+        return Err(Refusal::field(
+            "messages",
+            "Invalid 'messages': empty array. Expected at least one message.",
+        ));
     }
     limits(body)?;
     let mut conversation = Conversation {
@@ -75,7 +80,13 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
         stream: body["stream"] == true,
         stop_sequences: match &body["stop"] {
             Value::String(one) => vec![one.clone()],
-            stops => stops.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect(),
+            stops => stops
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(String::from)
+                .collect(),
         },
         ..Conversation::default()
     };
@@ -89,7 +100,10 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
 fn limits(body: &Value) -> Result<(), Refusal> {
     for field in ["max_tokens", "max_completion_tokens"] {
         if !body[field].is_null() && body[field].as_u64().is_none_or(|most| most == 0) {
-            return Err(Refusal::field(field, format!("Invalid '{field}': integer below minimum value 1.")));
+            return Err(Refusal::field(
+                field,
+                format!("Invalid '{field}': integer below minimum value 1."),
+            ));
         }
     }
     if !body["stream_options"].is_null() && body["stream"] != true {
@@ -108,10 +122,15 @@ fn tools(body: &Value) -> Result<Vec<Value>, Refusal> {
         let function = &tool["function"];
         let path = format!("tools[{place}].function");
         let Some(name) = function["name"].as_str() else {
-            return Err(Refusal::field(path.clone(), format!("Missing required parameter: '{path}.name'.")));
+            return Err(Refusal::field(
+                path.clone(),
+                format!("Missing required parameter: '{path}.name'."),
+            ));
         };
         if !is_tool_name(name) {
-            let message = format!("Invalid '{path}.name': expected a string that matches '^[a-zA-Z0-9_-]+$'.");
+            let message = format!(
+                "Invalid '{path}.name': expected a string that matches '^[a-zA-Z0-9_-]+$'."
+            );
             return Err(Refusal::field(path + ".name", message));
         }
         if tools.iter().any(|known| known["name"] == name) {
@@ -119,10 +138,13 @@ fn tools(body: &Value) -> Result<Vec<Value>, Refusal> {
         }
         let schema = &function["parameters"];
         if !schema.is_null() && schema["type"] != "object" {
-            let message = format!("Invalid schema for function '{name}': schema must be of type 'object'.");
+            let message =
+                format!("Invalid schema for function '{name}': schema must be of type 'object'.");
             return Err(Refusal::field(path + ".parameters", message));
         }
-        tools.push(json!({"name": name, "description": function["description"], "input_schema": schema}));
+        tools.push(
+            json!({"name": name, "description": function["description"], "input_schema": schema}),
+        );
     }
     Ok(tools)
 }
@@ -135,7 +157,9 @@ fn pairs(messages: &[Value]) -> Result<(), Refusal> {
         if message["role"] == "tool" {
             let id = message["tool_call_id"].as_str().ok_or_else(|| {
                 let param = format!("messages.[{index}].tool_call_id");
-                let message = format!("Missing parameter 'tool_call_id': messages[{index}] has the role 'tool'.");
+                let message = format!(
+                    "Missing parameter 'tool_call_id': messages[{index}] has the role 'tool'."
+                );
                 Refusal::field(param, message)
             })?;
             let Some(place) = open.iter().position(|call| *call == id) else {
@@ -155,7 +179,10 @@ fn pairs(messages: &[Value]) -> Result<(), Refusal> {
             let id = check_call(&format!("messages[{index}].tool_calls[{place}]"), call)?;
             if answered.contains(id) || open.contains(&id) {
                 let param = format!("messages.[{index}].tool_calls");
-                return Err(Refusal::field(param, format!("Duplicate value for 'tool_call_id': {id}")));
+                return Err(Refusal::field(
+                    param,
+                    format!("Duplicate value for 'tool_call_id': {id}"),
+                ));
             }
             open.push(id);
         }
@@ -176,12 +203,14 @@ fn closed(index: usize, open: &[&str]) -> Result<(), Refusal> {
 }
 
 fn check_call<'a>(path: &str, call: &'a Value) -> Result<&'a str, Refusal> {
-    let missing = |key: &str| Refusal::field(path, format!("Missing required parameter: '{path}.{key}'."));
+    let missing =
+        |key: &str| Refusal::field(path, format!("Missing required parameter: '{path}.{key}'."));
     let id = call["id"].as_str().ok_or_else(|| missing("id"))?;
     call["function"]["name"].as_str().ok_or_else(|| missing("function.name"))?;
     let param = format!("{path}.function.arguments");
     let Some(arguments) = call["function"]["arguments"].as_str() else {
-        let message = format!("Invalid type for '{param}': expected a string that holds a JSON object.");
+        let message =
+            format!("Invalid type for '{param}': expected a string that holds a JSON object.");
         return Err(Refusal::field(param, message));
     };
     if serde_json::from_str::<Map<String, Value>>(arguments).is_err() {
@@ -196,7 +225,10 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
     let content = &message["content"];
     let text = text_of(content);
     let refuse = |why: &str| {
-        Refusal::field(format!("messages.[{index}].content"), format!("Invalid value for 'content': {why}"))
+        Refusal::field(
+            format!("messages.[{index}].content"),
+            format!("Invalid value for 'content': {why}"),
+        )
     };
     match message["role"].as_str() {
         Some("system" | "developer") => {

@@ -50,23 +50,32 @@ pub(crate) fn events(reply: &Reply, created: u64, include_usage: bool) -> Vec<Ev
     let delta = |delta: Value, reason: Value| {
         chunk(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]))
     };
-    let mut chunks_out = vec![delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null)];
+    let mut chunks_out =
+        vec![delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null)];
     let mut index = 0;
     for part in &reply.parts {
         match part {
             Part::Think { text, .. } => {
-                chunks_out.extend(chunks(text).map(|piece| delta(json!({"reasoning_content": piece}), Value::Null)));
+                chunks_out.extend(
+                    chunks(text)
+                        .map(|piece| delta(json!({"reasoning_content": piece}), Value::Null)),
+                );
             }
             Part::Say(text) => {
-                chunks_out.extend(chunks(text).map(|piece| delta(json!({"content": piece}), Value::Null)));
+                chunks_out.extend(
+                    chunks(text).map(|piece| delta(json!({"content": piece}), Value::Null)),
+                );
             }
             Part::Call { id, name, arguments } => {
                 let call = |call: Value| delta(json!({"tool_calls": [call]}), Value::Null);
                 let function = json!({"name": name, "arguments": ""});
                 let id = external_id(id);
-                chunks_out.push(call(json!({"index": index, "id": id, "type": "function", "function": function})));
+                chunks_out.push(call(
+                    json!({"index": index, "id": id, "type": "function", "function": function}),
+                ));
                 for piece in chunks(arguments) {
-                    chunks_out.push(call(json!({"index": index, "function": {"arguments": piece}})));
+                    chunks_out
+                        .push(call(json!({"index": index, "function": {"arguments": piece}})));
                 }
                 index += 1;
             }
@@ -80,7 +89,8 @@ pub(crate) fn events(reply: &Reply, created: u64, include_usage: bool) -> Vec<Ev
         last["usage"] = usage(&reply.usage);
         chunks_out.push(last);
     }
-    let mut events: Vec<Event> = chunks_out.iter().map(|chunk| Event::unnamed(chunk.to_string())).collect();
+    let mut events: Vec<Event> =
+        chunks_out.iter().map(|chunk| Event::unnamed(chunk.to_string())).collect();
     events.push(Event::unnamed("[DONE]".into()));
     events
 }
@@ -110,7 +120,9 @@ fn texts(reply: &Reply) -> (String, String) {
 
 fn calls(reply: &Reply) -> impl Iterator<Item = (String, &str, &str)> {
     reply.parts.iter().filter_map(|part| match part {
-        Part::Call { id, name, arguments } => Some((external_id(id), name.as_str(), arguments.as_str())),
+        Part::Call { id, name, arguments } => {
+            Some((external_id(id), name.as_str(), arguments.as_str()))
+        }
         _ => None,
     })
 }

@@ -51,7 +51,10 @@ impl Message {
         self.places.first().map_or(0, |(message, _)| *message)
     }
 
-    pub(crate) fn of_type<'a>(&'a self, kind: &'a str) -> impl DoubleEndedIterator<Item = &'a Value> {
+    pub(crate) fn of_type<'a>(
+        &'a self,
+        kind: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a Value> {
         self.blocks.iter().filter(move |block| is(block, kind))
     }
 }

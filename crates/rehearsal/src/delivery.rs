@@ -75,7 +75,10 @@ impl Delivery {
             Kind::Stall { .. } => vec![Step::Send(bytes.split_to(half)), Step::Flush, Step::Stall],
             Kind::Malformed { .. } => vec![Step::Send(bytes.split_to(half))],
             Kind::Split { size } => split(&bytes, *size),
-            Kind::Status(_) | Kind::ErrorEvent { .. } | Kind::CutArguments { .. } | Kind::Unknown { .. } => {
+            Kind::Status(_)
+            | Kind::ErrorEvent { .. }
+            | Kind::CutArguments { .. }
+            | Kind::Unknown { .. } => {
                 return Delivery::whole(bytes);
             }
         };
@@ -108,11 +111,19 @@ impl Delivery {
 }
 
 fn split(bytes: &Bytes, size: usize) -> Vec<Step> {
-    bytes.chunks(size).flat_map(|piece| [Step::Send(Bytes::copy_from_slice(piece)), Step::Flush]).collect()
+    bytes
+        .chunks(size)
+        .flat_map(|piece| [Step::Send(Bytes::copy_from_slice(piece)), Step::Flush])
+        .collect()
 }
 
 /// The events with the fault in them, and how the stream ends.
-fn spoiled(mut events: Vec<Event>, fault: Option<&Kind>, format: Format, request_id: &str) -> (Vec<Event>, Vec<Step>) {
+fn spoiled(
+    mut events: Vec<Event>,
+    fault: Option<&Kind>,
+    format: Format,
+    request_id: &str,
+) -> (Vec<Event>, Vec<Step>) {
     let place = |after: usize| after.min(events.len());
     match fault {
         Some(Kind::Cut { after }) => {
@@ -125,15 +136,18 @@ fn spoiled(mut events: Vec<Event>, fault: Option<&Kind>, format: Format, request
         }
         Some(Kind::ErrorEvent { kind, message, after }) => {
             events.truncate(*after);
-            let error = Refusal::in_stream(kind, message.as_deref()).body(format, request_id).to_string();
+            let error =
+                Refusal::in_stream(kind, message.as_deref()).body(format, request_id).to_string();
             events.push(match format {
                 Format::Messages => Event::named("error", error),
                 Format::Chat => Event::unnamed(error),
             });
         }
         Some(Kind::Malformed { after }) => {
-            let broken =
-                Event { name: events.get(*after).and_then(|event| event.name.clone()), data: "{\"type\": ".into() };
+            let broken = Event {
+                name: events.get(*after).and_then(|event| event.name.clone()),
+                data: "{\"type\": ".into(),
+            };
             events.insert(place(*after), broken);
         }
         Some(Kind::Unknown { after }) => {
@@ -155,11 +169,13 @@ fn slip_in(events: &mut Vec<Event>, place: usize, format: Format) {
             if let Some(start) = next.or_else(|| events.iter().rposition(starts)) {
                 let delta = json!({"type": "rehearsal_delta", "note": "skip me"});
                 let index = &events[start].json()["index"];
-                let unknown =
-                    messages_out::event(&json!({"type": "content_block_delta", "index": index, "delta": delta}));
+                let unknown = messages_out::event(
+                    &json!({"type": "content_block_delta", "index": index, "delta": delta}),
+                );
                 events.insert(start + 1, unknown);
             }
-            let unknown = messages_out::event(&json!({"type": "rehearsal_event", "note": "skip me"}));
+            let unknown =
+                messages_out::event(&json!({"type": "rehearsal_event", "note": "skip me"}));
             events.insert(place, unknown);
         }
         Format::Chat => {
@@ -179,7 +195,10 @@ impl Body for Delivery {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let body = self.get_mut();
         loop {
             if let Some(wait) = &mut body.wait {
@@ -198,7 +217,9 @@ impl Body for Delivery {
                     return Poll::Pending;
                 }
                 Some(Step::Cut) => {
-                    return Poll::Ready(Some(Err(io::Error::other("the script cuts the connection here"))));
+                    return Poll::Ready(Some(Err(io::Error::other(
+                        "the script cuts the connection here",
+                    ))));
                 }
                 Some(Step::Stall) => {
                     // Nothing will wake this: it ends when the client leaves.

@@ -176,7 +176,8 @@ impl<T> Visitor<'_> for NumberOr<T> {
         f.write_str(self.expecting)
     }
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        (self.number)(number).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
+        (self.number)(number)
+            .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Unsigned(number), &self))
     }
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
         (self.text)(text).ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
@@ -187,7 +188,9 @@ impl<'de> Deserialize<'de> for Times {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(NumberOr {
             expecting: "a number from 1 up, or `always`",
-            number: |number| Some(Times(Some(u32::try_from(number).ok().filter(|times| *times > 0)?))),
+            number: |number| {
+                Some(Times(Some(u32::try_from(number).ok().filter(|times| *times > 0)?)))
+            },
             text: |text| (text == "always").then_some(Times(None)),
         })
     }
@@ -214,7 +217,8 @@ fn header_text(text: &str) -> Result<String, hyper::header::InvalidHeaderValue> 
 impl<'de> Deserialize<'de> for HeaderName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         text(deserializer, |name| {
-            hyper::header::HeaderName::from_bytes(name.as_bytes()).map(|name| HeaderName(name.to_string()))
+            hyper::header::HeaderName::from_bytes(name.as_bytes())
+                .map(|name| HeaderName(name.to_string()))
         })
     }
 }
@@ -231,20 +235,29 @@ mod tests {
 
     #[test]
     fn attempts_meet_the_faults_in_order() {
-        let faults: Vec<Fault> =
-            serde_yaml::from_str("[{split: 1, times: 2}, {cut_after: 3}, {stall_after: 4, times: always}]").unwrap();
-        let met: Vec<String> = (1..6).map(|attempt| format!("{:?}", met(&faults, attempt).unwrap())).collect();
-        let expected =
-            ["Split { size: 1 }", "Split { size: 1 }", "Cut { after: 3 }", "Stall { after: 4 }", "Stall { after: 4 }"];
+        let faults: Vec<Fault> = serde_yaml::from_str(
+            "[{split: 1, times: 2}, {cut_after: 3}, {stall_after: 4, times: always}]",
+        )
+        .unwrap();
+        let met: Vec<String> =
+            (1..6).map(|attempt| format!("{:?}", met(&faults, attempt).unwrap())).collect();
+        let expected = [
+            "Split { size: 1 }",
+            "Split { size: 1 }",
+            "Cut { after: 3 }",
+            "Stall { after: 4 }",
+            "Stall { after: 4 }",
+        ];
         assert_eq!(met, expected);
         assert!(super::met(&faults[..2], 4).is_none());
     }
 
     #[test]
     fn a_date_may_stand_as_retry_after() {
-        let fault: Fault =
-            serde_yaml::from_str("{status: 503, retry_after: 'Wed, 21 Oct 2026 07:28:00 GMT', headers: {X-A: b}}")
-                .unwrap();
+        let fault: Fault = serde_yaml::from_str(
+            "{status: 503, retry_after: 'Wed, 21 Oct 2026 07:28:00 GMT', headers: {X-A: b}}",
+        )
+        .unwrap();
         let Kind::Status(status) = fault.kind else { panic!("{:?}", fault.kind) };
         let expected = Status {
             status: 503,

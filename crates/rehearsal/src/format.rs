@@ -111,14 +111,26 @@ impl fmt::Display for Odd {
         match self {
             Odd::NoTurns => f.write_str("a scene needs at least one turn"),
             Odd::Unreachable(turn) => {
-                write!(f, "turns[{turn}] is never played: only calls or `stop: pause_turn` lead to a next turn")
+                write!(
+                    f,
+                    "turns[{turn}] is never played: only calls or `stop: pause_turn` lead to a next turn"
+                )
             }
-            Odd::Path => f.write_str("a file's path must be relative, stay in the folder and not be in .git"),
-            Odd::ToolName(name) => write!(f, "`{name}` cannot be a tool's name: 1 to 128 of a-z A-Z 0-9 _ -"),
-            Odd::OneTool => f.write_str("a call is a map with one key: the tool's name, with its input"),
+            Odd::Path => {
+                f.write_str("a file's path must be relative, stay in the folder and not be in .git")
+            }
+            Odd::ToolName(name) => {
+                write!(f, "`{name}` cannot be a tool's name: 1 to 128 of a-z A-Z 0-9 _ -")
+            }
+            Odd::OneTool => {
+                f.write_str("a call is a map with one key: the tool's name, with its input")
+            }
             Odd::RawType => f.write_str("a raw block is a map with a `type`"),
             Odd::RawKind(key) => {
-                write!(f, "this cannot be a raw block, because ids and signatures are made: use `{key}`")
+                write!(
+                    f,
+                    "this cannot be a raw block, because ids and signatures are made: use `{key}`"
+                )
             }
         }
     }
@@ -140,7 +152,9 @@ impl<'de> Deserialize<'de> for Scene {
             turns: Vec<Turn>,
         }
         let Written { when, turns } = Written::deserialize(deserializer)?;
-        let Some((last, before)) = turns.split_last() else { return Err(D::Error::custom(Odd::NoTurns)) };
+        let Some((last, before)) = turns.split_last() else {
+            return Err(D::Error::custom(Odd::NoTurns));
+        };
         if let Some(end) = before.iter().position(|turn| !turn.leads_on()) {
             return Err(D::Error::custom(Odd::Unreachable(end + 1)));
         }
@@ -165,7 +179,9 @@ impl<'de> Deserialize<'de> for RelativePath {
             let mut parts = Path::new(path).components().peekable();
             let inside = parts.peek().is_some()
                 && !path.ends_with('/')
-                && parts.all(|part| matches!(part, std::path::Component::Normal(name) if name != ".git"));
+                && parts.all(
+                    |part| matches!(part, std::path::Component::Normal(name) if name != ".git"),
+                );
             inside.then(|| RelativePath(path.to_string())).ok_or(Odd::Path)
         })
     }
@@ -202,7 +218,9 @@ impl<'de> Deserialize<'de> for Call {
                 fmt::Display::fmt(&Odd::OneTool, f)
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Call, A::Error> {
-                let (tool, input) = map.next_entry::<String, Input>()?.ok_or_else(|| A::Error::custom(Odd::OneTool))?;
+                let (tool, input) = map
+                    .next_entry::<String, Input>()?
+                    .ok_or_else(|| A::Error::custom(Odd::OneTool))?;
                 if map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
                     return Err(A::Error::custom(Odd::OneTool));
                 }
@@ -234,5 +252,6 @@ impl<'de> Deserialize<'de> for Raw {
 
 /// Whether the API takes this as the name of a tool.
 pub(crate) fn is_tool_name(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

@@ -44,7 +44,9 @@ impl Print {
                 self.number(items.len() as u64);
                 items.iter().for_each(|item| self.value(item));
             }
-            Value::Object(fields) => self.fields(fields.iter().map(|(key, value)| (key.as_str(), value))),
+            Value::Object(fields) => {
+                self.fields(fields.iter().map(|(key, value)| (key.as_str(), value)))
+            }
         }
     }
 
@@ -52,10 +54,14 @@ impl Print {
     pub(crate) fn block(&mut self, block: &Value) {
         let Some(fields) = block.as_object() else { return self.value(block) };
         let plain = |key: &str| key != "cache_control" && key != "content";
-        self.fields(fields.iter().map(|(key, value)| (key.as_str(), value)).filter(|(key, _)| plain(key)));
+        self.fields(
+            fields.iter().map(|(key, value)| (key.as_str(), value)).filter(|(key, _)| plain(key)),
+        );
         match fields.get("content") {
             // A plain text as content is short for one text block.
-            Some(Value::String(text)) => self.block(&serde_json::json!([{"type": "text", "text": text}])[0]),
+            Some(Value::String(text)) => {
+                self.block(&serde_json::json!([{"type": "text", "text": text}])[0])
+            }
             Some(Value::Array(items)) => items.iter().for_each(|item| self.block(item)),
             Some(other) => self.value(other),
             None => {}
@@ -101,7 +107,10 @@ mod tests {
         for other in same {
             assert_eq!(block(&other), plain, "{other}");
         }
-        assert_ne!(block(&json!({"type": "tool_result", "tool_use_id": "a", "content": "y"})), plain);
+        assert_ne!(
+            block(&json!({"type": "tool_result", "tool_use_id": "a", "content": "y"})),
+            plain
+        );
         assert_eq!(block(&json!({"input": {"n": 1}})), block(&json!({"input": {"n": 1.0}})));
         // In a tool's input the key is the tool's own.
         let input = |mark: &str| json!({"type": "tool_use", "input": {"cache_control": mark}});

@@ -41,11 +41,17 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Erro
     let file = arguments.script.display();
     if arguments.check {
         let scenes = script.scenes().count();
-        println!("{file}: a valid script with {scenes} {}", if scenes == 1 { "scene" } else { "scenes" });
+        println!(
+            "{file}: a valid script with {scenes} {}",
+            if scenes == 1 { "scene" } else { "scenes" }
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let port = arguments.port;
-    let server = script.serve_on(port).await.map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))?;
+    let server = script
+        .serve_on(port)
+        .await
+        .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}"))?;
     let play = async {
         println!("rehearsal of {file} listening on {}", server.url());
         io::stdout().flush()?;

@@ -33,18 +33,24 @@ pub(crate) fn events(reply: &Reply) -> Vec<Event> {
     let mut events = vec![event(&json!({"type": "message_start", "message": start}))];
     for (index, part) in reply.parts.iter().enumerate() {
         let (start, deltas) = pieces(part);
-        events.push(event(&json!({"type": "content_block_start", "index": index, "content_block": start})));
+        events.push(event(
+            &json!({"type": "content_block_start", "index": index, "content_block": start}),
+        ));
         if index == 0 {
             events.push(event(&json!({"type": "ping"})));
         }
         for delta in deltas {
-            events.push(event(&json!({"type": "content_block_delta", "index": index, "delta": delta})));
+            events.push(event(
+                &json!({"type": "content_block_delta", "index": index, "delta": delta}),
+            ));
         }
         events.push(event(&json!({"type": "content_block_stop", "index": index})));
     }
     let mut delta = json!({"stop_reason": reply.stop.name(), "stop_sequence": reply.stop_sequence});
     delta["stop_details"] = details(reply.stop);
-    events.push(event(&json!({"type": "message_delta", "delta": delta, "usage": usage(&reply.usage)})));
+    events.push(event(
+        &json!({"type": "message_delta", "delta": delta, "usage": usage(&reply.usage)}),
+    ));
     events.push(event(&json!({"type": "message_stop"})));
     events
 }

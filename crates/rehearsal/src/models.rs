@@ -16,7 +16,13 @@ const fn model(id: &'static str, least_prefix: u64, system_messages: bool) -> Mo
 }
 
 const fn older(id: &'static str, least_prefix: u64) -> Model {
-    Model { id, least_prefix, system_messages: false, max_input_tokens: 200_000, max_tokens: 64_000 }
+    Model {
+        id,
+        least_prefix,
+        system_messages: false,
+        max_input_tokens: 200_000,
+        max_tokens: 64_000,
+    }
 }
 
 /// `rehearsal` is the name to use when nothing depends on the model.
@@ -44,7 +50,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Model> {
     let dated = |model: &&Model| {
         let rest = name.strip_prefix(model.id);
         rest.is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix('-').is_some_and(|date| date.len() == 8 && date.parse::<u32>().is_ok())
+            rest.is_empty()
+                || rest
+                    .strip_prefix('-')
+                    .is_some_and(|date| date.len() == 8 && date.parse::<u32>().is_ok())
         })
     };
     MODELS.iter().find(dated)

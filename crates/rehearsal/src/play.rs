@@ -38,7 +38,11 @@ enum Choice {
 }
 
 /// Plays the turn that answers the newest message.
-pub(crate) fn play<'a>(script: &'a Script, conversation: &Conversation, seal: &Seal) -> Result<Played<'a>, Refusal> {
+pub(crate) fn play<'a>(
+    script: &'a Script,
+    conversation: &Conversation,
+    seal: &Seal,
+) -> Result<Played<'a>, Refusal> {
     let print = conversation.print().finish();
     let (scene, place, text) = match choose(script, conversation) {
         Choice::Turn { scene, place, text } => (scene, place, text),
@@ -61,11 +65,15 @@ pub(crate) fn play<'a>(script: &'a Script, conversation: &Conversation, seal: &S
     let failed = |error| {
         let (reason, when) = (Reason(error), when.as_str());
         let hint = if text.is_empty() { "; the prompt is no longer in the request" } else { "" };
-        Refusal::new(500, format!("the script fails in scene {scene} (`{when}`), turn {place}: {reason}{hint}"))
+        Refusal::new(
+            500,
+            format!("the script fails in scene {scene} (`{when}`), turn {place}: {reason}{hint}"),
+        )
     };
     let mut parts = vec![];
     if let Some(template) = &turn.think
-        && let Some(text) = shown(template.render(&variables).map_err(failed)?, conversation.thinking)
+        && let Some(text) =
+            shown(template.render(&variables).map_err(failed)?, conversation.thinking)
     {
         parts.push(Part::Think { signature: seal.sign(&text), text });
     }
@@ -89,14 +97,23 @@ pub(crate) fn play<'a>(script: &'a Script, conversation: &Conversation, seal: &S
         // The continuing request ends with this block; its id says where to go on.
         let id = format!("srvtoolu_{scene}_{place}_{print:016x}");
         let input = json!({"query": "rehearsal"});
-        parts.push(Part::Raw(json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": input})));
+        parts.push(Part::Raw(
+            json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": input}),
+        ));
     }
     Ok(Played::new(conversation, print, parts, stop, Some(turn)))
 }
 
 impl<'a> Played<'a> {
-    fn new(conversation: &Conversation, print: u64, parts: Vec<Part>, stop: Stop, turn: Option<&'a Turn>) -> Self {
-        let stop_sequence = conversation.stop_sequences.first().filter(|_| stop == Stop::StopSequence).cloned();
+    fn new(
+        conversation: &Conversation,
+        print: u64,
+        parts: Vec<Part>,
+        stop: Stop,
+        turn: Option<&'a Turn>,
+    ) -> Self {
+        let stop_sequence =
+            conversation.stop_sequences.first().filter(|_| stop == Stop::StopSequence).cloned();
         let (id, model) = (format!("{print:016x}"), conversation.model.clone());
         Played {
             reply: Reply { id, model, parts, stop, stop_sequence, usage: Usage::default() },
@@ -133,8 +150,13 @@ fn spoken<'a>(conversation: &Conversation, print: u64, text: String) -> Played<'
 fn unknown(script: &Script) -> String {
     let suggested = script.suggest().iter().map(|prompt| format!("\n- {prompt}"));
     let scenes = script.scenes().map(|when| format!("\n- a prompt that matches `{when}`"));
-    let known: String = if script.suggest().is_empty() { scenes.collect() } else { suggested.collect() };
-    let list = if known.is_empty() { "It has no scenes at all.".into() } else { format!("It can play:{known}") };
+    let known: String =
+        if script.suggest().is_empty() { scenes.collect() } else { suggested.collect() };
+    let list = if known.is_empty() {
+        "It has no scenes at all.".into()
+    } else {
+        format!("It can play:{known}")
+    };
     format!(
         "This is a rehearsal: a script stands in for the model here, and no model has read your prompt. The script \
          has no scene for it. {list}"
@@ -142,7 +164,8 @@ fn unknown(script: &Script) -> String {
 }
 
 fn choose(script: &Script, conversation: &Conversation) -> Choice {
-    let Some(newest) = conversation.messages.iter().rfind(|message| message.role != Role::System) else {
+    let Some(newest) = conversation.messages.iter().rfind(|message| message.role != Role::System)
+    else {
         return Choice::Unknown;
     };
     // A text that a scene knows wins over results: a new prompt may share the message with those of a broken turn.
@@ -153,7 +176,9 @@ fn choose(script: &Script, conversation: &Conversation) -> Choice {
         return Choice::Turn { scene, place: 0, text: text.to_string() };
     }
     let id = match newest.role {
-        Role::Assistant => newest.of_type("server_tool_use").rev().find_map(|block| block["id"].as_str()),
+        Role::Assistant => {
+            newest.of_type("server_tool_use").rev().find_map(|block| block["id"].as_str())
+        }
         _ => newest.of_type("tool_result").rev().find_map(|block| block["tool_use_id"].as_str()),
     };
     let Some((scene, place)) = id.and_then(place_of) else { return Choice::Unknown };
@@ -176,16 +201,21 @@ fn place_of(id: &str) -> Option<(usize, usize)> {
 /// The newest text that began this scene; empty if the client no longer sends it.
 fn prompt_of(conversation: &Conversation, when: &regex::Regex) -> String {
     let messages = conversation.messages.iter().rev().filter(|message| message.role == Role::User);
-    let mut texts =
-        messages.flat_map(|message| message.of_type("text").rev()).filter_map(|block| block["text"].as_str());
+    let mut texts = messages
+        .flat_map(|message| message.of_type("text").rev())
+        .filter_map(|block| block["text"].as_str());
     texts.find(|text| when.is_match(text)).unwrap_or_default().to_string()
 }
 
 /// The results of the newest message in order, and the inputs of the calls they answer.
 fn answered(conversation: &Conversation) -> (Vec<Value>, Vec<Value>) {
-    let mut newest = conversation.messages.iter().rev().filter(|message| message.role != Role::System);
-    let Some(user) = newest.next().filter(|message| message.role == Role::User) else { return (vec![], vec![]) };
-    let before: Vec<&Value> = newest.next().map_or(vec![], |message: &Message| message.of_type("tool_use").collect());
+    let mut newest =
+        conversation.messages.iter().rev().filter(|message| message.role != Role::System);
+    let Some(user) = newest.next().filter(|message| message.role == Role::User) else {
+        return (vec![], vec![]);
+    };
+    let before: Vec<&Value> =
+        newest.next().map_or(vec![], |message: &Message| message.of_type("tool_use").collect());
     let call = |result: &Value| before.iter().find(|call| call["id"] == result["tool_use_id"]);
     let results = user.of_type("tool_result");
     results

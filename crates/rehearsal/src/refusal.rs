@@ -37,13 +37,21 @@ impl Refusal {
     }
 
     pub(crate) fn scripted(status: &Status) -> Self {
-        let message = status.message.clone().unwrap_or_else(|| usual_message(status.status).to_string());
-        Refusal { kind: status.kind.clone(), code: status.code.clone(), ..Refusal::new(status.status, message) }
+        let message =
+            status.message.clone().unwrap_or_else(|| usual_message(status.status).to_string());
+        Refusal {
+            kind: status.kind.clone(),
+            code: status.code.clone(),
+            ..Refusal::new(status.status, message)
+        }
     }
 
     /// The same as an error inside a stream, which has no status but its type.
     pub(crate) fn in_stream(kind: &str, message: Option<&str>) -> Self {
-        let status = MESSAGES_KINDS.iter().find(|(_, known)| *known == kind).map_or(500, |(status, _)| *status);
+        let status = MESSAGES_KINDS
+            .iter()
+            .find(|(_, known)| *known == kind)
+            .map_or(500, |(status, _)| *status);
         let message = message.unwrap_or_else(|| usual_message(status));
         Refusal { kind: Some(kind.to_string()), ..Refusal::new(status, message) }
     }

@@ -86,7 +86,9 @@ impl Part {
     /// The finished content block of the Messages API.
     pub(crate) fn block(&self) -> Value {
         match self {
-            Part::Think { text, signature } => json!({"type": "thinking", "thinking": text, "signature": signature}),
+            Part::Think { text, signature } => {
+                json!({"type": "thinking", "thinking": text, "signature": signature})
+            }
             Part::Say(text) => json!({"type": "text", "text": text}),
             Part::Call { id, name, arguments } => {
                 // The format has no way to say arguments that are no JSON.

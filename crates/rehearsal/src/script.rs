@@ -117,7 +117,8 @@ impl fmt::Display for ScriptError {
             Cause::Wrong(error) => {
                 // The place stands in front already.
                 let reason = error.to_string();
-                let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+                let reason =
+                    reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
                 write!(f, ": {reason}")
             }
         }

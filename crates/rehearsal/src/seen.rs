@@ -46,7 +46,9 @@ impl Log {
     }
 
     pub(crate) fn answered(&mut self, number: usize, status: u16) {
-        if let Some(seen) = number.checked_sub(self.gone).and_then(|place| self.newest.get_mut(place)) {
+        if let Some(seen) =
+            number.checked_sub(self.gone).and_then(|place| self.newest.get_mut(place))
+        {
             seen.status = status;
             seen.answered = Some(Instant::now());
         }
@@ -67,7 +69,10 @@ pub(crate) fn headers(headers: &hyper::HeaderMap) -> Vec<(String, String)> {
         true => "(hidden)".to_string(),
         false => String::from_utf8_lossy(value).into_owned(),
     };
-    headers.iter().map(|(name, value)| (name.to_string(), text(name.as_str(), value.as_bytes()))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(name.as_str(), value.as_bytes())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -92,6 +97,9 @@ mod tests {
         log.answered(3, 200);
         log.answered(7, 400);
         let all = log.all();
-        assert_eq!((all.len(), all[0].path.as_str(), all[0].status, all[2].status), (MOST, "5", 0, 400));
+        assert_eq!(
+            (all.len(), all[0].path.as_str(), all[0].status, all[2].status),
+            (MOST, "5", 0, 400)
+        );
     }
 }

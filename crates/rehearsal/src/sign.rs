@@ -51,9 +51,13 @@ impl Seal {
         let (given, text) = (block["signature"].as_str(), block["thinking"].as_str());
         let (Some(given), Some(text)) = (given, text) else {
             let missing = if given.is_none() { "signature" } else { "thinking" };
-            return Err(Refusal::bad(format!("{}.thinking.{missing}: Field required", message.place(place))));
+            return Err(Refusal::bad(format!(
+                "{}.thinking.{missing}: Field required",
+                message.place(place)
+            )));
         };
-        let Some((prefix, before)) = parts(given).filter(|(prefix, before)| signature(*prefix, *before, text) == given)
+        let Some((prefix, before)) =
+            parts(given).filter(|(prefix, before)| signature(*prefix, *before, text) == given)
         else {
             return Err(Refusal::bad(format!(
                 "{}: `thinking` or `redacted_thinking` blocks in an `assistant` message cannot be modified. These \

@@ -52,9 +52,9 @@ impl Input {
     pub(crate) fn render(&self, variables: &minijinja::Value) -> Result<Value, minijinja::Error> {
         Ok(match self {
             Input::Text(template) => Value::String(template.render(variables)?),
-            Input::List(items) => {
-                Value::Array(items.iter().map(|item| item.render(variables)).collect::<Result<_, _>>()?)
-            }
+            Input::List(items) => Value::Array(
+                items.iter().map(|item| item.render(variables)).collect::<Result<_, _>>()?,
+            ),
             Input::Map(fields) => {
                 let mut map = Map::new();
                 for (key, value) in fields {
@@ -69,7 +69,10 @@ impl Input {
 
 /// Reads a text through `parse`. A visitor of its own, and not `try_from`, so that an error carries the line of this
 /// very text and not that of the map around it.
-pub(crate) fn text<'de, D, T, E>(deserializer: D, parse: fn(&str) -> Result<T, E>) -> Result<T, D::Error>
+pub(crate) fn text<'de, D, T, E>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     E: fmt::Display,
@@ -133,7 +136,8 @@ impl<'de> Visitor<'de> for InputVisitor {
         Ok(Input::Plain(number.into()))
     }
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Input, E> {
-        let number = Number::from_f64(number).ok_or_else(|| E::custom("JSON has no such number"))?;
+        let number =
+            Number::from_f64(number).ok_or_else(|| E::custom("JSON has no such number"))?;
         Ok(Input::Plain(Value::Number(number)))
     }
     fn visit_str<E: serde::de::Error>(self, source: &str) -> Result<Input, E> {

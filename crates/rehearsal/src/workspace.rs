@@ -54,7 +54,10 @@ impl TempFolder {
             let path = path.to_path_buf();
             move |error| WorkspaceError::Folder(path, error)
         };
-        let folder = tempfile::Builder::new().prefix("rehearsal-").tempdir().map_err(at(&std::env::temp_dir()))?;
+        let folder = tempfile::Builder::new()
+            .prefix("rehearsal-")
+            .tempdir()
+            .map_err(at(&std::env::temp_dir()))?;
         // Tools report resolved paths; a folder behind a link would look like another one.
         let path = folder.path().canonicalize().map_err(at(folder.path()))?;
         for (name, text) in &plan.files {
@@ -121,7 +124,9 @@ impl fmt::Display for WorkspaceError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             WorkspaceError::Folder(path, error) => write!(f, "{}: {error}", path.display()),
-            WorkspaceError::Git(path, error) => write!(f, "git repository in {}: {}", path.display(), error.message()),
+            WorkspaceError::Git(path, error) => {
+                write!(f, "git repository in {}: {}", path.display(), error.message())
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ const PLAY: &str = "scenes: [{when: hello, turns: [{call: [bash: {}]}, {say: bye
 
 fn figures(reply: &Value) -> [u64; 3] {
     let usage = &reply["usage"];
-    ["cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens"].map(|key| usage[key].as_u64().unwrap())
+    ["cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens"]
+        .map(|key| usage[key].as_u64().unwrap())
 }
 
 #[tokio::test]
@@ -25,7 +26,10 @@ async fn a_growing_conversation_reads_what_it_wrote() {
     assert_eq!((read, rest), (0, 0));
     let id = &first["content"][0]["id"];
     let results = json!([{"type": "tool_result", "tool_use_id": id, "content": "ok"}]);
-    let more = [json!({"role": "assistant", "content": first["content"]}), json!({"role": "user", "content": results})];
+    let more = [
+        json!({"role": "assistant", "content": first["content"]}),
+        json!({"role": "user", "content": results}),
+    ];
     messages.as_array_mut().unwrap().extend(more);
     let next = figures(&post(&server, MESSAGES, &request(&messages)).await.json());
     assert_eq!((next[0], next[2]), (written, 0));
@@ -56,7 +60,10 @@ async fn lifetimes_are_told_apart() {
     request["cache_control"] = json!({"type": "ephemeral"});
     let usage = post(&server, MESSAGES, &request).await.json()["usage"].clone();
     let creation = json!({"ephemeral_5m_input_tokens": 757, "ephemeral_1h_input_tokens": 1007});
-    assert_eq!((&usage["cache_creation"], &usage["cache_creation_input_tokens"]), (&creation, &json!(757 + 1007)));
+    assert_eq!(
+        (&usage["cache_creation"], &usage["cache_creation_input_tokens"]),
+        (&creation, &json!(757 + 1007))
+    );
 }
 
 #[tokio::test]

@@ -35,8 +35,7 @@ async fn requests_are_checked() {
     let one = || assistant(json!([call("a", json!("{}"))]));
     let unanswered = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
                       'tool_call_id'. The following tool_call_ids did not have response messages: ";
-    let orphan =
-        "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.";
+    let orphan = "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.";
     let missing = |ids: &str| format!("{unanswered}{ids}");
     let cases: Vec<(Value, Value, String)> = vec![
         (json!([go, one()]), json!("messages.[2].role"), missing("a")),
@@ -68,11 +67,13 @@ async fn requests_are_checked() {
         let error = json!({"message": expected, "type": "invalid_request_error", "param": param, "code": null});
         assert_eq!((answer.status, answer.json()), (400, json!({"error": error})), "{messages}");
     }
-    let function =
-        |name: &str| json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}});
+    let function = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}});
     let fields = [
         (json!({"messages": [go]}), "you must provide a model parameter"),
-        (json!({"model": "m", "messages": [go], "modle": 1}), "Unrecognized request argument supplied: modle"),
+        (
+            json!({"model": "m", "messages": [go], "modle": 1}),
+            "Unrecognized request argument supplied: modle",
+        ),
         (
             json!({"model": "m", "messages": [go], "tools": [function("a"), function("a")]}),
             "Duplicate function name: 'a'.",
@@ -123,13 +124,21 @@ async fn calls_and_results_go_there_and_back() {
 async fn a_stream_of_chunks() {
     let server = serve(PLAY).await;
     let mut request = stream(json!({"model": "m", "messages": [user("look here")]}));
-    let plain = post(&server, CHAT, &json!({"model": "m", "messages": [user("look here")]})).await.json();
+    let plain =
+        post(&server, CHAT, &json!({"model": "m", "messages": [user("look here")]})).await.json();
     request["stream_options"] = json!({"include_usage": true});
     let events = post(&server, CHAT, &request).await.events();
     let (done, chunks) = events.split_last().unwrap();
     let (last, chunks) = chunks.split_last().unwrap();
-    assert_eq!((done, &last["choices"], &last["usage"]), (&json!("[DONE]"), &json!([]), &plain["usage"]));
-    assert!(chunks.iter().all(|chunk| chunk["usage"].is_null() && chunk["object"] == "chat.completion.chunk"));
+    assert_eq!(
+        (done, &last["choices"], &last["usage"]),
+        (&json!("[DONE]"), &json!([]), &plain["usage"])
+    );
+    assert!(
+        chunks
+            .iter()
+            .all(|chunk| chunk["usage"].is_null() && chunk["object"] == "chat.completion.chunk")
+    );
     let mut message = json!({"role": chunks[0]["choices"][0]["delta"]["role"], "content": "", "refusal": null, "reasoning_content": ""});
     let mut calls: Vec<Value> = vec![];
     for chunk in chunks {
@@ -167,7 +176,8 @@ async fn a_stream_of_chunks() {
 #[tokio::test]
 async fn the_prompt_is_cached_by_itself() {
     let server = serve(PLAY).await;
-    let mut messages = vec![json!({"role": "system", "content": "s".repeat(5000)}), user("look here")];
+    let mut messages =
+        vec![json!({"role": "system", "content": "s".repeat(5000)}), user("look here")];
     let usage = |messages: &[Value]| {
         let (server, request) = (&server, json!({"model": "m", "messages": messages}));
         async move { post(server, CHAT, &request).await.json()["usage"].clone() }

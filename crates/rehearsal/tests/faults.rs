@@ -39,9 +39,10 @@ fn whole() -> (String, String) {
 
 #[tokio::test]
 async fn statuses_come_in_order_and_pass() {
-    let server =
-        serve(&faulty("{status: 429, retry_after: 1, times: 2}, {status: 529, headers: {x-should-retry: 'true'}}"))
-            .await;
+    let server = serve(&faulty(
+        "{status: 429, retry_after: 1, times: 2}, {status: 529, headers: {x-should-retry: 'true'}}",
+    ))
+    .await;
     let mut met = vec![];
     for _ in 0..4 {
         let answer = post(&server, MESSAGES, &hello()).await;
@@ -55,7 +56,10 @@ async fn statuses_come_in_order_and_pass() {
         (529, "overloaded_error", " true"),
         (200, "-", " "),
     ];
-    assert_eq!(met, expected.map(|(status, kind, headers)| (status, kind.to_string(), headers.to_string())));
+    assert_eq!(
+        met,
+        expected.map(|(status, kind, headers)| (status, kind.to_string(), headers.to_string()))
+    );
     // Another prompt counts for itself, and one that asks for more does not.
     assert_eq!(post(&server, MESSAGES, &ask(json!([user("hello you")]))).await.status, 429);
     let mut more = hello();
@@ -65,15 +69,13 @@ async fn statuses_come_in_order_and_pass() {
 
 #[tokio::test]
 async fn errors_have_the_shape_of_the_api() {
-    let faults =
-        "{status: 429, type: insufficient_quota, message: no money, code: credit_balance_exhausted, times: always}";
+    let faults = "{status: 429, type: insufficient_quota, message: no money, code: credit_balance_exhausted, times: always}";
     let server = serve(&faulty(faults)).await;
     let answer = post(&server, MESSAGES, &hello()).await;
     let error = json!({"type": "insufficient_quota", "message": "no money", "details": {"error_code": "credit_balance_exhausted"}});
     assert_eq!(answer.json()["error"], error);
     let answer = post(&server, CHAT, &hello()).await;
-    let error =
-        json!({"message": "no money", "type": "insufficient_quota", "param": null, "code": "credit_balance_exhausted"});
+    let error = json!({"message": "no money", "type": "insufficient_quota", "param": null, "code": "credit_balance_exhausted"});
     assert_eq!(answer.json(), json!({"error": error}));
     assert!(answer.header("x-request-id").starts_with("req_"));
 }
@@ -94,10 +96,16 @@ async fn connections_are_cut() {
         let server = serve(&faulty(&format!("{{cut_after: {after}, times: always}}"))).await;
         for path in FORMATS {
             let answer = post(&server, path, &stream(hello())).await;
-            assert_eq!((answer.status, answer.events().len(), answer.cut), (200, after, true), "{path}");
+            assert_eq!(
+                (answer.status, answer.events().len(), answer.cut),
+                (200, after, true),
+                "{path}"
+            );
             let answer = post(&server, path, &hello()).await;
             assert_eq!((answer.status, answer.cut), (200, true));
-            assert!(serde_json::from_str::<Value>(&answer.text).is_err() && !answer.text.is_empty());
+            assert!(
+                serde_json::from_str::<Value>(&answer.text).is_err() && !answer.text.is_empty()
+            );
         }
     }
 }
@@ -108,9 +116,11 @@ async fn errors_inside_a_stream() {
     let answer = post(&server, MESSAGES, &stream(hello())).await;
     let events = answer.events();
     let id = answer.header("request-id");
-    let error =
-        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": id});
-    assert_eq!((answer.status, events.len(), events.last(), answer.cut), (200, 4, Some(&error), false));
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": id});
+    assert_eq!(
+        (answer.status, events.len(), events.last(), answer.cut),
+        (200, 4, Some(&error), false)
+    );
     assert!(answer.text.contains("event: error\n"));
     let answer = post(&server, CHAT, &stream(hello())).await;
     let error = json!({"error": {"message": "Overloaded", "type": "overloaded_error", "param": null, "code": "server_is_overloaded"}});
@@ -143,7 +153,10 @@ async fn arguments_end_early() {
     let answer = post(&server, MESSAGES, &hello()).await.json();
     assert_eq!(answer["content"][1]["input"], json!({}));
     let answer = post(&server, CHAT, &hello()).await.json();
-    assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{\"command\"");
+    assert_eq!(
+        answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"],
+        "{\"command\""
+    );
 }
 
 #[tokio::test]
@@ -157,7 +170,8 @@ async fn a_stream_that_stops_but_stays() {
         while text.matches("\n\n").count() < 2 {
             text += &String::from_utf8_lossy(&response.chunk().await.unwrap().unwrap());
         }
-        let more = tokio::time::timeout(std::time::Duration::from_millis(30), response.chunk()).await;
+        let more =
+            tokio::time::timeout(std::time::Duration::from_millis(30), response.chunk()).await;
         assert!(more.is_err(), "{path}: the stream should neither go on nor end: {more:?}");
     }
 }
@@ -180,7 +194,10 @@ async fn events_that_nobody_knows() {
     for path in FORMATS {
         let answer = post(&server, path, &stream(hello())).await;
         assert_eq!(gathered(&answer), whole(), "{path}");
-        assert_eq!(answer.text.matches("rehearsal_event").count(), if path == MESSAGES { 2 } else { 1 });
+        assert_eq!(
+            answer.text.matches("rehearsal_event").count(),
+            if path == MESSAGES { 2 } else { 1 }
+        );
         assert_eq!(answer.text.matches("rehearsal_delta").count(), 1);
         assert!(post(&server, path, &hello()).await.json()["rehearsal_field"].is_object());
     }

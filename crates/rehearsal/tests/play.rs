@@ -29,14 +29,18 @@ scenes:
 "#;
 
 fn results(reply: &Value, text: &str) -> Value {
-    let calls = reply["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use");
-    calls.map(|call| json!({"type": "tool_result", "tool_use_id": call["id"], "content": text})).collect()
+    let calls =
+        reply["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use");
+    calls
+        .map(|call| json!({"type": "tool_result", "tool_use_id": call["id"], "content": text}))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_scene_plays_to_its_end() {
     let server = serve(SHOP).await;
-    let messages = converse(&server, "Please buy 3 pears.", |name, input| format!(" {name} {input}\n")).await;
+    let messages =
+        converse(&server, "Please buy 3 pears.", |name, input| format!(" {name} {input}\n")).await;
     let calls: Vec<Value> = messages
         .iter()
         .filter(|message| message["role"] == "assistant")
@@ -83,11 +87,18 @@ async fn only_the_newest_message_decides() {
         two
     );
     // A reminder that no scene knows changes nothing; a prompt that one knows begins that scene.
-    assert_eq!(answer(json!([user("look"), turn, with("<reminder>be quick</reminder>")])).await, two);
-    assert_eq!(answer(json!([user("look"), turn, with("buy 1 plum")])).await["text"], "1 plum it is.");
+    assert_eq!(
+        answer(json!([user("look"), turn, with("<reminder>be quick</reminder>")])).await,
+        two
+    );
+    assert_eq!(
+        answer(json!([user("look"), turn, with("buy 1 plum")])).await["text"],
+        "1 plum it is."
+    );
     // Of several texts the last that a scene knows.
     let texts = |texts: &[&str]| {
-        let blocks: Vec<Value> = texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
+        let blocks: Vec<Value> =
+            texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
         json!([{"role": "user", "content": blocks}])
     };
     assert_eq!(
@@ -102,17 +113,28 @@ async fn without_a_scene_it_says_what_it_is() {
     let honest = "This is a rehearsal: a script stands in for the model here, and no model has read your prompt. The \
                   script has no scene for it. It can play:\n- Buy 3 pears\n- Look around";
     let reply = post(&server, MESSAGES, &ask(json!([user("Who are you?")]))).await.json();
-    assert_eq!((&reply["content"][0]["text"], &reply["stop_reason"]), (&json!(honest), &json!("end_turn")));
+    assert_eq!(
+        (&reply["content"][0]["text"], &reply["stop_reason"]),
+        (&json!(honest), &json!("end_turn"))
+    );
     // Calls of some other model are nobody's here.
     let foreign = json!([user("x"),
         {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_01A", "name": "b", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_01A", "content": "ok"}]}]);
     assert_eq!(post(&server, MESSAGES, &ask(foreign)).await.json()["content"][0]["text"], honest);
     let unsuggested = serve("scenes: [{when: '^a$', turns: [{call: [b: {}]}]}]").await;
-    let text = post(&unsuggested, MESSAGES, &ask(json!([user("x")]))).await.json()["content"][0]["text"].clone();
-    assert!(text.as_str().unwrap().ends_with("It can play:\n- a prompt that matches `^a$`"), "{text}");
+    let text =
+        post(&unsuggested, MESSAGES, &ask(json!([user("x")]))).await.json()["content"][0]["text"]
+            .clone();
+    assert!(
+        text.as_str().unwrap().ends_with("It can play:\n- a prompt that matches `^a$`"),
+        "{text}"
+    );
     let messages = converse(&unsuggested, "a", |_, _| "ok".into()).await;
-    assert_eq!(last_text(&messages), "(The rehearsal ends here: this scene of the script has no further turn.)");
+    assert_eq!(
+        last_text(&messages),
+        "(The rehearsal ends here: this scene of the script has no further turn.)"
+    );
 }
 
 #[tokio::test]
@@ -127,7 +149,9 @@ async fn an_empty_turn_and_a_template_that_fails() {
     let (status, message) = answer.error();
     assert_eq!((status, &answer.json()["error"]["type"]), (500, &json!("api_error")));
     assert!(
-        message.starts_with("the script fails in scene 3 (`broken`), turn 0: template: undefined value"),
+        message.starts_with(
+            "the script fails in scene 3 (`broken`), turn 0: template: undefined value"
+        ),
         "{message}"
     );
 }
@@ -144,15 +168,23 @@ async fn stops_and_figures() {
     let mut request = ask(json!([user("stop")]));
     request["stop_sequences"] = json!(["END"]);
     let reply = post(&server, MESSAGES, &request).await.json();
-    assert_eq!((&reply["stop_reason"], &reply["stop_sequence"]), (&json!("stop_sequence"), &json!("END")));
+    assert_eq!(
+        (&reply["stop_reason"], &reply["stop_sequence"]),
+        (&json!("stop_sequence"), &json!("END"))
+    );
     let usage = json!({"input_tokens": 8, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 9,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}, "output_tokens": 7,
         "output_tokens_details": {"thinking_tokens": 0}, "server_tool_use": null, "service_tier": "standard",
         "inference_geo": null});
     assert_eq!(reply["usage"], usage);
     let reply = post(&server, MESSAGES, &ask(json!([user("refuse")]))).await.json();
-    assert_eq!((&reply["stop_reason"], &reply["stop_details"]["type"]), (&json!("refusal"), &json!("refusal")));
-    for (prompt, reason) in [("stop", "stop"), ("refuse", "content_filter"), ("long", "length"), ("full", "length")] {
+    assert_eq!(
+        (&reply["stop_reason"], &reply["stop_details"]["type"]),
+        (&json!("refusal"), &json!("refusal"))
+    );
+    for (prompt, reason) in
+        [("stop", "stop"), ("refuse", "content_filter"), ("long", "length"), ("full", "length")]
+    {
         let reply = post(&server, CHAT, &ask(json!([user(prompt)]))).await.json();
         assert_eq!(reply["choices"][0]["finish_reason"], reason);
     }
@@ -224,8 +256,12 @@ scenes:
         }
     }
     assert_eq!(message, plain);
-    let kinds: Vec<&str> =
-        plain["content"].as_array().unwrap().iter().map(|block| block["type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = plain["content"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["type"].as_str().unwrap())
+        .collect();
     assert_eq!(kinds, ["thinking", "text", "from_the_future", "server_tool_use", "tool_use"]);
 }
 
@@ -238,7 +274,10 @@ async fn thinking_is_shown_as_wished() {
         let server = &server;
         async move { post(server, MESSAGES, &request).await.json()["content"].clone() }
     };
-    assert_eq!(thinking(json!({"type": "disabled"})).await, json!([{"type": "text", "text": "hi"}]));
+    assert_eq!(
+        thinking(json!({"type": "disabled"})).await,
+        json!([{"type": "text", "text": "hi"}])
+    );
     let omitted = thinking(json!({"type": "adaptive", "display": "omitted"})).await;
     assert_eq!((&omitted[0]["type"], &omitted[0]["thinking"]), (&json!("thinking"), &json!("")));
     assert_eq!(thinking(json!({"type": "adaptive"})).await[0]["thinking"], "Hm.");
@@ -253,9 +292,13 @@ async fn what_arrived_is_kept_for_the_asking() {
     let url = format!("{}/v1/messages", server.url());
     client().post(url).header("x-api-key", "secret").body("{}").send().await.unwrap();
     let seen = server.seen();
-    let brief: Vec<_> = seen.iter().map(|seen| (seen.path.as_str(), seen.status, seen.bytes, &seen.body)).collect();
+    let brief: Vec<_> =
+        seen.iter().map(|seen| (seen.path.as_str(), seen.status, seen.bytes, &seen.body)).collect();
     let (length, nothing) = (request.to_string().len(), json!({}));
-    assert_eq!(brief, [(MESSAGES, 200, length, &request), (CHAT, 400, 2, &nothing), (MESSAGES, 400, 2, &nothing)]);
+    assert_eq!(
+        brief,
+        [(MESSAGES, 200, length, &request), (CHAT, 400, 2, &nothing), (MESSAGES, 400, 2, &nothing)]
+    );
     assert!(seen[2].headers.contains(&("x-api-key".into(), "(hidden)".into())));
     let script = rehearsal::Script::parse("s", SHOP).unwrap();
     let quiet = script.serve().await.unwrap();

@@ -20,11 +20,31 @@ fn bad_scripts_name_file_line_and_reason() {
         ("scenes:\n  - when: x\n    turns: []", 2, "a scene needs at least one turn"),
         ("scenes:\n  - when: x\n    turns: [{say: a}, {say: b}]", 2, "turns[1] is never played"),
         ("scenes:\n  - when: x\n    turns: [{say: a, repeat: 2}]", 2, "turns[0] is never played"),
-        ("scenes:\n  - when: x\n    turns: [{repeat: 0, call: [a: {}]}]", 3, "expected a nonzero u32"),
-        ("scenes:\n  - when: x\n    turns:\n      - call: [{a: {}, b: {}}]", 4, "a call is a map with one key"),
-        ("scenes:\n  - when: x\n    turns:\n      - call: [{a: text}]", 4, "a call is a map with one key"),
-        ("scenes:\n  - when: x\n    turns:\n      - call: [{a b: {}}]", 4, "`a b` cannot be a tool's name"),
-        ("scenes:\n  - when: x\n    turns:\n      - raw: [{a: b}]", 4, "a raw block is a map with a `type`"),
+        (
+            "scenes:\n  - when: x\n    turns: [{repeat: 0, call: [a: {}]}]",
+            3,
+            "expected a nonzero u32",
+        ),
+        (
+            "scenes:\n  - when: x\n    turns:\n      - call: [{a: {}, b: {}}]",
+            4,
+            "a call is a map with one key",
+        ),
+        (
+            "scenes:\n  - when: x\n    turns:\n      - call: [{a: text}]",
+            4,
+            "a call is a map with one key",
+        ),
+        (
+            "scenes:\n  - when: x\n    turns:\n      - call: [{a b: {}}]",
+            4,
+            "`a b` cannot be a tool's name",
+        ),
+        (
+            "scenes:\n  - when: x\n    turns:\n      - raw: [{a: b}]",
+            4,
+            "a raw block is a map with a `type`",
+        ),
         ("scenes:\n  - when: x\n    turns:\n      - raw: [{type: tool_use}]", 4, "use `call`"),
         ("scenes:\n  - when: x\n    turns:\n      - stop: now", 4, "unknown variant `now`"),
         (
@@ -42,7 +62,11 @@ fn bad_scripts_name_file_line_and_reason() {
             5,
             "`after` stands only beside `error_event`",
         ),
-        ("scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 200}", 5, "status 200 is no error"),
+        (
+            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 200}",
+            5,
+            "status 200 is no error",
+        ),
         (
             "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 500, times: often}",
             5,
@@ -55,7 +79,11 @@ fn bad_scripts_name_file_line_and_reason() {
         ),
         ("workspace:\n  files:\n    ../x: y\nscenes: []", 3, "a file's path must be relative"),
         ("workspace:\n  files:\n    /etc/x: y\nscenes: []", 3, "a file's path must be relative"),
-        ("workspace:\n  files:\n    .git/config: y\nscenes: []", 3, "a file's path must be relative"),
+        (
+            "workspace:\n  files:\n    .git/config: y\nscenes: []",
+            3,
+            "a file's path must be relative",
+        ),
         ("workspace: there\nscenes: []", 1, "`here`, or a map with `git` and `files`"),
         ("about: x", 1, "missing field `scenes`"),
         ("scenes: [", 2, "did not find expected"),
@@ -65,7 +93,8 @@ fn bad_scripts_name_file_line_and_reason() {
         .filter_map(|(yaml, line, reason)| {
             let error = error(yaml);
             let right = error.starts_with(&format!("play.yaml:{line}: ")) && error.contains(reason);
-            (!right || error.contains(" at line ")).then(|| format!("expected line {line}, {reason}\n     got {error}"))
+            (!right || error.contains(" at line "))
+                .then(|| format!("expected line {line}, {reason}\n     got {error}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -79,7 +108,9 @@ fn a_file_that_is_not_there() {
 
 #[test]
 fn what_a_script_tells() {
-    let script = Script::parse("s", "about: Pears.\nsuggest: [a, b]\nscenes: [{when: '^a', turns: [{}]}]").unwrap();
+    let script =
+        Script::parse("s", "about: Pears.\nsuggest: [a, b]\nscenes: [{when: '^a', turns: [{}]}]")
+            .unwrap();
     assert_eq!(
         (script.about(), script.suggest(), script.scenes().collect::<Vec<_>>()),
         (Some("Pears."), &["a".to_string(), "b".into()][..], vec!["^a"])
@@ -133,7 +164,12 @@ fn a_folder_with_a_repository() {
     let author = commit.author();
     let identity = (author.name(), author.email(), author.when().seconds());
     assert_eq!(identity, (Ok("Rungs"), Ok("rungs@example.com"), 1_767_225_600));
-    assert!(repository.statuses(Some(git2::StatusOptions::new().include_untracked(true))).unwrap().is_empty());
+    assert!(
+        repository
+            .statuses(Some(git2::StatusOptions::new().include_untracked(true)))
+            .unwrap()
+            .is_empty()
+    );
     let tree = commit.tree().unwrap();
     let names: Vec<String> = tree.iter().map(|entry| entry.name().unwrap().to_string()).collect();
     assert_eq!(names, [".gitignore", "notes"]);

@@ -98,7 +98,10 @@ async fn messages_are_checked() {
         (json!([user("")]), "messages: text content blocks must be non-empty"),
         (json!([user(" \n")]), "messages: text content blocks must contain non-whitespace text"),
         (json!([said("user", json!([]))]), "messages.0: all messages must have non-empty content"),
-        (json!([said("assistant", json!("hi"))]), "messages: first message must use the \"user\" role"),
+        (
+            json!([said("assistant", json!("hi"))]),
+            "messages: first message must use the \"user\" role",
+        ),
         (
             json!([user("hello"), said("assistant", json!("The answer is"))]),
             "This model does not support assistant message prefill. The conversation must end with a user message.",
@@ -109,7 +112,10 @@ async fn messages_are_checked() {
         ),
         (json!([{"content": "hello"}]), "messages.0.role: Field required"),
         (json!([{"role": "user"}]), "messages.0.content: Field required"),
-        (json!([said("user", json!([{"text": "hello"}]))]), "messages.0.content.0.type: Field required"),
+        (
+            json!([said("user", json!([{"text": "hello"}]))]),
+            "messages.0.content.0.type: Field required",
+        ),
         (
             json!([said("user", json!([call("toolu_a")]))]),
             "messages.0.content.0: `tool_use` blocks can only be in `assistant` messages",
@@ -117,7 +123,10 @@ async fn messages_are_checked() {
         (
             json!([
                 user("hello"),
-                said("assistant", json!([{"type": "tool_use", "id": "a", "name": "b", "input": "{"}])),
+                said(
+                    "assistant",
+                    json!([{"type": "tool_use", "id": "a", "name": "b", "input": "{"}])
+                ),
                 said("user", json!([result("a")]))
             ]),
             "messages.1.content.0.tool_use.input: Input should be a valid dictionary",
@@ -133,7 +142,12 @@ async fn messages_are_checked() {
             "messages: first message must use the \"user\" role",
         ),
         (
-            json!([user("hello"), said("assistant", json!("hi")), said("system", json!("be brief")), user("hello")]),
+            json!([
+                user("hello"),
+                said("assistant", json!("hi")),
+                said("system", json!("be brief")),
+                user("hello")
+            ]),
             "messages.2: a `system` message must follow a `user` message or an `assistant` message that ends with a \
              server tool",
         ),
@@ -145,7 +159,12 @@ async fn messages_are_checked() {
     for (messages, expected) in cases {
         let answer = post(&server, MESSAGES, &ask(messages.clone())).await;
         assert_eq!(answer.error(), (400, expected.to_string()), "{messages}");
-        let counted = post(&server, "/v1/messages/count_tokens", &json!({"model": "m", "messages": messages})).await;
+        let counted = post(
+            &server,
+            "/v1/messages/count_tokens",
+            &json!({"model": "m", "messages": messages}),
+        )
+        .await;
         assert_eq!(counted.status, 400, "count_tokens checks the same: {messages}");
     }
 }
@@ -168,20 +187,35 @@ async fn fields_are_checked() {
             json!({"thinking": {"type": "enabled", "budget_tokens": 5}}),
             "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
         ),
-        (json!({"system": [text(" ")]}), "system: text content blocks must contain non-whitespace text"),
-        (json!({"tools": [tool("a", object.clone()), tool("a", object.clone())]}), "tools: Tool names must be unique."),
+        (
+            json!({"system": [text(" ")]}),
+            "system: text content blocks must contain non-whitespace text",
+        ),
+        (
+            json!({"tools": [tool("a", object.clone()), tool("a", object.clone())]}),
+            "tools: Tool names must be unique.",
+        ),
         (
             json!({"tools": [tool("a b", object.clone())]}),
             "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'",
         ),
         (json!({"tools": [{"name": "a"}]}), "tools.0.custom.input_schema: Field required"),
-        (json!({"tools": [tool("a", json!({}))]}), "tools.0.custom.input_schema.type: Field required"),
+        (
+            json!({"tools": [tool("a", json!({}))]}),
+            "tools.0.custom.input_schema.type: Field required",
+        ),
         (
             json!({"tools": [tool("a", json!({"type": "string"}))]}),
             "tools.0.custom.input_schema.type: Input should be 'object'",
         ),
-        (json!({"tool_choice": {"type": "tool", "name": "a"}}), "Tool 'a' not found in provided tools"),
-        (json!({"messages": marks(5)}), "A maximum of 4 blocks with cache_control may be provided. Found 5."),
+        (
+            json!({"tool_choice": {"type": "tool", "name": "a"}}),
+            "Tool 'a' not found in provided tools",
+        ),
+        (
+            json!({"messages": marks(5)}),
+            "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        ),
         (
             json!({"messages": marks(4), "cache_control": {"type": "ephemeral"}}),
             "A maximum of 4 blocks with cache_control may be provided. Found 5.",
@@ -191,7 +225,10 @@ async fn fields_are_checked() {
             "messages.0.content.1.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' \
              cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.",
         ),
-        (json!({"cache_control": {"type": "forever"}}), "cache_control.type: Input should be 'ephemeral'"),
+        (
+            json!({"cache_control": {"type": "forever"}}),
+            "cache_control.type: Input should be 'ephemeral'",
+        ),
         (
             json!({"messages": [said("user", json!([{"type": "text", "text": "", "cache_control": {"type": "ephemeral"}}]))]}),
             "messages.0.content.0.text: cache_control cannot be set for empty text blocks",
@@ -210,8 +247,7 @@ async fn fields_are_checked() {
         assert_eq!(answer.error(), (400, expected.to_string()), "{fields}");
         let body = answer.json();
         let id = answer.header("request-id");
-        let whole =
-            json!({"type": "error", "error": {"type": "invalid_request_error", "message": expected}, "request_id": id});
+        let whole = json!({"type": "error", "error": {"type": "invalid_request_error", "message": expected}, "request_id": id});
         assert_eq!(body, whole);
     }
 }
@@ -233,7 +269,12 @@ async fn what_the_api_takes_is_taken() {
     ];
     for fields in cases {
         let answer = post(&server, MESSAGES, &with(fields.clone())).await;
-        assert_eq!((answer.status, answer.text.contains("\"hi\"")), (200, true), "{fields}: {}", answer.text);
+        assert_eq!(
+            (answer.status, answer.text.contains("\"hi\"")),
+            (200, true),
+            "{fields}: {}",
+            answer.text
+        );
     }
 }
 
@@ -242,12 +283,18 @@ async fn versions_differ() {
     let server = serve(PLAY).await;
     let hot = with(json!({"temperature": 1.0}));
     let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
-    let shown = with(json!({"messages": [user("hello"), said("assistant", json!([document])), user("hello")]}));
+    let shown = with(
+        json!({"messages": [user("hello"), said("assistant", json!([document])), user("hello")]}),
+    );
     let cited = json!({"type": "text", "text": "hello", "citations": [{"type": "char_location"}]});
     let cited = with(json!({"messages": [said("user", json!([cited]))]}));
     let cases = [
         (None, with(json!({})), "anthropic-version: header is required"),
-        (Some("2099-01-01"), with(json!({})), "anthropic-version: \"2099-01-01\" is not a valid version"),
+        (
+            Some("2099-01-01"),
+            with(json!({})),
+            "anthropic-version: \"2099-01-01\" is not a valid version",
+        ),
         (Some("2026-10-21"), hot.clone(), "temperature: Extra inputs are not permitted"),
         (
             Some("2026-10-21"),
@@ -277,14 +324,19 @@ async fn no_json_and_too_much() {
     let answer = post_text(&server, MESSAGES, Some("2023-06-01"), "{\"model\": ".into()).await;
     assert_eq!(
         answer.error(),
-        (400, "The request body is not valid JSON: EOF while parsing a value at line 1 column 10".into())
+        (
+            400,
+            "The request body is not valid JSON: EOF while parsing a value at line 1 column 10"
+                .into()
+        )
     );
     let answer = post_text(&server, CHAT, None, "[1".into()).await;
     assert_eq!(
         answer.error(),
         (400, "We could not parse the JSON body of your request: EOF while parsing a list at line 1 column 2".into())
     );
-    let answer = post_text(&server, MESSAGES, Some("2023-06-01"), "x".repeat(32 * 1024 * 1024 + 1)).await;
+    let answer =
+        post_text(&server, MESSAGES, Some("2023-06-01"), "x".repeat(32 * 1024 * 1024 + 1)).await;
     assert_eq!(answer.error(), (413, "Request exceeds the maximum size".into()));
     assert_eq!(answer.json()["error"]["type"], "request_too_large");
 }
@@ -342,15 +394,24 @@ async fn thinking_is_bound_to_what_stands_before_it() {
     ];
     for (request, expected) in cases {
         let status = if expected.is_empty() { 200 } else { 400 };
-        assert_eq!(post(&server, MESSAGES, &request).await.error(), (status, expected), "{request}");
+        assert_eq!(
+            post(&server, MESSAGES, &request).await.error(),
+            (status, expected),
+            "{request}"
+        );
     }
 }
 
 #[tokio::test]
 async fn thinking_may_be_left_out_from_the_front_only() {
-    let server = serve("scenes: [{when: hello, turns: [{think: Hm., call: [bash: {}], repeat: 3}, {say: hi}]}]").await;
+    let server = serve(
+        "scenes: [{when: hello, turns: [{think: Hm., call: [bash: {}], repeat: 3}, {say: hi}]}]",
+    )
+    .await;
     let whole = json!(converse(&server, "hello", |_, _| "ok".into()).await[..7]);
-    for (left_out, status) in [(&[1][..], 200), (&[1, 3], 200), (&[1, 3, 5], 200), (&[3], 400), (&[5], 200)] {
+    for (left_out, status) in
+        [(&[1][..], 200), (&[1, 3], 200), (&[1, 3, 5], 200), (&[3], 400), (&[5], 200)]
+    {
         let mut messages = whole.clone();
         for place in left_out {
             messages[place]["content"].as_array_mut().unwrap().remove(0);
@@ -370,7 +431,10 @@ async fn other_paths_and_methods() {
         }
         async move {
             let response = request.send().await.unwrap();
-            (response.status().as_u16(), serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap())
+            (
+                response.status().as_u16(),
+                serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap(),
+            )
         }
     };
     let (status, body) = get("/v1/nothing", None).await;

@@ -19,22 +19,36 @@ fn main() {
     }
     let root = Root::open(&folder).expect("the folder").closed(&[".git"]);
     let search = |mode| {
-        let query = Query { pattern: "value_[0-9]*7\\b".into(), output_mode: mode, ..Query::default() };
+        let query =
+            Query { pattern: "value_[0-9]*7\\b".into(), output_mode: mode, ..Query::default() };
         move |root: &Root| grep(root, &query, &|| false).expect("a search").len()
     };
-    let (lines, names, found) = (search(Mode::Content), search(Mode::FilesWithMatches), |root: &Root| {
-        files(root, None, "*.rs", &|| false).expect("a search").len()
-    });
+    let (lines, names, found) =
+        (search(Mode::Content), search(Mode::FilesWithMatches), |root: &Root| {
+            files(root, None, "*.rs", &|| false).expect("a search").len()
+        });
     let hidden = ["--hidden", "--no-require-git", "--glob", "!.git"];
     let rg = |arguments: &[&str]| {
         let mut rg = Command::new("rg");
         rg.args(hidden).args(arguments).arg("value_[0-9]*7\\b").arg(&folder);
         rg
     };
-    let mut fd = Command::new(if Command::new("fd").arg("-V").output().is_ok() { "fd" } else { "fdfind" });
+    let mut fd =
+        Command::new(if Command::new("fd").arg("-V").output().is_ok() { "fd" } else { "fdfind" });
     fd.args(["--hidden", "--exclude", ".git", "--type", "f", "--glob", "*.rs"]).arg(&folder);
     let mut find = Command::new("find");
-    find.arg(&folder).args(["-name", ".git", "-prune", "-o", "-type", "f", "-name", "*.rs", "-printf", "%T@ %p\\n"]);
+    find.arg(&folder).args([
+        "-name",
+        ".git",
+        "-prune",
+        "-o",
+        "-type",
+        "f",
+        "-name",
+        "*.rs",
+        "-printf",
+        "%T@ %p\\n",
+    ]);
     println!("{:<32} {:>9} {:>9}", "", "median", "best");
     compare("grep, the first 250 lines", &root, &lines);
     beside("rg --line-number", rg(&["--line-number"]));
@@ -51,7 +65,12 @@ fn make_tree(folder: &Path) {
         let at = folder.join(format!("part{}/sub{}", number / 50, number % 5));
         std::fs::create_dir_all(&at).expect("a folder");
         let lines: String = (0..100)
-            .map(|line| format!("    let value_{} = compute(source, {line}, \"a few words\");\n", number * 100 + line))
+            .map(|line| {
+                format!(
+                    "    let value_{} = compute(source, {line}, \"a few words\");\n",
+                    number * 100 + line
+                )
+            })
             .collect();
         std::fs::write(at.join(format!("file{number}.rs")), lines).expect("a file");
     }
@@ -66,7 +85,9 @@ fn beside(name: &str, mut program: Command) {
     if program.status().is_err() {
         return println!("{name:<32} is not installed");
     }
-    report(name, || assert!(program.status().is_ok_and(|status| status.success()), "something is found"));
+    report(name, || {
+        assert!(program.status().is_ok_and(|status| status.success()), "something is found")
+    });
 }
 
 fn report(name: &str, mut run: impl FnMut()) {

@@ -36,7 +36,10 @@ pub fn files(root: &Root, path: Option<&str>, glob: &str, stop: Stop<'_>) -> Res
     }
     let mut text: String = newest.files.iter().map(|(_, path)| shown(path) + "\n").collect();
     if newest.seen > SHOWN {
-        text.push_str(&format!("[the newest {SHOWN} of {}; narrow the pattern to see others]\n", newest.seen));
+        text.push_str(&format!(
+            "[the newest {SHOWN} of {}; narrow the pattern to see others]\n",
+            newest.seen
+        ));
     }
     Ok(text)
 }

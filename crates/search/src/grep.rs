@@ -1,6 +1,8 @@
 use crate::{Fault, Place, Stop, names::Names, shown};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
-use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch};
+use grep_searcher::{
+    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
+};
 use ignore::types::TypesBuilder;
 use rungs_beneath::Root;
 use serde::Deserialize;
@@ -95,7 +97,9 @@ pub fn grep(root: &Root, query: &Query, stop: Stop<'_>) -> Result<String, Fault>
     let mut walk = place.walk();
     if let Some(kind) = &query.r#type {
         let types = TypesBuilder::new().add_defaults().select(kind).build();
-        walk.types(types.map_err(|_| Fault::Pattern(format!("`type`: ripgrep knows no type of file `{kind}`")))?);
+        walk.types(types.map_err(|_| {
+            Fault::Pattern(format!("`type`: ripgrep knows no type of file `{kind}`"))
+        })?);
     }
     let (hits, gathered) = (Mutex::new(vec![]), AtomicUsize::new(0));
     let search = |searcher: &mut Searcher, matcher: &RegexMatcher, inside: &Path, file: &File| {
@@ -134,7 +138,10 @@ impl Query {
             return Err(Fault::Pattern("`pattern` is missing or empty".into()));
         }
         let mut builder = RegexMatcherBuilder::new();
-        builder.case_insensitive(self.ignore_case).multi_line(true).dot_matches_new_line(self.multiline);
+        builder
+            .case_insensitive(self.ignore_case)
+            .multi_line(true)
+            .dot_matches_new_line(self.multiline);
         if !self.multiline {
             builder.line_terminator(Some(b'\n'));
         }
@@ -149,7 +156,8 @@ impl Query {
 
     fn searcher(&self) -> Searcher {
         let content = self.output_mode == Mode::Content;
-        let around = |side: Option<usize>| if content { side.or(self.around).unwrap_or(0) } else { 0 };
+        let around =
+            |side: Option<usize>| if content { side.or(self.around).unwrap_or(0) } else { 0 };
         SearcherBuilder::new()
             .line_number(content && self.line_numbers != Some(false))
             .before_context(around(self.before))
@@ -190,7 +198,8 @@ impl Query {
             return None;
         }
         if self.output_mode == Mode::FilesWithMatches {
-            found.hit.modified = file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            found.hit.modified =
+                file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         }
         Some(found.hit)
     }
@@ -275,7 +284,9 @@ impl Sink for Found<'_> {
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
         self.hit.count += found.lines().count() as u64;
         match self.query.output_mode {
-            Mode::Content => Ok(self.add(':', found.line_number(), found.bytes()) && !(self.stop)()),
+            Mode::Content => {
+                Ok(self.add(':', found.line_number(), found.bytes()) && !(self.stop)())
+            }
             Mode::FilesWithMatches => Ok(false),
             Mode::Count => Ok(!(self.stop)()),
         }

@@ -74,7 +74,9 @@ impl<'a> Place<'a> {
         // is none, a `.gitignore` counts all the same.
         let in_git = self.root.path().ancestors().any(|folder| folder.join(".git").exists());
         // What is hidden is searched too: `.github`, `.env.example`.
-        walk.hidden(false).require_git(in_git).filter_entry(move |entry| !is_closed(entry.file_name()));
+        walk.hidden(false)
+            .require_git(in_git)
+            .filter_entry(move |entry| !is_closed(entry.file_name()));
         walk
     }
 
@@ -101,8 +103,10 @@ impl<'a> Place<'a> {
                 }
                 // What can't be listed is as if it were not there.
                 let Ok(entry) = entry else { return WalkState::Continue };
-                let is_file = |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_file());
-                let wanted = is_file(&entry) && names.hold(entry.path().strip_prefix(top).unwrap_or(entry.path()));
+                let is_file =
+                    |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_file());
+                let wanted = is_file(&entry)
+                    && names.hold(entry.path().strip_prefix(top).unwrap_or(entry.path()));
                 match entry.path().strip_prefix(self.root.path()) {
                     Ok(inside) if wanted && !visit(inside) => WalkState::Quit,
                     _ => WalkState::Continue,
@@ -116,5 +120,9 @@ impl<'a> Place<'a> {
 /// A path as one line, whatever is in it.
 fn shown(path: &Path) -> String {
     let path = path.to_string_lossy();
-    if path.contains(char::is_control) { path.escape_debug().to_string() } else { path.into_owned() }
+    if path.contains(char::is_control) {
+        path.escape_debug().to_string()
+    } else {
+        path.into_owned()
+    }
 }

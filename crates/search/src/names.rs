@@ -22,7 +22,9 @@ impl Names {
         };
         let bare = bare.strip_prefix(root.path().to_str().unwrap_or_default()).unwrap_or(bare);
         if Path::new(bare).components().any(|name| name == Component::ParentDir) {
-            return Err(Fault::Pattern(format!("{glob}: it may not hold `..`; `path` says where to search")));
+            return Err(Fault::Pattern(format!(
+                "{glob}: it may not hold `..`; `path` says where to search"
+            )));
         }
         let pattern = match bare.trim_start_matches("./") {
             rooted if rooted.starts_with('/') => rooted.trim_start_matches('/').to_owned(),

@@ -49,7 +49,13 @@ impl House {
         symlink("../outside/secret.rs", root.path().join("out.rs")).unwrap();
         symlink("main.rs", root.path().join("in.rs")).unwrap();
         symlink(".", root.path().join("loop")).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(root.path().join("fifo.rs")).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(root.path().join("fifo.rs"))
+                .status()
+                .unwrap()
+                .success()
+        );
         house
     }
 
@@ -151,8 +157,14 @@ fn text_is_found() {
             "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n.github/ci.yml\nlatin.txt\nutf16.txt\n",
         ),
         (json!({"pattern": "greet", "glob": "*.rs"}), "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
-        (json!({"pattern": "greet", "glob": "src/*"}), "src/lib.rs\nsrc/notes.md\nsrc/[odd] name.txt\n"),
-        (json!({"pattern": "greet", "type": "rust", "path": "src"}), "src/lib.rs\nsrc/deep/er/x.rs\n"),
+        (
+            json!({"pattern": "greet", "glob": "src/*"}),
+            "src/lib.rs\nsrc/notes.md\nsrc/[odd] name.txt\n",
+        ),
+        (
+            json!({"pattern": "greet", "type": "rust", "path": "src"}),
+            "src/lib.rs\nsrc/deep/er/x.rs\n",
+        ),
         (json!({"pattern": "greet", "path": "src/lib.rs"}), "src/lib.rs\n"),
         (json!({"pattern": "greet", "path": "a.log"}), "a.log\n"),
         (
@@ -167,7 +179,10 @@ fn text_is_found() {
             "latin.txt:1:caf\u{fffd} greet\nmain.rs:2:    greet();\nsrc/[odd] name.txt:1:greet\nsrc/deep/er/x.rs:1:// greet\n\
              src/lib.rs:1:pub fn greet() {\nutf16.txt:1:greet\n",
         ),
-        (json!({"pattern": "^.*\\}$", "output_mode": "content", "-n": false, "glob": "main.rs"}), "main.rs:}\n"),
+        (
+            json!({"pattern": "^.*\\}$", "output_mode": "content", "-n": false, "glob": "main.rs"}),
+            "main.rs:}\n",
+        ),
         (
             json!({"pattern": "GREET", "-i": true, "output_mode": "count", "path": "src"}),
             "src/[odd] name.txt:1\nsrc/deep/er/x.rs:1\nsrc/lib.rs:1\nsrc/notes.md:2\n[5 in 4 files]\n",
@@ -195,11 +210,20 @@ fn text_is_found() {
         (json!({}), "`pattern` is missing or empty"),
         (json!({"pattern": "fn main() {"}), "(write a backslash before"),
         (json!({"pattern": "a\\nb"}), "(set `multiline` to match across lines)"),
-        (json!({"pattern": "a", "type": "klingon"}), "`type`: ripgrep knows no type of file `klingon`"),
+        (
+            json!({"pattern": "a", "type": "klingon"}),
+            "`type`: ripgrep knows no type of file `klingon`",
+        ),
         (json!({"pattern": "a", "glob": "{"}), "error parsing glob"),
-        (json!({"pattern": "a", "path": "../outside"}), "../outside: it is outside the working directory"),
+        (
+            json!({"pattern": "a", "path": "../outside"}),
+            "../outside: it is outside the working directory",
+        ),
         (json!({"pattern": "a", "path": "out.rs"}), "out.rs: a link leads it outside"),
-        (json!({"pattern": "a", "path": ".git/config"}), ".git/config: this folder is closed to tools"),
+        (
+            json!({"pattern": "a", "path": ".git/config"}),
+            ".git/config: this folder is closed to tools",
+        ),
         (json!({"pattern": "a", "path": "nothing"}), "nothing: no such file"),
     ] {
         let error = house.grep(query.clone()).unwrap_err();
@@ -219,9 +243,12 @@ fn answers_are_bounded() {
     };
     let many = lines(json!({"pattern": "found", "output_mode": "content", "path": "many"}));
     assert!(
-        many.lines().count() == 251 && many.ends_with("[there is more; narrow the search, or go on with offset 250]\n")
+        many.lines().count() == 251
+            && many.ends_with("[there is more; narrow the search, or go on with offset 250]\n")
     );
-    let all = lines(json!({"pattern": "found", "output_mode": "content", "path": "many", "head_limit": 0}));
+    let all = lines(
+        json!({"pattern": "found", "output_mode": "content", "path": "many", "head_limit": 0}),
+    );
     assert!(all.len() < 31_000 && all.contains("[there is more"));
     let wide = lines(json!({"pattern": "found", "output_mode": "content", "path": "wide"}));
     assert_eq!(wide, format!("wide:1:found {} [line cut]\n", "\u{e9}".repeat(247)));

@@ -49,7 +49,13 @@ struct Node {
 
 impl Graph {
     /// Adds a thing, or changes all that is known of it. Whether it makes a [`circle`](Graph::circle) is asked before.
-    pub fn set(&mut self, id: u64, priority: i64, after: impl IntoIterator<Item = u64>, phase: Phase) {
+    pub fn set(
+        &mut self,
+        id: u64,
+        priority: i64,
+        after: impl IntoIterator<Item = u64>,
+        phase: Phase,
+    ) {
         let after: BTreeSet<u64> = after.into_iter().collect();
         for before in &after {
             self.waiting.entry(*before).or_default().insert(id);
@@ -66,7 +72,8 @@ impl Graph {
         for id in touched {
             let Some(node) = self.nodes.get(&id) else { continue };
             let key = (Reverse(node.priority), id);
-            if node.phase == Phase::Waiting && node.after.iter().all(|before| self.is_done(*before)) {
+            if node.phase == Phase::Waiting && node.after.iter().all(|before| self.is_done(*before))
+            {
                 self.ready.insert(key);
             } else {
                 self.ready.remove(&key);
@@ -91,7 +98,9 @@ impl Graph {
     /// What could begin if this were done.
     pub fn freed_by(&self, id: u64) -> Vec<u64> {
         let waits_for_it_alone = |other: &&u64| {
-            self.nodes.get(other).is_some_and(|node| node.phase == Phase::Waiting && self.open(&node.after) == [id])
+            self.nodes
+                .get(other)
+                .is_some_and(|node| node.phase == Phase::Waiting && self.open(&node.after) == [id])
         };
         self.waiting.get(&id).into_iter().flatten().filter(waits_for_it_alone).copied().collect()
     }

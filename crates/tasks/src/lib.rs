@@ -82,7 +82,10 @@ impl Task {
         task.failures.push(format!("attempt {} by {owner}: {why}", task.attempt));
         if task.failures.len() >= ATTEMPTS {
             task.status = Status::Failed;
-            task.result = Some(format!("set aside, as it failed {ATTEMPTS} times: {}", task.failures.join("; ")));
+            task.result = Some(format!(
+                "set aside, as it failed {ATTEMPTS} times: {}",
+                task.failures.join("; ")
+            ));
         }
         task
     }
@@ -162,11 +165,17 @@ impl fmt::Display for Refused {
             Refused::Unknown(id) => write!(f, "there is no task #{id}"),
             Refused::Cycle(way) => {
                 let way: Vec<String> = way.iter().map(|id| format!("#{id}")).collect();
-                write!(f, "that would be a circle, and nothing in it could ever begin: {}", way.join(" waits for "))
+                write!(
+                    f,
+                    "that would be a circle, and nothing in it could ever begin: {}",
+                    way.join(" waits for ")
+                )
             }
             Refused::Waits(id, open) => write!(f, "#{id} waits for {}", list(open)),
             Refused::Subject => write!(f, "a subject is one line, and not empty"),
-            Refused::Late(attempt, task) => write!(f, "attempt {attempt} is over, and this comes too late: {task}"),
+            Refused::Late(attempt, task) => {
+                write!(f, "attempt {attempt} is over, and this comes too late: {task}")
+            }
         }
     }
 }
@@ -273,7 +282,11 @@ impl Tasks {
     }
 
     /// A task after an edit, and which tasks could begin because of it.
-    pub fn updated(&self, id: u64, edit: impl FnOnce(&mut Task)) -> Result<(Task, Vec<u64>), Refused> {
+    pub fn updated(
+        &self,
+        id: u64,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(Task, Vec<u64>), Refused> {
         let old = self.get(id)?;
         let mut task = old.clone();
         edit(&mut task);
@@ -309,7 +322,15 @@ mod tests {
 
     fn held(id: u64, until: Option<u64>) -> Task {
         let status = Status::InProgress;
-        Task { id, subject: "x".into(), status, owner: Some("alice".into()), attempt: 1, until, ..Task::default() }
+        Task {
+            id,
+            subject: "x".into(),
+            status,
+            owner: Some("alice".into()),
+            attempt: 1,
+            until,
+            ..Task::default()
+        }
     }
 
     #[test]

@@ -60,10 +60,17 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Name(name) => {
-                write!(f, "{name:?} is no name for a tree: at most 60 of a-z, 0-9 and `-`, which is not the first")
+                write!(
+                    f,
+                    "{name:?} is no name for a tree: at most 60 of a-z, 0-9 and `-`, which is not the first"
+                )
             }
-            Error::NoRepository(path) => write!(f, "{} is in no git repository; `git init` makes one", path.display()),
-            Error::Bare(path) => write!(f, "{} is a bare repository, without files to work on", path.display()),
+            Error::NoRepository(path) => {
+                write!(f, "{} is in no git repository; `git init` makes one", path.display())
+            }
+            Error::Bare(path) => {
+                write!(f, "{} is a bare repository, without files to work on", path.display())
+            }
             Error::NoCommit(path) => {
                 write!(
                     f,
@@ -73,19 +80,41 @@ impl fmt::Display for Error {
             }
             Error::NoTree(path) => write!(f, "there is no tree in {}", path.display()),
             Error::Busy(path) => write!(f, "somebody works in {}", path.display()),
-            Error::Unfit { path, why } => write!(f, "{}: {why}; it was left as it is", path.display()),
+            Error::Unfit { path, why } => {
+                write!(f, "{}: {why}; it was left as it is", path.display())
+            }
             Error::HalfMade(path) => {
-                write!(f, "{} is half made: it is being made, or that was cut off, and is done anew", path.display())
+                write!(
+                    f,
+                    "{} is half made: it is being made, or that was cut off, and is done anew",
+                    path.display()
+                )
             }
             Error::SetAside(path) => {
-                write!(f, "{}: what somebody had put into a half-made tree; look at it, and delete it", path.display())
+                write!(
+                    f,
+                    "{}: what somebody had put into a half-made tree; look at it, and delete it",
+                    path.display()
+                )
             }
             Error::Locked(path) => {
-                write!(f, "{} is there, so a git is at work; if none is, delete that file", path.display())
+                write!(
+                    f,
+                    "{} is there, so a git is at work; if none is, delete that file",
+                    path.display()
+                )
             }
             Error::Unfinished { path, doing, conflicts } => {
-                write!(f, "{} is in the middle of {doing}; finish that first, or give it up", path.display())?;
-                if conflicts.is_empty() { Ok(()) } else { write!(f, ". In conflict: {}", files(conflicts)) }
+                write!(
+                    f,
+                    "{} is in the middle of {doing}; finish that first, or give it up",
+                    path.display()
+                )?;
+                if conflicts.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ". In conflict: {}", files(conflicts))
+                }
             }
             Error::Filtered { path, file, filter } => write!(
                 f,
@@ -96,7 +125,11 @@ impl fmt::Display for Error {
             ),
             Error::Dirty(state) => {
                 let State { path, branch, losses, .. } = &**state;
-                write!(f, "{} was not removed. What is not on {branch} would be lost:\n{losses}", path.display())?;
+                write!(
+                    f,
+                    "{} was not removed. What is not on {branch} would be lost:\n{losses}",
+                    path.display()
+                )?;
                 // With nothing else in the way, the word is the caller's.
                 if losses.work.is_empty() {
                     f.write_str("\nAsk for it with `ignored: true` if that may go")

@@ -55,7 +55,9 @@ use making::turn;
 pub use tree::{Commit, Tree};
 
 use durable::Lock;
-use git2::{Commit as GitCommit, ErrorCode, Repository, RepositoryState, Worktree, WorktreeLockStatus};
+use git2::{
+    Commit as GitCommit, ErrorCode, Repository, RepositoryState, Worktree, WorktreeLockStatus,
+};
 use std::{
     collections::BTreeSet,
     fmt, fs, io,
@@ -85,12 +87,16 @@ impl Trees {
 
     /// A name for a tree that is made of these words, and that trees with other words, or in another place, hardly have.
     pub fn name(&self, words: &str) -> String {
-        let letters = words.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
+        let letters = words
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
         let name = letters.collect::<String>().split_whitespace().collect::<Vec<_>>().join("-");
         let name: String = name.chars().take(40).collect();
         // FNV-1a, since that of std may change with its version.
         let all = format!("{}\n{words}", self.place.display());
-        let hash = all.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash = all.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
         format!("{}-{:06x}", name.trim_end_matches('-'), hash >> 8).trim_start_matches('-').into()
     }
 
@@ -131,8 +137,10 @@ impl Trees {
         let repository = opened(&worktree, &path, &branch)?;
         let doing = || Error::git(format!("look at {branch}"));
         let commit = repository.head().and_then(|head| head.peel_to_commit()).map_err(doing())?;
-        let (commit, ahead) =
-            (short(&commit).map_err(doing())?, ahead(&repository, &commit, &branch).map_err(doing())?);
+        let (commit, ahead) = (
+            short(&commit).map_err(doing())?,
+            ahead(&repository, &commit, &branch).map_err(doing())?,
+        );
         let losses = Losses::of(&repository, &path)?;
         Ok(State { path, branch, commit, ahead, losses })
     }
@@ -159,8 +167,13 @@ impl Trees {
             let hidden = name.strip_prefix('.').and_then(|name| name.split_once('.'));
             match hidden {
                 Some((name, "making")) => drop(trees.insert(name.into())),
-                Some((_, what)) if what.starts_with("cut-off") => aside.push(Err(Error::SetAside(entry.path()))),
-                None if self.path(&name).is_ok_and(|path| path.is_dir() && !elsewhere.contains(&path)) => {
+                Some((_, what)) if what.starts_with("cut-off") => {
+                    aside.push(Err(Error::SetAside(entry.path())))
+                }
+                None if self
+                    .path(&name)
+                    .is_ok_and(|path| path.is_dir() && !elsewhere.contains(&path)) =>
+                {
                     trees.insert(name);
                 }
                 _ => {}
@@ -188,9 +201,13 @@ impl Trees {
             return Err(none(&path));
         }
         let worktree = known(&repository, name)?.ok_or_else(|| none(&path))?;
-        let locked = worktree.is_locked().map_err(Error::git(format!("look at {}", path.display())))?;
+        let locked =
+            worktree.is_locked().map_err(Error::git(format!("look at {}", path.display())))?;
         if let WorktreeLockStatus::Locked(why) = locked {
-            let why = format!("it is locked ({}), `git worktree unlock` frees it", why.unwrap_or_default().trim());
+            let why = format!(
+                "it is locked ({}), `git worktree unlock` frees it",
+                why.unwrap_or_default().trim()
+            );
             return Err(Error::Unfit { path, why });
         }
         let state = self.state(name)?;
@@ -223,16 +240,19 @@ impl Trees {
 
     fn repository(&self) -> Result<Repository, Error> {
         let folder = || self.folder.clone();
-        let repository = Repository::discover(&self.folder).map_err(|error| match error.code() {
-            ErrorCode::NotFound => Error::NoRepository(folder()),
-            _ => Error::git(format!("open the repository of {}", folder().display()))(error),
-        })?;
+        let repository =
+            Repository::discover(&self.folder).map_err(|error| match error.code() {
+                ErrorCode::NotFound => Error::NoRepository(folder()),
+                _ => Error::git(format!("open the repository of {}", folder().display()))(error),
+            })?;
         if repository.workdir().is_none() { Err(Error::Bare(folder())) } else { Ok(repository) }
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, Error> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let sound = name.len() <= 60 && name.starts_with(plain) && name.chars().all(|c| plain(c) || c == '-');
+        let sound = name.len() <= 60
+            && name.starts_with(plain)
+            && name.chars().all(|c| plain(c) || c == '-');
         if !sound {
             return Err(Error::Name(name.into()));
         }
@@ -242,7 +262,8 @@ impl Trees {
 
     /// Where the folder is within a tree, if it is there too.
     fn within(&self, repository: &Repository, tree: &Path) -> Option<PathBuf> {
-        let (folder, root) = (self.folder.canonicalize().ok()?, repository.workdir()?.canonicalize().ok()?);
+        let (folder, root) =
+            (self.folder.canonicalize().ok()?, repository.workdir()?.canonicalize().ok()?);
         let within = tree.join(folder.strip_prefix(root).ok()?).canonicalize().ok()?;
         (within.starts_with(tree) && within.is_dir()).then_some(within)
     }
@@ -265,7 +286,9 @@ impl fmt::Display for Removed {
         if !losses.ignored.is_empty() {
             write!(f, "\nGone with it, {losses}")?;
         }
-        self.rest.iter().try_for_each(|error| write!(f, "\nNot all of its files could be deleted: {error}"))
+        self.rest
+            .iter()
+            .try_for_each(|error| write!(f, "\nNot all of its files could be deleted: {error}"))
     }
 }
 
@@ -287,7 +310,11 @@ pub struct State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let State { path, branch, commit, ahead, losses } = self;
-        write!(f, "{branch} at {commit}, commits that are on no other branch: {ahead}; in {}", path.display())?;
+        write!(
+            f,
+            "{branch} at {commit}, commits that are on no other branch: {ahead}; in {}",
+            path.display()
+        )?;
         match losses.work.is_empty() && losses.ignored.is_empty() {
             true => Ok(()),
             false => write!(f, "\nin no commit of it:\n{losses}"),
@@ -312,7 +339,10 @@ fn known(repository: &Repository, name: &str) -> Result<Option<Worktree>, Error>
     // Asked of the files, since libgit2 lists half-made ones that it then can't open.
     let git = repository.commondir().join("worktrees").join(name);
     match ["HEAD", "commondir", "gitdir"].iter().all(|file| git.join(file).exists()) {
-        true => repository.find_worktree(name).map(Some).map_err(Error::git(format!("open the worktree {name}"))),
+        true => repository
+            .find_worktree(name)
+            .map(Some)
+            .map_err(Error::git(format!("open the worktree {name}"))),
         false => Ok(None),
     }
 }
@@ -322,7 +352,8 @@ fn none(path: &Path) -> Error {
     if path.symlink_metadata().is_err() {
         return Error::NoTree(path.into());
     }
-    let why = "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
+    let why =
+        "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
     Error::Unfit { path: path.into(), why: why.into() }
 }
 
@@ -365,7 +396,10 @@ fn delete(folder: &Path) -> io::Result<()> {
 fn opened(worktree: &Worktree, path: &Path, branch: &str) -> Result<Repository, Error> {
     let unfit = |why| Err(Error::Unfit { path: path.into(), why });
     if worktree.path() != path {
-        return unfit(format!("git knows the worktree of that name in {}", worktree.path().display()));
+        return unfit(format!(
+            "git knows the worktree of that name in {}",
+            worktree.path().display()
+        ));
     }
     if worktree.validate().is_err() {
         return unfit(
@@ -385,7 +419,9 @@ fn open(path: &Path, branch: &str) -> Result<Repository, Error> {
     match on(&repository).map_err(doing())? {
         Some(on) if on == branch => {}
         Some(on) => {
-            return unfit(format!("it is on {on}, not on {branch}; `git switch {branch}` there brings it back"));
+            return unfit(format!(
+                "it is on {on}, not on {branch}; `git switch {branch}` there brings it back"
+            ));
         }
         None => {
             return unfit(format!(
@@ -399,7 +435,8 @@ fn open(path: &Path, branch: &str) -> Result<Repository, Error> {
     }
     let log = repository.reflog("HEAD").ok();
     let newest = log.and_then(|log| log.get(0).map(|entry| entry.id_new().to_string()));
-    let newest = newest.map_or_else(|| "COMMIT".into(), |id| id.chars().take(12).collect::<String>());
+    let newest =
+        newest.map_or_else(|| "COMMIT".into(), |id| id.chars().take(12).collect::<String>());
     unfit(format!("its branch {branch} is gone; `git branch {branch} {newest}` brings it back"))
 }
 
@@ -414,9 +451,14 @@ fn settled(repository: &Repository, path: &Path) -> Result<(), Error> {
     let looking = || Error::git(format!("look at the index of {}", path.display()));
     let index = repository.index().map_err(looking())?;
     let conflicts: Result<Vec<_>, _> = index.conflicts().map_err(looking())?.collect();
-    let of_one = |conflict: git2::IndexConflict| conflict.our.or(conflict.their).or(conflict.ancestor);
-    let conflicts: Vec<PathBuf> =
-        conflicts.map_err(looking())?.into_iter().filter_map(of_one).map(|entry| losses::file(&entry.path)).collect();
+    let of_one =
+        |conflict: git2::IndexConflict| conflict.our.or(conflict.their).or(conflict.ancestor);
+    let conflicts: Vec<PathBuf> = conflicts
+        .map_err(looking())?
+        .into_iter()
+        .filter_map(of_one)
+        .map(|entry| losses::file(&entry.path))
+        .collect();
     let doing = match repository.state() {
         RepositoryState::Clean if conflicts.is_empty() => return Ok(()),
         RepositoryState::Clean => "solving conflicts".into(),
@@ -430,7 +472,11 @@ fn short(commit: &GitCommit<'_>) -> Result<String, git2::Error> {
 }
 
 /// How many commits would be on no branch at all without this one.
-fn ahead(repository: &Repository, commit: &GitCommit<'_>, branch: &str) -> Result<usize, git2::Error> {
+fn ahead(
+    repository: &Repository,
+    commit: &GitCommit<'_>,
+    branch: &str,
+) -> Result<usize, git2::Error> {
     let mut walk = repository.revwalk()?;
     walk.push(commit.id())?;
     let own = format!("refs/heads/{branch}");

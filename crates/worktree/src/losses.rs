@@ -87,7 +87,11 @@ impl Losses {
         let mut losses = Losses::default();
         let own = nested(path)?;
         let mut options = StatusOptions::new();
-        options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(true).exclude_submodules(true);
+        options
+            .include_untracked(true)
+            .recurse_untracked_dirs(true)
+            .include_ignored(true)
+            .exclude_submodules(true);
         let doing = || format!("look at the state of {}", path.display());
         for entry in repository.statuses(Some(&mut options)).map_err(Error::git(doing()))?.iter() {
             let (status, path) = (entry.status(), file(entry.path_bytes()));
@@ -111,10 +115,14 @@ pub(crate) fn stray(repository: &Repository) -> Result<Vec<String>, git2::Error>
     let mut walk = repository.revwalk()?;
     let commits = |log: &str| -> Vec<Oid> {
         let log = repository.reflog(log);
-        let ids = log.iter().flat_map(|log| log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]));
+        let ids = log
+            .iter()
+            .flat_map(|log| log.iter().flat_map(|entry| [entry.id_new(), entry.id_old()]));
         ids.filter(|id| repository.find_commit(*id).is_ok()).collect()
     };
-    for id in commits("HEAD").into_iter().chain(repository.head().ok().and_then(|head| head.target())) {
+    for id in
+        commits("HEAD").into_iter().chain(repository.head().ok().and_then(|head| head.target()))
+    {
         walk.push(id)?;
     }
     for all in ["heads", "tags", "remotes", "stash"] {

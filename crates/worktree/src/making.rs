@@ -1,7 +1,7 @@
 //! How a tree comes to be, and what becomes of one whose making was cut off.
 use crate::{
-    Error, PATIENCE, Tree, Trees, ahead, delete, entries, known, losses::stray, none, on, opened, short, tree::free,
-    unused,
+    Error, PATIENCE, Tree, Trees, ahead, delete, entries, known, losses::stray, none, on, opened,
+    short, tree::free, unused,
 };
 use durable::Lock;
 use git2::{BranchType, Commit, ErrorCode, Repository, WorktreeAddOptions};
@@ -42,7 +42,8 @@ impl Hold {
             return Ok(!self.marker().exists() && self.path.symlink_metadata().is_ok());
         };
         // A making that was cut off leaves a branch that has nothing of its own.
-        Ok(!self.marker().exists() || ahead(&repository, &commit, &self.branch).map_err(doing())? > 0)
+        Ok(!self.marker().exists()
+            || ahead(&repository, &commit, &self.branch).map_err(doing())? > 0)
     }
 
     /// The tree: as it was left, or new.
@@ -62,7 +63,8 @@ impl Hold {
         let tip = || tip(&repository, &self.branch)?.as_ref().map(short).transpose();
         let tip = tip().map_err(Error::git(format!("look at {}", self.branch)))?;
         let resumed = tip.filter(|_| resumed);
-        let folder = self.trees.within(&repository, &self.path).unwrap_or_else(|| self.path.clone());
+        let folder =
+            self.trees.within(&repository, &self.path).unwrap_or_else(|| self.path.clone());
         Ok(Tree { hold: self, folder, resumed, aside })
     }
 
@@ -91,7 +93,9 @@ impl Hold {
         let resumed = match (&old, &head) {
             (None, Ok(head)) => begin(head).map(|()| false)?,
             (None, Err(error)) if error.code() == ErrorCode::UnbornBranch => {
-                return Err(Error::NoCommit(repository.workdir().unwrap_or(repository.path()).into()));
+                return Err(Error::NoCommit(
+                    repository.workdir().unwrap_or(repository.path()).into(),
+                ));
             }
             // All that is on it has come into the folder's branch: it begins again from there.
             (Some(old), Ok(head))
@@ -108,11 +112,15 @@ impl Hold {
         };
         let made = repository.find_branch(branch, BranchType::Local).map_err(doing())?;
         let mut options = WorktreeAddOptions::new();
-        let added = repository.worktree(&self.name, &self.path, Some(options.reference(Some(made.get()))));
+        let added =
+            repository.worktree(&self.name, &self.path, Some(options.reference(Some(made.get()))));
         if added.is_ok() || (old.is_some() && self.path.symlink_metadata().is_err()) {
             fs::remove_file(&marker).map_err(Error::io(&marker))?;
         }
-        added.map_err(Error::git(format!("make the worktree {} on {branch}", self.path.display())))?;
+        added.map_err(Error::git(format!(
+            "make the worktree {} on {branch}",
+            self.path.display()
+        )))?;
         Ok((resumed, aside))
     }
 
@@ -121,14 +129,19 @@ impl Hold {
         let (main, on) = (repository.commondir(), format!("ref: refs/heads/{}", self.branch));
         let trees = entries(&main.join("worktrees"))?.into_iter().map(|entry| entry.path());
         let mut all = trees.chain([main.to_path_buf()]);
-        Ok(all.any(|folder| fs::read_to_string(folder.join("HEAD")).is_ok_and(|head| head.trim_end() == on)))
+        Ok(all.any(|folder| {
+            fs::read_to_string(folder.join("HEAD")).is_ok_and(|head| head.trim_end() == on)
+        }))
     }
 
     /// Clears what others that were cut off have left: with a half-made tree around, libgit2 adds no worktree.
     fn sweep(&self, repository: &Repository) -> Result<(), Error> {
         for entry in entries(&self.trees.place)? {
             let file = entry.file_name().to_string_lossy().into_owned();
-            let Some((name, what)) = file.strip_prefix('.').and_then(|file| file.split_once('.')) else { continue };
+            let Some((name, what)) = file.strip_prefix('.').and_then(|file| file.split_once('.'))
+            else {
+                continue;
+            };
             let (making, gone) = (what == "making", what.starts_with("gone-"));
             let Ok(path) = self.trees.path(name) else { continue };
             if *name == self.name || !(making || gone) {
@@ -198,7 +211,8 @@ impl Hold {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder)? {
                 let path = entry?.path();
-                let (kind, within) = (path.symlink_metadata()?.file_type(), path.strip_prefix(&self.path)?);
+                let (kind, within) =
+                    (path.symlink_metadata()?.file_type(), path.strip_prefix(&self.path)?);
                 if kind.is_dir() {
                     folders.push(path);
                     continue;

@@ -9,7 +9,10 @@ use tempfile::TempDir;
 /// Runs git without any person's settings; what it prints, trimmed.
 fn git(at: &Path, args: &str) -> String {
     let mut git = Command::new("git");
-    git.current_dir(at).args(args.split(' ')).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    git.current_dir(at)
+        .args(args.split(' '))
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     let done = git.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
     assert!(done.status.success(), "git {args}: {}{}", text(&done.stdout), text(&done.stderr));
@@ -26,8 +29,12 @@ fn init(at: &Path) {
     fs::create_dir_all(at).unwrap();
     git(at, "init -q -b main");
     // In the repository's own settings, which win over those of whoever runs the tests.
-    for setting in ["user.name Tester", "user.email t@localhost", "core.autocrlf false", "core.excludesFile /dev/null"]
-    {
+    for setting in [
+        "user.name Tester",
+        "user.email t@localhost",
+        "core.autocrlf false",
+        "core.excludesFile /dev/null",
+    ] {
         git(at, &format!("config {setting}"));
     }
 }
@@ -37,9 +44,12 @@ fn repository() -> (TempDir, PathBuf, Trees) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().canonicalize().unwrap().join("repo");
     init(&path);
-    for (file, text) in
-        [("a.txt", "a\n"), ("b.txt", "b\n"), ("sub/c.txt", "c\n"), (".gitignore", "*.log\nout/\n.trees\n")]
-    {
+    for (file, text) in [
+        ("a.txt", "a\n"),
+        ("b.txt", "b\n"),
+        ("sub/c.txt", "c\n"),
+        (".gitignore", "*.log\nout/\n.trees\n"),
+    ] {
         write(&path, file, text);
     }
     git(&path, "add -A");
@@ -62,7 +72,10 @@ fn said<T>(result: Result<T, Error>) -> String {
 fn a_tree_is_made_left_and_taken_up_again() {
     let (_dir, path, trees) = repository();
     let tree = trees.take("1-x").unwrap();
-    assert_eq!((tree.path(), tree.branch(), tree.resumed().is_some()), (&*path.join(".trees/1-x"), "rungs/1-x", false));
+    assert_eq!(
+        (tree.path(), tree.branch(), tree.resumed().is_some()),
+        (&*path.join(".trees/1-x"), "rungs/1-x", false)
+    );
     assert_eq!(said(trees.take("1-x")), format!("somebody works in {}/.trees/1-x", path.display()));
     write(tree.path(), "a.txt", "changed\n");
     drop(tree);
@@ -82,15 +95,19 @@ fn everything_but_what_is_ignored_is_committed_to_the_branch_alone() {
     let at = tree.path();
     fs::remove_file(at.join("a.txt")).unwrap();
     fs::rename(at.join("b.txt"), at.join("moved.txt")).unwrap();
-    for file in ["sub/c.txt", "new/deep/d.txt", ".hidden", "x.log", "out/product", "sub/[odd] name\t.txt"] {
+    for file in
+        ["sub/c.txt", "new/deep/d.txt", ".hidden", "x.log", "out/product", "sub/[odd] name\t.txt"]
+    {
         write(at, file, "new\n");
     }
     fs::set_permissions(at.join(".hidden"), fs::Permissions::from_mode(0o755)).unwrap();
     symlink("/etc", at.join("link")).unwrap();
     let commit = tree.commit("Do it\n\n# Not a comment to git2\nTask #1.").unwrap().unwrap();
     assert_eq!((commit.id.as_str(), commit.files), (&*git(at, "rev-parse --short HEAD"), 8));
-    let mut names: Vec<String> =
-        git(at, "ls-tree -r --format=%(objectmode)_%(path) HEAD").lines().map(String::from).collect();
+    let mut names: Vec<String> = git(at, "ls-tree -r --format=%(objectmode)_%(path) HEAD")
+        .lines()
+        .map(String::from)
+        .collect();
     names.sort();
     assert_eq!(
         names,
@@ -104,7 +121,10 @@ fn everything_but_what_is_ignored_is_committed_to_the_branch_alone() {
             "120000_link",
         ]
     );
-    assert_eq!(git(at, "log -1 --format=%an|%ae|%s|%b"), "Tester|t@localhost|Do it|# Not a comment to git2\nTask #1.");
+    assert_eq!(
+        git(at, "log -1 --format=%an|%ae|%s|%b"),
+        "Tester|t@localhost|Do it|# Not a comment to git2\nTask #1."
+    );
     assert_eq!(git(at, "status --porcelain"), "");
     assert_eq!(tree.commit("again").unwrap(), None);
     let state = tree.state().unwrap();
@@ -133,13 +153,19 @@ fn a_clean_tree_goes_and_its_branch_stays() {
     write(tree.path(), "new", "");
     write(tree.path(), "out/product", "");
     tree.commit("first").unwrap().unwrap();
-    assert_eq!(said(trees.remove("1", true)), format!("somebody works in {}/.trees/1", path.display()));
+    assert_eq!(
+        said(trees.remove("1", true)),
+        format!("somebody works in {}/.trees/1", path.display())
+    );
     drop(tree);
     let state = trees.remove("1", true).unwrap().state;
     assert_eq!((state.ahead, state.losses.ignored.len(), state.path.exists()), (1, 1, false));
     assert_eq!(git(&path, "worktree list").lines().count(), 1);
     assert_eq!(git(&path, "log -1 --format=%s rungs/1"), "first");
-    assert_eq!(said(trees.remove("1", true)), format!("there is no tree in {}/.trees/1", path.display()));
+    assert_eq!(
+        said(trees.remove("1", true)),
+        format!("there is no tree in {}/.trees/1", path.display())
+    );
     // From the branch, there is a tree again.
     let tree = trees.take("1").unwrap();
     assert!(tree.resumed().is_some() && tree.path().join("new").exists());
@@ -158,7 +184,10 @@ fn a_tree_with_work_in_it_is_not_removed() {
         (|at| drop((write(at, "a.txt", "changed"), git(at, "add a.txt"))), "staged: a.txt"),
         (|at| drop(git(at, "mv a.txt z.txt")), "staged: a.txt\nstaged: z.txt"),
         (|at| drop(git(at, "rm -q --cached a.txt")), "untracked: a.txt"),
-        (|at| drop((fs::remove_file(at.join("a.txt")), symlink("b.txt", at.join("a.txt")))), "modified: a.txt"),
+        (
+            |at| drop((fs::remove_file(at.join("a.txt")), symlink("b.txt", at.join("a.txt")))),
+            "modified: a.txt",
+        ),
         (|at| (0..17).for_each(|n| write(at, &format!("n{n:02}"), "")), {
             "untracked: n00\nuntracked: n01\nuntracked: n02\nuntracked: n03\nuntracked: n04\nuntracked: n05\n\
              untracked: n06\nuntracked: n07\nuntracked: n08\nuntracked: n09\n... 7 more"
@@ -174,7 +203,10 @@ fn a_tree_with_work_in_it_is_not_removed() {
         let tree = trees.take(&name).unwrap().path().to_path_buf();
         work(&tree);
         let before = git(&tree, "status --porcelain --ignored");
-        let refused = format!("{} was not removed. What is not on rungs/{n} would be lost:\n{lost}", tree.display());
+        let refused = format!(
+            "{} was not removed. What is not on rungs/{n} would be lost:\n{lost}",
+            tree.display()
+        );
         assert_eq!(said(trees.remove(&name, true)), refused);
         assert_eq!(git(&tree, "status --porcelain --ignored"), before);
     }
@@ -192,9 +224,12 @@ fn a_merge_in_its_middle_is_neither_committed_nor_removed() {
     let at = tree.path().to_path_buf();
     write(&at, "a.txt", "ours\n");
     tree.commit("ours").unwrap().unwrap();
-    let merge = |args: &[&str]| Command::new("git").current_dir(&at).args(args).output().unwrap().status.success();
+    let merge = |args: &[&str]| {
+        Command::new("git").current_dir(&at).args(args).output().unwrap().status.success()
+    };
     assert!(!merge(&["merge", "-q", "other"]));
-    let middle = format!("{} is in the middle of merge; finish that first, or give it up", at.display());
+    let middle =
+        format!("{} is in the middle of merge; finish that first, or give it up", at.display());
     assert_eq!(said(tree.commit("x")), format!("{middle}. In conflict: a.txt"));
     assert_eq!(tree.state().unwrap().losses.work, [(Kind::Conflicted, "a.txt".into())]);
     write(&at, "a.txt", "both\n");
@@ -211,7 +246,13 @@ fn a_merge_in_its_middle_is_neither_committed_nor_removed() {
     write(tree.path(), "a.txt", "ours\n");
     tree.commit("ours").unwrap().unwrap();
     assert!(
-        !Command::new("git").current_dir(tree.path()).args(["stash", "pop", "-q"]).output().unwrap().status.success()
+        !Command::new("git")
+            .current_dir(tree.path())
+            .args(["stash", "pop", "-q"])
+            .output()
+            .unwrap()
+            .status
+            .success()
     );
     let solving = "is in the middle of solving conflicts; finish that first, or give it up. In conflict: a.txt";
     assert!(said(tree.commit("x")).ends_with(solving));
@@ -231,7 +272,10 @@ fn repositories_within_a_tree_are_neither_committed_nor_removed() {
         assert_eq!(tree.commit("x").unwrap(), None);
         assert_eq!(tree.state().unwrap().losses.work, [(Kind::Repository, inner.into())]);
         drop(tree);
-        assert!(said(trees.remove(&n.to_string(), true)).contains(&format!("lost:\na repository of its own: {inner}")));
+        assert!(
+            said(trees.remove(&n.to_string(), true))
+                .contains(&format!("lost:\na repository of its own: {inner}"))
+        );
     }
     assert_sound(&path);
 }
@@ -250,7 +294,10 @@ fn submodules_stay_as_they_are() {
     assert_eq!(tree.commit("x").unwrap().unwrap().files, 1);
     assert!(git(tree.path(), "ls-tree HEAD lib").starts_with("160000 commit"));
     git(tree.path(), &format!("{local} --quiet update --init"));
-    git(&tree.path().join("lib"), "-c user.name=x -c user.email=x commit -q --allow-empty -m inner");
+    git(
+        &tree.path().join("lib"),
+        "-c user.name=x -c user.email=x commit -q --allow-empty -m inner",
+    );
     assert_eq!(tree.commit("x").unwrap(), None);
     drop(tree);
     assert!(said(trees.remove("1", true)).ends_with("a repository of its own: lib"));
@@ -280,13 +327,20 @@ fn what_is_no_place_for_trees_is_said() {
     let new = |folder: &Path| Trees::new(folder, dir.path().join("trees"));
     let said = |folder: &Path| said(new(folder).take("1"));
     let none = tempfile::tempdir().unwrap();
-    assert_eq!(said(none.path()), format!("{} is in no git repository; `git init` makes one", none.path().display()));
+    assert_eq!(
+        said(none.path()),
+        format!("{} is in no git repository; `git init` makes one", none.path().display())
+    );
     let bare = dir.path().join("bare");
     git(dir.path(), "init -q --bare bare");
-    assert_eq!(said(&bare), format!("{} is a bare repository, without files to work on", bare.display()));
+    assert_eq!(
+        said(&bare),
+        format!("{} is a bare repository, without files to work on", bare.display())
+    );
     let unborn = path.with_file_name("unborn");
     init(&unborn);
-    let expected = ": no commit is checked out yet, so there is nothing to begin from; commit something";
+    let expected =
+        ": no commit is checked out yet, so there is nothing to begin from; commit something";
     assert!(said(&unborn).ends_with(expected), "{}", said(&unborn));
     assert_eq!(git(&unborn, "worktree list").lines().count(), 1);
     let rejected = ["", "-a", "A", "a/b", "..", "a.b", "ä", &"a".repeat(61)];
@@ -301,10 +355,12 @@ fn what_is_no_place_for_trees_is_said() {
 fn what_is_something_else_is_left_alone() {
     let (_dir, path, trees) = repository();
     let at = |name: &str| path.join(".trees").join(name);
-    let unfit = |name: &str, why: &str| format!("{}: {why}; it was left as it is", at(name).display());
+    let unfit =
+        |name: &str, why: &str| format!("{}: {why}; it was left as it is", at(name).display());
     // A folder that is no tree.
     write(&at("1"), "kept", "");
-    let forgotten = "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
+    let forgotten =
+        "it is there, but git knows no such worktree; `git worktree repair PATH` may bring it back";
     assert_eq!(said(trees.remove("1", true)), unfit("1", forgotten));
     assert_eq!(said(trees.take("1")), unfit("1", forgotten));
     assert!(at("1").join("kept").exists() && git(&path, "branch --list rungs/*").is_empty());
@@ -329,7 +385,10 @@ fn what_is_something_else_is_left_alone() {
     // Locked, moved, gone.
     drop(trees.take("3").unwrap());
     git(&path, "worktree lock --reason mine .trees/3");
-    assert_eq!(said(trees.remove("3", true)), unfit("3", "it is locked (mine), `git worktree unlock` frees it"));
+    assert_eq!(
+        said(trees.remove("3", true)),
+        unfit("3", "it is locked (mine), `git worktree unlock` frees it")
+    );
     git(&path, "worktree unlock .trees/3");
     git(&path, "worktree move .trees/3 .trees/moved");
     let moved = format!("git knows the worktree of that name in {}", at("moved").display());
@@ -338,16 +397,29 @@ fn what_is_something_else_is_left_alone() {
     git(&path, "worktree prune");
     drop(trees.take("3").unwrap());
     fs::remove_dir_all(at("3")).unwrap();
-    let gone = "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget";
-    assert_eq!((said(trees.take("3")), said(trees.remove("3", true))), (unfit("3", gone), unfit("3", gone)));
+    let gone =
+        "the folder is gone, but git still knows the worktree; `git worktree prune` lets it forget";
+    assert_eq!(
+        (said(trees.take("3")), said(trees.remove("3", true))),
+        (unfit("3", gone), unfit("3", gone))
+    );
     assert!(trees.take("4").unwrap().resumed().is_none());
     git(&path, "worktree prune");
     assert!(trees.take("3").unwrap().path().join("a.txt").exists());
-    let listed: Vec<Result<String, String>> =
-        trees.list().unwrap().into_iter().map(|tree| tree.map(|t| t.branch).map_err(|e| e.to_string())).collect();
+    let listed: Vec<Result<String, String>> = trees
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|tree| tree.map(|t| t.branch).map_err(|e| e.to_string()))
+        .collect();
     assert_eq!(
         listed,
-        [Err(unfit("1", forgotten)), Err(unfit("2", elsewhere)), Ok("rungs/3".into()), Ok("rungs/4".into())]
+        [
+            Err(unfit("1", forgotten)),
+            Err(unfit("2", elsewhere)),
+            Ok("rungs/3".into()),
+            Ok("rungs/4".into())
+        ]
     );
     assert_sound(&path);
 }
@@ -373,7 +445,9 @@ fn a_tree_whose_making_was_cut_off_is_made_anew() {
         |path, _| fs::create_dir_all(path.join(".git/worktrees/1")).unwrap(),
         |_, at| fs::create_dir_all(at).unwrap(),
         |path, _| {
-            ["HEAD", "commondir", "gitdir"].iter().for_each(|file| write(path, &format!(".git/worktrees/1/{file}"), ""))
+            ["HEAD", "commondir", "gitdir"]
+                .iter()
+                .for_each(|file| write(path, &format!(".git/worktrees/1/{file}"), ""))
         },
         |_, at| write(at, ".git", "gitdir: "),
         |path, at| {
@@ -388,14 +462,24 @@ fn a_tree_whose_making_was_cut_off_is_made_anew() {
             let at = path.join(".trees/1");
             steps[..done].iter().for_each(|step| step(&path, &at));
             assert_eq!(said(trees.state("1")), Error::HalfMade(at.clone()).to_string());
-            assert!(trees.list().unwrap().iter().any(|tree| matches!(tree, Err(Error::HalfMade(half)) if *half == at)));
+            assert!(
+                trees
+                    .list()
+                    .unwrap()
+                    .iter()
+                    .any(|tree| matches!(tree, Err(Error::HalfMade(half)) if *half == at))
+            );
             assert!(!trees.hold("1").unwrap().used().unwrap());
             if others_first {
                 drop(trees.take("2").unwrap());
             }
             let tree = trees.take("1").unwrap();
             assert_eq!(
-                (git(&at, "status --porcelain").as_str(), tree.resumed().is_some(), tree.set_aside()),
+                (
+                    git(&at, "status --porcelain").as_str(),
+                    tree.resumed().is_some(),
+                    tree.set_aside()
+                ),
                 ("", false, None)
             );
             drop(tree);
@@ -423,18 +507,31 @@ fn work_by_hand_in_a_half_made_tree_is_kept() {
         write(&at, file, text);
         at
     };
-    for (n, (file, text)) in [("a.txt", "by hand"), ("new", ""), ("x.log", "")].into_iter().enumerate() {
+    for (n, (file, text)) in
+        [("a.txt", "by hand"), ("new", ""), ("x.log", "")].into_iter().enumerate()
+    {
         let at = half(file, text);
         let tree = trees.take("1").unwrap();
         let aside = path.join(format!(".trees/.1.cut-off-{}", n + 1));
-        assert_eq!((tree.set_aside(), fs::read_to_string(aside.join(file)).unwrap().as_str()), (Some(&*aside), text));
+        assert_eq!(
+            (tree.set_aside(), fs::read_to_string(aside.join(file)).unwrap().as_str()),
+            (Some(&*aside), text)
+        );
         assert_eq!(git(&at, "status --porcelain --ignored"), "");
         assert!(!aside.join(".git").exists());
-        assert!(trees.list().unwrap().iter().any(|tree| matches!(tree, Err(Error::SetAside(path)) if *path == aside)));
+        assert!(
+            trees
+                .list()
+                .unwrap()
+                .iter()
+                .any(|tree| matches!(tree, Err(Error::SetAside(path)) if *path == aside))
+        );
     }
     let at = half("a.txt", "by hand");
     git(&at, "switch -q -c own");
-    assert!(said(trees.take("1")).contains("its making was cut off, and then somebody worked in it"));
+    assert!(
+        said(trees.take("1")).contains("its making was cut off, and then somebody worked in it")
+    );
     assert!(said(trees.remove("1", true)).contains("somebody worked in it"));
     assert_eq!(fs::read_to_string(at.join("a.txt")).unwrap(), "by hand");
     assert_sound(&path);
@@ -444,7 +541,11 @@ fn work_by_hand_in_a_half_made_tree_is_kept() {
 fn locks_that_git_left_behind_are_removed_and_fresh_ones_waited_for() {
     let (_dir, path, trees) = repository();
     let tree = trees.take("1").unwrap();
-    let locks = [".git/worktrees/1/index.lock", ".git/worktrees/1/HEAD.lock", ".git/refs/heads/rungs/1.lock"];
+    let locks = [
+        ".git/worktrees/1/index.lock",
+        ".git/worktrees/1/HEAD.lock",
+        ".git/refs/heads/rungs/1.lock",
+    ];
     for (n, lock) in locks.iter().map(|lock| path.join(lock)).enumerate() {
         write(tree.path(), "new", &n.to_string());
         let file = fs::File::create(&lock).unwrap();
@@ -490,7 +591,10 @@ fn who_works_in_a_subfolder_does_so_in_the_tree_too() {
     git(&second, "switch -q --detach main");
     let tree = Trees::new(&second, second.join(".trees")).take("5").unwrap();
     assert_eq!(
-        (fs::read_to_string(tree.path().join("a.txt")).unwrap().as_str(), tree.state().unwrap().ahead),
+        (
+            fs::read_to_string(tree.path().join("a.txt")).unwrap().as_str(),
+            tree.state().unwrap().ahead
+        ),
         ("a\n", 0)
     );
     assert_sound(&path);
@@ -513,7 +617,10 @@ fn sixteen_at_once_have_a_tree_each() {
         let states: Vec<State> = trees.list().unwrap().into_iter().map(Result::unwrap).collect();
         assert_eq!(states.len(), 16);
         for (n, state) in states.iter().enumerate() {
-            assert_eq!(git(&path, &format!("log -1 --format=%s rungs/t{n:02}")), format!("work {n}"));
+            assert_eq!(
+                git(&path, &format!("log -1 --format=%s rungs/t{n:02}")),
+                format!("work {n}")
+            );
             assert_eq!(git(&path, &format!("show rungs/t{n:02}:a.txt")), n.to_string());
             assert_eq!((state.ahead, state.losses.work.len()), (1, 0));
         }
@@ -550,7 +657,13 @@ fn what_git_ignores_goes_only_when_asked() {
     write(&at, "out/product", "");
     write(&at, "x\n.log", "");
     let ignored = "ignored by git: out/, \"x\\n.log\"";
-    assert!(trees.state("1").unwrap().to_string().ends_with(&format!("\nin no commit of it:\n{ignored}")));
+    assert!(
+        trees
+            .state("1")
+            .unwrap()
+            .to_string()
+            .ends_with(&format!("\nin no commit of it:\n{ignored}"))
+    );
     let asks = format!("would be lost:\n{ignored}\nAsk for it with `ignored: true` if that may go");
     assert!(said(trees.remove("1", false)).ends_with(&asks));
     // Also where a build tool let nobody write: as long as it can be deleted at all, it is.
@@ -561,7 +674,13 @@ fn what_git_ignores_goes_only_when_asked() {
     trees.remove("3", false).unwrap();
     let removed = trees.remove("1", true).unwrap();
     assert!(removed.rest.is_none() && removed.state.losses.ignored.len() == 2);
-    assert_eq!(fs::read_dir(path.join(".trees")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0);
+    assert_eq!(
+        fs::read_dir(path.join(".trees"))
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().is_dir())
+            .count(),
+        0
+    );
     write(&at, "new\nline", "");
     fs::remove_dir_all(&at).unwrap();
     let at = trees.take("1").unwrap().path().to_path_buf();
@@ -581,7 +700,9 @@ fn commits_on_no_branch_keep_the_tree() {
     let stray = git(&at, "log -1 --format=%h");
     assert!(said(trees.remove("1", true)).contains("`git branch NAME` there keeps the commits"));
     git(&at, "switch -q rungs/1");
-    let lost = format!("would be lost:\na commit on no branch (`git branch NAME COMMIT` keeps it): {stray} stray");
+    let lost = format!(
+        "would be lost:\na commit on no branch (`git branch NAME COMMIT` keeps it): {stray} stray"
+    );
     assert!(said(trees.remove("1", true)).ends_with(&lost), "{}", said(trees.remove("1", true)));
     git(&path, &format!("tag kept {stray}"));
     trees.remove("1", false).unwrap();
@@ -601,7 +722,10 @@ fn a_tree_that_lost_its_branch_or_its_link_can_be_helped() {
     git(&path, advice.strip_prefix("git ").unwrap());
     assert_eq!(tree.state().unwrap().ahead, 1);
     fs::remove_file(tree.path().join(".git")).unwrap();
-    assert!(said(trees.state("1")).contains("its file `.git` is gone; `git worktree repair` writes it again"));
+    assert!(
+        said(trees.state("1"))
+            .contains("its file `.git` is gone; `git worktree repair` writes it again")
+    );
     git(&path, "worktree repair");
     assert_eq!(tree.commit("y").unwrap(), None);
     assert_sound(&path);
@@ -624,7 +748,10 @@ fn a_branch_that_was_merged_begins_again_where_the_folder_is() {
     git(&path, "add later");
     git(&path, "commit -qm later");
     let tree = trees.take("1").unwrap();
-    assert_eq!((tree.resumed().is_some(), git(tree.path(), "rev-parse HEAD")), (false, git(&path, "rev-parse main")));
+    assert_eq!(
+        (tree.resumed().is_some(), git(tree.path(), "rev-parse HEAD")),
+        (false, git(&path, "rev-parse main"))
+    );
     git(other.path(), "merge -q main");
     assert!(other.lacks(branches()).unwrap().is_empty());
     assert_sound(&path);
@@ -644,7 +771,11 @@ fn a_name_is_one_that_git_and_the_disk_take() {
         let name = here.name(words);
         let hash = name.strip_prefix(begins).unwrap();
         assert!(hash.len() == 6 && here.path(&name).is_ok(), "{name}");
-        assert!(name == here.name(words) && name != there.name(words) && name != here.name(&format!("{words}é")));
+        assert!(
+            name == here.name(words)
+                && name != there.name(words)
+                && name != here.name(&format!("{words}é"))
+        );
     }
 }
 
@@ -655,14 +786,21 @@ fn what_passes_a_program_on_its_way_into_git_is_not_committed() {
     write(tree.path(), ".gitattributes", "*.secret filter=crypt\n*.other filter=unknown\n");
     write(tree.path(), "new/x.secret", "plain");
     write(tree.path(), "y.other", "plain");
-    Command::new("git").current_dir(&path).args(["config", "filter.crypt.clean", "tr a-z A-Z"]).status().unwrap();
+    Command::new("git")
+        .current_dir(&path)
+        .args(["config", "filter.crypt.clean", "tr a-z A-Z"])
+        .status()
+        .unwrap();
     let refused = format!(
         "new/x.secret passes the filter `crypt` on its way into git, a program that is not run here; nothing was \
          committed, `git add -A` and `git commit` in {} do it",
         tree.path().display()
     );
     assert_eq!(said(tree.commit("x")), refused);
-    assert_eq!((git(tree.path(), "diff --cached --name-only").as_str(), tree.state().unwrap().ahead), ("", 0));
+    assert_eq!(
+        (git(tree.path(), "diff --cached --name-only").as_str(), tree.state().unwrap().ahead),
+        ("", 0)
+    );
     git(tree.path(), "add -A");
     assert_eq!(tree.commit("x").unwrap().unwrap().files, 3);
     assert_eq!(git(tree.path(), "show HEAD:new/x.secret"), "PLAIN");

@@ -1,5 +1,8 @@
 use crate::{Error, State, Trees, losses::file, making::Hold, open, settled, short};
-use git2::{AttrCheckFlags, BranchType, ErrorCode, IndexAddOption, Repository, Signature, Status, StatusOptions};
+use git2::{
+    AttrCheckFlags, BranchType, ErrorCode, IndexAddOption, Repository, Signature, Status,
+    StatusOptions,
+};
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -67,8 +70,11 @@ impl Tree {
     pub fn lacks(&self, branches: Vec<String>) -> Result<Vec<String>, Error> {
         let repository = open(self.path(), self.branch())?;
         let lacks = |branch: &String| -> Result<bool, git2::Error> {
-            let Ok(other) = repository.find_branch(branch, BranchType::Local) else { return Ok(false) };
-            let (other, own) = (other.get().peel_to_commit()?.id(), repository.head()?.peel_to_commit()?.id());
+            let Ok(other) = repository.find_branch(branch, BranchType::Local) else {
+                return Ok(false);
+            };
+            let (other, own) =
+                (other.get().peel_to_commit()?.id(), repository.head()?.peel_to_commit()?.id());
             Ok(other != own && !repository.graph_descendant_of(own, other)?)
         };
         Ok(branches.into_iter().filter(|branch| lacks(branch).unwrap_or(false)).collect())
@@ -84,7 +90,8 @@ impl Tree {
         let repository = open(self.path(), self.branch())?;
         settled(&repository, self.path())?;
         free(&repository, self.branch())?;
-        let filtered = filtered(&repository).map_err(Error::git(format!("look at {}", self.path().display())))?;
+        let filtered = filtered(&repository)
+            .map_err(Error::git(format!("look at {}", self.path().display())))?;
         if let Some((file, filter)) = filtered {
             return Err(Error::Filtered { path: self.path().into(), file, filter });
         }
@@ -94,9 +101,14 @@ impl Tree {
         })
     }
 
-    fn commit_all(&self, repository: &Repository, message: &str) -> Result<Option<Commit>, git2::Error> {
+    fn commit_all(
+        &self,
+        repository: &Repository,
+        message: &str,
+    ) -> Result<Option<Commit>, git2::Error> {
         let mut index = repository.index()?;
-        let mut passes = |path: &Path, _: &[u8]| i32::from(self.path().join(path).join(".git").exists());
+        let mut passes =
+            |path: &Path, _: &[u8]| i32::from(self.path().join(path).join(".git").exists());
         index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut passes))?;
         index.write()?;
         let tree = repository.find_tree(index.write_tree()?)?;
@@ -106,10 +118,13 @@ impl Tree {
         }
         // As git does, the environment first.
         let author = repository.author_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
-        let committer = repository.committer_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
+        let committer =
+            repository.committer_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
         let message = git2::message_prettify(message, None)?;
-        let id = repository.commit(Some("HEAD"), &author, &committer, &message, &tree, &[&parent])?;
-        let files = repository.diff_tree_to_tree(Some(&parent.tree()?), Some(&tree), None)?.deltas().len();
+        let id =
+            repository.commit(Some("HEAD"), &author, &committer, &message, &tree, &[&parent])?;
+        let files =
+            repository.diff_tree_to_tree(Some(&parent.tree()?), Some(&tree), None)?.deltas().len();
         Ok(Some(Commit { id: short(&repository.find_commit(id)?)?, files }))
     }
 }
@@ -136,13 +151,17 @@ fn filtered(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::
     options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
     let config = repository.config()?;
     let program = |filter: &str| {
-        ["clean", "process"].iter().any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
+        ["clean", "process"]
+            .iter()
+            .any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
     };
     for entry in repository.statuses(Some(&mut options))?.iter() {
         let path = file(entry.path_bytes());
-        let there = Status::WT_NEW | Status::WT_MODIFIED | Status::WT_TYPECHANGE | Status::WT_RENAMED;
+        let there =
+            Status::WT_NEW | Status::WT_MODIFIED | Status::WT_TYPECHANGE | Status::WT_RENAMED;
         if entry.status().intersects(there)
-            && let Some(filter) = repository.get_attr(&path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?
+            && let Some(filter) =
+                repository.get_attr(&path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?
             && program(filter)
         {
             return Ok(Some((path, filter.into())));
@@ -157,9 +176,12 @@ fn filtered(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::
 pub(crate) fn free(repository: &Repository, branch: &str) -> Result<(), Error> {
     let own = ["index.lock", "HEAD.lock"].map(|lock| repository.path().join(lock));
     let start = Instant::now();
-    for lock in own.into_iter().chain([repository.commondir().join(format!("refs/heads/{branch}.lock"))]) {
+    for lock in
+        own.into_iter().chain([repository.commondir().join(format!("refs/heads/{branch}.lock"))])
+    {
         while let Ok(there) = fs::metadata(&lock) {
-            let age = there.modified().ok().and_then(|made| made.elapsed().ok()).unwrap_or_default();
+            let age =
+                there.modified().ok().and_then(|made| made.elapsed().ok()).unwrap_or_default();
             if age >= STALE {
                 // Whoever else removes it at this moment is welcome.
                 let _ = fs::remove_file(&lock);

@@ -33,7 +33,9 @@ fn repository(folder: &Path) -> Repository {
     index.write().unwrap();
     let who = Signature::now("Who", "who@localhost").unwrap();
     let tree = index.write_tree().unwrap();
-    repository.commit(Some("HEAD"), &who, &who, "Start", &repository.find_tree(tree).unwrap(), &[]).unwrap();
+    repository
+        .commit(Some("HEAD"), &who, &who, "Start", &repository.find_tree(tree).unwrap(), &[])
+        .unwrap();
     drop(index);
     repository
 }
@@ -82,9 +84,17 @@ fn the_environment_says_who_commits() {
     child.env("GIT_AUTHOR_NAME", "Ann").env("GIT_AUTHOR_EMAIL", "ann@localhost");
     child.env("GIT_COMMITTER_NAME", "Bob").env("GIT_COMMITTER_EMAIL", "bob@localhost");
     assert!(child.status().unwrap().success());
-    let commit = main.find_branch("rungs/1", git2::BranchType::Local).unwrap().get().peel_to_commit().unwrap();
+    let commit = main
+        .find_branch("rungs/1", git2::BranchType::Local)
+        .unwrap()
+        .get()
+        .peel_to_commit()
+        .unwrap();
     assert_eq!((commit.author().name(), commit.author().email()), (Ok("Ann"), Ok("ann@localhost")));
-    assert_eq!((commit.committer().name(), commit.committer().email()), (Ok("Bob"), Ok("bob@localhost")));
+    assert_eq!(
+        (commit.committer().name(), commit.committer().email()),
+        (Ok("Bob"), Ok("bob@localhost"))
+    );
 }
 
 /// Makes the locks that git left behind as old as they would be if somebody came back later.
@@ -133,13 +143,15 @@ fn kill_at_any_moment_leaves_nothing_that_is_stuck() {
             tree.commit("later").unwrap_or_else(|error| panic!("kill {kill}: {error}")).unwrap();
             drop(tree);
             trees.remove(&name(n), false).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
-            let branch = main.find_branch(&format!("rungs/{}", name(n)), git2::BranchType::Local).unwrap();
+            let branch =
+                main.find_branch(&format!("rungs/{}", name(n)), git2::BranchType::Local).unwrap();
             assert_eq!(branch.get().peel_to_commit().unwrap().message(), Ok("later\n"));
         }
         assert_eq!(trees.list().unwrap().len(), 0, "kill {kill}");
         drop(trees.take("last").unwrap());
         let names = fs::read_dir(folder.join(".trees")).unwrap().map(|entry| entry.unwrap().path());
-        let folders: Vec<_> = names.filter(|path| path.is_dir() && !path.ends_with("last")).collect();
+        let folders: Vec<_> =
+            names.filter(|path| path.is_dir() && !path.ends_with("last")).collect();
         assert!(folders.is_empty(), "kill {kill}: {folders:?}");
     }
     println!("kills: {KILLS}, trees cut off: {cut_off}, locks left behind: {locks}");

@@ -54,7 +54,11 @@ fn an_append_that_was_cut_at_any_byte_is_set_aside_whole() {
                     assert_eq!((&file, &at, bytes), (&path, &to, (cut - good) as u64));
                     assert_eq!(fs::read(&to).unwrap(), whole[good..cut]);
                     let in_line = whole[good..cut].iter().filter(|b| **b == b'\n').count() as u64;
-                    let expected = if whole[cut - 1] == b'\n' { (3, Flaw::Part) } else { (3 + in_line, Flaw::Cut) };
+                    let expected = if whole[cut - 1] == b'\n' {
+                        (3, Flaw::Part)
+                    } else {
+                        (3 + in_line, Flaw::Cut)
+                    };
                     assert_eq!((line, flaw), expected, "cut at {cut} of {}", whole.len());
                     assert!(in_line < lines);
                 }
@@ -73,11 +77,15 @@ fn torn_ends_never_overwrite_one_another() {
     for n in 1..=3 {
         fs::write(&path, format!("torn {n}")).unwrap();
         let report = open(&path).1.set_aside.unwrap();
-        let shown = format!("{0}:1: cut off; 6 bytes were set aside in {0}.torn-{n}", path.display());
+        let shown =
+            format!("{0}:1: cut off; 6 bytes were set aside in {0}.torn-{n}", path.display());
         assert_eq!(report.to_string(), shown);
         assert_eq!(fs::read_to_string(report.to).unwrap(), format!("torn {n}"));
     }
-    assert_eq!(names(folder.path()), ["journal", "journal.torn-1", "journal.torn-2", "journal.torn-3"]);
+    assert_eq!(
+        names(folder.path()),
+        ["journal", "journal.torn-1", "journal.torn-2", "journal.torn-3"]
+    );
 }
 
 #[test]
@@ -94,10 +102,20 @@ fn no_flipped_bit_goes_unnoticed() {
         match Journal::<String>::open(&path) {
             Ok((_, news)) => {
                 let report = news.set_aside.expect("unnoticed");
-                assert!(news.records.len() < all.len() && all.starts_with(&news.records), "bit {bit}");
+                assert!(
+                    news.records.len() < all.len() && all.starts_with(&news.records),
+                    "bit {bit}"
+                );
                 assert_ne!(news.records.len(), 2, "bit {bit}: half an append");
-                assert!(bit / 8 >= last_line - 1, "bit {bit}: acknowledged records were taken for a torn end");
-                assert_eq!([fs::read(&path).unwrap(), fs::read(&report.to).unwrap()].concat(), bytes, "bit {bit}");
+                assert!(
+                    bit / 8 >= last_line - 1,
+                    "bit {bit}: acknowledged records were taken for a torn end"
+                );
+                assert_eq!(
+                    [fs::read(&path).unwrap(), fs::read(&report.to).unwrap()].concat(),
+                    bytes,
+                    "bit {bit}"
+                );
                 fs::remove_file(report.to).unwrap();
             }
             Err(Error::Damaged { .. }) => assert_eq!(fs::read(&path).unwrap(), bytes, "bit {bit}"),
@@ -114,7 +132,10 @@ fn damage_before_the_end_is_an_error_until_it_is_salvaged() {
     let path = journal_with(folder.path(), &bad);
     assert_eq!(damage(&path), (2, Flaw::Sum));
     let shown = Journal::<String>::open(&path).unwrap_err().to_string();
-    assert_eq!(shown, format!("{}:2: damaged (wrong check sum); the file was left as it is", path.display()));
+    assert_eq!(
+        shown,
+        format!("{}:2: damaged (wrong check sum); the file was left as it is", path.display())
+    );
     assert_eq!(names(folder.path()), ["journal"]);
 
     let (mut journal, news) = Journal::<String>::salvage(&path).unwrap();
@@ -145,7 +166,8 @@ fn lines_that_are_missing_or_there_twice_are_damage() {
 
 #[test]
 fn a_forged_count_is_no_reason_to_panic() {
-    let line = |body: &str| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes()));
+    let line =
+        |body: &str| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes()));
     let most = line(&format!(r#""seq":1,"more":{},"data":"one"}}"#, u64::MAX));
     let folder = folder();
     let path = journal_with(folder.path(), &most);
@@ -189,8 +211,10 @@ fn a_journal_of_something_else_is_left_alone() {
 fn a_line_ends_at_a_newline_and_at_nothing_else() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let odd: String =
-        (0..0x20u8).map(char::from).chain("\u{7f}\u{85}\u{2028}\u{2029}\u{feff}\u{10ffff}\"\\".chars()).collect();
+    let odd: String = (0..0x20u8)
+        .map(char::from)
+        .chain("\u{7f}\u{85}\u{2028}\u{2029}\u{feff}\u{10ffff}\"\\".chars())
+        .collect();
     journal_of(&path, &[&odd, "", &odd]).append(&odd).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.matches('\n').count(), 4);
@@ -201,8 +225,13 @@ fn a_line_ends_at_a_newline_and_at_nothing_else() {
 #[test]
 fn the_numbers_and_sums_are_where_the_format_says() {
     let text = String::from_utf8(file_of(&[&["one"], &["two", "three"]])).unwrap();
-    let lines = [r#""seq":1,"data":"one"}"#, r#""seq":2,"more":1,"data":"two"}"#, r#""seq":3,"data":"three"}"#];
-    let lines = lines.map(|body| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes())));
+    let lines = [
+        r#""seq":1,"data":"one"}"#,
+        r#""seq":2,"more":1,"data":"two"}"#,
+        r#""seq":3,"data":"three"}"#,
+    ];
+    let lines = lines
+        .map(|body| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes())));
     assert_eq!(text, lines.concat());
 }
 
@@ -211,7 +240,9 @@ fn raw_json_with_newlines_is_one_line() {
     let folder = folder();
     let path = folder.path().join("journal");
     let (mut journal, _) = Journal::<Box<RawValue>>::open(&path).unwrap();
-    journal.append(&RawValue::from_string("{\n  \"z\": 1.0,\n  \"a\": \"\\n\"\n}".into()).unwrap()).unwrap();
+    journal
+        .append(&RawValue::from_string("{\n  \"z\": 1.0,\n  \"a\": \"\\n\"\n}".into()).unwrap())
+        .unwrap();
     drop(journal);
     let records = Journal::<Box<RawValue>>::open(&path).unwrap().1.records;
     assert_eq!(records[0].get(), r#"{   "z": 1.0,   "a": "\n" }"#);

@@ -105,7 +105,10 @@ impl Life<'_> {
         Ok(())
     }
 
-    fn until_done(&mut self, mut work: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Crashed> {
+    fn until_done(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Crashed> {
         for attempt in 0.. {
             match work(self) {
                 Ok(()) => break,
@@ -128,7 +131,9 @@ impl Life<'_> {
                     if let (Write::Append(_), Error::Io { .. }) = (write, e) {
                         assert_eq!(self.state, before, "a failed append was not taken back");
                     }
-                    self.until_done(|life| if life.state == before { life.change(write) } else { Ok(()) })?;
+                    self.until_done(|life| {
+                        if life.state == before { life.change(write) } else { Ok(()) }
+                    })?;
                 }
             }
         }
@@ -167,7 +172,11 @@ fn whatever_step_fails_a_journal_has_all_that_was_acknowledged_and_nothing_by_ha
         life.journal = None;
         life.catch_up().unwrap();
         let (mut journal, news) = open(&path);
-        assert_eq!((news.records, news.set_aside), (life.state.clone(), None), "step {nth}, {way:?}");
+        assert_eq!(
+            (news.records, news.set_aside),
+            (life.state.clone(), None),
+            "step {nth}, {way:?}"
+        );
         journal.append(&"more".into()).unwrap();
         assert!(!names(path.parent().unwrap()).iter().any(|name| name.ends_with(".tmp")));
         fired
@@ -184,7 +193,8 @@ fn whatever_step_fails_a_follower_sees_the_same() {
             let mut state = news.records;
             leader.lock().unwrap().0.compact(&strings(kept)).unwrap();
             let (news, fired) = at(nth, way, || follower.read_new());
-            let news = if fired { news.or_else(|_| follower.read_new()).unwrap() } else { news.unwrap() };
+            let news =
+                if fired { news.or_else(|_| follower.read_new()).unwrap() } else { news.unwrap() };
             if news.afresh {
                 state.clear();
             }
@@ -209,7 +219,8 @@ fn whatever_step_fails_setting_aside_loses_nothing() {
                 bytes[second] ^= 1;
             }
             fs::write(&path, &bytes).unwrap();
-            let enter = || if damaged { Journal::<String>::salvage(&path) } else { Journal::open(&path) };
+            let enter =
+                || if damaged { Journal::<String>::salvage(&path) } else { Journal::open(&path) };
             let kept = if damaged { strings(&["one"]) } else { strings(&["one", "two"]) };
             let (result, fired) = at(nth, way, enter);
             assert_eq!(result.is_err(), fired, "step {nth}, {way:?}");
@@ -255,12 +266,18 @@ fn everything_is_flushed_before_what_counts_on_it() {
     let path = folder.path().join("journal");
     let replace = ["create", "write", "mode", "flush", "rename", "flush folder"];
     assert_eq!(trace(|| write(folder.path().join("file"), b"new").unwrap()), replace);
-    assert_eq!(trace(|| create_folder(folder.path().join("a")).unwrap()), ["create folder", "flush folder"]);
+    assert_eq!(
+        trace(|| create_folder(folder.path().join("a")).unwrap()),
+        ["create folder", "flush folder"]
+    );
     assert_eq!(trace(|| drop(open(&path))), ["flush folder", "flush"]);
 
     let (mut journal, _) = open(&path);
     let (mut follower, _) = open(&path);
-    assert_eq!(trace(|| journal.append_all(&strings(&["one", "two"])).unwrap()), ["write", "flush"]);
+    assert_eq!(
+        trace(|| journal.append_all(&strings(&["one", "two"])).unwrap()),
+        ["write", "flush"]
+    );
     assert_eq!(trace(|| drop(follower.read_new().unwrap())), [""; 0]);
     let (mut held, _) = journal.lock().unwrap();
     let compact = trace(|| held.compact(&strings(&["three"])).unwrap());
@@ -279,7 +296,10 @@ fn a_full_disk_names_the_file() {
     let folder = folder();
     let path = folder.path().join("state.json");
     let (result, _) = at(2, Fault::Late, || write(&path, b"{}"));
-    assert_eq!(result.unwrap_err().to_string(), format!("cannot write {}: no storage space", path.display()));
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        format!("cannot write {}: no storage space", path.display())
+    );
 }
 
 #[test]

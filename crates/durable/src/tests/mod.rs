@@ -28,7 +28,8 @@ fn journal_of(path: &Path, records: &[&str]) -> Journal<String> {
 
 /// The names in a folder, in order, but for lock files and their gates.
 fn names(folder: &Path) -> Vec<String> {
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let files =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = files.filter(|name| !name.contains(".lock")).collect();
     names.sort();
     names

@@ -19,7 +19,8 @@ fn mode(path: &Path) -> u32 {
 fn what_is_new_is_told_once_and_in_order() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let news = |records: &[&str], afresh| News { records: strings(records), afresh, set_aside: None };
+    let news =
+        |records: &[&str], afresh| News { records: strings(records), afresh, set_aside: None };
     let (mut mine, first) = open(&path);
     assert_eq!(first, news(&[], true));
     let (mut theirs, _) = open(&path);
@@ -83,7 +84,10 @@ fn a_link_is_replaced_and_not_followed() {
     fs::write(&target, "theirs").unwrap();
     symlink(&target, &link).unwrap();
     write(&link, b"ours").unwrap();
-    assert_eq!((fs::read(&target).unwrap(), fs::read(&link).unwrap()), (b"theirs".to_vec(), b"ours".to_vec()));
+    assert_eq!(
+        (fs::read(&target).unwrap(), fs::read(&link).unwrap()),
+        (b"theirs".to_vec(), b"ours".to_vec())
+    );
     assert!(!link.is_symlink());
 }
 

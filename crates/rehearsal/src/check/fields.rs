@@ -81,12 +81,14 @@ fn thinking(wish: &Value) -> Result<(), Refusal> {
         Some("adaptive" | "disabled" | "between_tools") => Ok(()),
         Some("enabled") => match wish["budget_tokens"].as_u64() {
             Some(1024..) => Ok(()),
-            Some(_) => {
-                Err(Refusal::bad("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"))
-            }
+            Some(_) => Err(Refusal::bad(
+                "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
+            )),
             None => Err(Refusal::bad("thinking.enabled.budget_tokens: Field required")),
         },
-        _ => Err(Refusal::bad("thinking.type: Input should be 'adaptive', 'enabled', 'disabled' or 'between_tools'")),
+        _ => Err(Refusal::bad(
+            "thinking.type: Input should be 'adaptive', 'enabled', 'disabled' or 'between_tools'",
+        )),
     }
 }
 
@@ -97,7 +99,9 @@ pub(super) fn system(body: &Value) -> Result<Vec<Value>, Refusal> {
         Value::String(text) if text.is_empty() => return Ok(vec![]),
         system => conversation::blocks(system),
     };
-    let blocks = blocks.ok_or_else(|| Refusal::bad("system: Input should be a valid string or a list of blocks"))?;
+    let blocks = blocks.ok_or_else(|| {
+        Refusal::bad("system: Input should be a valid string or a list of blocks")
+    })?;
     for (place, block) in blocks.iter().enumerate() {
         if !conversation::is(block, "text") {
             return Err(Refusal::bad(format!("system.{place}.type: Input should be 'text'")));
@@ -106,7 +110,9 @@ pub(super) fn system(body: &Value) -> Result<Vec<Value>, Refusal> {
             None => return Err(Refusal::bad(format!("system.{place}.text: Field required"))),
             Some("") => return Err(Refusal::bad("system: text content blocks must be non-empty")),
             Some(text) if text.trim().is_empty() => {
-                return Err(Refusal::bad("system: text content blocks must contain non-whitespace text"));
+                return Err(Refusal::bad(
+                    "system: text content blocks must contain non-whitespace text",
+                ));
             }
             Some(_) => {}
         }

@@ -31,7 +31,8 @@ pub(super) fn check(body: &Value, conversation: &Conversation) -> Result<(), Ref
     marks.retain(|(_, mark)| !mark.is_null());
     let mut short = false;
     for (path, mark) in &marks {
-        let path = if path == "cache_control" { path.clone() } else { format!("{path}.cache_control") };
+        let path =
+            if path == "cache_control" { path.clone() } else { format!("{path}.cache_control") };
         if mark["type"] != "ephemeral" {
             return Err(Refusal::bad(format!("{path}.type: Input should be 'ephemeral'")));
         }
@@ -60,9 +61,9 @@ pub(super) fn check(body: &Value, conversation: &Conversation) -> Result<(), Ref
 fn marked_block(path: &str, block: &Value) -> Result<(), Refusal> {
     match kind(block) {
         _ if block["cache_control"].is_null() => Ok(()),
-        kind @ ("thinking" | "redacted_thinking") => {
-            Err(Refusal::bad(format!("{path}.{kind}.cache_control: Extra inputs are not permitted")))
-        }
+        kind @ ("thinking" | "redacted_thinking") => Err(Refusal::bad(format!(
+            "{path}.{kind}.cache_control: Extra inputs are not permitted"
+        ))),
         _ => Ok(()),
     }
 }

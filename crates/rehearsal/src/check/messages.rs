@@ -9,7 +9,11 @@ use serde_json::Value;
 use std::collections::HashSet;
 
 /// Reads the messages into the conversation, merged as the API merges them, and checks them.
-pub(super) fn read(body: &Value, version: Version, conversation: &mut Conversation) -> Result<(), Refusal> {
+pub(super) fn read(
+    body: &Value,
+    version: Version,
+    conversation: &mut Conversation,
+) -> Result<(), Refusal> {
     for (index, message) in body["messages"].as_array().into_iter().flatten().enumerate() {
         let role = match message["role"].as_str() {
             Some("user") => Role::User,
@@ -24,13 +28,19 @@ pub(super) fn read(body: &Value, version: Version, conversation: &mut Conversati
             }
         };
         let blocks = match &message["content"] {
-            Value::Null => return Err(Refusal::bad(format!("messages.{index}.content: Field required"))),
+            Value::Null => {
+                return Err(Refusal::bad(format!("messages.{index}.content: Field required")));
+            }
             content => conversation::blocks(content).ok_or_else(|| {
-                Refusal::bad(format!("messages.{index}.content: Input should be a valid string or a list of blocks"))
+                Refusal::bad(format!(
+                    "messages.{index}.content: Input should be a valid string or a list of blocks"
+                ))
             })?,
         };
         if blocks.is_empty() {
-            return Err(Refusal::bad(format!("messages.{index}: all messages must have non-empty content")));
+            return Err(Refusal::bad(format!(
+                "messages.{index}: all messages must have non-empty content"
+            )));
         }
         conversation.push(index, role, blocks);
     }
@@ -48,9 +58,11 @@ pub(super) fn read(body: &Value, version: Version, conversation: &mut Conversati
     system_messages(conversation)?;
     calls_and_results(&conversation.messages)?;
     match conversation.messages.last() {
-        Some(last) if last.role == Role::Assistant && !ends_with_server_tool(last) => Err(Refusal::bad(
-            "This model does not support assistant message prefill. The conversation must end with a user message.",
-        )),
+        Some(last) if last.role == Role::Assistant && !ends_with_server_tool(last) => {
+            Err(Refusal::bad(
+                "This model does not support assistant message prefill. The conversation must end with a user message.",
+            ))
+        }
         _ => Ok(()),
     }
 }
@@ -61,7 +73,10 @@ fn check_block(path: &str, role: Role, block: &Value, version: Version) -> Resul
     }
     let only = |owner: Role, name: &str| match role == owner {
         true => Ok(()),
-        false => Err(Refusal::bad(format!("{path}: `{}` blocks can only be in `{name}` messages", kind(block)))),
+        false => Err(Refusal::bad(format!(
+            "{path}: `{}` blocks can only be in `{name}` messages",
+            kind(block)
+        ))),
     };
     match block["type"].as_str() {
         None => return Err(Refusal::bad(format!("{path}.type: Field required"))),
@@ -76,7 +91,9 @@ fn check_block(path: &str, role: Role, block: &Value, version: Version) -> Resul
             check_result(path, block)?;
         }
         Some("document") if role == Role::Assistant && version == Version::V2026 => {
-            return Err(Refusal::bad(format!("{path}: `document` blocks are not allowed in `assistant` messages")));
+            return Err(Refusal::bad(format!(
+                "{path}: `document` blocks are not allowed in `assistant` messages"
+            )));
         }
         // New types appear all the time; what the API once sent it takes back.
         Some(_) => {}
@@ -89,7 +106,9 @@ fn check_text(path: &str, role: Role, block: &Value, version: Version) -> Result
         return Err(Refusal::bad(format!("{path}.text.text: Field required")));
     };
     if text.is_empty() && !block["cache_control"].is_null() {
-        return Err(Refusal::bad(format!("{path}.text: cache_control cannot be set for empty text blocks")));
+        return Err(Refusal::bad(format!(
+            "{path}.text: cache_control cannot be set for empty text blocks"
+        )));
     }
     if text.is_empty() {
         return Err(Refusal::bad("messages: text content blocks must be non-empty"));
@@ -99,7 +118,9 @@ fn check_text(path: &str, role: Role, block: &Value, version: Version) -> Result
     }
     let cited = block["citations"].as_array().is_some_and(|citations| !citations.is_empty());
     if cited && role == Role::User && version == Version::V2026 {
-        return Err(Refusal::bad(format!("{path}.text.citations: citations are not allowed in `user` messages")));
+        return Err(Refusal::bad(format!(
+            "{path}.text.citations: citations are not allowed in `user` messages"
+        )));
     }
     Ok(())
 }
@@ -109,13 +130,17 @@ fn check_call(path: &str, block: &Value) -> Result<(), Refusal> {
         return Err(Refusal::bad(format!("{path}.tool_use.id: Field required")));
     };
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return Err(Refusal::bad(format!("{path}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")));
+        return Err(Refusal::bad(format!(
+            "{path}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+        )));
     }
     match (block["name"].as_str(), &block["input"]) {
         (None, _) => Err(Refusal::bad(format!("{path}.tool_use.name: Field required"))),
         (_, Value::Null) => Err(Refusal::bad(format!("{path}.tool_use.input: Field required"))),
         (_, Value::Object(_)) => Ok(()),
-        _ => Err(Refusal::bad(format!("{path}.tool_use.input: Input should be a valid dictionary"))),
+        _ => {
+            Err(Refusal::bad(format!("{path}.tool_use.input: Input should be a valid dictionary")))
+        }
     }
 }
 
@@ -139,7 +164,9 @@ fn check_result(path: &str, block: &Value) -> Result<(), Refusal> {
         }
     };
     if empty && block["is_error"] == true {
-        return Err(Refusal::bad(format!("{path}.tool_result: content cannot be empty if `is_error` is true")));
+        return Err(Refusal::bad(format!(
+            "{path}.tool_result: content cannot be empty if `is_error` is true"
+        )));
     }
     Ok(())
 }
@@ -147,7 +174,9 @@ fn check_result(path: &str, block: &Value) -> Result<(), Refusal> {
 /// Instructions within the conversation stand at its end or before a reply, and after something that asks for one.
 fn system_messages(conversation: &Conversation) -> Result<(), Refusal> {
     let messages = &conversation.messages;
-    for (place, message) in messages.iter().enumerate().filter(|(_, message)| message.role == Role::System) {
+    for (place, message) in
+        messages.iter().enumerate().filter(|(_, message)| message.role == Role::System)
+    {
         let refuse = |why: &str| Err(Refusal::bad(format!("messages.{}: {why}", message.index())));
         if !models::find(&conversation.model).is_some_and(|model| model.system_messages) {
             return refuse("role 'system' is not supported on this model");
@@ -157,13 +186,16 @@ fn system_messages(conversation: &Conversation) -> Result<(), Refusal> {
         }
         // Never the first: that was refused above.
         let before = place.checked_sub(1).and_then(|before| messages.get(before));
-        if !before.is_some_and(|before| before.role == Role::User || ends_with_server_tool(before)) {
+        if !before.is_some_and(|before| before.role == Role::User || ends_with_server_tool(before))
+        {
             return refuse(
                 "a `system` message must follow a `user` message or an `assistant` message that ends with a server tool",
             );
         }
         if messages.get(place + 1).is_some_and(|next| next.role != Role::Assistant) {
-            return refuse("a `system` message must be the last one or be followed by an `assistant` message");
+            return refuse(
+                "a `system` message must be the last one or be followed by an `assistant` message",
+            );
         }
     }
     Ok(())
@@ -180,8 +212,10 @@ fn ends_with_server_tool(message: &Message) -> bool {
 fn calls_and_results(messages: &[Message]) -> Result<(), Refusal> {
     let mut all: HashSet<&str> = HashSet::new();
     for (place, message) in messages.iter().enumerate() {
-        let results = || message.blocks.iter().enumerate().filter(|(_, block)| is(block, "tool_result"));
-        let before: Vec<&str> = place.checked_sub(1).map_or(vec![], |before| ids(&messages[before], "tool_use", "id"));
+        let results =
+            || message.blocks.iter().enumerate().filter(|(_, block)| is(block, "tool_result"));
+        let before: Vec<&str> =
+            place.checked_sub(1).map_or(vec![], |before| ids(&messages[before], "tool_use", "id"));
         let mut seen = HashSet::new();
         for (at, result) in results() {
             let id = result["tool_use_id"].as_str().unwrap_or_default();
@@ -208,15 +242,21 @@ fn calls_and_results(messages: &[Message]) -> Result<(), Refusal> {
                 message.place(other)
             )));
         }
-        for (at, call) in message.blocks.iter().enumerate().filter(|(_, block)| is(block, "tool_use")) {
+        for (at, call) in
+            message.blocks.iter().enumerate().filter(|(_, block)| is(block, "tool_use"))
+        {
             let id = call["id"].as_str().unwrap_or_default();
             if !all.insert(id) {
-                return Err(Refusal::bad(format!("{}: `tool_use` ids must be unique: {id}", message.place(at))));
+                return Err(Refusal::bad(format!(
+                    "{}: `tool_use` ids must be unique: {id}",
+                    message.place(at)
+                )));
             }
         }
         let next = messages.get(place + 1);
         let answers = next.map_or(vec![], |next| ids(next, "tool_result", "tool_use_id"));
-        let open: Vec<&str> = ids(message, "tool_use", "id").into_iter().filter(|id| !answers.contains(id)).collect();
+        let open: Vec<&str> =
+            ids(message, "tool_use", "id").into_iter().filter(|id| !answers.contains(id)).collect();
         if !open.is_empty() {
             return Err(Refusal::bad(format!(
                 "messages.{}: `tool_use` ids were found without `tool_result` blocks immediately after: {}. Each \

@@ -24,7 +24,9 @@ impl Version {
         match header {
             Some("2023-06-01") => Ok(Version::V2023),
             Some("2026-10-21") => Ok(Version::V2026),
-            Some(other) => Err(Refusal::bad(format!("anthropic-version: \"{other}\" is not a valid version"))),
+            Some(other) => {
+                Err(Refusal::bad(format!("anthropic-version: \"{other}\" is not a valid version")))
+            }
             None => Err(Refusal::bad("anthropic-version: header is required")),
         }
     }
@@ -38,7 +40,11 @@ pub(crate) enum Purpose {
 }
 
 /// Checks a request whole. The seal signs the thinking of the reply.
-pub(crate) fn check(body: &Value, version: Version, purpose: Purpose) -> Result<(Conversation, Seal), Refusal> {
+pub(crate) fn check(
+    body: &Value,
+    version: Version,
+    purpose: Purpose,
+) -> Result<(Conversation, Seal), Refusal> {
     fields::check(body, version, purpose)?;
     tools::check(body)?;
     let mut conversation = Conversation {

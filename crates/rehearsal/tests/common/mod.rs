@@ -89,7 +89,11 @@ pub fn user(text: &str) -> Value {
 }
 
 /// Plays one prompt to its end, answering each call with `answer(name, input)`; returns all messages.
-pub async fn converse(server: &Server, prompt: &str, answer: impl Fn(&str, &Value) -> String) -> Vec<Value> {
+pub async fn converse(
+    server: &Server,
+    prompt: &str,
+    answer: impl Fn(&str, &Value) -> String,
+) -> Vec<Value> {
     let mut messages = vec![user(prompt)];
     loop {
         let reply = post(server, MESSAGES, &ask(json!(messages))).await;
