@@ -1,60 +1,67 @@
-use super::{Clip, Output, Outputs, Process, Tool, ToolError, ToolSpec, args};
+use super::{Effect, Outputs, Tool, ToolError, ToolOutput, ToolSpec};
 use crate::Context;
+use rungs_process::{Clip, Process, destructive};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
-/// How long a command runs when the model does not say, and at most, in milliseconds.
-const TIMEOUT: (u64, u64) = (120_000, 600_000);
+/// How long a command may run when the model does not say, in milliseconds.
+const DEFAULT_TIMEOUT_MS: u64 = 120_000;
+/// How long a command may run at most, in milliseconds.
+const MAX_TIMEOUT_MS: u64 = 600_000;
 
-/// Runs a shell command in the agent's directory. One process per command: nothing is carried over to the next but
-/// what is on disk.
+/// Runs a shell command in the agent's directory. Each command is a process of its own: nothing is
+/// carried over to the next but what is on disk.
+#[derive(Debug, Clone, Copy)]
 pub struct Bash;
 
+/// Runs a command with bash in the working directory and returns what it prints, standard output and
+/// error together; of long output both ends, and the path of a file with all of it. Each call starts
+/// afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be asked.
+/// Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct BashInput {
+    /// The command.
+    command: String,
+    /// Time limit in milliseconds: 120000 unless given, 600000 at most.
+    timeout: Option<u64>,
+    /// What it does, in a few words, for the person who watches.
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
 impl Tool for Bash {
+    type Input = BashInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "bash",
-            "Runs a command with bash in the working directory and returns what it prints, standard output and error \
-             together; of long output both ends, and the path of a file with all of it. Each call starts afresh: a \
-             `cd` or variable does not last, and standard input is empty, so nothing can be asked. Whatever is still \
-             running when the command ends is stopped. Quote paths that hold spaces.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "command": {"type": "string", "description": "The command."},
-                    "timeout": {"type": "integer", "description": "Time limit in milliseconds: 120000 unless given, 600000 at most."},
-                },
-                "required": ["command"],
-            }),
-        )
+        ToolSpec::of::<BashInput>("bash")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            command: String,
-            timeout: Option<u64>,
-            // Not asked for, but models that know other agents send it.
-            #[serde(default, rename = "description")]
-            _description: Option<Value>,
-        }
-        let Args { command, timeout, .. } = args(input)?;
+    fn effect(&self, _: &BashInput) -> Effect {
+        Effect::Anything
+    }
+
+    async fn call(&self, input: BashInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let BashInput { command, timeout, .. } = input;
         if command.trim().is_empty() {
             return Err(ToolError("`command` is empty".into()));
         }
         if command.contains('\0') {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
-        if let Some(why) = rungs_process::destructive(&command) {
+        if let Some(why) = destructive(&command) {
             return Err(ToolError(format!(
                 "refused: {why}; if that is wanted, ask the person to run it"
             )));
         }
-        let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
-        let mut process = Process::start(&command, cx.cwd())
-            .map_err(|e| ToolError(format!("can't start bash in {}: {e}", cx.cwd().display())))?;
-        let mut clip = cx.local::<Outputs>().next().map(Clip::spilling).unwrap_or_default();
+        let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
+        let mut process = Process::start(&command, cx.cwd()).map_err(|e| {
+            ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display()))
+        })?;
+        let mut clip = match cx.resource::<Outputs>().next() {
+            Some(file) => Clip::spilling(file),
+            None => Clip::default(),
+        };
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
                 let status = status?;
@@ -64,7 +71,9 @@ impl Tool for Bash {
                     (None, signal) => format!("[killed by signal {}]", signal.unwrap_or_default()),
                 }
             }
-            () = tokio::time::sleep(limit) => format!("[stopped after its time limit of {} ms]", limit.as_millis()),
+            () = tokio::time::sleep(Duration::from_millis(limit)) => {
+                format!("[stopped after its time limit of {limit} ms]")
+            }
             () = cx.cancel().cancelled() => "[stopped: the person interrupted it]".into(),
         };
         // Nothing is left to stop when it has ended by itself.

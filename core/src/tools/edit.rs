@@ -1,81 +1,85 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Context, paths};
-use rungs_beneath::{Seen, Stamp, Why};
+use rungs_files::{PathErrorKind, ReadTracker, Stamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-/// Replaces an exact piece of a file. Whoever quotes a piece that is there exactly once means that piece, whatever else
-/// they know of the file; to replace all such pieces, the model must know the file as it is.
+/// Replaces an exact piece of a file. Whoever quotes a piece that is there exactly once means that
+/// piece, whatever else they know of the file; to replace all such pieces, the model must know the
+/// file as it is.
+#[derive(Debug, Clone, Copy)]
 pub struct Edit;
 
-#[derive(Deserialize)]
-struct Args {
+/// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must be
+/// there exactly, white space included and without line numbers, and only once, unless `replace_all`
+/// is set. With an empty `old_string` it makes a new file.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct EditInput {
+    /// The file, relative to the working directory or absolute.
     file_path: String,
+    /// What to replace.
     old_string: String,
+    /// What to put in its place.
     new_string: String,
-    #[serde(default)]
-    replace_all: bool,
+    /// Whether to replace it wherever it is; no unless given.
+    replace_all: Option<bool>,
 }
 
 impl Tool for Edit {
+    type Input = EditInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "edit",
-            "Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must be there \
-             exactly, white space included and without line numbers, and only once, unless `replace_all` is set. \
-             With an empty `old_string` it makes a new file.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "file_path": {"type": "string", "description": "The file, relative to the working directory or absolute."},
-                    "old_string": {"type": "string", "description": "What to replace."},
-                    "new_string": {"type": "string", "description": "What to put in its place."},
-                    "replace_all": {"type": "boolean", "description": "Replace it wherever it is; no unless given."},
-                },
-                "required": ["file_path", "old_string", "new_string"],
-            }),
-        )
+        ToolSpec::of::<EditInput>("edit")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let args: Args = args(input)?;
-        blocking(cx, move |cx, _| edit(&args, cx)).await
+    fn effect(&self, input: &EditInput) -> Effect {
+        Effect::Writes(vec![(&input.file_path).into()])
+    }
+
+    async fn call(&self, input: EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        blocking(cx, move |cx, _| edit(&input, cx)).await
     }
 }
 
-fn edit(args: &Args, cx: &Context) -> Result<Output, ToolError> {
-    let Args { file_path, old_string, new_string, replace_all } = args;
-    let said = |why: &dyn std::fmt::Display| ToolError(format!("{file_path}: {why}"));
+fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+    let EditInput { file_path, old_string, new_string, replace_all } = input;
+    let replace_all = replace_all.unwrap_or(false);
+    let error = |why: &dyn std::fmt::Display| ToolError(format!("{file_path}: {why}"));
     let root = paths::root(cx)?;
     let path = root.path().join(root.locate(file_path)?);
     let file = match root.read(file_path) {
         Ok(file) => file,
-        Err(refused) if matches!(refused.why, Why::Missing) && old_string.is_empty() => {
-            let new = root.put(file_path, new_string.as_bytes(), None)?;
-            cx.local::<Seen>().note(path, new);
-            return Ok(format!("created {file_path}: {} lines", new_string.lines().count()).into());
+        Err(missing)
+            if matches!(missing.kind, PathErrorKind::Missing) && old_string.is_empty() =>
+        {
+            let new = root.write(file_path, new_string.as_bytes(), None)?;
+            cx.update(|read: &mut ReadTracker| read.note(path, new));
+            let lines = new_string.lines().count();
+            return Ok(format!("created {file_path}: {lines} lines").into());
         }
         Err(refused) => return Err(refused.into()),
     };
     let old = Stamp::of(&file)?;
-    let doubt = cx.local::<Seen>().doubt(&path, &old);
+    let doubt = cx.state::<ReadTracker>().doubt(&path, &old);
     if let Some(doubt) = doubt
-        && *replace_all
+        && replace_all
     {
-        return Err(said(&format!("{doubt}; read it before you replace all")));
+        return Err(error(&format!("{doubt}; read it before you replace all")));
     }
-    let text = rungs_content::text(file).map_err(|unfit| said(&unfit))?;
-    let edited =
-        rungs_content::replace(&text, old_string, new_string, *replace_all).map_err(|no| {
-            match doubt {
-                Some(doubt) => said(&format!("{doubt}, and {no}")),
-                None => said(&no),
-            }
-        })?;
-    let new = root.put(file_path, edited.text.as_bytes(), Some(&old))?;
+    let text = rungs_files::text(file).map_err(|why| error(&why))?;
+    let edited = match rungs_files::replace(&text, old_string, new_string, replace_all) {
+        Ok(edited) => edited,
+        Err(why) => {
+            return Err(match doubt {
+                Some(doubt) => error(&format!("{doubt}, and {why}")),
+                None => error(&why),
+            });
+        }
+    };
+    let new = root.write(file_path, edited.text.as_bytes(), Some(&old))?;
     // Of a file that was never read, the model now knows this place and no more.
     if doubt.is_none() {
-        cx.local::<Seen>().note(path, new);
+        cx.update(|read: &mut ReadTracker| read.note(path, new));
     }
     Ok(format!("edited {file_path}, {}", edited.shown()).into())
 }

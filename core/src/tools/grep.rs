@@ -1,54 +1,28 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Context, paths};
-use rungs_search::Query;
-use serde_json::{Value, json};
+use rungs_files::Query;
 
 /// Finds files by what they hold.
+#[derive(Debug, Clone, Copy)]
 pub struct Grep;
 
 impl Tool for Grep {
+    type Input = Query;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "grep",
-            "Searches files below the working directory with a regular expression, as ripgrep does. Files that git \
-             ignores and binary files are left out.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "pattern": {"type": "string", "description": "The regular expression, in Rust's syntax."},
-                    "path": {"type": "string", "description": "A file or folder; the working directory unless given."},
-                    "glob": {"type": "string", "description": "Only files of these names, such as `*.{ts,tsx}`."},
-                    "type": {"type": "string", "description": "Only files of this type, such as `rust` or `py`."},
-                    "output_mode": {
-                        "type": "string",
-                        "enum": ["content", "files_with_matches", "count"],
-                        "description": "The lines, the files (so unless given), or how many lines in each file.",
-                    },
-                    "-i": {"type": "boolean", "description": "Small and large letters are the same."},
-                    "-n": {"type": "boolean", "description": "Number the lines; so unless given."},
-                    "-A": {"type": "integer", "description": "Lines to show after each match."},
-                    "-B": {"type": "integer", "description": "Lines to show before each match."},
-                    "-C": {"type": "integer", "description": "Lines to show around each match."},
-                    "multiline": {"type": "boolean", "description": "Match across lines."},
-                    "head_limit": {"type": "integer", "description": "How many lines or files to show: 250 unless given."},
-                    "offset": {"type": "integer", "description": "How many to skip first."},
-                },
-                "required": ["pattern"],
-            }),
-        )
+        ToolSpec::of::<Query>("grep")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let query: Query = args(input)?;
+    fn effect(&self, _: &Query) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, query: Query, cx: &Context) -> Result<ToolOutput, ToolError> {
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, query.path.as_deref().unwrap_or_default())?;
-            Ok(rungs_search::grep(&root, &query, stop)?.into())
+            Ok(rungs_files::grep(&root, &query, stop)?.into())
         })
         .await
-    }
-
-    fn read_only(&self) -> bool {
-        true
     }
 }
 

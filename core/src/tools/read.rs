@@ -1,40 +1,39 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Block, Context, paths};
-use rungs_beneath::{Seen, Stamp};
-use rungs_content::{Content, Range};
+use rungs_files::{Content, Range, ReadTracker, Stamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// Reads a file: text with its lines numbered, a notebook as its cells, an image as itself.
+#[derive(Debug, Clone, Copy)]
 pub struct Read;
 
+/// Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells
+/// with the text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines
+/// unless `offset` and `limit` say otherwise; very long lines are cut.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct ReadInput {
+    /// The file, relative to the working directory or absolute.
+    file_path: String,
+    /// The first line to read, counted from 1.
+    offset: Option<usize>,
+    /// How many lines to read.
+    limit: Option<usize>,
+}
+
 impl Tool for Read {
+    type Input = ReadInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "read",
-            "Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells with the \
-             text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines unless \
-             `offset` and `limit` say otherwise; very long lines are cut.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "file_path": {"type": "string", "description": "The file, relative to the working directory or absolute."},
-                    "offset": {"type": "integer", "description": "The first line to read, counted from 1."},
-                    "limit": {"type": "integer", "description": "How many lines to read."},
-                },
-                "required": ["file_path"],
-            }),
-        )
+        ToolSpec::of::<ReadInput>("read")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            file_path: String,
-            offset: Option<usize>,
-            limit: Option<usize>,
-        }
-        let Args { file_path, offset, limit } = args(input)?;
+    fn effect(&self, _: &ReadInput) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, input: ReadInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let ReadInput { file_path, offset, limit } = input;
         let all = Range::default();
         let range =
             Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
@@ -42,22 +41,20 @@ impl Tool for Read {
             let root = paths::root_to_read(cx, &file_path)?;
             let file = root.read(&file_path)?;
             let stamp = Stamp::of(&file)?;
-            let content = rungs_content::read(file, &file_path, range, &|| stop())
-                .map_err(|unfit| ToolError(format!("{file_path}: {unfit}")))?;
-            cx.local::<Seen>().note(root.path().join(root.locate(&file_path)?), stamp);
+            let content = rungs_files::read(file, &file_path, range, &|| stop())
+                .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
+            let path = root.path().join(root.locate(&file_path)?);
+            cx.update(|read: &mut ReadTracker| read.note(path, stamp));
             Ok(match content {
                 Content::Text(text) => text.into(),
-                Content::Picture(picture) => Output {
-                    text: format!("{file_path}: {} x {} pixels", picture.width, picture.height),
-                    attached: vec![Block::image(picture.media_type, &picture.base64)],
-                },
+                Content::Image(image) => {
+                    let size = format!("{file_path}: {} x {} pixels", image.width, image.height);
+                    let shown = Block::image(image.media_type, &image.base64);
+                    ToolOutput::from_iter([Block::text(size), shown])
+                }
             })
         })
         .await
-    }
-
-    fn read_only(&self) -> bool {
-        true
     }
 }
 

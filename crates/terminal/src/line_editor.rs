@@ -67,7 +67,7 @@ pub struct Look {
 }
 
 /// Standard input, and the one thread that reads it.
-pub struct Keyboard {
+pub struct LineEditor {
     wishes: std_mpsc::Sender<Wish>,
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
@@ -83,7 +83,7 @@ struct State {
     kept: std::collections::VecDeque<String>,
 }
 
-impl Keyboard {
+impl LineEditor {
     /// Starts the thread; nothing is read before the first wish. There should be one in a program.
     #[expect(clippy::new_without_default, reason = "starting a thread is no default")]
     pub fn new() -> Self {
@@ -105,7 +105,7 @@ impl Keyboard {
             }
         });
         let state = State { typed, open: false, kept: Default::default() };
-        Keyboard { wishes, state: state.into(), take_back, terminal, editor }
+        LineEditor { wishes, state: state.into(), take_back, terminal, editor }
     }
 
     /// Whether a person types.
@@ -228,7 +228,7 @@ impl Reader {
     fn edit(&mut self, look: Look) -> Typed {
         let editor = self.editor.get_or_insert_with(|| editor(&look, self.take_back.clone()));
         *editor.suggestion.lock().unwrap() = look.suggestion;
-        match editor.line.read_line(&Face(look.prompt)) {
+        match editor.line.read_line(&PromptText(look.prompt)) {
             Ok(Signal::Success(line)) => {
                 // The editor itself writes its history only when it is dropped, and it may never be.
                 let _ = editor.line.sync_history();
@@ -320,9 +320,9 @@ impl Hinter for Suggestion {
     }
 }
 
-struct Face(String);
+struct PromptText(String);
 
-impl Prompt for Face {
+impl Prompt for PromptText {
     fn render_prompt_left(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.0)
     }

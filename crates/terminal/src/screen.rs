@@ -1,7 +1,7 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
-use crate::{Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui};
+use crate::line_editor::{LineEditor, Look, Typed, Wish};
 use colored::{Color, Colorize};
-use rungs_keyboard::{Keyboard, Look, Typed, Wish};
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui};
 use serde_json::Value;
 use std::{
     fmt::Write as _,
@@ -14,31 +14,31 @@ use std::{
 };
 
 /// How many lines of a tool's result are shown, and how many characters of a line.
-const LINES: usize = 4;
-const WIDTH: usize = 160;
+const MAX_RESULT_LINES: usize = 4;
+const MAX_LINE_CHARS: usize = 160;
 
 /// The terminal. Clones are the same one.
 #[derive(Clone)]
-pub struct Terminal(Arc<Inner>);
+pub struct Screen(Arc<Inner>);
 
 struct Inner {
-    keyboard: Keyboard,
-    screen: Mutex<Screen>,
+    editor_thread: LineEditor,
+    output: Mutex<Output>,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
     ended: AtomicBool,
-    gone: CancellationToken,
+    closed: CancellationToken,
     /// Whether an answer could not be written.
-    unwritten: AtomicBool,
+    write_failed: AtomicBool,
 }
 
-struct Screen {
+struct Output {
     out: Stream,
     err: Stream,
     /// What has been shown of a reply that is not whole yet.
     pieces: String,
-    /// What waits for its turn while a prompt or a question has the screen.
+    /// What waits for its turn while a prompt or a question has the output.
     held: Option<Vec<(To, String)>>,
 }
 
@@ -53,7 +53,7 @@ enum To {
     Err,
 }
 
-impl Terminal {
+impl Screen {
     /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
     pub fn stdio() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
@@ -68,28 +68,28 @@ impl Terminal {
         };
         // Whether to colour is decided here, for each stream; the crate knows only one answer for both.
         colored::control::set_override(true);
-        Terminal(Arc::new(Inner {
-            keyboard: Keyboard::new(),
-            screen: Screen { out, err, pieces: String::new(), held: None }.into(),
+        Screen(Arc::new(Inner {
+            editor_thread: LineEditor::new(),
+            output: Output { out, err, pieces: String::new(), held: None }.into(),
             question: ().into(),
             ended: false.into(),
-            gone: CancellationToken::new(),
-            unwritten: false.into(),
+            closed: CancellationToken::new(),
+            write_failed: false.into(),
         }))
     }
 
     /// Fires when nobody reads the output any more.
-    pub(crate) fn gone(&self) -> &CancellationToken {
-        &self.0.gone
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.0.closed
     }
 
     /// Whether an answer could not be written (a full disk).
-    pub(crate) fn unwritten(&self) -> bool {
-        self.0.unwritten.load(Relaxed)
+    pub(crate) fn write_failed(&self) -> bool {
+        self.0.write_failed.load(Relaxed)
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
-        self.0.keyboard.is_terminal()
+        self.0.editor_thread.is_terminal()
     }
 
     /// Reads a line with the prompt, or gives what `other` gives, whichever comes first. What was typed by then stays
@@ -101,22 +101,22 @@ impl Terminal {
         history: Option<PathBuf>,
         other: impl Future<Output = T>,
     ) -> Result<Typed, T> {
-        let colour = self.0.screen.lock().unwrap().err.colour;
+        let colour = self.0.output.lock().unwrap().err.colour;
         let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
         let mut other = std::pin::pin!(other);
         let typed = loop {
-            let editor = self.0.keyboard.has_editor();
+            let editor = self.0.editor_thread.has_editor();
             if self.is_terminal() && !editor {
                 self.0.put(To::Err, |colour| paint(prompt, colour, Colour::Prompt));
             }
             let hold = editor.then(|| Hold::new(self));
             let typed = tokio::select! {
                 biased;
-                typed = self.0.keyboard.wish(Wish::Prompt(look.clone())) => Ok(typed),
+                typed = self.0.editor_thread.wish(Wish::Prompt(look.clone())) => Ok(typed),
                 other = &mut other => Err(other),
             };
             if typed.is_err() {
-                self.0.keyboard.take_back().await;
+                self.0.editor_thread.take_back().await;
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
@@ -150,7 +150,7 @@ impl Terminal {
 
     /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty line above.
     pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
-        let line = clipped(&escaped(line), WIDTH);
+        let line = clipped(&escaped(line), MAX_LINE_CHARS);
         self.0.put(To::Err, |colour| {
             let back = if colour && instead { "\x1b[A\x1b[2K" } else { "" };
             format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
@@ -159,70 +159,70 @@ impl Terminal {
 
     fn reply(&self, who: &str, front: bool, reply: &Reply) {
         let text = reply.text();
-        let mut screen = self.0.screen.lock().unwrap();
-        let pieces = std::mem::take(&mut screen.pieces);
+        let mut output = self.0.output.lock().unwrap();
+        let pieces = std::mem::take(&mut output.pieces);
         if front
             && !pieces.is_empty()
             && let Some(rest) = text.strip_prefix(pieces.as_str())
         {
             let newline = if text.ends_with('\n') { "" } else { "\n" };
-            self.0.write(&mut screen, To::Out, &format!("{}{newline}", escaped(rest)));
+            self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
             if !pieces.is_empty() {
-                self.0.write(&mut screen, To::Out, "\n");
+                self.0.write(&mut output, To::Out, "\n");
             }
             let to = if front { To::Out } else { To::Err };
             self.0.write(
-                &mut screen,
+                &mut output,
                 to,
                 &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))),
             );
         } else if !pieces.is_empty() {
-            self.0.write(&mut screen, To::Out, "\n");
+            self.0.write(&mut output, To::Out, "\n");
         }
     }
 }
 
 impl Inner {
     fn put(&self, to: To, text: impl FnOnce(bool) -> String) {
-        let mut screen = self.screen.lock().unwrap();
+        let mut output = self.output.lock().unwrap();
         // Words that were on their way end here; the reply begins again below.
-        if !screen.pieces.is_empty() && !screen.pieces.ends_with('\n') {
-            self.write(&mut screen, To::Out, "\n");
+        if !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
+            self.write(&mut output, To::Out, "\n");
         }
-        screen.pieces.clear();
+        output.pieces.clear();
         let text = text(match to {
-            To::Out => screen.out.colour,
-            To::Err => screen.err.colour,
+            To::Out => output.out.colour,
+            To::Err => output.err.colour,
         });
-        self.write(&mut screen, to, &text);
+        self.write(&mut output, to, &text);
     }
 
-    fn write(&self, screen: &mut Screen, to: To, text: &str) {
-        if let Some(held) = &mut screen.held {
+    fn write(&self, output: &mut Output, to: To, text: &str) {
+        if let Some(held) = &mut output.held {
             held.push((to, text.into()));
-            return self.keyboard.interrupt();
+            return self.editor_thread.interrupt();
         }
         let stream = match to {
-            To::Out => &mut screen.out,
-            To::Err => &mut screen.err,
+            To::Out => &mut output.out,
+            To::Err => &mut output.err,
         };
         let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
         match (to, written) {
             // Progress that nobody reads must not cost the answer.
             (_, Ok(())) | (To::Err, _) => {}
             // A reader that went away (`| head -1`) is no error; it ends the program in silence.
-            (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.gone.cancel(),
+            (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.closed.cancel(),
             (To::Out, Err(error)) => {
-                if !self.unwritten.swap(true, Relaxed) {
-                    let _ = writeln!(screen.err.to, "error: standard output: {error}");
+                if !self.write_failed.swap(true, Relaxed) {
+                    let _ = writeln!(output.err.to, "error: standard output: {error}");
                 }
             }
         }
     }
 }
 
-impl Ui for Terminal {
+impl Ui for Screen {
     fn show(&self, event: &Event, cx: &Context) {
         let front = !cx.is_child();
         let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
@@ -230,35 +230,36 @@ impl Ui for Terminal {
             format!("{}\n", paint(&format!("{who}{text}"), colour, kind))
         };
         match event {
-            Event::Piece(text) if front => {
-                let mut screen = self.0.screen.lock().unwrap();
-                screen.pieces.push_str(text);
-                self.0.write(&mut screen, To::Out, &escaped(text));
+            Event::TextDelta(text) if front => {
+                let mut output = self.0.output.lock().unwrap();
+                output.pieces.push_str(text);
+                self.0.write(&mut output, To::Out, &escaped(text));
             }
             // Two streams in one window can't be read: children are shown whole.
-            Event::Piece(_) => {}
+            Event::TextDelta(_) => {}
             Event::Reply(reply) => self.reply(&who, front, reply),
-            Event::Lost if front => {
-                let mut screen = self.0.screen.lock().unwrap();
-                if !std::mem::take(&mut screen.pieces).is_empty() {
-                    self.0.write(&mut screen, To::Out, " [lost]\n");
+            Event::ReplyDiscarded if front => {
+                let mut output = self.0.output.lock().unwrap();
+                if !std::mem::take(&mut output.pieces).is_empty() {
+                    self.0.write(&mut output, To::Out, " [discarded]\n");
                 }
             }
-            Event::Lost => {}
+            Event::ReplyDiscarded => {}
             Event::Call(call) => {
                 self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call))))
             }
-            Event::Outcome(_, outcome) => {
-                let kind = if outcome.is_error { Colour::Failed } else { Colour::Result };
-                let lines = if front { LINES } else { 1 };
-                self.0.put(To::Err, |c| line(c, kind, &result(&outcome.output.text, lines)));
+            Event::Result(_, result) => {
+                let kind = if result.is_error { Colour::Failed } else { Colour::Result };
+                let lines = if front { MAX_RESULT_LINES } else { 1 };
+                let text = result_lines(&result.output.text(), lines);
+                self.0.put(To::Err, |c| line(c, kind, &text));
             }
-            Event::Wait { seconds, tried, of, why } => self.0.put(To::Err, |c| {
+            Event::Retry { seconds, attempts, max_attempts, why } => self.0.put(To::Err, |c| {
                 line(
                     c,
                     Colour::Note,
                     &escaped(&format!(
-                        "{why}; trying again in {seconds:.1} s ({tried} of {of} tries so far)"
+                        "{why}; trying again in {seconds:.1} s ({attempts} of {max_attempts} attempts so far)"
                     )),
                 )
             }),
@@ -269,39 +270,38 @@ impl Ui for Terminal {
         }
     }
 
-    async fn confirm(&self, question: Question, cx: &Context) -> Answer {
+    async fn choose(&self, question: Question, cx: &Context) -> Answer {
         let _one = self.0.question.lock().await;
-        let choices = match &question.always {
-            Some(always) => format!("[y]es, [n]o, [a]lways ({})", escaped(always)),
-            None => "[y]es or [n]o".into(),
-        };
-        let text = format!("[{}] {} {choices}: ", cx.name(), escaped(&question.text));
+        let mut text = format!("[{}] {}", cx.name(), escaped(&question.text));
+        for (i, choice) in question.choices.iter().enumerate() {
+            text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
+        }
+        text.push_str("\n  n  no; a reason may follow\nanswer: ");
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
         let _hold = Hold::new(self);
         loop {
-            match self.0.keyboard.wish(Wish::Answer).await {
-                Typed::Line(line) | Typed::Ahead(line) => match line.trim().to_lowercase().as_str()
-                {
-                    "y" | "yes" => return Answer::Yes,
-                    "a" | "always" if question.always.is_some() => return Answer::Always,
-                    "" | "n" | "no" => return Answer::No,
-                    // Nobody sits there: the line was meant for the prompt.
-                    _ if !self.is_terminal() => {
-                        self.0.keyboard.keep(line).await;
-                        return Answer::No;
+            match self.0.editor_thread.wish(Wish::Answer).await {
+                Typed::Line(line) | Typed::Ahead(line) => {
+                    match answer(&line, question.choices.len()) {
+                        Some(answer) => return answer,
+                        // Nobody sits there: the line was meant for the prompt.
+                        None if !self.is_terminal() => {
+                            self.0.editor_thread.keep(line).await;
+                            return Answer::No(String::new());
+                        }
+                        None => {}
                     }
-                    _ => {}
-                },
+                }
                 // Something wants to be shown; it waits until the person has answered.
                 Typed::TakenBack => {}
-                Typed::Interrupt | Typed::End => return Answer::No,
+                Typed::Interrupt | Typed::End => return Answer::No(String::new()),
             }
         }
     }
 
     fn typed(&self) -> Option<String> {
         // From a pipe everything is there at once, so nothing in it was typed "meanwhile".
-        if self.attended() { self.0.keyboard.typed() } else { None }
+        if self.attended() { self.0.editor_thread.typed() } else { None }
     }
 
     fn attended(&self) -> bool {
@@ -309,18 +309,33 @@ impl Ui for Terminal {
     }
 }
 
+/// What a line means as an answer to a question with so many choices, if it is one.
+fn answer(line: &str, choices: usize) -> Option<Answer> {
+    let line = line.trim();
+    if let Ok(number) = line.parse::<usize>() {
+        let index = number.checked_sub(1)?;
+        return (index < choices).then_some(Answer::Choice(index));
+    }
+    let (word, reason) = line.split_once([' ', ',']).unwrap_or((line, ""));
+    match word.to_lowercase().as_str() {
+        "y" | "yes" if reason.is_empty() && choices > 0 => Some(Answer::Choice(0)),
+        "" | "n" | "no" => Some(Answer::No(reason.trim().into())),
+        _ => None,
+    }
+}
+
 /// While it lives, the prompt or the question alone has the screen; the rest is shown when it is dropped.
-struct Hold<'a>(&'a Terminal);
+struct Hold<'a>(&'a Screen);
 
 impl<'a> Hold<'a> {
-    fn new(terminal: &'a Terminal) -> Self {
-        terminal.0.screen.lock().unwrap().held = Some(vec![]);
+    fn new(terminal: &'a Screen) -> Self {
+        terminal.0.output.lock().unwrap().held = Some(vec![]);
         Hold(terminal)
     }
 
     /// Shows what was held, after this.
     fn begin_with(self, text: &str) {
-        if let Some(held) = &mut self.0.0.screen.lock().unwrap().held {
+        if let Some(held) = &mut self.0.0.output.lock().unwrap().held {
             held.insert(0, (To::Err, text.into()));
         }
     }
@@ -329,9 +344,9 @@ impl<'a> Hold<'a> {
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let inner = &self.0.0;
-        let mut screen = inner.screen.lock().unwrap();
-        for (to, text) in screen.held.take().unwrap_or_default() {
-            inner.write(&mut screen, to, &text);
+        let mut output = inner.output.lock().unwrap();
+        for (to, text) in output.held.take().unwrap_or_default() {
+            inner.write(&mut output, to, &text);
         }
     }
 }
@@ -369,16 +384,16 @@ fn called(call: &ToolCall) -> String {
     };
     clipped(
         &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
-        10 * WIDTH,
+        10 * MAX_LINE_CHARS,
     )
 }
 
 /// The first lines of a result, indented.
-fn result(text: &str, most: usize) -> String {
+fn result_lines(text: &str, max_lines: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut shown: Vec<String> =
-        lines.iter().take(most).map(|l| format!("  {}", clipped(&escaped(l), WIDTH))).collect();
-    match lines.len().saturating_sub(most) {
+        lines.iter().take(max_lines).map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS))).collect();
+    match lines.len().saturating_sub(max_lines) {
         0 if shown.is_empty() => shown.push("  (no output)".into()),
         0 => {}
         more => shown.push(format!("  ... {more} more lines")),
@@ -427,12 +442,31 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_a_choice_by_number_or_a_no_with_a_reason() {
+        let no = |why: &str| Some(Answer::No(why.into()));
+        for (line, meaning) in [
+            ("1", Some(Answer::Choice(0))),
+            (" 2 ", Some(Answer::Choice(1))),
+            ("yes", Some(Answer::Choice(0))),
+            ("3", None),
+            ("0", None),
+            ("", no("")),
+            ("N", no("")),
+            ("no, use git mv", no("use git mv")),
+            ("what is in this folder?", None),
+        ] {
+            assert_eq!(answer(line, 2), meaning, "{line:?}");
+        }
+        assert_eq!(answer("y", 0), None);
+    }
+
+    #[test]
     fn calls_and_results_are_short() {
         let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
         assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
         assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
-        assert_eq!(result("1\n2\n3\n4\n5\n6", LINES), "  1\n  2\n  3\n  4\n  ... 2 more lines");
-        assert_eq!(result("", LINES), "  (no output)");
+        assert_eq!(result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES), "  1\n  2\n  3\n  4\n  ... 2 more lines");
+        assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
         assert_eq!(clipped("äöü", 2), "äö...");
     }
 }
