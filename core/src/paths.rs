@@ -1,9 +1,9 @@
 //! The guard: which paths a tool may touch.
 //!
 //! Those beneath the agent's directory, judged by where they really lead, and opened so that no link swapped meanwhile
-//! leads out (see [`rungs_beneath`]); and, for reading, the long outputs that its commands have left.
+//! leads out (see [`rungs_files`]); and, for reading, the long outputs that its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
-use rungs_beneath::{Refused, Root};
+use rungs_files::{Refused, Root};
 use std::{fs::File, path::PathBuf};
 
 /// Folders whose insides are nobody's business: git's, whose files can run programs, and this program's own state.

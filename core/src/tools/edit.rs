@@ -1,6 +1,6 @@
 use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Context, paths};
-use rungs_beneath::{Seen, Stamp, Why};
+use rungs_files::{Seen, Stamp, Why};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -64,14 +64,13 @@ fn edit(args: &Args, cx: &Context) -> Result<Output, ToolError> {
     {
         return Err(said(&format!("{doubt}; read it before you replace all")));
     }
-    let text = rungs_content::text(file).map_err(|unfit| said(&unfit))?;
-    let edited =
-        rungs_content::replace(&text, old_string, new_string, *replace_all).map_err(|no| {
-            match doubt {
-                Some(doubt) => said(&format!("{doubt}, and {no}")),
-                None => said(&no),
-            }
-        })?;
+    let text = rungs_files::text(file).map_err(|unfit| said(&unfit))?;
+    let edited = rungs_files::replace(&text, old_string, new_string, *replace_all).map_err(
+        |no| match doubt {
+            Some(doubt) => said(&format!("{doubt}, and {no}")),
+            None => said(&no),
+        },
+    )?;
     let new = root.put(file_path, edited.text.as_bytes(), Some(&old))?;
     // Of a file that was never read, the model now knows this place and no more.
     if doubt.is_none() {

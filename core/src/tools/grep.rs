@@ -1,6 +1,6 @@
 use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Context, paths};
-use rungs_search::Query;
+use rungs_files::Query;
 use serde_json::{Value, json};
 
 /// Finds files by what they hold.
@@ -42,7 +42,7 @@ impl Tool for Grep {
         let query: Query = args(input)?;
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, query.path.as_deref().unwrap_or_default())?;
-            Ok(rungs_search::grep(&root, &query, stop)?.into())
+            Ok(rungs_files::grep(&root, &query, stop)?.into())
         })
         .await
     }

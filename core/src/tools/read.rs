@@ -1,7 +1,6 @@
 use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Block, Context, paths};
-use rungs_beneath::{Seen, Stamp};
-use rungs_content::{Content, Range};
+use rungs_files::{Content, Range, Seen, Stamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,7 +41,7 @@ impl Tool for Read {
             let root = paths::root_to_read(cx, &file_path)?;
             let file = root.read(&file_path)?;
             let stamp = Stamp::of(&file)?;
-            let content = rungs_content::read(file, &file_path, range, &|| stop())
+            let content = rungs_files::read(file, &file_path, range, &|| stop())
                 .map_err(|unfit| ToolError(format!("{file_path}: {unfit}")))?;
             cx.local::<Seen>().note(root.path().join(root.locate(&file_path)?), stamp);
             Ok(match content {

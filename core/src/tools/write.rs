@@ -1,6 +1,6 @@
 use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Context, paths};
-use rungs_beneath::{Seen, Stamp, Why};
+use rungs_files::{Seen, Stamp, Why};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
