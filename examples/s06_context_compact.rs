@@ -21,10 +21,10 @@
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
 use lessons::s01_loop::agent_loop;
-use rungs_content::fit;
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop,
 };
+use rungs_files::fit;
 use std::{
     collections::HashSet,
     path::PathBuf,

@@ -1,5 +1,5 @@
 //! What a path may try, against reading and writing.
-use rungs_beneath::{Root, Stamp, Why};
+use rungs_files::{Root, Stamp, Why};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
     fs,
@@ -357,7 +357,7 @@ fn what_is_put_is_whole_and_keeps_its_mode() {
 fn only_the_expected_state_is_replaced() {
     let house = House::build();
     let root = house.root();
-    let why = |refused: rungs_beneath::Refused| refused.to_string();
+    let why = |refused: rungs_files::Refused| refused.to_string();
     let changed = "f: it was made, changed or removed meanwhile";
     let first = root.put("f", b"first", None).unwrap();
     assert_eq!(root.put("f", b"again", None).map_err(why), Err(changed.into()));

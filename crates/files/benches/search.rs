@@ -1,7 +1,6 @@
-//! The searches beside the programs that they stand in for: `cargo bench -p rungs-search`, or `-- some/folder`.
+//! The searches beside the programs that they stand in for: `cargo bench -p rungs-files`, or `-- some/folder`.
 //! Without a folder it makes a tree of 200,000 lines.
-use rungs_beneath::Root;
-use rungs_search::{Mode, Query, files, grep};
+use rungs_files::{Mode, Query, Root, files, grep};
 use std::{
     path::Path,
     process::{Command, Stdio},

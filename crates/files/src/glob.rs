@@ -1,5 +1,8 @@
-use crate::{Fault, Place, Stop, names::Names, shown};
-use rungs_beneath::Root;
+use crate::{
+    Fault, Root, Stop,
+    name_filter::Names,
+    search::{Place, shown},
+};
 use std::{cmp::Reverse, path::PathBuf, sync::Mutex, time::SystemTime};
 
 /// How many files are shown.

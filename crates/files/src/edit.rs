@@ -1,5 +1,5 @@
 //! Exact edits.
-use crate::{Unfit, lines, nearest::Nearest};
+use crate::{Unfit, nearest::Nearest};
 use std::{fmt, io::Read, ops::Range};
 
 /// How many lines are shown around a change, how many of a change, and how many changes.
@@ -156,7 +156,7 @@ impl Edited {
             let until = (last + AROUND + 1).min(lines.len());
             for (number, line) in lines.iter().enumerate().take(until.min(from + SHOWN)).skip(from)
             {
-                shown.push_str(&lines::one(number + 1, &clipped(line)));
+                shown.push_str(&crate::text::one(number + 1, &clipped(line)));
             }
             if until > from + SHOWN {
                 shown.push_str(&format!("[{} more lines]\n", until - from - SHOWN));

@@ -1,5 +1,5 @@
 //! What an edit may meet.
-use rungs_content::{NoEdit, Unfit, replace, text};
+use rungs_files::{NoEdit, Unfit, replace, text};
 
 /// The new text, or what is said instead.
 fn edit(content: &str, old: &str, new: &str, all: bool) -> Result<String, String> {

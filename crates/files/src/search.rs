@@ -3,16 +3,8 @@
 //! Both walk as ripgrep does, with its own libraries: in parallel, past what `.gitignore` names, links never followed.
 //! What a walk has found is opened again below the root's handle, so that a folder swapped for a link shows nothing
 //! of what lies outside.
-mod files;
-mod grep;
-mod names;
-
-pub use files::files;
-pub use grep::{Mode, Query, grep};
-
+use crate::{Refused, Root, name_filter::Names};
 use ignore::{DirEntry, WalkBuilder, WalkState};
-use names::Names;
-use rungs_beneath::{Refused, Root};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -53,13 +45,13 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// Where to search, free of links.
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     root: &'a Root,
-    inside: PathBuf,
+    pub(crate) inside: PathBuf,
 }
 
 impl<'a> Place<'a> {
-    fn of(root: &'a Root, path: Option<&str>) -> Result<Place<'a>, Fault> {
+    pub(crate) fn of(root: &'a Root, path: Option<&str>) -> Result<Place<'a>, Fault> {
         let inside = root.locate(path.unwrap_or("."))?;
         if let Err(error) = root.modified(&inside) {
             return Err(Refused { path: path.unwrap_or(".").into(), why: error.into() }.into());
@@ -67,7 +59,7 @@ impl<'a> Place<'a> {
         Ok(Place { root, inside })
     }
 
-    fn walk(&self) -> WalkBuilder {
+    pub(crate) fn walk(&self) -> WalkBuilder {
         let mut walk = WalkBuilder::new(self.root.path().join(&self.inside));
         let is_closed = self.root.is_closed();
         // A repository is not bound by what lies above it, such as a worktree in a folder that git ignores. Where there
@@ -82,7 +74,7 @@ impl<'a> Place<'a> {
 
     /// Calls what `visitor` makes, once for each thread, with every file that has a name in question: its path from
     /// the root. It goes on until one of them says `false`.
-    fn visit<'s, V>(
+    pub(crate) fn visit<'s, V>(
         &self,
         walk: &WalkBuilder,
         names: &Names,
@@ -118,7 +110,7 @@ impl<'a> Place<'a> {
 }
 
 /// A path as one line, whatever is in it.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let path = path.to_string_lossy();
     if path.contains(char::is_control) {
         path.escape_debug().to_string()

@@ -1,10 +1,13 @@
-use crate::{Fault, Place, Stop, names::Names, shown};
+use crate::{
+    Fault, Root, Stop,
+    name_filter::Names,
+    search::{Place, shown},
+};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
 };
 use ignore::types::TypesBuilder;
-use rungs_beneath::Root;
 use serde::Deserialize;
 use std::{
     cmp::Reverse,

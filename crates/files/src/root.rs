@@ -6,20 +6,13 @@
 //!
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
-//! let root = rungs_beneath::Root::open(dir.path())?;
+//! let root = rungs_files::Root::open(dir.path())?;
 //! root.put("notes/today.txt", b"milk", None)?;
 //! assert_eq!(std::io::read_to_string(root.read("notes/today.txt")?)?, "milk");
 //! assert!(root.read("../secret").is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-mod put;
-mod refused;
-mod seen;
-
-pub use put::Stamp;
-pub use refused::{Refused, Why};
-pub use seen::Seen;
-
+use crate::{Refused, Why};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -209,7 +202,7 @@ impl Root {
     }
 
     /// The folder at a relative path that is free of links, opened name by name; made where it is missing.
-    fn walk(&self, inside: &Path, make: bool) -> Result<OwnedFd, Errno> {
+    pub(crate) fn walk(&self, inside: &Path, make: bool) -> Result<OwnedFd, Errno> {
         let folder = OFlags::DIRECTORY | OFlags::RDONLY;
         let mut at = self.step(&self.folder, Path::new("."), folder)?;
         for name in inside.components().filter(|name| *name != Component::CurDir) {

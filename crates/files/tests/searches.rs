@@ -1,6 +1,5 @@
 //! Searches of a small tree with everything in it that a tree can have.
-use rungs_beneath::Root;
-use rungs_search::{Fault, Query, files, grep};
+use rungs_files::{Fault, Query, Root, files, grep};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 use std::{

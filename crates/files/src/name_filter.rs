@@ -1,6 +1,5 @@
-use crate::Fault;
+use crate::{Fault, Root};
 use globset::{GlobBuilder, GlobMatcher};
-use rungs_beneath::Root;
 use std::path::{Component, Path};
 
 /// Which names are in question.

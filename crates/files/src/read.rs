@@ -1,19 +1,7 @@
 //! What files hold, as a model can read it, and exact edits of it.
 //!
 //! - [`read`]: text with its lines numbered, notebooks as their cells, images.
-//! - [`text`] and [`replace`]: an edit that keeps every byte it was not asked to change.
-//! - [`fit`]: as much of some texts as there is room for.
-mod edit;
-mod fit;
-mod lines;
-mod nearest;
-mod notebook;
-mod picture;
-
-pub use edit::{Edited, NoEdit, replace, text};
-pub use fit::fit;
-pub use picture::Picture;
-
+use crate::{Picture, edit, image, notebook, text};
 use std::{
     fmt,
     io::{self, Read},
@@ -97,14 +85,14 @@ impl fmt::Display for Unfit {
                 write!(
                     f,
                     "this image has {bytes} bytes, of which at most {} can be shown",
-                    picture::BYTES
+                    image::BYTES
                 )
             }
             Unfit::Large(width, height) => {
                 write!(
                     f,
                     "this image is {width} x {height} pixels, and at most {0} x {0} can be shown",
-                    picture::SIDE
+                    image::SIDE
                 )
             }
             Unfit::NoNotebook(error) => write!(f, "this is no notebook: {error}"),
@@ -129,17 +117,17 @@ pub fn read(
 ) -> Result<Content, Unfit> {
     if name.to_ascii_lowercase().ends_with(".ipynb") {
         let cells = notebook::cells(io::BufReader::new(file))?;
-        return lines::numbered(cells.as_bytes(), range, stop).map(Content::Text);
+        return text::numbered(cells.as_bytes(), range, stop).map(Content::Text);
     }
     let mut head = Vec::new();
     file.by_ref().take(32).read_to_end(&mut head)?;
-    if let Some(media_type) = picture::media_type(&head) {
-        return picture::read(head.chain(file), media_type).map(Content::Picture);
+    if let Some(media_type) = image::media_type(&head) {
+        return image::read(head.chain(file), media_type).map(Content::Picture);
     }
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(Unfit::Utf16);
     }
-    lines::numbered(io::BufReader::new(head.chain(file)), range, stop).map(Content::Text)
+    text::numbered(io::BufReader::new(head.chain(file)), range, stop).map(Content::Text)
 }
 
 #[cfg(test)]
