@@ -247,11 +247,35 @@ pub type Deltas = BoxStream<'static, Result<Delta>>;
 
 /// Whatever answers a request.
 pub trait Model: Send + Sync + 'static {
-    /// One reply. May emit pieces as they come; watches [`Context::cancel`] and gives up when it fires.
+    /// One reply, whole. Watches [`Context::cancel`] and gives up when it fires.
     ///
     /// # Errors
-    /// Whatever keeps it from replying. A reply that is cut short or declined is no error here; its `stop` says so.
+    /// Whatever keeps it from replying. A reply that is cut short or declined is no error here; its
+    /// `stop` says so.
     fn reply(&self, request: &Request, cx: &Context) -> impl Future<Output = Result<Reply>> + Send;
+
+    /// One reply, delta by delta; from a model that cannot stream, block by block. A model that wraps
+    /// another passes this on, so that a model that streams outside of it still reaches the wire.
+    ///
+    /// # Errors
+    /// As for [`reply`](Model::reply); the stream itself ends with an error when it is cut.
+    fn stream(
+        &self,
+        request: &Request,
+        cx: &Context,
+    ) -> impl Future<Output = Result<Deltas>> + Send {
+        async { self.reply(request, cx).await.map(whole_blocks) }
+    }
+}
+
+/// A whole reply as deltas.
+fn whole_blocks(reply: Reply) -> Deltas {
+    let mut deltas = vec![];
+    for (index, block) in reply.message.content.iter().cloned().enumerate() {
+        deltas.extend([Delta::Open { index, block }, Delta::Close { index }]);
+    }
+    deltas.extend([Delta::Usage(reply.usage), Delta::Stop(reply.stop)]);
+    futures_util::stream::iter(deltas.into_iter().map(Ok)).boxed()
 }
 
 /// Any model behind one pointer.

@@ -59,8 +59,9 @@ impl Tool for Bash {
             ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display()))
         })?;
         let mut clip = match cx.resource::<Outputs>().next() {
-            Some(file) => Clip::spilling(file),
-            None => Clip::default(),
+            Ok(file) => Clip::spilling(file),
+            // Without a place for all of the output, both ends of it are shown, which the text says.
+            Err(_) => Clip::default(),
         };
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
