@@ -206,13 +206,16 @@ async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
     Ok((Endpoint::new(format, &url, "rehearsal"), server))
 }
 
-/// A model that plays this script, for tests and examples; it plays, and records what it is sent, until the server is
-/// dropped.
+/// A model that plays this script, for tests and examples: a [`rehearsal::script`], or YAML. It plays, and records what
+/// it is sent, until the server is dropped.
 ///
 /// # Errors
-/// Names the line and the reason when the script is no script.
-pub async fn rehearse(script: &str) -> Result<(Client, Server)> {
-    let script = Script::parse("script", script).map_err(Error::other)?;
+/// Names the line and the reason when YAML is no script.
+pub async fn rehearse<S>(script: S) -> Result<(Client, Server)>
+where
+    S: TryInto<Script, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let script = script.try_into().map_err(Error::other)?;
     let (endpoint, server) = serve(script.record(true), Format::Anthropic).await?;
     Ok((Client::new(endpoint)?, server))
 }

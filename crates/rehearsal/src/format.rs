@@ -12,7 +12,7 @@ use serde::{
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, num::NonZeroU32, path::Path};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     pub(crate) about: Option<String>,
@@ -96,7 +96,7 @@ pub(crate) struct Call {
 pub(crate) struct Raw(pub(crate) Value);
 
 /// What is wrong with a script beyond its grammar.
-enum Odd {
+pub(crate) enum Odd {
     NoTurns,
     Unreachable(usize),
     Path,
@@ -152,20 +152,26 @@ impl<'de> Deserialize<'de> for Scene {
             turns: Vec<Turn>,
         }
         let Written { when, turns } = Written::deserialize(deserializer)?;
-        let Some((last, before)) = turns.split_last() else {
-            return Err(D::Error::custom(Odd::NoTurns));
-        };
+        Scene::new(when, turns).map_err(D::Error::custom)
+    }
+}
+
+impl Scene {
+    /// A scene whose turns can all be played.
+    pub(crate) fn new(when: Pattern, turns: Vec<Turn>) -> Result<Self, Odd> {
+        let Some((last, before)) = turns.split_last() else { return Err(Odd::NoTurns) };
         if let Some(end) = before.iter().position(|turn| !turn.leads_on()) {
-            return Err(D::Error::custom(Odd::Unreachable(end + 1)));
+            return Err(Odd::Unreachable(end + 1));
         }
         if last.repeat.is_some_and(|times| times.get() > 1) && !last.leads_on() {
-            return Err(D::Error::custom(Odd::Unreachable(turns.len() - 1)));
+            return Err(Odd::Unreachable(turns.len() - 1));
         }
         Ok(Scene { when: when.0, turns })
     }
 }
 
-struct Pattern(Regex);
+/// The regular expression of a scene.
+pub(crate) struct Pattern(Regex);
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+pub mod build;
 mod cache;
 mod chat_in;
 mod chat_out;
@@ -22,6 +23,7 @@ mod sign;
 mod template;
 mod workspace;
 
+pub use build::{RESULTS, Scene, Turn, call, calls, literal, say, say_results, scene, script};
 pub use script::{Script, ScriptError};
 pub use seen::Seen;
 pub use server::Server;

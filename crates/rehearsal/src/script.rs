@@ -34,6 +34,11 @@ impl Script {
         Ok(Script { file, record: false })
     }
 
+    /// A script of scenes that are already checked.
+    pub(crate) fn of(scenes: Vec<Scene>) -> Script {
+        Script { file: File { scenes, ..File::default() }, record: false }
+    }
+
     /// What the play is about, in a line.
     pub fn about(&self) -> Option<&str> {
         self.file.about.as_deref()
@@ -67,6 +72,24 @@ impl Script {
     /// The first scene that knows this text.
     pub(crate) fn scene_for(&self, text: &str) -> Option<usize> {
         self.file.scenes.iter().position(|scene| scene.when.is_match(text))
+    }
+}
+
+impl TryFrom<&str> for Script {
+    type Error = ScriptError;
+
+    /// Checks YAML; errors call the file `script`.
+    fn try_from(yaml: &str) -> Result<Script, ScriptError> {
+        Script::parse("script", yaml)
+    }
+}
+
+impl TryFrom<&String> for Script {
+    type Error = ScriptError;
+
+    /// Checks YAML; errors call the file `script`.
+    fn try_from(yaml: &String) -> Result<Script, ScriptError> {
+        Script::parse("script", yaml)
     }
 }
 

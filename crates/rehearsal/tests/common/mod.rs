@@ -4,8 +4,8 @@
 use rehearsal::{Script, Server};
 use serde_json::{Value, json};
 
-pub async fn serve(yaml: &str) -> Server {
-    Script::parse("test.yaml", yaml).unwrap().record(true).serve().await.unwrap()
+pub async fn serve(script: impl TryInto<Script, Error: std::fmt::Debug>) -> Server {
+    script.try_into().unwrap().record(true).serve().await.unwrap()
 }
 
 pub fn client() -> reqwest::Client {
