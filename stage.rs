@@ -2,12 +2,11 @@
 use clap::Parser;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Chat, Client, Error, Reply, Result,
+    Agent, Client, Error, Loop, Result,
     client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
-    prompt::{self, Prompt, Signals},
-    terminal::Terminal,
     tools,
 };
+use rungs_terminal::{Prompt, Screen, Signals, command_list};
 use std::{
     fs::File,
     io::Write,
@@ -31,14 +30,14 @@ pub struct Stage {
     /// The model's window, in tokens.
     pub window: u32,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its start is seen.
-    pub terminal: Terminal,
+    pub screen: Screen,
 }
 
 impl Stage {
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
-        tools::all(agent.ui(self.terminal.clone()))
+        tools::all(agent.ui(self.screen.clone()))
     }
 
     /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
@@ -65,23 +64,23 @@ struct Args {
 }
 
 /// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds the conversation
-/// with `turn`, the loop. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
+/// with `agent_loop`. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
 pub fn run(
     lesson: &'static str,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
-    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
     let args = Args::parse();
-    let terminal = Terminal::stdio();
+    let screen = Screen::stdio();
     let fail = |error: &dyn std::fmt::Display| {
-        terminal.say(&format!("error: {error}"));
+        screen.say(&format!("error: {error}"));
         ExitCode::FAILURE
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(play(lesson, args, &terminal, build, turn));
+    let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
     // Whatever still blocks a thread, such as a name that is being looked up, must not hold up the end.
     runtime.shutdown_background();
     match ended {
@@ -93,9 +92,9 @@ pub fn run(
 async fn play(
     lesson: &'static str,
     args: Args,
-    terminal: &Terminal,
+    screen: &Screen,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
-    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> Result<u8> {
     let root = Path::new(ROOT);
     let signals = Signals::new().map_err(Error::other)?;
@@ -111,16 +110,16 @@ async fn play(
             folder: nowhere.path().into(),
             system,
             window: UNKNOWN_CONTEXT,
-            terminal: terminal.clone(),
+            screen: screen.clone(),
         })
         .await?;
         let usage = USAGE.replace("LESSON", lesson);
-        terminal.print(&format!("{help}\n{usage}\n{}\n", prompt::commands(&agent)));
+        screen.print(&format!("{help}\n{usage}\n{}\n", command_list(&agent)));
         return Ok(0);
     }
     let question = args.prompt.join(" ");
     if question.trim().is_empty() && !args.prompt.is_empty() {
-        terminal
+        screen
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(2);
     }
@@ -131,13 +130,13 @@ async fn play(
             (endpoint, Some(rehearsal))
         }
     };
-    let (endpoint, window) = known(endpoint, terminal)?;
+    let (endpoint, window) = known(endpoint, screen)?;
     let here = || std::env::current_dir().map_err(Error::at("the current folder"));
     let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
         Some(fresh) => fresh.to_path_buf(),
         None => here()?,
     };
-    terminal.say(&match &rehearsal {
+    screen.say(&match &rehearsal {
         Some(rehearsal) => rehearsal.line(&folder),
         None => {
             format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
@@ -149,7 +148,7 @@ async fn play(
         folder,
         system,
         window,
-        terminal: terminal.clone(),
+        screen: screen.clone(),
     })
     .await?;
     let prompt = Prompt {
@@ -159,11 +158,11 @@ async fn play(
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
     };
-    let code = prompt.run(agent, terminal.clone(), signals, turn).await;
+    let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     if args.keep {
         match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
-            Some(folder) => terminal.say(&format!("kept: {}", folder.display())),
-            None => terminal
+            Some(folder) => screen.say(&format!("kept: {}", folder.display())),
+            None => screen
                 .say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
         }
     }
@@ -221,11 +220,11 @@ where
 }
 
 /// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the model's window.
-fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<(Endpoint, u32)> {
+fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
     let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
     let Some(info) = models.get(&endpoint.model) else {
         let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
-        terminal.say(&format!(
+        screen.say(&format!(
             "config/models.yaml does not know {model}: its window counts as {window} tokens"
         ));
         return Ok((endpoint, window));

@@ -554,12 +554,11 @@ impl Agent {
     pub async fn act(&self, calls: Vec<ToolCall>) -> Message {
         let asked = calls.clone();
         let mut results = NextBatch(&self.parts.layers).run(calls, &self.context()).await;
-        let in_order = asked.iter().map(|call| {
-            match results.iter().position(|result| result.id == call.id) {
+        let in_order =
+            asked.iter().map(|call| match results.iter().position(|result| result.id == call.id) {
                 Some(i) => results.remove(i),
                 None => call.refuse("not run"),
-            }
-        });
+            });
         Message::results(in_order.collect::<Vec<ToolResult>>())
     }
 }

@@ -51,6 +51,17 @@ pub(crate) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 #[cfg(test)]
 pub(crate) mod test {
     use super::*;
+    use serde_json::Value;
+
+    /// Runs a call of this tool, as dispatch would; the text of its result.
+    pub(crate) async fn call(
+        tool: impl Tool,
+        input: Value,
+        cx: &Context,
+    ) -> Result<String, String> {
+        let end = AnyTool::new(tool).call(&input, cx).await;
+        end.map(|output| output.text()).map_err(|error| error.0)
+    }
 
     /// A model for tests that need an agent but no reply.
     pub(crate) struct Mute;

@@ -1,7 +1,12 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
-use super::{Broken, Decode, Delta, Endpoint, Lifetime, Mark, Place, Reply, Request, StopReason, Usage};
+use super::{
+    Broken, Decode, Delta, Endpoint, Lifetime, Mark, Place, Reply, Request, StopReason, Usage,
+};
 use crate::{Block, Message, Role, ToolSpec};
-use serde::{Deserialize, Serialize, Serializer, ser::{SerializeMap, SerializeSeq}};
+use serde::{
+    Deserialize, Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
 use serde_json::{Map, Value, json, value::RawValue};
 use std::sync::Arc;
 
@@ -72,7 +77,9 @@ fn tools<S: Serializer>(
     let mut seq = s.serialize_seq(Some(tools.len()))?;
     for (i, tool) in tools.iter().enumerate() {
         match mark {
-            Some(_) if i + 1 == tools.len() => seq.serialize_element(&marked(json!(tool), *mark))?,
+            Some(_) if i + 1 == tools.len() => {
+                seq.serialize_element(&marked(json!(tool), *mark))?
+            }
             _ => seq.serialize_element(tool)?,
         }
     }
@@ -198,7 +205,9 @@ fn stop(reason: &str, details: &Value) -> StopReason {
         "max_tokens" => StopReason::MaxTokens,
         "stop_sequence" => StopReason::StopSequence,
         "pause_turn" => StopReason::PauseTurn,
-        "refusal" => StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() },
+        "refusal" => {
+            StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() }
+        }
         "model_context_window_exceeded" => StopReason::WindowFull,
         other => StopReason::Other(other.into()),
     }

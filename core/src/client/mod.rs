@@ -299,24 +299,13 @@ impl Model for AnyModel {
 
 /// The object-safe form of [`Model`].
 trait DynModel: Send + Sync {
-    fn reply<'a>(
-        &'a self,
-        request: &'a Request,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<Reply>>;
-    fn stream<'a>(
-        &'a self,
-        request: &'a Request,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<Deltas>>;
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>>;
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context)
+    -> BoxFuture<'a, Result<Deltas>>;
 }
 
 impl<M: Model> DynModel for M {
-    fn reply<'a>(
-        &'a self,
-        request: &'a Request,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(Model::reply(self, request, cx))
     }
     fn stream<'a>(

@@ -49,7 +49,11 @@ fn check_forms(forms: &[Value], value: &mut Value, path: &str, faults: &mut Vec<
             return;
         }
     }
-    faults.push(format!("`{path}`: it has none of its {} forms, got {}", forms.len(), shown(value)));
+    faults.push(format!(
+        "`{path}`: it has none of its {} forms, got {}",
+        forms.len(),
+        shown(value)
+    ));
 }
 
 /// Corrects a value whose meaning is certain although its type is not the schema's.
@@ -144,7 +148,8 @@ fn check_fields(
             None if schema["additionalProperties"] == false => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
                 let name = at(name);
-                faults.push(format!("there is no field `{name}` (there are: {})", names.join(", ")));
+                faults
+                    .push(format!("there is no field `{name}` (there are: {})", names.join(", ")));
             }
             None => check(&schema["additionalProperties"], value, &at(name), faults),
         }

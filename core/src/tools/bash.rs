@@ -55,9 +55,8 @@ impl Tool for Bash {
             )));
         }
         let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
-        let mut process = Process::start(&command, cx.cwd()).map_err(|e| {
-            ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display()))
-        })?;
+        let mut process = Process::start(&command, cx.cwd())
+            .map_err(|e| ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display())))?;
         let mut clip = match cx.resource::<Outputs>().next() {
             Ok(file) => Clip::spilling(file),
             // Without a place for all of the output, both ends of it are shown, which the text says.
@@ -88,7 +87,8 @@ impl Tool for Bash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Agent, Recorder};
+    use crate::{Agent, Recorder, test::call, tools::Read};
+    use serde_json::{Value, json};
     use std::sync::Arc;
 
     async fn bash(input: Value) -> Result<String, String> {
@@ -98,7 +98,7 @@ mod tests {
 
     async fn bash_in(dir: &std::path::Path, input: Value) -> Result<String, String> {
         let cx = Agent::new(crate::test::Mute, dir).ui(Arc::new(Recorder::default())).context();
-        Bash.call(input, &cx).await.map(|o| o.text).map_err(|e| e.0)
+        call(Bash, input, &cx).await
     }
 
     /// Whether no process whose command line holds `word` is alive, soon.
@@ -126,7 +126,10 @@ mod tests {
         );
         assert_eq!(bash(json!({"command": " "})).await.unwrap_err(), "`command` is empty");
         let missing = bash(json!({"cmd": "ls"})).await.unwrap_err();
-        assert_eq!(missing, "missing field `command`; there is no field `cmd`");
+        assert_eq!(
+            missing,
+            "missing field `command`; there is no field `cmd` (there are: command, timeout, description)"
+        );
         assert_eq!(
             bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(),
             "hi\n"
@@ -136,7 +139,7 @@ mod tests {
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"}))
             .await
             .unwrap_err();
-        assert!(gone.starts_with("can't start bash in /nonexistent"), "{gone}");
+        assert!(gone.starts_with("cannot start bash in /nonexistent"), "{gone}");
     }
 
     #[tokio::test]
@@ -160,9 +163,9 @@ mod tests {
     #[tokio::test]
     async fn a_person_stops_it() {
         let dir = tempfile::tempdir().unwrap();
-        let token = crate::CancellationToken::new();
-        let cx = Agent::new(crate::test::Mute, dir.path()).cancelled_by(token.clone()).context();
-        let call = Bash.call(
+        let cx = Agent::new(crate::test::Mute, dir.path()).context();
+        let running = call(
+            Bash,
             json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}),
             &cx,
         );
@@ -170,10 +173,10 @@ mod tests {
             while !dir.path().join("up").exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            token.cancel();
+            cx.cancel().cancel();
         };
-        let (result, ()) = tokio::join!(call, stop);
-        assert_eq!(result.unwrap_err().0, "[stopped: the person interrupted it]");
+        let (result, ()) = tokio::join!(running, stop);
+        assert_eq!(result.unwrap_err(), "[stopped: the person interrupted it]");
         assert!(gone("sleep 44.44").await);
     }
 
@@ -188,14 +191,14 @@ mod tests {
     async fn all_of_a_long_output_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let text = Bash.call(json!({"command": "seq 100000; exit 3"}), &cx).await.unwrap_err().0;
+        let text = call(Bash, json!({"command": "seq 100000; exit 3"}), &cx).await.unwrap_err();
         assert!(text.len() < 31_000 && text.ends_with("99999\n100000\n[exit code 3]"));
         let path = text.split_once("all of it is in ").unwrap().1.split_once(' ').unwrap().0;
         let wanted = json!({"file_path": path, "offset": 50_000, "limit": 1});
-        let read = crate::tools::Read.call(wanted, &cx).await.unwrap().text;
+        let read = call(Read, wanted, &cx).await.unwrap();
         assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
         let path = std::path::PathBuf::from(path);
-        cx.forget();
+        drop(cx);
         assert!(!path.exists());
     }
 

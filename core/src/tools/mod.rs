@@ -343,3 +343,284 @@ async fn blocking<T: Send + 'static>(
     let cx = cx.clone();
     tokio::task::spawn_blocking(move || work(&cx, &|| token.is_cancelled())).await?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test::Mute;
+    use std::collections::BTreeMap;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Todo {
+        /// Writes the plan,
+        /// in place of the old one.
+        ///
+        /// A second paragraph.
+        TodoWrite {
+            /// The steps.
+            todos: Vec<Item>,
+            first: Option<Status>,
+        },
+        /// Sets a status.
+        TodoUpdate {
+            item: u32,
+            status: Status,
+            note: Option<String>,
+            urgent: Option<bool>,
+        },
+        /// Reads the plan.
+        TodoRead {},
+        Around(Wrapped),
+    }
+
+    /// One step.
+    #[derive(Deserialize, JsonSchema)]
+    struct Item {
+        /// As an order.
+        content: String,
+        #[serde(default)]
+        status: Status,
+    }
+
+    #[derive(Default, Deserialize, JsonSchema, PartialEq, Debug)]
+    #[serde(rename_all = "snake_case")]
+    enum Status {
+        /// Not begun.
+        #[default]
+        Pending,
+        /// At most one.
+        InProgress,
+    }
+
+    /// Says what it wraps.
+    #[derive(Deserialize, JsonSchema)]
+    struct Wrapped {
+        any: Value,
+        #[serde(default)]
+        map: BTreeMap<String, u8>,
+    }
+
+    async fn run(_: &(), call: Todo, _: &Context) -> Result<String, ToolError> {
+        Ok(match call {
+            Todo::TodoWrite { todos, first } => {
+                let pending = todos.iter().filter(|item| item.status == Status::Pending).count();
+                format!(
+                    "{pending} of {} pending, first {first:?}: {}",
+                    todos.len(),
+                    todos[0].content
+                )
+            }
+            Todo::TodoUpdate { item, status, note, urgent } => {
+                format!("{item} {status:?} {note:?} {urgent:?}")
+            }
+            Todo::TodoRead {} => "read".into(),
+            Todo::Around(wrapped) => format!("{} {:?}", wrapped.any, wrapped.map),
+        })
+    }
+
+    fn agent() -> Agent {
+        Agent::new(Mute, ".").tools((), |_: &Todo| Effect::Internal, run)
+    }
+
+    #[test]
+    fn schemas_are_plain() {
+        let specs: Vec<Value> = agent().specs().iter().map(|spec| json!(spec)).collect();
+        let status = json!({"type": "string", "enum": ["pending", "in_progress"],
+            "description": "`pending`: Not begun.\n`in_progress`: At most one."});
+        let closed = |properties: Value, required: Value| {
+            json!({"type": "object", "properties": properties, "required": required,
+                "additionalProperties": false})
+        };
+        let content = json!({"description": "As an order.", "type": "string"});
+        let mut item = closed(json!({"content": content, "status": status}), json!(["content"]));
+        item["description"] = json!("One step.");
+        let todos = json!({"description": "The steps.", "type": "array", "items": item});
+        let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+        let update = json!({"item": number, "status": status, "note": {"type": "string"},
+            "urgent": {"type": "boolean"}});
+        let map = json!({"type": "object", "default": {},
+            "additionalProperties": {"type": "integer", "minimum": 0, "maximum": 255}});
+        let expected = [
+            (
+                "todo_write",
+                "Writes the plan, in place of the old one.\nA second paragraph.",
+                closed(json!({"todos": todos, "first": status}), json!(["todos"])),
+            ),
+            ("todo_update", "Sets a status.", closed(update, json!(["item", "status"]))),
+            ("todo_read", "Reads the plan.", closed(json!({}), json!([]))),
+            (
+                "around",
+                "Says what it wraps.",
+                closed(json!({"any": {}, "map": map}), json!(["any"])),
+            ),
+        ];
+        for (spec, (name, description, schema)) in specs.iter().zip(expected) {
+            let whole = json!({"name": name, "description": description, "input_schema": schema});
+            assert_eq!(spec, &whole);
+        }
+        let text = json!(specs).to_string();
+        for noise in ["$schema", "$defs", "$ref", "title", "format", "oneOf", "anyOf", "const"] {
+            assert!(!text.contains(&format!("\"{noise}\"")), "{noise}");
+        }
+        assert!(!text.contains("null"), "{text}");
+    }
+
+    async fn call(name: &str, input: Value) -> Result<String, String> {
+        let call = ToolCall { id: "1".into(), name: name.into(), input };
+        let message = agent().act(vec![call]).await;
+        let Some(Block::ToolResult { content, is_error, .. }) = message.content.first() else {
+            panic!("{message:?}")
+        };
+        let text = content[0].as_text().unwrap().to_string();
+        if *is_error { Err(text) } else { Ok(text) }
+    }
+
+    #[tokio::test]
+    async fn each_variant_gets_its_own_call_and_certain_slips_are_corrected() {
+        let todos = json!([{"content": "a"}, {"content": "b", "status": "in_progress"}]);
+        let plan = "1 of 2 pending, first None: a";
+        for (name, input, output) in [
+            ("todo_write", json!({"todos": todos}), plan),
+            ("todo_write", json!({"todos": todos.to_string()}), plan),
+            ("todo_write", json!(json!({"todos": todos}).to_string()), plan),
+            (
+                "todo_write",
+                json!({"todos": todos, "first": "pending"}),
+                "1 of 2 pending, first Some(Pending): a",
+            ),
+            (
+                "todo_update",
+                json!({"item": 3, "status": "pending", "note": null}),
+                "3 Pending None None",
+            ),
+            (
+                "todo_update",
+                json!({"item": "3", "status": "pending", "note": "4", "urgent": "true"}),
+                "3 Pending Some(\"4\") Some(true)",
+            ),
+            ("todo_update", json!({"item": 3.0, "status": "pending"}), "3 Pending None None"),
+            ("todo_read", json!({}), "read"),
+            ("around", json!({"any": [1], "map": {"a": 255}}), r#"[1] {"a": 255}"#),
+            ("around", json!({"any": "1", "map": {}}), r#""1" {}"#),
+        ] {
+            assert_eq!(call(name, input).await.as_deref(), Ok(output));
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_wrong_is_named_at_once() {
+        let todos = json!([{"content": 1}, {"status": "doing", "content": "b"}]);
+        let words = "\"pending\" or \"in_progress\"";
+        for (name, input, error) in [
+            (
+                "todo_write",
+                json!({"todos": todos}),
+                format!(
+                    "`todos[0].content`: expected a string, got 1; \
+                     `todos[1].status`: expected {words}, got \"doing\""
+                ),
+            ),
+            (
+                "todo_update",
+                json!({"itme": 3, "status": "pending"}),
+                "missing field `item`; there is no field `itme` \
+                 (there are: item, status, note, urgent)"
+                    .into(),
+            ),
+            (
+                "todo_update",
+                json!({"item": -1, "status": null}),
+                format!(
+                    "`item`: expected a whole number from 0 to 4294967295, got -1; \
+                     `status`: expected {words}, got null"
+                ),
+            ),
+            (
+                "todo_update",
+                json!({"item": 1.5, "status": "pending"}),
+                "`item`: expected a whole number from 0 to 4294967295, got 1.5".into(),
+            ),
+            (
+                "todo_update",
+                json!({"item": "three", "status": "pending"}),
+                "`item`: expected a whole number from 0 to 4294967295, got \"three\"".into(),
+            ),
+            ("todo_write", json!({"todos": {}}), "`todos`: expected an array, got {}".into()),
+            (
+                "around",
+                json!({"any": 1, "map": {"a": 256}}),
+                "`map.a`: expected a whole number from 0 to 255, got 256".into(),
+            ),
+            (
+                "todo_read",
+                json!("cut {"),
+                "the arguments are no JSON object (were they cut?): \"cut {\"".into(),
+            ),
+        ] {
+            assert_eq!(call(name, input).await, Err(error));
+        }
+        let long = call("around", json!({"any": 1, "map": "\u{e9}".repeat(1000)})).await;
+        let shown = format!("`map`: expected an object, got \"{}...", "\u{e9}".repeat(59));
+        assert_eq!(long, Err(shown));
+    }
+
+    #[tokio::test]
+    async fn text_and_images_keep_their_order() {
+        /// Looks.
+        #[derive(Deserialize, JsonSchema)]
+        struct Look {}
+        struct Camera;
+        impl Tool for Camera {
+            type Input = Look;
+            fn spec(&self) -> ToolSpec {
+                ToolSpec::of::<Look>("look")
+            }
+            fn effect(&self, _: &Look) -> Effect {
+                Effect::Reads
+            }
+            async fn call(&self, _: Look, _: &Context) -> Result<ToolOutput, ToolError> {
+                let image = || Block::image("image/png", "aGk=");
+                let (left, right) = (Block::text("left"), Block::text("right"));
+                Ok(ToolOutput::from_iter([image(), left, Block::text(" "), image(), right]))
+            }
+        }
+        let call = ToolCall { id: "1".into(), name: "look".into(), input: json!({}) };
+        let message = Agent::new(Mute, ".").tool(Camera).act(vec![call]).await;
+        let results = json!(message.content);
+        let blocks = results[0]["content"].as_array().unwrap();
+        let kinds: Vec<&Value> = blocks.iter().map(|block| &block["type"]).collect();
+        assert_eq!(kinds, ["image", "text", "image", "text"]);
+    }
+
+    #[test]
+    fn a_tool_that_panics_when_asked_may_do_anything() {
+        let agent = Agent::new(Mute, ".").tools((), |_: &Todo| panic!("on purpose"), run);
+        let cx = agent.context();
+        let call = |name: &str| ToolCall { id: "1".into(), name: name.into(), input: json!({}) };
+        assert_eq!(cx.effect(&call("todo_read")), Effect::Anything);
+        assert_eq!(cx.effect(&call("none")), Effect::Reads);
+    }
+
+    #[test]
+    #[should_panic(expected = "write each variant as `Name { .. }`")]
+    fn a_variant_without_braces_is_found_when_it_is_added() {
+        #[derive(Deserialize, JsonSchema)]
+        enum Bad {
+            /// Lists.
+            List,
+        }
+        async fn run(_: &(), Bad::List: Bad, _: &Context) -> Result<String, ToolError> {
+            Ok(String::new())
+        }
+        let _ = Agent::new(Mute, ".").tools((), |_: &Bad| Effect::Reads, run);
+    }
+
+    #[test]
+    #[should_panic(expected = "the tool `list` has no doc comment")]
+    fn a_tool_without_a_description_is_found_when_it_is_added() {
+        #[derive(JsonSchema)]
+        struct List {}
+        let _ = ToolSpec::of::<List>("list");
+    }
+}

@@ -61,23 +61,24 @@ impl Tool for Read {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Agent;
+    use crate::{Agent, AnyTool};
+    use serde_json::{Value, json};
 
-    async fn read(content: &[u8], input: Value) -> Result<Output, String> {
+    async fn read(content: &[u8], input: Value) -> Result<ToolOutput, String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), content).unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        Read.call(input, &cx).await.map_err(|e| e.0)
+        AnyTool::new(Read).call(&input, &cx).await.map_err(|e| e.0)
     }
 
     #[tokio::test]
     async fn numbers_the_lines() {
-        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text;
+        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text();
         assert_eq!(text, "     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n");
         let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2}))
             .await
             .unwrap()
-            .text;
+            .text();
         assert_eq!(part, "     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n");
     }
 
@@ -89,13 +90,13 @@ mod tests {
             &5u32.to_be_bytes(),
         ]
         .concat();
-        let attached = vec![Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF")];
+        let image = Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF");
         let shown = read(&png, json!({"file_path": "f"})).await.unwrap();
-        assert_eq!(shown, Output { text: "f: 7 x 5 pixels".into(), attached });
+        assert_eq!(shown, ToolOutput(vec![Block::text("f: 7 x 5 pixels"), image]));
     }
 
     #[tokio::test]
-    async fn says_what_can_not_be_read() {
+    async fn says_what_cannot_be_read() {
         for (content, input, error) in [
             (&b"1\n"[..], json!({"file_path": "f", "offset": 9}), "f: it has only 1 lines"),
             (b"\x7fELF\0\0", json!({"file_path": "f"}), "f: this is a binary file"),

@@ -152,7 +152,8 @@ fn simplify_choices(map: &mut Map<String, Value>, mut choices: Vec<Value>) {
             map.entry(key.clone()).or_insert_with(|| value.clone());
         }
     } else if choices.iter().all(|choice| choice["enum"].is_array()) {
-        let words = choices.iter().flat_map(|choice| choice["enum"].as_array().into_iter().flatten());
+        let words =
+            choices.iter().flat_map(|choice| choice["enum"].as_array().into_iter().flatten());
         let words: Vec<Value> = words.cloned().collect();
         let mut lines: Vec<String> =
             map.get("description").and_then(Value::as_str).map(String::from).into_iter().collect();

@@ -40,7 +40,7 @@ pub struct Edited {
     pub places: Vec<Range<usize>>,
 }
 
-/// Why an edit was not made.
+/// PathErrorKind an edit was not made.
 #[derive(Debug, PartialEq)]
 pub enum NoEdit {
     /// There is nothing to look for.

@@ -27,7 +27,7 @@ const GATHERED: usize = 32_000_000;
 const HELD: usize = 64_000_000;
 
 /// What is searched for, where, and what is wanted of it. The names are those of ripgrep's options.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Query {
     /// A regular expression.
@@ -64,7 +64,7 @@ pub struct Query {
 }
 
 /// What is wanted of the files in which something was found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The lines.

@@ -10,7 +10,7 @@ pub const SIDE: usize = 2000;
 
 /// An image.
 #[derive(Debug, PartialEq)]
-pub struct Picture {
+pub struct Image {
     /// Such as `image/png`.
     pub media_type: &'static str,
     /// Its bytes.
@@ -32,7 +32,7 @@ pub fn media_type(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-pub fn read(mut file: impl Read, media_type: &'static str) -> Result<Picture, Unfit> {
+pub fn read(mut file: impl Read, media_type: &'static str) -> Result<Image, Unfit> {
     let mut bytes = Vec::new();
     file.by_ref().take(BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > BYTES {
@@ -43,10 +43,5 @@ pub fn read(mut file: impl Read, media_type: &'static str) -> Result<Picture, Un
     if size.width.max(size.height) > SIDE {
         return Err(Unfit::Large(size.width, size.height));
     }
-    Ok(Picture {
-        media_type,
-        base64: STANDARD.encode(bytes),
-        width: size.width,
-        height: size.height,
-    })
+    Ok(Image { media_type, base64: STANDARD.encode(bytes), width: size.width, height: size.height })
 }

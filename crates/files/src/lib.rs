@@ -16,12 +16,12 @@ mod truncate;
 mod write;
 
 pub use edit::{Edited, NoEdit, replace, text};
-pub use glob::files;
+pub use glob::files as glob;
 pub use grep::{Mode, Query, grep};
-pub use image::Picture;
-pub use path_error::{Refused, Why};
+pub use image::Image;
+pub use path_error::{PathError, PathErrorKind};
 pub use read::{Content, Range, Unfit, read};
-pub use read_tracker::Seen;
+pub use read_tracker::ReadTracker;
 pub use root::Root;
 pub use search::{Fault, Stop};
 pub use truncate::fit;

@@ -3,17 +3,17 @@ use std::{fmt, io};
 
 /// A path that was not opened or written, as it was given, and why.
 #[derive(Debug)]
-pub struct Refused {
+pub struct PathError {
     /// The path.
     pub path: String,
     /// The reason.
-    pub why: Why,
+    pub kind: PathErrorKind,
 }
 
-/// Why a path was refused.
+/// PathErrorKind a path was refused.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Why {
+pub enum PathErrorKind {
     /// It is empty or holds a NUL character.
     NoPath,
     /// It leads out of the root.
@@ -38,63 +38,63 @@ pub enum Why {
     System(io::Error),
 }
 
-impl Refused {
-    pub(crate) fn new(path: &str, why: Why) -> Self {
-        Refused { path: path.into(), why }
+impl PathError {
+    pub(crate) fn new(path: &str, kind: PathErrorKind) -> Self {
+        PathError { path: path.into(), kind }
     }
 }
 
-impl From<io::Error> for Why {
+impl From<io::Error> for PathErrorKind {
     fn from(error: io::Error) -> Self {
-        Why::of(error)
+        PathErrorKind::of(error)
     }
 }
 
-impl Why {
+impl PathErrorKind {
     /// What the system's error means when a file is opened beneath a folder, following no link.
     pub(crate) fn of(error: impl Into<io::Error>) -> Self {
         let error = error.into();
         match Errno::from_io_error(&error) {
-            Some(Errno::NOENT) => Why::Missing,
-            Some(Errno::ISDIR) => Why::Folder,
-            Some(Errno::OPNOTSUPP | Errno::NXIO) => Why::NoFile,
-            Some(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => Why::Swapped,
-            _ => Why::System(error),
+            Some(Errno::NOENT) => PathErrorKind::Missing,
+            Some(Errno::ISDIR) => PathErrorKind::Folder,
+            Some(Errno::OPNOTSUPP | Errno::NXIO) => PathErrorKind::NoFile,
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => PathErrorKind::Swapped,
+            _ => PathErrorKind::System(error),
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for PathErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::NoPath => "the path is empty or holds a NUL character",
-            Why::Outside => "it is outside the working directory",
-            Why::Link => "a link leads it outside the working directory, or nowhere",
-            Why::Closed => "this folder is closed to tools",
-            Why::Missing => "no such file",
-            Why::Folder => "this is a folder",
-            Why::NoFile => "this is no regular file",
-            Why::Swapped => "it changed while it was being opened",
-            Why::Changed => "it was made, changed or removed meanwhile",
-            Why::ReadOnly => "it is write-protected",
-            Why::System(error) => return write!(f, "{error}"),
+            PathErrorKind::NoPath => "the path is empty or holds a NUL character",
+            PathErrorKind::Outside => "it is outside the working directory",
+            PathErrorKind::Link => "a link leads it outside the working directory, or nowhere",
+            PathErrorKind::Closed => "this folder is closed to tools",
+            PathErrorKind::Missing => "no such file",
+            PathErrorKind::Folder => "this is a folder",
+            PathErrorKind::NoFile => "this is no regular file",
+            PathErrorKind::Swapped => "it changed while it was being opened",
+            PathErrorKind::Changed => "it was made, changed or removed meanwhile",
+            PathErrorKind::ReadOnly => "it is write-protected",
+            PathErrorKind::System(error) => return write!(f, "{error}"),
         })
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.why {
-            Why::NoPath => write!(f, "{}", self.why),
-            _ => write!(f, "{}: {}", self.path, self.why),
+        match self.kind {
+            PathErrorKind::NoPath => write!(f, "{}", self.kind),
+            _ => write!(f, "{}: {}", self.path, self.kind),
         }
     }
 }
 
-impl std::error::Error for Refused {
+impl std::error::Error for PathError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.why {
-            Why::System(error) => Some(error),
+        match &self.kind {
+            PathErrorKind::System(error) => Some(error),
             _ => None,
         }
     }

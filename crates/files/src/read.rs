@@ -1,7 +1,7 @@
 //! What files hold, as a model can read it, and exact edits of it.
 //!
 //! - [`read`]: text with its lines numbered, notebooks as their cells, images.
-use crate::{Picture, edit, image, notebook, text};
+use crate::{Image, edit, image, notebook, text};
 use std::{
     fmt,
     io::{self, Read},
@@ -13,7 +13,7 @@ pub enum Content {
     /// Numbered lines, or the cells of a notebook.
     Text(String),
     /// An image.
-    Picture(Picture),
+    Image(Image),
 }
 
 /// Which lines are wanted.
@@ -31,7 +31,7 @@ impl Default for Range {
     }
 }
 
-/// Why a file can't be shown or edited.
+/// PathErrorKind a file can't be shown or edited.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Unfit {
@@ -122,7 +122,7 @@ pub fn read(
     let mut head = Vec::new();
     file.by_ref().take(32).read_to_end(&mut head)?;
     if let Some(media_type) = image::media_type(&head) {
-        return image::read(head.chain(file), media_type).map(Content::Picture);
+        return image::read(head.chain(file), media_type).map(Content::Image);
     }
     if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
         return Err(Unfit::Utf16);
@@ -137,7 +137,7 @@ mod tests {
     fn reading(content: &[u8], name: &str, offset: usize, limit: usize) -> Result<String, String> {
         match read(content, name, Range { offset, limit }, &|| false) {
             Ok(Content::Text(text)) => Ok(text),
-            Ok(Content::Picture(picture)) => {
+            Ok(Content::Image(picture)) => {
                 Ok(format!("{} {}x{}", picture.media_type, picture.width, picture.height))
             }
             Err(unfit) => Err(unfit.to_string()),

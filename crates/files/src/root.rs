@@ -7,12 +7,12 @@
 //! ```
 //! # let dir = tempfile::tempdir().unwrap();
 //! let root = rungs_files::Root::open(dir.path())?;
-//! root.put("notes/today.txt", b"milk", None)?;
+//! root.write("notes/today.txt", b"milk", None)?;
 //! assert_eq!(std::io::read_to_string(root.read("notes/today.txt")?)?, "milk");
 //! assert!(root.read("../secret").is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-use crate::{Refused, Why};
+use crate::{PathError, PathErrorKind};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -76,16 +76,16 @@ impl Root {
     ///
     /// # Errors
     /// When that is outside, closed or unreachable.
-    pub fn locate(&self, path: &str) -> Result<PathBuf, Refused> {
-        let refused = |why| Err(Refused::new(path, why));
+    pub fn locate(&self, path: &str) -> Result<PathBuf, PathError> {
+        let refused = |why| Err(PathError::new(path, why));
         if path.is_empty() || path.contains('\0') {
-            return refused(Why::NoPath);
+            return refused(PathErrorKind::NoPath);
         }
-        let link_or = |why| if self.seems_inside(path) { Why::Link } else { why };
+        let link_or = |why| if self.seems_inside(path) { PathErrorKind::Link } else { why };
         let whole = self.path.join(path);
         // Name by name a longer one could be made, which no other program could reach.
         if whole.as_os_str().len() >= PATH_MAX {
-            return refused(Why::System(Errno::NAMETOOLONG.into()));
+            return refused(PathErrorKind::System(Errno::NAMETOOLONG.into()));
         }
         // The longest part that exists, then the names that do not.
         let (mut there, mut missing, mut fault) = (whole.as_path(), vec![], None);
@@ -96,34 +96,40 @@ impl Root {
             }
             let (Some(parent), Some(name)) = (there.parent(), there.components().next_back())
             else {
-                return refused(Why::Outside);
+                return refused(PathErrorKind::Outside);
             };
             missing.push(name);
             there = parent;
         };
         // Nothing may be learnt about what exists outside, not even that it does not.
         let Ok(inside) = real.strip_prefix(&self.path) else {
-            return refused(link_or(Why::Outside));
+            return refused(link_or(PathErrorKind::Outside));
         };
         if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) {
-            return refused(Why::NoFile);
+            return refused(PathErrorKind::NoFile);
         }
         let mut inside = inside.to_path_buf();
         if let Some(name) = missing.last()
             && self.path.join(&inside).join(name).is_symlink()
         {
-            return refused(Why::Link);
+            return refused(PathErrorKind::Link);
         }
         if !missing.iter().all(|name| matches!(name, Component::Normal(_))) {
-            return refused(if self.seems_inside(path) { Why::Missing } else { Why::Outside });
+            return refused(if self.seems_inside(path) {
+                PathErrorKind::Missing
+            } else {
+                PathErrorKind::Outside
+            });
         }
         inside.extend(missing.into_iter().rev());
         let is_closed = self.is_closed();
         if inside.components().any(|name| is_closed(name.as_os_str())) {
-            return refused(Why::Closed);
+            return refused(PathErrorKind::Closed);
         }
         match fault {
-            Some(error) if error.kind() != io::ErrorKind::NotFound => refused(Why::System(error)),
+            Some(error) if error.kind() != io::ErrorKind::NotFound => {
+                refused(PathErrorKind::System(error))
+            }
             _ => Ok(inside),
         }
     }
@@ -147,9 +153,9 @@ impl Root {
     ///
     /// # Errors
     /// When it is outside, closed, no regular file, or can't be read.
-    pub fn read(&self, path: &str) -> Result<File, Refused> {
+    pub fn read(&self, path: &str) -> Result<File, PathError> {
         let inside = self.locate(path)?;
-        self.open_found(&inside).map_err(|error| Refused::new(path, Why::of(error)))
+        self.open_found(&inside).map_err(|error| PathError::new(path, PathErrorKind::of(error)))
     }
 
     /// Opens a regular file by a relative path that is free of links, such as one found by walking. Cheap: one call of

@@ -3,7 +3,7 @@
 //! Both walk as ripgrep does, with its own libraries: in parallel, past what `.gitignore` names, links never followed.
 //! What a walk has found is opened again below the root's handle, so that a folder swapped for a link shows nothing
 //! of what lies outside.
-use crate::{Refused, Root, name_filter::Names};
+use crate::{PathError, Root, name_filter::Names};
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use std::{
     fmt,
@@ -14,28 +14,28 @@ use std::{
 /// Tells whether whoever asked still wants it.
 pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// Why nothing was found, other than that there is nothing.
+/// PathErrorKind nothing was found, other than that there is nothing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
     /// Where to search is outside, closed, or not there.
-    Refused(Refused),
+    PathError(PathError),
     /// A pattern, a glob or a type of file is wrong.
     Pattern(String),
     /// Whoever asked no longer wants it.
     Stopped,
 }
 
-impl From<Refused> for Fault {
-    fn from(refused: Refused) -> Self {
-        Fault::Refused(refused)
+impl From<PathError> for Fault {
+    fn from(refused: PathError) -> Self {
+        Fault::PathError(refused)
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Refused(refused) => write!(f, "{refused}"),
+            Fault::PathError(refused) => write!(f, "{refused}"),
             Fault::Pattern(why) => write!(f, "{why}"),
             Fault::Stopped => write!(f, "stopped"),
         }
@@ -54,7 +54,7 @@ impl<'a> Place<'a> {
     pub(crate) fn of(root: &'a Root, path: Option<&str>) -> Result<Place<'a>, Fault> {
         let inside = root.locate(path.unwrap_or("."))?;
         if let Err(error) = root.modified(&inside) {
-            return Err(Refused { path: path.unwrap_or(".").into(), why: error.into() }.into());
+            return Err(PathError { path: path.unwrap_or(".").into(), kind: error.into() }.into());
         }
         Ok(Place { root, inside })
     }

@@ -1,5 +1,5 @@
 //! Replacing a file whole: a temporary file in its folder, then one rename.
-use crate::{Refused, Root, Why};
+use crate::{PathError, PathErrorKind, Root};
 use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
@@ -17,7 +17,7 @@ use std::{
 const LOCK: (u32, Duration) = (200, Duration::from_millis(10));
 
 /// What tells one state of a file from the next: which file, how long, when written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stamp {
     file: (u64, u64),
     size: u64,
@@ -54,19 +54,29 @@ impl Root {
     /// # Errors
     /// When the path is outside, closed, no regular file or write-protected, when it is not in the state `old`, or
     /// when the disk fails; then nothing has changed.
-    pub fn put(&self, path: &str, content: &[u8], old: Option<&Stamp>) -> Result<Stamp, Refused> {
+    pub fn write(
+        &self,
+        path: &str,
+        content: &[u8],
+        old: Option<&Stamp>,
+    ) -> Result<Stamp, PathError> {
         let inside = self.locate(path)?;
-        self.put_at(&inside, content, old).map_err(|why| Refused::new(path, why))
+        self.put_at(&inside, content, old).map_err(|why| PathError::new(path, why))
     }
 
-    fn put_at(&self, inside: &Path, content: &[u8], old: Option<&Stamp>) -> Result<Stamp, Why> {
+    fn put_at(
+        &self,
+        inside: &Path,
+        content: &[u8],
+        old: Option<&Stamp>,
+    ) -> Result<Stamp, PathErrorKind> {
         let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
-            return Err(Why::Folder);
+            return Err(PathErrorKind::Folder);
         };
         let name = Path::new(name);
-        let folder = self.walk(parent, old.is_none()).map_err(Why::of)?;
+        let folder = self.walk(parent, old.is_none()).map_err(PathErrorKind::of)?;
         let replaced = unchanged(&folder, name, old)?;
-        let (draft, mut file) = draft(&folder, replaced.is_some()).map_err(Why::of)?;
+        let (draft, mut file) = draft(&folder, replaced.is_some()).map_err(PathErrorKind::of)?;
         let mut put = || {
             file.write_all(content)?;
             if let Some(replaced) = replaced {
@@ -85,13 +95,13 @@ impl Root {
             file.sync_data()?;
             lock(&folder)
         };
-        let renamed = put().map_err(Why::of).and_then(|()| {
+        let renamed = put().map_err(PathErrorKind::of).and_then(|()| {
             unchanged(&folder, name, old)?;
             rename(&folder, &draft, name, old.is_some()).map_err(|errno| match errno {
-                Errno::EXIST => Why::Changed,
-                errno => Why::of(errno),
+                Errno::EXIST => PathErrorKind::Changed,
+                errno => PathErrorKind::of(errno),
             })?;
-            Stamp::of(&file).map_err(Why::of)
+            Stamp::of(&file).map_err(PathErrorKind::of)
         });
         if renamed.is_err() {
             let _ = rustix::fs::unlinkat(&folder, &draft, AtFlags::empty());
@@ -101,25 +111,29 @@ impl Root {
 }
 
 /// Refuses unless what has this name is a regular file in this state, or nothing when nothing is expected.
-fn unchanged(folder: &OwnedFd, name: &Path, old: Option<&Stamp>) -> Result<Option<Stat>, Why> {
+fn unchanged(
+    folder: &OwnedFd,
+    name: &Path,
+    old: Option<&Stamp>,
+) -> Result<Option<Stat>, PathErrorKind> {
     let now = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(now) => now,
         Err(Errno::NOENT) if old.is_none() => return Ok(None),
-        Err(Errno::NOENT) => return Err(Why::Changed),
-        Err(errno) => return Err(Why::of(errno)),
+        Err(Errno::NOENT) => return Err(PathErrorKind::Changed),
+        Err(errno) => return Err(PathErrorKind::of(errno)),
     };
     match FileType::from_raw_mode(now.st_mode) {
-        FileType::Directory => return Err(Why::Folder),
-        FileType::Symlink => return Err(Why::Swapped),
+        FileType::Directory => return Err(PathErrorKind::Folder),
+        FileType::Symlink => return Err(PathErrorKind::Swapped),
         FileType::RegularFile => {}
-        _ => return Err(Why::NoFile),
+        _ => return Err(PathErrorKind::NoFile),
     }
     if old != Some(&Stamp::from(&now)) {
-        return Err(Why::Changed);
+        return Err(PathErrorKind::Changed);
     }
     // The superuser could, and a rename asks nobody: the mark means that somebody wants it left alone.
     if !Mode::from_raw_mode(now.st_mode).intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH) {
-        return Err(Why::ReadOnly);
+        return Err(PathErrorKind::ReadOnly);
     }
     Ok(Some(now))
 }

@@ -1,5 +1,5 @@
 //! What a path may try, against reading and writing.
-use rungs_files::{Root, Stamp, Why};
+use rungs_files::{PathErrorKind, Root, Stamp};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
     fs,
@@ -108,19 +108,19 @@ impl House {
     }
 }
 
-fn read(root: &Root, path: &str) -> Result<String, Why> {
+fn read(root: &Root, path: &str) -> Result<String, PathErrorKind> {
     let mut text = String::new();
     root.read(path)
-        .map_err(|refused| refused.why)?
+        .map_err(|refused| refused.kind)?
         .read_to_string(&mut text)
-        .map_err(Why::System)?;
+        .map_err(PathErrorKind::System)?;
     Ok(text)
 }
 
 /// Writes whatever is there, as one who has seen it.
-fn put(root: &Root, path: &str) -> Result<Stamp, Why> {
+fn write(root: &Root, path: &str) -> Result<Stamp, PathErrorKind> {
     let old = root.read(path).ok().map(|file| Stamp::of(file).unwrap());
-    root.put(path, b"text", old.as_ref()).map_err(|refused| refused.why)
+    root.write(path, b"text", old.as_ref()).map_err(|refused| refused.kind)
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn no_path_leads_out() {
         (&deep, system, system),
     ];
     assert!(rows.len() >= 60);
-    let kind = |why: &Why| format!("{why:?}").split('(').next().unwrap().to_owned();
+    let kind = |why: &PathErrorKind| format!("{why:?}").split('(').next().unwrap().to_owned();
     for (path, reads, writes) in rows {
         let shown: String = path.chars().take(80).collect();
         match read(&root, path) {
@@ -310,7 +310,12 @@ fn a_swapped_link_is_never_read_through() {
             assert_eq!(text, "text");
             read_well += 1;
         }
-        Err(Why::Missing | Why::Link | Why::Outside | Why::Swapped) => {}
+        Err(
+            PathErrorKind::Missing
+            | PathErrorKind::Link
+            | PathErrorKind::Outside
+            | PathErrorKind::Swapped,
+        ) => {}
         Err(why) => panic!("{why:?}"),
     });
     assert!(read_well > 0);
@@ -329,7 +334,14 @@ fn a_swapped_link_is_never_written_through() {
         number += 1;
         let path = format!("d/{}", number % 50);
         match put(&root, &path) {
-            Ok(_) | Err(Why::Missing | Why::Link | Why::Outside | Why::Swapped | Why::Changed) => {}
+            Ok(_)
+            | Err(
+                PathErrorKind::Missing
+                | PathErrorKind::Link
+                | PathErrorKind::Outside
+                | PathErrorKind::Swapped
+                | PathErrorKind::Changed,
+            ) => {}
             Err(why) => panic!("{why:?}"),
         }
     });
@@ -341,30 +353,33 @@ fn what_is_put_is_whole_and_keeps_its_mode() {
     let house = House::build();
     let root = house.root();
     let path = house.at("root/script");
-    let made = root.put("script", b"one", None).unwrap();
+    let made = root.write("script", b"one", None).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o751)).unwrap();
     fs::hard_link(&path, house.at("other-name")).unwrap();
-    let put = root.put("script", b"two", Some(&made)).unwrap();
+    let put = root.write("script", b"two", Some(&made)).unwrap();
     assert_eq!(put, Stamp::of(fs::File::open(&path).unwrap()).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o751);
     assert_eq!(fs::read_to_string(&path).unwrap(), "two");
     assert_eq!(fs::read_to_string(house.at("other-name")).unwrap(), "one");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
-    assert!(matches!(root.put("script", b"three", Some(&put)).unwrap_err().why, Why::ReadOnly));
+    assert!(matches!(
+        root.write("script", b"three", Some(&put)).unwrap_err().kind,
+        PathErrorKind::ReadOnly
+    ));
 }
 
 #[test]
 fn only_the_expected_state_is_replaced() {
     let house = House::build();
     let root = house.root();
-    let why = |refused: rungs_files::Refused| refused.to_string();
+    let why = |refused: rungs_files::PathError| refused.to_string();
     let changed = "f: it was made, changed or removed meanwhile";
-    let first = root.put("f", b"first", None).unwrap();
-    assert_eq!(root.put("f", b"again", None).map_err(why), Err(changed.into()));
-    let second = root.put("f", b"second", Some(&first)).unwrap();
-    assert_eq!(root.put("f", b"late", Some(&first)).map_err(why), Err(changed.into()));
+    let first = root.write("f", b"first", None).unwrap();
+    assert_eq!(root.write("f", b"again", None).map_err(why), Err(changed.into()));
+    let second = root.write("f", b"second", Some(&first)).unwrap();
+    assert_eq!(root.write("f", b"late", Some(&first)).map_err(why), Err(changed.into()));
     fs::remove_file(house.at("root/f")).unwrap();
-    assert_eq!(root.put("f", b"gone", Some(&second)).map_err(why), Err(changed.into()));
+    assert_eq!(root.write("f", b"gone", Some(&second)).map_err(why), Err(changed.into()));
     assert!(!house.at("root/f").exists());
 }
 
@@ -376,7 +391,7 @@ fn of_many_writers_from_one_state_one_wins() {
         let base = if round % 2 == 0 {
             None
         } else {
-            Some(house.root().put(&name, b"base", None).unwrap())
+            Some(house.root().write(&name, b"base", None).unwrap())
         };
         let wins = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..8)
@@ -385,7 +400,7 @@ fn of_many_writers_from_one_state_one_wins() {
                     scope.spawn(move || {
                         house
                             .root()
-                            .put(name, format!("{writer}").as_bytes(), base.as_ref())
+                            .write(name, format!("{writer}").as_bytes(), base.as_ref())
                             .is_ok()
                     })
                 })

@@ -48,7 +48,7 @@ impl Prompt {
         agent_loop: L,
     ) -> u8
     where
-        L: for<'a> Loop<'a>,
+        L: for<'a> Loop<'a> + Copy,
     {
         let agent = agent.ui(screen.clone());
         let mut session = Session {
@@ -60,7 +60,7 @@ impl Prompt {
             failed: false,
             backoff: Backoff::default(),
         };
-        let code = self.hold(&mut session, &agent, &screen, &mut signals, &agent_loop).await;
+        let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
         for failure in agent.exit().await {
             agent.context().emit(Event::Failure(format!("on the way out, {failure}")));
         }
@@ -73,10 +73,10 @@ impl Prompt {
         agent: &Agent,
         screen: &Screen,
         signals: &mut Signals,
-        agent_loop: &L,
+        agent_loop: L,
     ) -> u8
     where
-        L: for<'a> Loop<'a>,
+        L: for<'a> Loop<'a> + Copy,
     {
         let cx = agent.context();
         loop {
@@ -137,7 +137,8 @@ impl Prompt {
             screen.echo(&prompt, &line, false);
             return Next::Line(line);
         }
-        let suggestion = self.suggestions.get(session.suggestions_played).map_or("", |s| s.as_str());
+        let suggestion =
+            self.suggestions.get(session.suggestions_played).map_or("", |s| s.as_str());
         let (ended, backoff) = (session.input_ended, session.backoff);
         if ended && backoff.consecutive_failures() >= MAX_UNATTENDED_FAILURES {
             return Next::Leave(session.code());

@@ -267,6 +267,8 @@ impl Ui for Screen {
             Event::Failure(text) => self
                 .0
                 .put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text)))),
+            // Newer events than this screen knows.
+            _ => {}
         }
     }
 
@@ -391,8 +393,11 @@ fn called(call: &ToolCall) -> String {
 /// The first lines of a result, indented.
 fn result_lines(text: &str, max_lines: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let mut shown: Vec<String> =
-        lines.iter().take(max_lines).map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS))).collect();
+    let mut shown: Vec<String> = lines
+        .iter()
+        .take(max_lines)
+        .map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS)))
+        .collect();
     match lines.len().saturating_sub(max_lines) {
         0 if shown.is_empty() => shown.push("  (no output)".into()),
         0 => {}
@@ -465,7 +470,10 @@ mod tests {
         let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
         assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
         assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
-        assert_eq!(result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES), "  1\n  2\n  3\n  4\n  ... 2 more lines");
+        assert_eq!(
+            result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES),
+            "  1\n  2\n  3\n  4\n  ... 2 more lines"
+        );
         assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
         assert_eq!(clipped("äöü", 2), "äö...");
     }
