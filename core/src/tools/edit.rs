@@ -1,6 +1,6 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Output, Seen, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Context, paths};
-use rungs_files::{Seen, Stamp, Why};
+use rungs_files::{PathErrorKind, Stamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,11 +47,13 @@ fn edit(args: &Args, cx: &Context) -> Result<Output, ToolError> {
     let Args { file_path, old_string, new_string, replace_all } = args;
     let said = |why: &dyn std::fmt::Display| ToolError(format!("{file_path}: {why}"));
     let root = paths::root(cx)?;
-    let path = root.path().join(root.locate(file_path)?);
-    let file = match root.read(file_path) {
+    let path = root.path().join(root.resolve(file_path)?);
+    let file = match root.open_file(file_path) {
         Ok(file) => file,
-        Err(refused) if matches!(refused.why, Why::Missing) && old_string.is_empty() => {
-            let new = root.put(file_path, new_string.as_bytes(), None)?;
+        Err(refused)
+            if matches!(refused.kind, PathErrorKind::NotFound) && old_string.is_empty() =>
+        {
+            let new = root.write(file_path, new_string.as_bytes(), None)?;
             cx.local::<Seen>().note(path, new);
             return Ok(format!("created {file_path}: {} lines", new_string.lines().count()).into());
         }
@@ -64,19 +66,19 @@ fn edit(args: &Args, cx: &Context) -> Result<Output, ToolError> {
     {
         return Err(said(&format!("{doubt}; read it before you replace all")));
     }
-    let text = rungs_files::text(file).map_err(|unfit| said(&unfit))?;
+    let text = rungs_files::read_text(file).map_err(|unfit| said(&unfit))?;
     let edited = rungs_files::replace(&text, old_string, new_string, *replace_all).map_err(
         |no| match doubt {
             Some(doubt) => said(&format!("{doubt}, and {no}")),
             None => said(&no),
         },
     )?;
-    let new = root.put(file_path, edited.text.as_bytes(), Some(&old))?;
+    let new = root.write(file_path, edited.text.as_bytes(), Some(&old))?;
     // Of a file that was never read, the model now knows this place and no more.
     if doubt.is_none() {
         cx.local::<Seen>().note(path, new);
     }
-    Ok(format!("edited {file_path}, {}", edited.shown()).into())
+    Ok(format!("edited {file_path}, {}", edited.excerpt()).into())
 }
 
 #[cfg(test)]

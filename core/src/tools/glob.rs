@@ -31,7 +31,7 @@ impl Tool for Glob {
         }
         let Args { pattern, path } = args(input)?;
         blocking(cx, move |cx, stop| {
-            Ok(rungs_files::files(&paths::root(cx)?, path.as_deref(), &pattern, stop)?.into())
+            Ok(rungs_files::glob(&paths::root(cx)?, path.as_deref(), &pattern, stop)?.into())
         })
         .await
     }

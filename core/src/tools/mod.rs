@@ -15,9 +15,15 @@ pub use rungs_process::{Clip, Log, Outputs, Process, Sink};
 pub use write::Write;
 
 use crate::{Agent, Block, BoxFuture, Context};
+use rungs_files::{Doubt, ReadTracker, Stamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{future::Future, marker::PhantomData, sync::Arc};
+use std::{
+    future::Future,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 /// What the model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +142,20 @@ impl<E: std::error::Error> From<E> for ToolError {
 )]
 pub fn args<T: DeserializeOwned>(input: Value) -> Result<T, ToolError> {
     Ok(rungs_args::read(&input)?)
+}
+
+/// Which files an agent has read.
+#[derive(Default)]
+struct Seen(Mutex<ReadTracker>);
+
+impl Seen {
+    fn note(&self, path: PathBuf, stamp: Stamp) {
+        self.0.lock().unwrap().note(path, stamp);
+    }
+
+    fn doubt(&self, path: &Path, now: &Stamp) -> Option<Doubt> {
+        self.0.lock().unwrap().doubt(path, now)
+    }
 }
 
 /// Adds the six tools, in the order in which the model is told of them.

@@ -1,6 +1,6 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Output, Seen, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Block, Context, paths};
-use rungs_files::{Content, Range, Seen, Stamp};
+use rungs_files::{Content, LineRange, Stamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -34,21 +34,21 @@ impl Tool for Read {
             limit: Option<usize>,
         }
         let Args { file_path, offset, limit } = args(input)?;
-        let all = Range::default();
+        let all = LineRange::default();
         let range =
-            Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
+            LineRange { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, &file_path)?;
-            let file = root.read(&file_path)?;
+            let file = root.open_file(&file_path)?;
             let stamp = Stamp::of(&file)?;
-            let content = rungs_files::read(file, &file_path, range, &|| stop())
+            let content = rungs_files::read(file, &file_path, range, stop)
                 .map_err(|unfit| ToolError(format!("{file_path}: {unfit}")))?;
-            cx.local::<Seen>().note(root.path().join(root.locate(&file_path)?), stamp);
+            cx.local::<Seen>().note(root.path().join(root.resolve(&file_path)?), stamp);
             Ok(match content {
                 Content::Text(text) => text.into(),
-                Content::Picture(picture) => Output {
-                    text: format!("{file_path}: {} x {} pixels", picture.width, picture.height),
-                    attached: vec![Block::image(picture.media_type, &picture.base64)],
+                Content::Image(image) => Output {
+                    text: format!("{file_path}: {} x {} pixels", image.width, image.height),
+                    attached: vec![Block::image(image.media_type, &image.base64)],
                 },
             })
         })

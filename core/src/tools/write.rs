@@ -1,6 +1,6 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Output, Seen, Tool, ToolError, ToolSpec, args, blocking};
 use crate::{Context, paths};
-use rungs_files::{Seen, Stamp, Why};
+use rungs_files::{PathErrorKind, Stamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -33,10 +33,10 @@ impl Tool for Write {
         let Args { file_path, content } = args(input)?;
         blocking(cx, move |cx, _| {
             let root = paths::root(cx)?;
-            let path = root.path().join(root.locate(&file_path)?);
-            let old = match root.read(&file_path) {
+            let path = root.path().join(root.resolve(&file_path)?);
+            let old = match root.open_file(&file_path) {
                 Ok(file) => Some(Stamp::of(file)?),
-                Err(refused) if matches!(refused.why, Why::Missing) => None,
+                Err(refused) if matches!(refused.kind, PathErrorKind::NotFound) => None,
                 Err(refused) => return Err(refused.into()),
             };
             if let Some(doubt) = old.and_then(|old| cx.local::<Seen>().doubt(&path, &old)) {
@@ -44,7 +44,7 @@ impl Tool for Write {
                     "{file_path}: it exists, and {doubt}; read it first"
                 )));
             }
-            let new = root.put(&file_path, content.as_bytes(), old.as_ref())?;
+            let new = root.write(&file_path, content.as_bytes(), old.as_ref())?;
             cx.local::<Seen>().note(path, new);
             let verb = if old.is_some() { "replaced" } else { "created" };
             Ok(format!("{verb} {file_path}: {} lines", content.lines().count()).into())
