@@ -18,8 +18,11 @@ fn main() {
     }
     let root = Root::open(&folder).expect("the folder").deny(&[".git"]);
     let search = |mode| {
-        let query =
-            Query { pattern: "value_[0-9]*7\\b".into(), output_mode: mode, ..Query::default() };
+        let query = Query {
+            pattern: "value_[0-9]*7\\b".into(),
+            output_mode: Some(mode),
+            ..Query::default()
+        };
         move |root: &Root| grep(root, &query, &|| false).expect("a search").len()
     };
     let (lines, names, found) =

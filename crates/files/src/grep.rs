@@ -9,6 +9,7 @@ use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
 };
 use ignore::types::TypesBuilder;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
     cmp::Reverse,
@@ -32,45 +33,55 @@ const MAX_COLLECTED_BYTES: usize = 32_000_000;
 /// How much of a file is held in memory at once, in bytes.
 const MAX_BUFFER_BYTES: usize = 64_000_000;
 
-/// What is searched for, where, and what is wanted of it. The names are those of ripgrep's options.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+// The doc comments of this type are what a model reads about the tool and its arguments. The names
+// of the arguments are those of ripgrep's options, which models know.
+/// Searches the content of files below the working directory with a regular expression, as ripgrep
+/// does. Files that git ignores, binary files and the targets of links are left out.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct Query {
-    /// A regular expression.
+    /// The regular expression, in Rust's syntax.
     pub pattern: String,
-    /// A file or folder; the root unless given.
+    /// The file or folder to search; the working directory unless given.
+    #[serde(default)]
     pub path: Option<String>,
-    /// Only files of these names.
+    /// Search only files whose names match this glob, such as `*.{ts,tsx}`.
+    #[serde(default)]
     pub glob: Option<String>,
-    /// Only files of this type, as ripgrep knows it.
+    /// Search only files of this type, such as `rust` or `py`.
+    #[serde(default)]
     pub r#type: Option<String>,
-    /// What is wanted.
-    pub output_mode: OutputMode,
-    /// Small and large letters are the same.
-    #[serde(rename = "-i")]
-    pub ignore_case: bool,
-    /// Lines have their numbers; so unless this says no.
-    #[serde(rename = "-n")]
+    /// What to return: `files_with_matches`, the paths of the files, newest first, unless given;
+    /// `content`, the matching lines; `count`, how many lines match in each file.
+    #[serde(default)]
+    pub output_mode: Option<OutputMode>,
+    /// Ignore the case of letters; no unless given.
+    #[serde(default, rename = "-i")]
+    pub ignore_case: Option<bool>,
+    /// With `content`, number the lines; yes unless given.
+    #[serde(default, rename = "-n")]
     pub line_numbers: Option<bool>,
-    /// So many lines after each match.
-    #[serde(rename = "-A")]
+    /// With `content`, how many lines to show after each match.
+    #[serde(default, rename = "-A")]
     pub after: Option<usize>,
-    /// So many lines before each match.
-    #[serde(rename = "-B")]
+    /// With `content`, how many lines to show before each match.
+    #[serde(default, rename = "-B")]
     pub before: Option<usize>,
-    /// So many lines around each match.
-    #[serde(rename = "-C", alias = "context")]
-    pub around: Option<usize>,
-    /// A match may span lines, and `.` matches their ends.
-    pub multiline: bool,
-    /// So many lines or files at most; all that fit when it is 0.
+    /// With `content`, how many lines to show before and after each match.
+    #[serde(default, rename = "-C", alias = "context")]
+    pub context: Option<usize>,
+    /// Let a match span lines, and `.` match line ends; no unless given.
+    #[serde(default)]
+    pub multiline: Option<bool>,
+    /// How many lines or files to show: 250 unless given, 0 for as many as fit.
+    #[serde(default)]
     pub head_limit: Option<usize>,
-    /// So many are skipped first.
-    pub offset: usize,
+    /// How many lines or files to skip first.
+    #[serde(default)]
+    pub offset: Option<usize>,
 }
 
 /// What to return of the files in which something was found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputMode {
     /// The matching lines.
@@ -152,20 +163,33 @@ pub fn grep(
 }
 
 impl Query {
+    fn output_mode(&self) -> OutputMode {
+        self.output_mode.unwrap_or_default()
+    }
+
+    fn is_multiline(&self) -> bool {
+        self.multiline == Some(true)
+    }
+
+    fn offset(&self) -> usize {
+        self.offset.unwrap_or(0)
+    }
+
     fn matcher(&self) -> Result<RegexMatcher, SearchError> {
         if self.pattern.is_empty() {
             return Err(SearchError::EmptyPattern);
         }
+        let multiline = self.is_multiline();
         let mut builder = RegexMatcherBuilder::new();
         builder
-            .case_insensitive(self.ignore_case)
+            .case_insensitive(self.ignore_case == Some(true))
             .multi_line(true)
-            .dot_matches_new_line(self.multiline);
-        if !self.multiline {
+            .dot_matches_new_line(multiline);
+        if !multiline {
             builder.line_terminator(Some(b'\n'));
         }
         builder.build(&self.pattern).map_err(|error| {
-            let hint = match self.pattern.contains("\\n") && !self.multiline {
+            let hint = match self.pattern.contains("\\n") && !multiline {
                 true => "set `multiline` to match across lines",
                 false => {
                     "write a backslash before (, ), [, ], {, }, |, ., *, +, ? and $ that stand for \
@@ -177,16 +201,16 @@ impl Query {
     }
 
     fn searcher(&self) -> Searcher {
-        let content = self.output_mode == OutputMode::Content;
+        let content = self.output_mode() == OutputMode::Content;
         let context = |lines: Option<usize>| match content {
-            true => lines.or(self.around).unwrap_or(0),
+            true => lines.or(self.context).unwrap_or(0),
             false => 0,
         };
         SearcherBuilder::new()
             .line_number(content && self.line_numbers != Some(false))
             .before_context(context(self.before))
             .after_context(context(self.after))
-            .multi_line(self.multiline)
+            .multi_line(self.is_multiline())
             .binary_detection(BinaryDetection::quit(0))
             .heap_limit(Some(MAX_BUFFER_BYTES))
             .build()
@@ -196,7 +220,7 @@ impl Query {
     fn max_lines(&self) -> usize {
         match self.head_limit.unwrap_or(DEFAULT_HEAD_LIMIT) {
             0 => usize::MAX,
-            limit => limit.saturating_add(self.offset),
+            limit => limit.saturating_add(self.offset()),
         }
     }
 
@@ -223,7 +247,7 @@ impl Query {
         if searched.is_err() || collector.is_binary || collector.matches.count == 0 {
             return None;
         }
-        if self.output_mode == OutputMode::FilesWithMatches {
+        if self.output_mode() == OutputMode::FilesWithMatches {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
             collector.matches.modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
         }
@@ -236,18 +260,19 @@ impl Query {
         }
         // Threads find them in any order; the same search gives the same answer.
         found.sort_by(|a, b| (Reverse(a.modified), &a.path).cmp(&(Reverse(b.modified), &b.path)));
-        if self.output_mode != OutputMode::Content {
+        if self.output_mode() != OutputMode::Content {
             for matches in &mut found {
                 matches.text = display_path(&matches.path);
-                if self.output_mode == OutputMode::Count {
+                if self.output_mode() == OutputMode::Count {
                     matches.text.push_str(&format!(":{}", matches.count));
                 }
             }
         }
         let (mut text, mut shown, mut more) = (String::new(), 0, ended_early);
         let lines = found.iter().flat_map(|matches| matches.text.lines());
-        for line in lines.skip(self.offset) {
-            if shown >= self.max_lines() - self.offset || text.len() + line.len() > MAX_SHOWN_BYTES
+        for line in lines.skip(self.offset()) {
+            if shown >= self.max_lines() - self.offset()
+                || text.len() + line.len() > MAX_SHOWN_BYTES
             {
                 more = true;
                 break;
@@ -259,9 +284,9 @@ impl Query {
         if more {
             text.push_str(&format!(
                 "[there is more; narrow the search, or go on with offset {}]\n",
-                self.offset + shown
+                self.offset() + shown
             ));
-        } else if self.output_mode == OutputMode::Count {
+        } else if self.output_mode() == OutputMode::Count {
             let count: u64 = found.iter().map(|matches| matches.count).sum();
             text.push_str(&format!("[{count} in {} files]\n", found.len()));
         }
@@ -310,7 +335,7 @@ impl Sink for Collector<'_> {
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
         self.matches.count += found.lines().count() as u64;
-        match self.query.output_mode {
+        match self.query.output_mode() {
             OutputMode::Content => {
                 Ok(self.add(':', found.line_number(), found.bytes()) && !(self.is_cancelled)())
             }

@@ -124,7 +124,8 @@ fn the_excerpt_shows_the_text_after_the_edit() {
     assert_eq!(
         edited.excerpt(),
         "1 place:\n     7\tline 7\n     8\tline 8\n     9\tline 9\n    10\tten\n\
-         \x20   11\tand a half\n    12\tline 11\n    13\tline 12\n    14\tline 13\n    15\tline 14\n"
+         \x20   11\tand a half\n    12\tline 11\n\
+         \x20   13\tline 12\n    14\tline 13\n    15\tline 14\n"
     );
     let everywhere = replace(&content, "line", "row", true).unwrap().excerpt();
     assert!(

@@ -1,5 +1,5 @@
 //! Searches of a small tree with files, links and folders of every kind.
-use rungs_files::{Query, Root, SearchError, glob, grep};
+use rungs_files::{OutputMode, Query, Root, SearchError, glob, grep};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 use std::{
@@ -231,6 +231,65 @@ fn text_is_found() {
         let error = fixture.grep(query.clone()).unwrap_err();
         assert!(error.contains(message), "{query}: {error}");
     }
+}
+
+#[test]
+fn a_query_describes_itself_to_a_model() {
+    let schema = schemars::schema_for!(Query).to_value();
+    let properties = schema["properties"].as_object().unwrap();
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "pattern",
+            "path",
+            "glob",
+            "type",
+            "output_mode",
+            "-i",
+            "-n",
+            "-A",
+            "-B",
+            "-C",
+            "multiline",
+            "head_limit",
+            "offset"
+        ]
+    );
+    for (name, property) in properties {
+        assert!(property["description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+    }
+    assert_eq!(schema["required"], json!(["pattern"]));
+    assert!(schema["description"].as_str().unwrap().starts_with("Searches the content of files"));
+    // What the core leaves of it is a plain whole number.
+    assert_eq!(properties["-A"]["type"], json!(["integer", "null"]));
+    assert_eq!(properties["-A"]["minimum"], 0);
+    assert_eq!(properties["-A"].get("maximum"), None);
+
+    let none = serde_json::from_value::<Query>(json!({"-i": true})).unwrap_err();
+    assert_eq!(none.to_string(), "missing field `pattern`");
+    let whole = json!({
+        "pattern": "a", "path": "b", "glob": "c", "type": "d", "output_mode": "count", "-i": true,
+        "-n": false, "-A": 1, "-B": 2, "-C": 3, "multiline": true, "head_limit": 4, "offset": 5,
+    });
+    assert_eq!(
+        serde_json::from_value::<Query>(whole).unwrap(),
+        Query {
+            pattern: "a".into(),
+            path: Some("b".into()),
+            glob: Some("c".into()),
+            r#type: Some("d".into()),
+            output_mode: Some(OutputMode::Count),
+            ignore_case: Some(true),
+            line_numbers: Some(false),
+            after: Some(1),
+            before: Some(2),
+            context: Some(3),
+            multiline: Some(true),
+            head_limit: Some(4),
+            offset: Some(5),
+        }
+    );
 }
 
 #[test]
