@@ -16,7 +16,7 @@ const PRIVATE: &[&str] = &[".git", ".rungs"];
 pub fn root(cx: &Context) -> Result<Root, ToolError> {
     let root =
         Root::open(cx.cwd()).map_err(|e| ToolError(format!("{}: {e}", cx.cwd().display())))?;
-    Ok(root.closed(PRIVATE))
+    Ok(root.deny(PRIVATE))
 }
 
 /// What this path may be read beneath: mostly the agent's directory.
@@ -35,7 +35,7 @@ pub fn root_to_read(cx: &Context, path: &str) -> Result<Root, ToolError> {
 /// # Errors
 /// Names the path as the model wrote it, and why it is refused or what is wrong with it.
 pub fn open(cx: &Context, path: &str) -> Result<File, ToolError> {
-    Ok(root_to_read(cx, path)?.read(path)?)
+    Ok(root_to_read(cx, path)?.open_file(path)?)
 }
 
 /// The file that a path really names, whether it exists or not: absolute and free of links.
@@ -44,7 +44,7 @@ pub fn open(cx: &Context, path: &str) -> Result<File, ToolError> {
 /// When a tool may not touch it.
 pub fn locate(cx: &Context, path: &str) -> Result<PathBuf, ToolError> {
     let root = root(cx)?;
-    let inside = root.locate(path).map_err(|refused: PathError| ToolError::from(refused))?;
+    let inside = root.resolve(path).map_err(|refused: PathError| ToolError::from(refused))?;
     Ok(root.path().join(inside))
 }
 

@@ -46,8 +46,8 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     let replace_all = replace_all.unwrap_or(false);
     let error = |why: &dyn std::fmt::Display| ToolError(format!("{file_path}: {why}"));
     let root = paths::root(cx)?;
-    let path = root.path().join(root.locate(file_path)?);
-    let file = match root.read(file_path) {
+    let path = root.path().join(root.resolve(file_path)?);
+    let file = match root.open_file(file_path) {
         Ok(file) => file,
         Err(missing) if matches!(missing.kind, PathErrorKind::Missing) && old_string.is_empty() => {
             let new = root.write(file_path, new_string.as_bytes(), None)?;
@@ -64,7 +64,7 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     {
         return Err(error(&format!("{doubt}; read it before you replace all")));
     }
-    let text = rungs_files::text(file).map_err(|why| error(&why))?;
+    let text = rungs_files::read_text(file).map_err(|why| error(&why))?;
     let edited = match rungs_files::replace(&text, old_string, new_string, replace_all) {
         Ok(edited) => edited,
         Err(why) => {
@@ -79,7 +79,7 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     if doubt.is_none() {
         cx.update(|read: &mut ReadTracker| read.note(path, new));
     }
-    Ok(format!("edited {file_path}, {}", edited.shown()).into())
+    Ok(format!("edited {file_path}, {}", edited.excerpt()).into())
 }
 
 #[cfg(test)]

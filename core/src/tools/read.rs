@@ -1,6 +1,6 @@
 use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Block, Context, paths};
-use rungs_files::{Content, Range, ReadTracker, Stamp};
+use rungs_files::{Content, LineRange, ReadTracker, Stamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -34,16 +34,16 @@ impl Tool for Read {
 
     async fn call(&self, input: ReadInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let ReadInput { file_path, offset, limit } = input;
-        let all = Range::default();
+        let all = LineRange::default();
         let range =
-            Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
+            LineRange { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, &file_path)?;
-            let file = root.read(&file_path)?;
+            let file = root.open_file(&file_path)?;
             let stamp = Stamp::of(&file)?;
             let content = rungs_files::read(file, &file_path, range, &|| stop())
                 .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
-            let path = root.path().join(root.locate(&file_path)?);
+            let path = root.path().join(root.resolve(&file_path)?);
             cx.update(|read: &mut ReadTracker| read.note(path, stamp));
             Ok(match content {
                 Content::Text(text) => text.into(),

@@ -33,8 +33,8 @@ impl Tool for Write {
         let WriteInput { file_path, content } = input;
         blocking(cx, move |cx, _| {
             let root = paths::root(cx)?;
-            let path = root.path().join(root.locate(&file_path)?);
-            let old = match root.read(&file_path) {
+            let path = root.path().join(root.resolve(&file_path)?);
+            let old = match root.open_file(&file_path) {
                 Ok(file) => Some(Stamp::of(file)?),
                 Err(error) if matches!(error.kind, PathErrorKind::Missing) => None,
                 Err(error) => return Err(error.into()),

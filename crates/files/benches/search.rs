@@ -1,6 +1,6 @@
-//! The searches beside the programs that they stand in for: `cargo bench -p rungs-files`, or `-- some/folder`.
-//! Without a folder it makes a tree of 200,000 lines.
-use rungs_files::{Mode, Query, Root, files, grep};
+//! The searches compared with `rg`, `fd` and `find`: `cargo bench -p rungs-files`, or with a folder
+//! after `--`. Without one, it creates a tree of 200,000 lines.
+use rungs_files::{OutputMode, Query, Root, glob, grep};
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -16,15 +16,18 @@ fn main() {
     if folder == made.path() {
         make_tree(&folder);
     }
-    let root = Root::open(&folder).expect("the folder").closed(&[".git"]);
+    let root = Root::open(&folder).expect("the folder").deny(&[".git"]);
     let search = |mode| {
-        let query =
-            Query { pattern: "value_[0-9]*7\\b".into(), output_mode: mode, ..Query::default() };
+        let query = Query {
+            pattern: "value_[0-9]*7\\b".into(),
+            output_mode: Some(mode),
+            ..Query::default()
+        };
         move |root: &Root| grep(root, &query, &|| false).expect("a search").len()
     };
     let (lines, names, found) =
-        (search(Mode::Content), search(Mode::FilesWithMatches), |root: &Root| {
-            files(root, None, "*.rs", &|| false).expect("a search").len()
+        (search(OutputMode::Content), search(OutputMode::FilesWithMatches), |root: &Root| {
+            glob(root, None, "*.rs", &|| false).expect("a search").len()
         });
     let hidden = ["--hidden", "--no-require-git", "--glob", "!.git"];
     let rg = |arguments: &[&str]| {

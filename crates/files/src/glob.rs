@@ -1,47 +1,65 @@
+//! Finding files by name.
 use crate::{
-    Fault, Root, Stop,
-    name_filter::Names,
-    search::{Place, shown},
+    IsCancelled, Root, SearchError,
+    name_filter::NameFilter,
+    search::{SearchScope, display_path},
 };
-use std::{cmp::Reverse, path::PathBuf, sync::Mutex, time::SystemTime};
+use std::{
+    cmp::Reverse,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::SystemTime,
+};
 
-/// How many files are shown.
-const SHOWN: usize = 100;
+/// How many files are listed.
+const MAX_FILES: usize = 100;
+/// How many are collected before all but the newest are dropped.
+const MAX_COLLECTED: usize = 10 * MAX_FILES;
 
-/// The newest so far, never many more than are shown.
+/// The newest files so far.
 #[derive(Default)]
 struct Newest {
     files: Vec<(Reverse<SystemTime>, PathBuf)>,
-    seen: usize,
+    /// How many there were in all.
+    count: usize,
 }
 
-/// The files whose names match the glob, the newest first, one a line, at most a hundred.
+/// Lists the files whose names match the glob, one a line, the newest first, at most 100.
 ///
 /// # Errors
-/// When the glob or the folder is wrong, or it was stopped.
-pub fn files(root: &Root, path: Option<&str>, glob: &str, stop: Stop<'_>) -> Result<String, Fault> {
-    let place = Place::of(root, path)?;
-    let names = Names::matching(root, glob)?;
+/// When the glob or the folder is wrong, or the caller has cancelled.
+pub fn glob(
+    root: &Root,
+    path: Option<&str>,
+    glob: &str,
+    is_cancelled: IsCancelled<'_>,
+) -> Result<String, SearchError> {
+    let scope = SearchScope::new(root, path)?;
+    let names = NameFilter::new(root, glob)?;
     let newest = Mutex::new(Newest::default());
-    place.visit(&place.walk(), &names, stop, || {
-        |inside: &std::path::Path| {
-            // Looked at below the root's handle: what is not there was never beneath it.
-            if let Ok(modified) = root.modified(inside) {
-                newest.lock().unwrap().add(modified, inside.to_path_buf());
+    scope.visit(&scope.walk(), &names, is_cancelled, || {
+        |relative: &Path| {
+            // Asked below the directory handle: what is not there was never below it.
+            if let Ok(modified) = root.modified(relative) {
+                newest.lock().unwrap().add(modified, relative.to_path_buf());
             }
             true
         }
     })?;
     let mut newest = newest.into_inner().unwrap();
-    newest.cut();
+    newest.drop_older();
     if newest.files.is_empty() {
         return Ok("(no files match)".into());
     }
-    let mut text: String = newest.files.iter().map(|(_, path)| shown(path) + "\n").collect();
-    if newest.seen > SHOWN {
+    let mut text = String::new();
+    for (_, path) in &newest.files {
+        text.push_str(&display_path(path));
+        text.push('\n');
+    }
+    if newest.count > MAX_FILES {
         text.push_str(&format!(
-            "[the newest {SHOWN} of {}; narrow the pattern to see others]\n",
-            newest.seen
+            "[the newest {MAX_FILES} of {}; narrow the pattern to see others]\n",
+            newest.count
         ));
     }
     Ok(text)
@@ -49,15 +67,15 @@ pub fn files(root: &Root, path: Option<&str>, glob: &str, stop: Stop<'_>) -> Res
 
 impl Newest {
     fn add(&mut self, modified: SystemTime, path: PathBuf) {
-        self.seen += 1;
+        self.count += 1;
         self.files.push((Reverse(modified), path));
-        if self.files.len() >= SHOWN * 10 {
-            self.cut();
+        if self.files.len() >= MAX_COLLECTED {
+            self.drop_older();
         }
     }
 
-    fn cut(&mut self) {
+    fn drop_older(&mut self) {
         self.files.sort();
-        self.files.truncate(SHOWN);
+        self.files.truncate(MAX_FILES);
     }
 }

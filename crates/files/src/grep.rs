@@ -1,13 +1,15 @@
+//! Finding files by content.
 use crate::{
-    Fault, Root, Stop,
-    name_filter::Names,
-    search::{Place, shown},
+    IsCancelled, Root, SearchError,
+    name_filter::NameFilter,
+    search::{SearchScope, display_path},
 };
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
 };
 use ignore::types::TypesBuilder;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
     cmp::Reverse,
@@ -18,164 +20,207 @@ use std::{
     time::SystemTime,
 };
 
-/// How many lines or files are shown when nobody says, how long a line and a whole answer may be, in bytes.
-const SHOWN: usize = 250;
-const LINE: usize = 500;
-const ANSWER: usize = 30_000;
-/// How much is gathered before the walk ends early, and how much of a file is held at once, in bytes.
-const GATHERED: usize = 32_000_000;
-const HELD: usize = 64_000_000;
+/// How many lines or files are shown unless the query says otherwise.
+const DEFAULT_HEAD_LIMIT: usize = 250;
+/// How much of a line, and how much in all, is shown, in bytes.
+const MAX_LINE_BYTES: usize = 500;
+const MAX_SHOWN_BYTES: usize = 30_000;
+/// How much of one file is collected before its search ends early, in bytes: more than is shown,
+/// since lines are skipped for `offset`.
+const MAX_FILE_BYTES: usize = 2 * MAX_SHOWN_BYTES;
+/// How much is collected in all before the walk ends early, in bytes.
+const MAX_COLLECTED_BYTES: usize = 32_000_000;
+/// How much of a file is held in memory at once, in bytes.
+const MAX_BUFFER_BYTES: usize = 64_000_000;
 
-/// What is searched for, where, and what is wanted of it. The names are those of ripgrep's options.
-#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
-#[serde(default)]
+// The doc comments of this type are what a model reads about the tool and its arguments. The names
+// of the arguments are those of ripgrep's options, which models know.
+/// Searches the content of files below the working directory with a regular expression, as ripgrep
+/// does. Files that git ignores, binary files and the targets of links are left out.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct Query {
-    /// A regular expression.
+    /// The regular expression, in Rust's syntax.
     pub pattern: String,
-    /// A file or folder; the root unless given.
+    /// The file or folder to search; the working directory unless given.
+    #[serde(default)]
     pub path: Option<String>,
-    /// Only files of these names.
+    /// Search only files whose names match this glob, such as `*.{ts,tsx}`.
+    #[serde(default)]
     pub glob: Option<String>,
-    /// Only files of this type, as ripgrep knows it.
+    /// Search only files of this type, such as `rust` or `py`.
+    #[serde(default)]
     pub r#type: Option<String>,
-    /// What is wanted.
-    pub output_mode: Mode,
-    /// Small and large letters are the same.
-    #[serde(rename = "-i")]
-    pub ignore_case: bool,
-    /// Lines have their numbers; so unless this says no.
-    #[serde(rename = "-n")]
+    /// What to return: `files_with_matches`, the paths of the files, newest first, unless given;
+    /// `content`, the matching lines; `count`, how many lines match in each file.
+    #[serde(default)]
+    pub output_mode: Option<OutputMode>,
+    /// Ignore the case of letters; no unless given.
+    #[serde(default, rename = "-i")]
+    pub ignore_case: Option<bool>,
+    /// With `content`, number the lines; yes unless given.
+    #[serde(default, rename = "-n")]
     pub line_numbers: Option<bool>,
-    /// So many lines after each match.
-    #[serde(rename = "-A")]
+    /// With `content`, how many lines to show after each match.
+    #[serde(default, rename = "-A")]
     pub after: Option<usize>,
-    /// So many lines before each match.
-    #[serde(rename = "-B")]
+    /// With `content`, how many lines to show before each match.
+    #[serde(default, rename = "-B")]
     pub before: Option<usize>,
-    /// So many lines around each match.
-    #[serde(rename = "-C", alias = "context")]
-    pub around: Option<usize>,
-    /// A match may span lines, and `.` matches their ends.
-    pub multiline: bool,
-    /// So many lines or files at most; all that fit when it is 0.
+    /// With `content`, how many lines to show before and after each match.
+    #[serde(default, rename = "-C", alias = "context")]
+    pub context: Option<usize>,
+    /// Let a match span lines, and `.` match line ends; no unless given.
+    #[serde(default)]
+    pub multiline: Option<bool>,
+    /// How many lines or files to show: 250 unless given, 0 for as many as fit.
+    #[serde(default)]
     pub head_limit: Option<usize>,
-    /// So many are skipped first.
-    pub offset: usize,
+    /// How many lines or files to skip first.
+    #[serde(default)]
+    pub offset: Option<usize>,
 }
 
-/// What is wanted of the files in which something was found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+/// What to return of the files in which something was found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The lines.
+pub enum OutputMode {
+    /// The matching lines.
     Content,
-    /// Their names, the newest first.
+    /// The paths of the files, the newest first.
     #[default]
     FilesWithMatches,
-    /// Their names and in how many lines.
+    /// The paths of the files with their numbers of matching lines.
     Count,
 }
 
 /// What was found in one file.
-struct Hit {
+struct FileMatches {
     path: PathBuf,
     modified: SystemTime,
+    /// How many lines match.
     count: u64,
-    /// What is shown of it, and in how many lines: in one piece, since there may be many.
+    /// The lines to show, and how many there are. One string, since there may be many of them.
     text: String,
     lines: usize,
 }
 
-/// Searches.
+/// Searches files with a regular expression, as ripgrep does.
 ///
 /// # Errors
-/// When the pattern or the place is wrong, or it was stopped.
-pub fn grep(root: &Root, query: &Query, stop: Stop<'_>) -> Result<String, Fault> {
-    let place = Place::of(root, query.path.as_deref())?;
+/// When the pattern or the path is wrong, or the caller has cancelled.
+pub fn grep(
+    root: &Root,
+    query: &Query,
+    is_cancelled: IsCancelled<'_>,
+) -> Result<String, SearchError> {
+    let scope = SearchScope::new(root, query.path.as_deref())?;
     let names = match &query.glob {
-        Some(glob) => Names::matching(root, glob)?,
-        None => Names::all(),
+        Some(glob) => NameFilter::new(root, glob)?,
+        None => NameFilter::default(),
     };
     let matcher = query.matcher()?;
-    let mut walk = place.walk();
-    if let Some(kind) = &query.r#type {
-        let types = TypesBuilder::new().add_defaults().select(kind).build();
-        walk.types(types.map_err(|_| {
-            Fault::Pattern(format!("`type`: ripgrep knows no type of file `{kind}`"))
-        })?);
+    let mut walk = scope.walk();
+    if let Some(name) = &query.r#type {
+        let Ok(types) = TypesBuilder::new().add_defaults().select(name).build() else {
+            return Err(SearchError::UnknownType(name.clone()));
+        };
+        walk.types(types);
     }
-    let (hits, gathered) = (Mutex::new(vec![]), AtomicUsize::new(0));
-    let search = |searcher: &mut Searcher, matcher: &RegexMatcher, inside: &Path, file: &File| {
-        if let Some(hit) = query.search(searcher, matcher, inside, file, stop) {
-            let size = hit.text.len() + inside.as_os_str().len();
-            hits.lock().unwrap().push(hit);
-            return gathered.fetch_add(size, Relaxed) < GATHERED;
-        }
-        true
-    };
-    match root.open_found(&place.inside) {
-        // A file named is searched, whatever its name and though git ignores it.
+    let (found, collected) = (Mutex::new(vec![]), AtomicUsize::new(0));
+    // Whether to search on.
+    let search =
+        |searcher: &mut Searcher, matcher: &RegexMatcher, relative: &Path, file: &File| match query
+            .search(searcher, matcher, relative, file, is_cancelled)
+        {
+            Some(matches) => {
+                let size = matches.text.len() + relative.as_os_str().len();
+                found.lock().unwrap().push(matches);
+                collected.fetch_add(size, Relaxed) < MAX_COLLECTED_BYTES
+            }
+            None => true,
+        };
+    match root.open_resolved(&scope.relative) {
+        // A file that is named is searched, whatever its name and even if git ignores it.
         Ok(file) => {
-            search(&mut query.searcher(), &matcher, &place.inside, &file);
+            search(&mut query.searcher(), &matcher, &scope.relative, &file);
         }
-        Err(_) => place.visit(&walk, &names, stop, || {
-            // One each: threads that share a matcher wait for its buffers, which costs a fifth of the time.
+        Err(_) => scope.visit(&walk, &names, is_cancelled, || {
+            // One for each thread: a shared matcher makes them wait for its buffers, which costs a
+            // fifth of the time.
             let (mut searcher, matcher) = (query.searcher(), matcher.clone());
             let search = &search;
-            move |inside: &Path| match root.open_found(inside) {
-                Ok(file) => search(&mut searcher, &matcher, inside, &file),
+            move |relative: &Path| match root.open_resolved(relative) {
+                Ok(file) => search(&mut searcher, &matcher, relative, &file),
                 Err(_) => true,
             }
         })?,
     }
-    if stop() {
-        return Err(Fault::Stopped);
+    if is_cancelled() {
+        return Err(SearchError::Cancelled);
     }
-    let cut = gathered.into_inner() >= GATHERED;
-    Ok(query.answer(hits.into_inner().unwrap(), cut))
+    let ended_early = collected.into_inner() >= MAX_COLLECTED_BYTES;
+    Ok(query.answer(found.into_inner().unwrap(), ended_early))
 }
 
 impl Query {
-    fn matcher(&self) -> Result<RegexMatcher, Fault> {
+    fn output_mode(&self) -> OutputMode {
+        self.output_mode.unwrap_or_default()
+    }
+
+    fn is_multiline(&self) -> bool {
+        self.multiline == Some(true)
+    }
+
+    fn offset(&self) -> usize {
+        self.offset.unwrap_or(0)
+    }
+
+    fn matcher(&self) -> Result<RegexMatcher, SearchError> {
         if self.pattern.is_empty() {
-            return Err(Fault::Pattern("`pattern` is missing or empty".into()));
+            return Err(SearchError::EmptyPattern);
         }
+        let multiline = self.is_multiline();
         let mut builder = RegexMatcherBuilder::new();
         builder
-            .case_insensitive(self.ignore_case)
+            .case_insensitive(self.ignore_case == Some(true))
             .multi_line(true)
-            .dot_matches_new_line(self.multiline);
-        if !self.multiline {
+            .dot_matches_new_line(multiline);
+        if !multiline {
             builder.line_terminator(Some(b'\n'));
         }
         builder.build(&self.pattern).map_err(|error| {
-            let hint = match self.pattern.contains("\\n") && !self.multiline {
+            let hint = match self.pattern.contains("\\n") && !multiline {
                 true => "set `multiline` to match across lines",
-                false => "write a backslash before (, ), [, ], {, }, |, ., *, +, ? and $ that stand for themselves",
+                false => {
+                    "write a backslash before (, ), [, ], {, }, |, ., *, +, ? and $ that stand for \
+                     themselves"
+                }
             };
-            Fault::Pattern(format!("`pattern`: {error}\n({hint})"))
+            SearchError::Pattern { error, hint }
         })
     }
 
     fn searcher(&self) -> Searcher {
-        let content = self.output_mode == Mode::Content;
-        let around =
-            |side: Option<usize>| if content { side.or(self.around).unwrap_or(0) } else { 0 };
+        let content = self.output_mode() == OutputMode::Content;
+        let context = |lines: Option<usize>| match content {
+            true => lines.or(self.context).unwrap_or(0),
+            false => 0,
+        };
         SearcherBuilder::new()
             .line_number(content && self.line_numbers != Some(false))
-            .before_context(around(self.before))
-            .after_context(around(self.after))
-            .multi_line(self.multiline)
+            .before_context(context(self.before))
+            .after_context(context(self.after))
+            .multi_line(self.is_multiline())
             .binary_detection(BinaryDetection::quit(0))
-            .heap_limit(Some(HELD))
+            .heap_limit(Some(MAX_BUFFER_BYTES))
             .build()
     }
 
-    /// No answer needs more of one file.
-    fn most(&self) -> usize {
-        match self.head_limit.unwrap_or(SHOWN) {
+    /// How many lines or files are needed of any one file, those skipped for `offset` included.
+    fn max_lines(&self) -> usize {
+        match self.head_limit.unwrap_or(DEFAULT_HEAD_LIMIT) {
             0 => usize::MAX,
-            limit => limit.saturating_add(self.offset),
+            limit => limit.saturating_add(self.offset()),
         }
     }
 
@@ -183,115 +228,119 @@ impl Query {
         &self,
         searcher: &mut Searcher,
         matcher: &RegexMatcher,
-        inside: &Path,
+        relative: &Path,
         file: &File,
-        stop: Stop<'_>,
-    ) -> Option<Hit> {
-        let hit = Hit {
-            path: inside.to_path_buf(),
+        is_cancelled: IsCancelled<'_>,
+    ) -> Option<FileMatches> {
+        let matches = FileMatches {
+            path: relative.to_path_buf(),
             modified: SystemTime::UNIX_EPOCH,
             count: 0,
             text: String::new(),
             lines: 0,
         };
-        let mut found = Found { query: self, hit, name: shown(inside), binary: false, stop };
-        // What can't be read, or has a line too long to hold, is as if nothing were in it.
-        let searched = searcher.search_file(matcher, file, &mut found);
-        if searched.is_err() || found.binary || found.hit.count == 0 {
+        let name = display_path(relative);
+        let mut collector =
+            Collector { query: self, matches, name, is_binary: false, is_cancelled };
+        // What cannot be read, or has a line too long to hold, is as if nothing were in it.
+        let searched = searcher.search_file(matcher, file, &mut collector);
+        if searched.is_err() || collector.is_binary || collector.matches.count == 0 {
             return None;
         }
-        if self.output_mode == Mode::FilesWithMatches {
-            found.hit.modified =
-                file.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        if self.output_mode() == OutputMode::FilesWithMatches {
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            collector.matches.modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
         }
-        Some(found.hit)
+        Some(collector.matches)
     }
 
-    fn answer(&self, mut hits: Vec<Hit>, cut: bool) -> String {
-        if hits.is_empty() {
+    fn answer(&self, mut found: Vec<FileMatches>, ended_early: bool) -> String {
+        if found.is_empty() {
             return "(nothing found)".into();
         }
         // Threads find them in any order; the same search gives the same answer.
-        hits.sort_by(|a, b| (Reverse(a.modified), &a.path).cmp(&(Reverse(b.modified), &b.path)));
-        let (files, matches) = (hits.len(), hits.iter().map(|hit| hit.count).sum::<u64>());
-        if self.output_mode != Mode::Content {
-            for hit in &mut hits {
-                hit.text = shown(&hit.path);
-                if self.output_mode == Mode::Count {
-                    hit.text.push_str(&format!(":{}", hit.count));
+        found.sort_by(|a, b| (Reverse(a.modified), &a.path).cmp(&(Reverse(b.modified), &b.path)));
+        if self.output_mode() != OutputMode::Content {
+            for matches in &mut found {
+                matches.text = display_path(&matches.path);
+                if self.output_mode() == OutputMode::Count {
+                    matches.text.push_str(&format!(":{}", matches.count));
                 }
             }
         }
-        let lines = hits.iter().flat_map(|hit| hit.text.lines());
-        let (mut text, mut number) = (String::new(), 0);
-        let mut more = cut;
-        for line in lines.skip(self.offset) {
-            if number >= self.most() - self.offset || text.len() + line.len() > ANSWER {
+        let (mut text, mut shown, mut more) = (String::new(), 0, ended_early);
+        let lines = found.iter().flat_map(|matches| matches.text.lines());
+        for line in lines.skip(self.offset()) {
+            if shown >= self.max_lines() - self.offset()
+                || text.len() + line.len() > MAX_SHOWN_BYTES
+            {
                 more = true;
                 break;
             }
-            number += 1;
+            shown += 1;
             text.push_str(line);
             text.push('\n');
         }
         if more {
             text.push_str(&format!(
                 "[there is more; narrow the search, or go on with offset {}]\n",
-                self.offset + number
+                self.offset() + shown
             ));
-        } else if self.output_mode == Mode::Count {
-            text.push_str(&format!("[{matches} in {files} files]\n"));
+        } else if self.output_mode() == OutputMode::Count {
+            let count: u64 = found.iter().map(|matches| matches.count).sum();
+            text.push_str(&format!("[{count} in {} files]\n", found.len()));
         }
         text
     }
 }
 
-/// Takes in what is found in one file.
-struct Found<'a> {
+/// Receives what is found in one file.
+struct Collector<'a> {
     query: &'a Query,
-    hit: Hit,
+    matches: FileMatches,
     name: String,
-    binary: bool,
-    stop: Stop<'a>,
+    is_binary: bool,
+    is_cancelled: IsCancelled<'a>,
 }
 
-impl Found<'_> {
-    /// Adds lines; whether more are wanted.
-    fn add(&mut self, mark: char, first: Option<u64>, bytes: &[u8]) -> bool {
-        for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+impl Collector<'_> {
+    /// Adds lines, as ripgrep prints them: `:` after a match, `-` after a line around it. Returns
+    /// whether more are needed.
+    fn add(&mut self, separator: char, first_number: Option<u64>, bytes: &[u8]) -> bool {
+        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let text = &mut self.hit.text;
+            let text = &mut self.matches.text;
             text.push_str(&self.name);
-            text.push(mark);
-            if let Some(first) = first {
-                text.push_str(&(first + number as u64).to_string());
-                text.push(mark);
+            text.push(separator);
+            if let Some(first_number) = first_number {
+                text.push_str(&(first_number + index as u64).to_string());
+                text.push(separator);
             }
-            let shown = String::from_utf8_lossy(&line[..line.len().min(LINE)]);
-            match line.len() > LINE {
-                // Without the half of a character.
+            let shown = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE_BYTES)]);
+            match line.len() > MAX_LINE_BYTES {
+                // Without the first half of a character that was cut in two.
                 true => text.extend([shown.trim_end_matches('\u{fffd}'), " [line cut]"]),
                 false => text.push_str(&shown),
             }
             text.push('\n');
-            self.hit.lines += 1;
+            self.matches.lines += 1;
         }
-        self.hit.text.len() < ANSWER * 2 && self.hit.lines <= self.query.most()
+        self.matches.text.len() < MAX_FILE_BYTES && self.matches.lines <= self.query.max_lines()
     }
 }
 
-impl Sink for Found<'_> {
+impl Sink for Collector<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
-        self.hit.count += found.lines().count() as u64;
-        match self.query.output_mode {
-            Mode::Content => {
-                Ok(self.add(':', found.line_number(), found.bytes()) && !(self.stop)())
+        self.matches.count += found.lines().count() as u64;
+        match self.query.output_mode() {
+            OutputMode::Content => {
+                Ok(self.add(':', found.line_number(), found.bytes()) && !(self.is_cancelled)())
             }
-            Mode::FilesWithMatches => Ok(false),
-            Mode::Count => Ok(!(self.stop)()),
+            OutputMode::FilesWithMatches => Ok(false),
+            OutputMode::Count => Ok(!(self.is_cancelled)()),
         }
     }
 
@@ -300,17 +349,17 @@ impl Sink for Found<'_> {
     }
 
     fn context_break(&mut self, _: &Searcher) -> io::Result<bool> {
-        self.hit.text.push_str("--\n");
+        self.matches.text.push_str("--\n");
         Ok(true)
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> io::Result<bool> {
-        self.binary = true;
+        self.is_binary = true;
         Ok(false)
     }
 
     fn finish(&mut self, _: &Searcher, finish: &SinkFinish) -> io::Result<()> {
-        self.binary |= finish.binary_byte_offset().is_some();
+        self.is_binary |= finish.binary_byte_offset().is_some();
         Ok(())
     }
 }

@@ -1,41 +1,42 @@
-use crate::{Fault, Root};
+//! Which file names a search is about.
+use crate::{Root, SearchError};
 use globset::{GlobBuilder, GlobMatcher};
 use std::path::{Component, Path};
 
-/// Which names are in question.
-pub struct Names {
+/// A glob as in `.gitignore`.
+#[derive(Default)]
+pub(crate) struct NameFilter {
+    /// `None` for all names.
     glob: Option<GlobMatcher>,
     negated: bool,
 }
 
-impl Names {
-    pub fn all() -> Names {
-        Names { glob: None, negated: false }
-    }
-
-    /// As in `.gitignore`: without a slash at any depth, else from where the search begins; `!` before it turns it around.
-    pub fn matching(root: &Root, glob: &str) -> Result<Names, Fault> {
+impl NameFilter {
+    /// A glob without a slash matches at any depth, one with a slash from where the search begins.
+    /// `!` before it turns it around.
+    pub(crate) fn new(root: &Root, glob: &str) -> Result<NameFilter, SearchError> {
         let (negated, bare) = match glob.strip_prefix('!') {
             Some(rest) => (true, rest),
             None => (false, glob),
         };
-        let bare = bare.strip_prefix(root.path().to_str().unwrap_or_default()).unwrap_or(bare);
+        let bare = match root.path().to_str() {
+            Some(root) => bare.strip_prefix(root).unwrap_or(bare),
+            None => bare,
+        };
         if Path::new(bare).components().any(|name| name == Component::ParentDir) {
-            return Err(Fault::Pattern(format!(
-                "{glob}: it may not hold `..`; `path` says where to search"
-            )));
+            return Err(SearchError::ParentInGlob(glob.into()));
         }
         let pattern = match bare.trim_start_matches("./") {
             rooted if rooted.starts_with('/') => rooted.trim_start_matches('/').to_owned(),
             nested if nested.contains('/') || bare.starts_with("./") => nested.to_owned(),
             name => format!("**/{name}"),
         };
-        let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
-        let glob = glob.map_err(|error| Fault::Pattern(error.to_string()))?;
-        Ok(Names { glob: Some(glob.compile_matcher()), negated })
+        let glob = GlobBuilder::new(&pattern).literal_separator(true).build()?;
+        Ok(NameFilter { glob: Some(glob.compile_matcher()), negated })
     }
 
-    pub fn hold(&self, path: &Path) -> bool {
+    /// `path` is relative to where the search begins.
+    pub(crate) fn matches(&self, path: &Path) -> bool {
         self.glob.as_ref().is_none_or(|glob| glob.is_match(path) != self.negated)
     }
 }

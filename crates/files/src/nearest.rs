@@ -1,83 +1,115 @@
-use crate::edit::clipped;
+//! What is most like a text that is not there.
+use crate::text::truncate_line;
 use similar::{ChangeTag, TextDiff};
 use std::fmt;
 
-/// How large a text is searched for something alike, and how much of a difference is shown.
-const BYTES: usize = 2_000_000;
-const OLD: usize = 20_000;
-const SHOWN: usize = 40;
+/// How large a text and how large an `old` are compared, in bytes: comparing is slow.
+const MAX_TEXT_BYTES: usize = 2_000_000;
+const MAX_OLD_BYTES: usize = 20_000;
+/// How much of a difference is shown.
+const MAX_DIFFERENCE_LINES: usize = 40;
+/// Longer lines are not compared, in bytes.
+const MAX_COMPARED_LINE_BYTES: usize = 500;
+/// How many different lines may be similar, how similar they must be (1 is equal), and how many
+/// places with such lines are compared as a whole.
+const MAX_SIMILAR_LINES: usize = 3;
+const MIN_SIMILARITY: f32 = 0.6;
+const MAX_PLACES: usize = 20;
 
 /// The place in a file that is most like a text that is not there.
 #[derive(Debug, PartialEq)]
-pub struct Nearest {
+pub struct NearestMatch {
     /// Its first line, counted from 1.
     pub line: usize,
-    /// What is different: `-` before lines that were looked for, `+` before those that are there.
+    /// The difference: `-` before lines that were searched, `+` before lines that are there.
     pub difference: String,
     /// What probably went wrong.
     hint: &'static str,
 }
 
-impl Nearest {
-    pub(crate) fn find(text: &str, old: &str) -> Option<Nearest> {
-        if text.len() > BYTES || old.len() > OLD {
+impl NearestMatch {
+    pub(crate) fn find(text: &str, old: &str) -> Option<NearestMatch> {
+        if text.len() > MAX_TEXT_BYTES || old.len() > MAX_OLD_BYTES {
             return None;
         }
-        let (lines, wanted): (Vec<&str>, Vec<&str>) =
-            (text.lines().collect(), old.lines().collect());
-        let start = same_but_for_space(&lines, &wanted).or_else(|| alike(&lines, &wanted))?;
-        let there = &lines[start..(start + wanted.len()).min(lines.len())];
-        let spaces = there.len() == wanted.len()
-            && there.iter().zip(&wanted).all(|(a, b)| a.trim() == b.trim());
-        let hint = match wanted.iter().all(|line| is_numbered(line)) {
-            true => "leave out the line numbers and the tab after them; ",
-            false if spaces => "only white space differs; ",
-            false => "",
+        let lines: Vec<&str> = text.lines().collect();
+        let wanted: Vec<&str> = old.lines().collect();
+        let start = match find_ignoring_space(&lines, &wanted) {
+            Some(start) => start,
+            None => find_similar(&lines, &wanted)?,
         };
-        let (wanted, there) = (wanted.join("\n") + "\n", there.join("\n") + "\n");
-        let changes = TextDiff::from_lines(&wanted, &there);
-        let shown = changes.iter_all_changes().take(SHOWN).map(|change| {
-            let sign = match change.tag() {
-                ChangeTag::Delete => '-',
-                ChangeTag::Insert => '+',
-                ChangeTag::Equal => ' ',
-            };
-            format!("{sign}{}\n", clipped(change.value().trim_end_matches('\n')))
-        });
-        Some(Nearest { line: start + 1, difference: shown.collect(), hint })
+        let actual = &lines[start..(start + wanted.len()).min(lines.len())];
+        let only_space_differs = actual.len() == wanted.len()
+            && actual.iter().zip(&wanted).all(|(a, b)| a.trim() == b.trim());
+        let hint = if wanted.iter().all(|line| is_numbered(line)) {
+            "leave out the line numbers and the tab after them; "
+        } else if only_space_differs {
+            "only white space differs; "
+        } else {
+            ""
+        };
+        Some(NearestMatch { line: start + 1, difference: difference(&wanted, actual), hint })
     }
 }
 
-/// Where the lines are, but for white space at their ends and line numbers before them.
-fn same_but_for_space(lines: &[&str], wanted: &[&str]) -> Option<usize> {
-    let bare = |line: &str| without_number(line).trim().to_owned();
-    let wanted: Vec<String> = wanted.iter().map(|line| bare(line)).collect();
+fn difference(wanted: &[&str], actual: &[&str]) -> String {
+    let (wanted, actual) = (wanted.join("\n") + "\n", actual.join("\n") + "\n");
+    let diff = TextDiff::from_lines(&wanted, &actual);
+    let mut shown = String::new();
+    for (number, change) in diff.iter_all_changes().enumerate() {
+        if number == MAX_DIFFERENCE_LINES {
+            shown.push_str("[the rest is not shown]\n");
+            break;
+        }
+        let sign = match change.tag() {
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+            ChangeTag::Equal => ' ',
+        };
+        let line = truncate_line(change.value().trim_end_matches('\n'));
+        shown.push_str(&format!("{sign}{line}\n"));
+    }
+    shown
+}
+
+/// Where the lines are, apart from white space at their ends and line numbers before them.
+fn find_ignoring_space(lines: &[&str], wanted: &[&str]) -> Option<usize> {
+    let wanted: Vec<&str> = wanted.iter().map(|line| without_number(line).trim()).collect();
     lines
         .windows(wanted.len().max(1))
-        .position(|window| window.iter().zip(&wanted).all(|(a, b)| a.trim() == b))
+        .position(|window| window.iter().zip(&wanted).all(|(a, b)| a.trim() == *b))
 }
 
-/// Where lines like its most telling one are, and of these the place that is most alike as a whole.
-fn alike(lines: &[&str], wanted: &[&str]) -> Option<usize> {
-    let (at, telling) = wanted.iter().enumerate().max_by_key(|(_, line)| line.trim().len())?;
-    let telling = without_number(telling).trim();
-    let mut known: Vec<&str> =
-        lines.iter().map(|line| line.trim()).filter(|line| line.len() < 500).collect();
-    known.sort_unstable();
-    known.dedup();
-    let close = similar::get_close_matches(telling, &known, 3, 0.6);
-    let places = lines.iter().enumerate().filter(|(_, line)| close.contains(&line.trim())).take(20);
-    let scored = places.map(|(place, _)| {
-        let start = place.saturating_sub(at);
-        let there = lines[start..(start + wanted.len()).min(lines.len())].join("\n");
-        let likeness = TextDiff::from_words(wanted.join("\n").as_str(), there.as_str()).ratio();
-        (start, likeness)
-    });
-    // Of two that are equally alike, the first.
-    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(start, _)| start)
+/// Looks for lines like the longest one that is wanted; of the places where such lines are, the one
+/// that is most similar as a whole.
+fn find_similar(lines: &[&str], wanted: &[&str]) -> Option<usize> {
+    let (index, longest) = wanted.iter().enumerate().max_by_key(|(_, line)| line.trim().len())?;
+    let longest = without_number(longest).trim();
+    let mut candidates: Vec<&str> = lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| line.len() < MAX_COMPARED_LINE_BYTES)
+        .collect();
+    candidates.sort_unstable();
+    candidates.dedup();
+    let similar =
+        similar::get_close_matches(longest, &candidates, MAX_SIMILAR_LINES, MIN_SIMILARITY);
+    let wanted_text = wanted.join("\n");
+    let mut best: Option<(usize, f32)> = None;
+    let places = lines.iter().enumerate().filter(|(_, line)| similar.contains(&line.trim()));
+    for (place, _) in places.take(MAX_PLACES) {
+        let start = place.saturating_sub(index);
+        let actual = lines[start..(start + wanted.len()).min(lines.len())].join("\n");
+        let ratio = TextDiff::from_words(wanted_text.as_str(), actual.as_str()).ratio();
+        // Of two that are equally similar, the first.
+        if best.is_none_or(|(_, best_ratio)| ratio > best_ratio) {
+            best = Some((start, ratio));
+        }
+    }
+    best.map(|(start, _)| start)
 }
 
-/// Whether it starts as a line of `read` does.
+/// Whether a line begins as the lines that the tool `read` returns.
 fn is_numbered(line: &str) -> bool {
     line.split_once('\t').is_some_and(|(number, _)| number.trim().parse::<usize>().is_ok())
 }
@@ -89,7 +121,7 @@ fn without_number(line: &str) -> &str {
     }
 }
 
-impl fmt::Display for Nearest {
+impl fmt::Display for NearestMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -1,10 +1,11 @@
-use crate::Unfit;
+//! Jupyter notebooks as text.
+use crate::ReadError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::io::Read;
 
-/// How large a notebook may be, pictures and all, in bytes.
-const BYTES: u64 = 100_000_000;
+/// How large a notebook may be with all its images, in bytes.
+const MAX_NOTEBOOK_BYTES: u64 = 100_000_000;
 
 #[derive(Deserialize)]
 struct Notebook {
@@ -15,15 +16,15 @@ struct Notebook {
 struct Cell {
     cell_type: String,
     #[serde(default)]
-    source: Text,
+    source: MultilineText,
     #[serde(default)]
     outputs: Vec<Output>,
 }
 
-/// A whole, or its lines.
+/// The format allows one string or a list of its lines.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum MultilineText {
     Whole(String),
     Lines(Vec<String>),
 }
@@ -31,61 +32,67 @@ enum Text {
 #[derive(Deserialize)]
 struct Output {
     #[serde(default)]
-    text: Text,
+    text: MultilineText,
+    /// One output in several media types.
     #[serde(default)]
     data: Map<String, Value>,
     ename: Option<String>,
     evalue: Option<String>,
 }
 
-impl Default for Text {
+impl Default for MultilineText {
     fn default() -> Self {
-        Text::Lines(vec![])
+        MultilineText::Lines(vec![])
     }
 }
 
-impl Text {
+impl MultilineText {
     fn push_to(&self, shown: &mut String) {
         match self {
-            Text::Whole(text) => shown.push_str(text),
-            Text::Lines(lines) => shown.extend(lines.iter().map(String::as_str)),
+            MultilineText::Whole(text) => shown.push_str(text),
+            MultilineText::Lines(lines) => shown.extend(lines.iter().map(String::as_str)),
         }
-        end_line(shown);
+        if !shown.is_empty() && !shown.ends_with('\n') {
+            shown.push('\n');
+        }
     }
 }
 
-/// The cells with the text of their outputs; of everything else, what it is.
-pub fn cells(file: impl Read) -> Result<String, Unfit> {
-    let notebook: Notebook =
-        serde_json::from_reader(file.take(BYTES)).map_err(Unfit::NoNotebook)?;
+/// The cells with the text of their outputs; of every other output, its media type.
+pub(crate) fn cells(file: impl Read) -> Result<String, ReadError> {
+    let notebook: Notebook = serde_json::from_reader(file.take(MAX_NOTEBOOK_BYTES))
+        .map_err(ReadError::InvalidNotebook)?;
     let mut shown = String::new();
-    for (number, cell) in notebook.cells.iter().enumerate() {
-        shown.push_str(&format!("[cell {}: {}]\n", number + 1, cell.cell_type));
+    for (index, cell) in notebook.cells.iter().enumerate() {
+        shown.push_str(&format!("[cell {}: {}]\n", index + 1, cell.cell_type));
         cell.source.push_to(&mut shown);
         for output in &cell.outputs {
             shown.push_str("[output]\n");
             output.text.push_to(&mut shown);
-            for media_type in
-                output.data.keys().filter(|media_type| !media_type.starts_with("text/"))
-            {
-                shown.push_str(&format!("[{media_type} is not shown]\n"));
-            }
-            if let Some(Ok(text)) = output.data.get("text/plain").map(Text::deserialize) {
-                text.push_to(&mut shown);
-            }
+            output.push_data_to(&mut shown);
             if let Some(name) = &output.ename {
-                shown.push_str(&format!(
-                    "{name}: {}\n",
-                    output.evalue.as_deref().unwrap_or_default()
-                ));
+                let value = output.evalue.as_deref().unwrap_or_default();
+                shown.push_str(&format!("{name}: {value}\n"));
             }
         }
     }
     Ok(shown)
 }
 
-fn end_line(shown: &mut String) {
-    if !shown.is_empty() && !shown.ends_with('\n') {
-        shown.push('\n');
+impl Output {
+    fn push_data_to(&self, shown: &mut String) {
+        let mut plain = None;
+        for (media_type, data) in &self.data {
+            if media_type == "text/plain"
+                && let Ok(text) = MultilineText::deserialize(data)
+            {
+                plain = Some(text);
+            } else {
+                shown.push_str(&format!("[{media_type} is not shown]\n"));
+            }
+        }
+        if let Some(text) = plain {
+            text.push_to(shown);
+        }
     }
 }

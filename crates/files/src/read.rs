@@ -1,133 +1,61 @@
-//! What files hold, as a model can read it, and exact edits of it.
-//!
-//! - [`read`]: text with its lines numbered, notebooks as their cells, images.
-use crate::{Image, edit, image, notebook, text};
-use std::{
-    fmt,
-    io::{self, Read},
-};
+//! Reading a file as a language model can take it in.
+use crate::{Image, IsCancelled, ReadError, image, notebook, text};
+use std::io::{BufReader, Read};
+
+/// How much of the beginning of a file tells its type, in bytes.
+const HEAD_BYTES: u64 = 32;
+/// How many lines are read unless the caller says otherwise.
+const DEFAULT_LINES: usize = 2000;
 
 /// What was read.
 #[derive(Debug, PartialEq)]
 pub enum Content {
-    /// Numbered lines, or the cells of a notebook.
+    /// Numbered lines of a text, or of a notebook's cells.
     Text(String),
     /// An image.
     Image(Image),
 }
 
-/// Which lines are wanted.
+/// Which lines to read.
 #[derive(Debug, Clone, Copy)]
-pub struct Range {
-    /// The first, counted from 1.
+pub struct LineRange {
+    /// The first line, counted from 1.
     pub offset: usize,
-    /// How many at most.
+    /// How many lines at most.
     pub limit: usize,
 }
 
-impl Default for Range {
+impl Default for LineRange {
     fn default() -> Self {
-        Range { offset: 1, limit: 2000 }
+        LineRange { offset: 1, limit: DEFAULT_LINES }
     }
 }
 
-/// PathErrorKind a file can't be shown or edited.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Unfit {
-    /// It is no text.
-    Binary,
-    /// It is text in UTF-16.
-    Utf16,
-    /// From this line on it is not UTF-8.
-    NotUtf8(usize),
-    /// It is too large to edit.
-    Huge,
-    /// It ends before the first line that was wanted.
-    Short(usize),
-    /// It is an image with more bytes than a request may hold.
-    Heavy(u64),
-    /// It is an image with longer sides than a model takes, in pixels.
-    Large(usize, usize),
-    /// It says that it is a notebook.
-    NoNotebook(serde_json::Error),
-    /// Whoever asked no longer wants it.
-    Stopped,
-    /// The disk.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Unfit {
-    fn from(error: io::Error) -> Self {
-        Unfit::Io(error)
-    }
-}
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unfit::Binary => write!(f, "this is a binary file"),
-            Unfit::Utf16 => {
-                write!(f, "this is text in UTF-16; only UTF-8 can be read or edited here")
-            }
-            Unfit::NotUtf8(line) => write!(
-                f,
-                "line {line} is not UTF-8 (Latin-1, perhaps), so an edit could spoil the file; use a command that knows \
-                 its encoding"
-            ),
-            Unfit::Huge => write!(
-                f,
-                "it has more than {} bytes, too many to edit here; use a command",
-                edit::BYTES
-            ),
-            Unfit::Short(lines) => write!(f, "it has only {lines} lines"),
-            Unfit::Heavy(bytes) => {
-                write!(
-                    f,
-                    "this image has {bytes} bytes, of which at most {} can be shown",
-                    image::BYTES
-                )
-            }
-            Unfit::Large(width, height) => {
-                write!(
-                    f,
-                    "this image is {width} x {height} pixels, and at most {0} x {0} can be shown",
-                    image::SIDE
-                )
-            }
-            Unfit::NoNotebook(error) => write!(f, "this is no notebook: {error}"),
-            Unfit::Stopped => write!(f, "stopped"),
-            Unfit::Io(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for Unfit {}
-
-/// Reads a file as a model can: bounded, however large the file is. `name` tells a notebook; images are told by what
-/// they hold.
+/// Reads a file. What is returned and what is held in memory is bounded, however large the file is.
+/// A `name` that ends in `.ipynb` means a notebook; images are recognised by their content.
 ///
 /// # Errors
-/// When it is nothing that a model could read, or does not reach the wanted lines.
+/// When the content is nothing that a model can read, or ends before the first wanted line.
 pub fn read(
     mut file: impl Read,
     name: &str,
-    range: Range,
-    stop: &dyn Fn() -> bool,
-) -> Result<Content, Unfit> {
+    range: LineRange,
+    is_cancelled: IsCancelled<'_>,
+) -> Result<Content, ReadError> {
     if name.to_ascii_lowercase().ends_with(".ipynb") {
-        let cells = notebook::cells(io::BufReader::new(file))?;
-        return text::numbered(cells.as_bytes(), range, stop).map(Content::Text);
+        let cells = notebook::cells(BufReader::new(file))?;
+        return Ok(Content::Text(text::numbered_lines(cells.as_bytes(), range, is_cancelled)?));
     }
     let mut head = Vec::new();
-    file.by_ref().take(32).read_to_end(&mut head)?;
+    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     if let Some(media_type) = image::media_type(&head) {
-        return image::read(head.chain(file), media_type).map(Content::Image);
+        return Ok(Content::Image(image::read(head.chain(file), media_type)?));
     }
-    if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
-        return Err(Unfit::Utf16);
+    if text::is_utf16(&head) {
+        return Err(ReadError::Utf16);
     }
-    text::numbered(io::BufReader::new(head.chain(file)), range, stop).map(Content::Text)
+    let whole = BufReader::new(head.chain(file));
+    Ok(Content::Text(text::numbered_lines(whole, range, is_cancelled)?))
 }
 
 #[cfg(test)]
@@ -135,12 +63,12 @@ mod tests {
     use super::*;
 
     fn reading(content: &[u8], name: &str, offset: usize, limit: usize) -> Result<String, String> {
-        match read(content, name, Range { offset, limit }, &|| false) {
+        match read(content, name, LineRange { offset, limit }, &|| false) {
             Ok(Content::Text(text)) => Ok(text),
-            Ok(Content::Image(picture)) => {
-                Ok(format!("{} {}x{}", picture.media_type, picture.width, picture.height))
+            Ok(Content::Image(image)) => {
+                Ok(format!("{} {}x{}", image.media_type, image.width, image.height))
             }
-            Err(unfit) => Err(unfit.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -167,7 +95,7 @@ mod tests {
             );
         }
         assert_eq!(reading(b"caf\xe9\n", "f", 1, 9).unwrap(), "     1\tcaf\u{fffd}\n");
-        assert_eq!(reading(b"\xff\xfea\0", "f", 1, 9).unwrap_err(), Unfit::Utf16.to_string());
+        assert_eq!(reading(b"\xff\xfea\0", "f", 1, 9).unwrap_err(), ReadError::Utf16.to_string());
         assert_eq!(
             reading(b"%PDF-1.7\n1 0 obj\n\0", "f", 1, 9).unwrap_err(),
             "this is a binary file"
@@ -181,8 +109,8 @@ mod tests {
         let lines = format!("{}\n", "\u{e9}".repeat(50)).repeat(5000);
         let text = reading(lines.as_bytes(), "f", 1, 5000).unwrap();
         assert!(text.len() < 104_000 && text.ends_with("lines follow; go on with offset 927]\n"));
-        let stopped = read(lines.as_bytes(), "f", Range { offset: 4900, limit: 1 }, &|| true);
-        assert!(matches!(stopped, Err(Unfit::Stopped)));
+        let stopped = read(lines.as_bytes(), "f", LineRange { offset: 4900, limit: 1 }, &|| true);
+        assert!(matches!(stopped, Err(ReadError::Cancelled)));
     }
 
     #[test]
@@ -191,8 +119,10 @@ mod tests {
             {"cell_type": "markdown", "source": ["# Title\n", "words"]},
             {"cell_type": "code", "source": "1/0", "outputs": [
                 {"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]},
-                {"output_type": "execute_result", "data": {"text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
-                {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["\u001b[31mx"]}
+                {"output_type": "execute_result", "data":
+                    {"text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
+                {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero",
+                    "traceback": ["\u001b[31mx"]}
             ]},
             {"cell_type": "code", "source": [], "outputs": []}
         ]}"##;

@@ -1,17 +1,4 @@
-//! Files beneath a folder, opened so that no link, whenever it is swapped, leads out of it.
-//!
-//! Checking a path's text and then opening it would leave a gap in which a link can be swapped. So a path is resolved
-//! first, judged by where it really leads, and then opened name by name below a handle on the folder, following no
-//! link at all: what was swapped meanwhile is refused, not followed.
-//!
-//! ```
-//! # let dir = tempfile::tempdir().unwrap();
-//! let root = rungs_files::Root::open(dir.path())?;
-//! root.write("notes/today.txt", b"milk", None)?;
-//! assert_eq!(std::io::read_to_string(root.read("notes/today.txt")?)?, "milk");
-//! assert!(root.read("../secret").is_err());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! A directory handle, and how files below it are found and opened.
 use crate::{PathError, PathErrorKind};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
@@ -26,208 +13,231 @@ use std::{
     time::SystemTime,
 };
 
-/// As long as a path may be on most systems, in bytes.
-const PATH_MAX: usize = 4096;
+/// The longest path that most systems accept, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
 
-/// A folder, held open, and the right to reach what is beneath it.
+/// A directory, held open, and the files below it.
+///
+/// A link can be swapped after its path was checked and before it is opened (a time-of-check to
+/// time-of-use race). So a path is first resolved and judged by where it really leads, then opened
+/// below the directory handle without following any link: what was swapped in between is refused.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let root = rungs_files::Root::open(dir.path())?;
+/// root.write("notes/today.txt", b"milk", None)?;
+/// assert_eq!(std::io::read_to_string(root.open_file("notes/today.txt")?)?, "milk");
+/// assert!(root.open_file("../secret").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Root {
-    folder: OwnedFd,
+    handle: OwnedFd,
     path: PathBuf,
-    closed: &'static [&'static str],
+    denied: &'static [&'static str],
 }
 
 impl Root {
-    /// The folder at this path, whose links are followed: it is the caller's own.
+    /// Opens the directory at `path`. Links in `path` itself are followed: it comes from the
+    /// program, not from a model.
     ///
     /// # Errors
-    /// When there is no such folder, or it can't be read.
+    /// When there is no such directory, or it cannot be read.
     pub fn open(path: &Path) -> io::Result<Root> {
         let path = path.canonicalize()?;
-        let folder = openat(
-            CWD,
-            &path,
-            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        Ok(Root { folder, path, closed: &[] })
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let handle = openat(CWD, &path, flags, Mode::empty())?;
+        Ok(Root { handle, path, denied: &[] })
     }
 
-    /// Refuses files and folders of these names, at any depth, and all that is in them.
-    pub fn closed(mut self, names: &'static [&'static str]) -> Self {
-        self.closed = names;
+    /// Denies access to files and folders of these names, at any depth, and to all that is in them.
+    pub fn deny(mut self, names: &'static [&'static str]) -> Self {
+        self.denied = names;
         self
     }
 
-    /// Where it is, free of links.
+    /// The path of the directory: absolute and free of links.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Tells whether files and folders of a name are refused.
-    pub fn is_closed(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
-        let closed = self.closed;
-        // Some file systems don't tell `.GIT` from `.git`.
-        move |name: &OsStr| closed.iter().any(|closed| name.eq_ignore_ascii_case(closed))
+    /// Whether a name is denied.
+    pub(crate) fn deny_filter(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
+        let denied = self.denied;
+        // Some file systems do not tell `.GIT` from `.git`.
+        move |name: &OsStr| denied.iter().any(|denied| name.eq_ignore_ascii_case(denied))
     }
 
-    /// Where a path really leads, relative to the root and free of links. It need not exist; then its links, and
-    /// those of the folders that do, are resolved all the same.
+    /// Where a path really leads: relative to the root and free of links. The file need not exist;
+    /// links in the part of the path that does exist are resolved all the same.
     ///
     /// # Errors
-    /// When that is outside, closed or unreachable.
-    pub fn locate(&self, path: &str) -> Result<PathBuf, PathError> {
-        let refused = |why| Err(PathError::new(path, why));
+    /// When that is outside, denied or unreachable.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
+        self.try_resolve(path).map_err(|kind| PathError::new(path, kind))
+    }
+
+    fn try_resolve(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
         if path.is_empty() || path.contains('\0') {
-            return refused(PathErrorKind::NoPath);
+            return Err(PathErrorKind::InvalidPath);
         }
-        let link_or = |why| if self.seems_inside(path) { PathErrorKind::Link } else { why };
-        let whole = self.path.join(path);
-        // Name by name a longer one could be made, which no other program could reach.
-        if whole.as_os_str().len() >= PATH_MAX {
-            return refused(PathErrorKind::System(Errno::NAMETOOLONG.into()));
+        let absolute = self.path.join(path);
+        // A longer one could be made, folder by folder, but no other program could open it.
+        if absolute.as_os_str().len() >= MAX_PATH_BYTES {
+            return Err(PathErrorKind::Io(Errno::NAMETOOLONG.into()));
         }
-        // The longest part that exists, then the names that do not.
-        let (mut there, mut missing, mut fault) = (whole.as_path(), vec![], None);
+        // The longest part that exists, then the names that do not, the last one first.
+        let (mut existing, mut missing, mut first_error) = (absolute.as_path(), vec![], None);
         let real = loop {
-            match there.canonicalize() {
+            match existing.canonicalize() {
                 Ok(real) => break real,
-                Err(error) => fault = fault.or(Some(error)),
-            }
-            let (Some(parent), Some(name)) = (there.parent(), there.components().next_back())
+                Err(error) => first_error.get_or_insert(error),
+            };
+            let (Some(parent), Some(name)) = (existing.parent(), existing.components().next_back())
             else {
-                return refused(PathErrorKind::Outside);
+                return Err(PathErrorKind::Outside);
             };
             missing.push(name);
-            there = parent;
+            existing = parent;
         };
-        // Nothing may be learnt about what exists outside, not even that it does not.
-        let Ok(inside) = real.strip_prefix(&self.path) else {
-            return refused(link_or(PathErrorKind::Outside));
+        let inside_by_text = self.is_inside_by_text(path);
+        // An error must not say whether something outside exists.
+        let Ok(relative) = real.strip_prefix(&self.path) else {
+            return Err(match inside_by_text {
+                true => PathErrorKind::LinkOutside,
+                false => PathErrorKind::Outside,
+            });
         };
         if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) {
-            return refused(PathErrorKind::NoFile);
+            return Err(PathErrorKind::NotRegularFile);
         }
-        let mut inside = inside.to_path_buf();
         if let Some(name) = missing.last()
-            && self.path.join(&inside).join(name).is_symlink()
+            && real.join(name).is_symlink()
         {
-            return refused(PathErrorKind::Link);
+            return Err(PathErrorKind::LinkOutside);
         }
         if !missing.iter().all(|name| matches!(name, Component::Normal(_))) {
-            return refused(if self.seems_inside(path) {
-                PathErrorKind::Missing
-            } else {
-                PathErrorKind::Outside
+            return Err(match inside_by_text {
+                true => PathErrorKind::NotFound,
+                false => PathErrorKind::Outside,
             });
         }
-        inside.extend(missing.into_iter().rev());
-        let is_closed = self.is_closed();
-        if inside.components().any(|name| is_closed(name.as_os_str())) {
-            return refused(PathErrorKind::Closed);
+        let mut relative = relative.to_path_buf();
+        relative.extend(missing.into_iter().rev());
+        let is_denied = self.deny_filter();
+        if relative.components().any(|name| is_denied(name.as_os_str())) {
+            return Err(PathErrorKind::Denied);
         }
-        match fault {
-            Some(error) if error.kind() != io::ErrorKind::NotFound => {
-                refused(PathErrorKind::System(error))
-            }
-            _ => Ok(inside),
+        match first_error {
+            Some(error) if error.kind() != io::ErrorKind::NotFound => Err(PathErrorKind::Io(error)),
+            _ => Ok(relative),
         }
     }
 
-    /// Whether its text alone, were there no links, stays inside.
-    fn seems_inside(&self, path: &str) -> bool {
-        let mut depth = 0i32;
+    /// Whether a path would stay inside if there were no links.
+    fn is_inside_by_text(&self, path: &str) -> bool {
         let path = Path::new(path);
-        path.strip_prefix(&self.path).unwrap_or(path).components().all(|name| {
+        let mut depth = 0;
+        for name in path.strip_prefix(&self.path).unwrap_or(path).components() {
             match name {
                 Component::ParentDir => depth -= 1,
                 Component::Normal(_) => depth += 1,
-                Component::RootDir | Component::Prefix(_) => depth = i32::MIN / 2,
+                Component::RootDir | Component::Prefix(_) => return false,
                 Component::CurDir => {}
             }
-            depth >= 0
-        })
+            if depth < 0 {
+                return false;
+            }
+        }
+        true
     }
 
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// When it is outside, closed, no regular file, or can't be read.
-    pub fn read(&self, path: &str) -> Result<File, PathError> {
-        let inside = self.locate(path)?;
-        self.open_found(&inside).map_err(|error| PathError::new(path, PathErrorKind::of(error)))
+    /// When it is outside, denied, not a regular file, or cannot be read.
+    pub fn open_file(&self, path: &str) -> Result<File, PathError> {
+        let relative = self.resolve(path)?;
+        self.open_resolved(&relative).map_err(|error| PathError::new(path, error))
     }
 
-    /// Opens a regular file by a relative path that is free of links, such as one found by walking. Cheap: one call of
-    /// the system where it has `openat2`. Neither pipes nor devices are waited for.
+    /// Opens a regular file by a relative path that is free of links: one from [`Root::resolve`] or
+    /// from walking the tree. One system call where there is `openat2`. Never waits for a pipe or a
+    /// device.
     ///
     /// # Errors
-    /// When it is no regular file, or a name on its way is a link by now.
-    pub fn open_found(&self, inside: &Path) -> io::Result<File> {
-        let file = File::from(
-            self.open_exactly(inside, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?,
-        );
-        match file.metadata()? {
-            found if found.is_dir() => Err(Errno::ISDIR.into()),
-            found if !found.is_file() => Err(Errno::OPNOTSUPP.into()),
-            _ => Ok(file),
+    /// When it is not a regular file, or a name on the way has become a link.
+    pub fn open_resolved(&self, relative: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.open_without_links(relative, flags)?);
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Errno::ISDIR.into());
         }
+        if !metadata.is_file() {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        Ok(file)
     }
 
-    /// When a file or folder was last written, by a relative path that is free of links. It need not be readable.
+    /// When a file or folder was last written, by a relative path that is free of links. It need
+    /// not be readable.
     ///
     /// # Errors
-    /// When a name on its way is a link by now.
-    pub fn modified(&self, inside: &Path) -> io::Result<SystemTime> {
+    /// When a name on the way has become a link.
+    pub(crate) fn modified(&self, relative: &Path) -> io::Result<SystemTime> {
         #[cfg(target_os = "linux")]
         let flags = OFlags::PATH;
         #[cfg(not(target_os = "linux"))]
         let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        File::from(self.open_exactly(inside, flags)?).metadata()?.modified()
+        File::from(self.open_without_links(relative, flags)?).metadata()?.modified()
     }
 
-    fn open_exactly(&self, inside: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+    fn open_without_links(&self, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{ResolveFlags, openat2};
-            let how =
+            let resolve =
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            match openat2(&self.folder, inside, flags | OFlags::CLOEXEC, Mode::empty(), how) {
-                // Older than 5.6, or a filter that doesn't know it.
+            match openat2(&self.handle, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                // A kernel older than 5.6, or a seccomp filter that does not know the call.
                 Err(Errno::NOSYS | Errno::PERM) => {}
                 opened => return opened,
             }
         }
-        match (inside.parent(), inside.file_name()) {
+        match (relative.parent(), relative.file_name()) {
             (Some(parent), Some(name)) => {
-                self.step(&self.walk(parent, false)?, name.as_ref(), flags)
+                open_name(self.open_folder(parent, false)?, name.as_ref(), flags)
             }
-            _ => self.walk(inside, false),
+            _ => self.open_folder(relative, false),
         }
     }
 
-    /// The folder at a relative path that is free of links, opened name by name; made where it is missing.
-    pub(crate) fn walk(&self, inside: &Path, make: bool) -> Result<OwnedFd, Errno> {
-        let folder = OFlags::DIRECTORY | OFlags::RDONLY;
-        let mut at = self.step(&self.folder, Path::new("."), folder)?;
-        for name in inside.components().filter(|name| *name != Component::CurDir) {
+    /// The folder at a relative path that is free of links, opened name by name. With `create`,
+    /// what is missing is created.
+    pub(crate) fn open_folder(&self, relative: &Path, create: bool) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let mut folder = open_name(&self.handle, Path::new("."), flags)?;
+        for name in relative.components().filter(|name| *name != Component::CurDir) {
             let name = Path::new(name.as_os_str());
-            at = match self.step(&at, name, folder) {
-                Err(Errno::NOENT) if make => {
-                    match rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => self.step(&at, name, folder)?,
+            folder = match open_name(&folder, name, flags) {
+                Err(Errno::NOENT) if create => {
+                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => open_name(&folder, name, flags)?,
                         Err(errno) => return Err(errno),
                     }
                 }
-                stepped => stepped?,
+                opened => opened?,
             };
         }
-        Ok(at)
+        Ok(folder)
     }
+}
 
-    fn step(&self, at: impl AsFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let at: BorrowedFd<'_> = at.as_fd();
-        openat(at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-    }
+/// Opens one name in a folder; fails if it is a link.
+fn open_name(folder: impl AsFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let folder: BorrowedFd<'_> = folder.as_fd();
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    openat(folder, name, flags, Mode::empty())
 }

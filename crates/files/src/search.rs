@@ -1,116 +1,86 @@
-//! Finds files by their names and by what they hold, beneath a root.
+//! What both searches share: walking the tree as ripgrep does, in parallel, without what
+//! `.gitignore` names and without following links.
 //!
-//! Both walk as ripgrep does, with its own libraries: in parallel, past what `.gitignore` names, links never followed.
-//! What a walk has found is opened again below the root's handle, so that a folder swapped for a link shows nothing
-//! of what lies outside.
-use crate::{PathError, Root, name_filter::Names};
-use ignore::{DirEntry, WalkBuilder, WalkState};
+//! What the walk finds is opened again below the directory handle. So a folder that is swapped for
+//! a link in the meantime shows nothing of what is outside.
+use crate::{IsCancelled, PathError, Root, SearchError, name_filter::NameFilter};
+use ignore::{WalkBuilder, WalkState};
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-/// Tells whether whoever asked still wants it.
-pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
-
-/// PathErrorKind nothing was found, other than that there is nothing.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Where to search is outside, closed, or not there.
-    PathError(PathError),
-    /// A pattern, a glob or a type of file is wrong.
-    Pattern(String),
-    /// Whoever asked no longer wants it.
-    Stopped,
+/// The file or folder to search.
+pub(crate) struct SearchScope<'a> {
+    pub(crate) root: &'a Root,
+    /// Relative to the root and free of links.
+    pub(crate) relative: PathBuf,
 }
 
-impl From<PathError> for Fault {
-    fn from(refused: PathError) -> Self {
-        Fault::PathError(refused)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::PathError(refused) => write!(f, "{refused}"),
-            Fault::Pattern(why) => write!(f, "{why}"),
-            Fault::Stopped => write!(f, "stopped"),
+impl<'a> SearchScope<'a> {
+    /// `path` is as a model gives it; `None` for the whole root.
+    pub(crate) fn new(root: &'a Root, path: Option<&str>) -> Result<SearchScope<'a>, SearchError> {
+        let path = path.unwrap_or(".");
+        let relative = root.resolve(path)?;
+        match root.modified(&relative) {
+            Ok(_) => Ok(SearchScope { root, relative }),
+            Err(error) => Err(PathError::new(path, error).into()),
         }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-/// Where to search, free of links.
-pub(crate) struct Place<'a> {
-    root: &'a Root,
-    pub(crate) inside: PathBuf,
-}
-
-impl<'a> Place<'a> {
-    pub(crate) fn of(root: &'a Root, path: Option<&str>) -> Result<Place<'a>, Fault> {
-        let inside = root.locate(path.unwrap_or("."))?;
-        if let Err(error) = root.modified(&inside) {
-            return Err(PathError { path: path.unwrap_or(".").into(), kind: error.into() }.into());
-        }
-        Ok(Place { root, inside })
     }
 
     pub(crate) fn walk(&self) -> WalkBuilder {
-        let mut walk = WalkBuilder::new(self.root.path().join(&self.inside));
-        let is_closed = self.root.is_closed();
-        // A repository is not bound by what lies above it, such as a worktree in a folder that git ignores. Where there
-        // is none, a `.gitignore` counts all the same.
+        let mut walk = WalkBuilder::new(self.root.path().join(&self.relative));
+        let is_denied = self.root.deny_filter();
+        // Inside a repository, only its own ignore files count: a worktree may lie in a folder that
+        // the repository around it ignores. Outside of any, a `.gitignore` counts all the same.
         let in_git = self.root.path().ancestors().any(|folder| folder.join(".git").exists());
-        // What is hidden is searched too: `.github`, `.env.example`.
+        // Hidden files are searched too: `.github`, `.env.example`.
         walk.hidden(false)
             .require_git(in_git)
-            .filter_entry(move |entry| !is_closed(entry.file_name()));
+            .filter_entry(move |entry| !is_denied(entry.file_name()));
         walk
     }
 
-    /// Calls what `visitor` makes, once for each thread, with every file that has a name in question: its path from
-    /// the root. It goes on until one of them says `false`.
-    pub(crate) fn visit<'s, V>(
+    /// Calls a visitor with every regular file whose name matches: its path relative to the root.
+    /// There is one visitor for each thread. The walk ends when one of them returns `false`.
+    pub(crate) fn visit<'v, V>(
         &self,
         walk: &WalkBuilder,
-        names: &Names,
-        stop: Stop<'_>,
-        visitor: impl Fn() -> V,
-    ) -> Result<(), Fault>
+        names: &NameFilter,
+        is_cancelled: IsCancelled<'_>,
+        new_visitor: impl Fn() -> V,
+    ) -> Result<(), SearchError>
     where
-        V: FnMut(&Path) -> bool + Send + 's,
+        V: FnMut(&Path) -> bool + Send + 'v,
     {
-        let stopped = AtomicBool::new(false);
-        let top = self.root.path().join(&self.inside);
+        let cancelled = AtomicBool::new(false);
+        let start = self.root.path().join(&self.relative);
         walk.build_parallel().run(|| {
-            let (mut visit, stopped, top) = (visitor(), &stopped, &top);
+            let (mut visit, cancelled, start) = (new_visitor(), &cancelled, &start);
             Box::new(move |entry| {
-                if stop() {
-                    stopped.store(true, Relaxed);
+                if is_cancelled() {
+                    cancelled.store(true, Relaxed);
                     return WalkState::Quit;
                 }
-                // What can't be listed is as if it were not there.
+                // What cannot be listed is as if it were not there.
                 let Ok(entry) = entry else { return WalkState::Continue };
-                let is_file =
-                    |entry: &DirEntry| entry.file_type().is_some_and(|kind| kind.is_file());
-                let wanted = is_file(&entry)
-                    && names.hold(entry.path().strip_prefix(top).unwrap_or(entry.path()));
-                match entry.path().strip_prefix(self.root.path()) {
-                    Ok(inside) if wanted && !visit(inside) => WalkState::Quit,
+                let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+                let path = entry.path();
+                if !is_file || !names.matches(path.strip_prefix(start).unwrap_or(path)) {
+                    return WalkState::Continue;
+                }
+                match path.strip_prefix(self.root.path()) {
+                    Ok(relative) if !visit(relative) => WalkState::Quit,
                     _ => WalkState::Continue,
                 }
             })
         });
-        if stopped.into_inner() { Err(Fault::Stopped) } else { Ok(()) }
+        if cancelled.into_inner() { Err(SearchError::Cancelled) } else { Ok(()) }
     }
 }
 
-/// A path as one line, whatever is in it.
-pub(crate) fn shown(path: &Path) -> String {
+/// A path on one line, whatever characters it contains.
+pub(crate) fn display_path(path: &Path) -> String {
     let path = path.to_string_lossy();
     if path.contains(char::is_control) {
         path.escape_debug().to_string()

@@ -1,9 +1,9 @@
-//! What an edit may meet.
-use rungs_files::{NoEdit, Unfit, replace, text};
+//! Exact edits of texts of every kind.
+use rungs_files::{EditError, ReadError, read_text, replace};
 
-/// The new text, or what is said instead.
+/// The new text, or the error message.
 fn edit(content: &str, old: &str, new: &str, all: bool) -> Result<String, String> {
-    replace(content, old, new, all).map(|edited| edited.text).map_err(|why| why.to_string())
+    replace(content, old, new, all).map(|edited| edited.text).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -65,20 +65,24 @@ fn all_are_replaced_when_all_are_meant() {
 }
 
 #[test]
-fn what_can_not_be_done_is_said() {
-    assert_eq!(replace("a", "", "x", false), Err(NoEdit::Empty));
-    assert_eq!(replace("a\r\nb", "a\nb", "a\r\nb", false), Err(NoEdit::Same));
-    assert_eq!(replace("a\nb\na\n", "a", "x", false), Err(NoEdit::Many(vec![1, 3])));
-    assert_eq!(replace("aaa", "aa", "x", false), Err(NoEdit::Many(vec![1, 1])), "they overlap");
+fn an_impossible_edit_is_an_error() {
+    assert_eq!(replace("a", "", "x", false), Err(EditError::EmptyOld));
+    assert_eq!(replace("a\r\nb", "a\nb", "a\r\nb", false), Err(EditError::NoChange));
+    assert_eq!(replace("a\nb\na\n", "a", "x", false), Err(EditError::Ambiguous(vec![1, 3])));
+    assert_eq!(
+        replace("aaa", "aa", "x", false),
+        Err(EditError::Ambiguous(vec![1, 1])),
+        "they overlap"
+    );
     assert_eq!(
         replace("\u{e9}\u{e9}\u{e9}", "\u{e9}\u{e9}", "x", false),
-        Err(NoEdit::Many(vec![1, 1]))
+        Err(EditError::Ambiguous(vec![1, 1]))
     );
-    assert_eq!(replace("", "a", "x", false), Err(NoEdit::Missing(None)));
+    assert_eq!(replace("", "a", "x", false), Err(EditError::NotFound));
     assert_eq!(
         edit(&"a\n".repeat(12), "a", "x", false).unwrap_err(),
-        "`old_string` is there 12 times, on lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...: add lines around it until it is \
-         unique, or set `replace_all`"
+        "`old_string` is there 12 times, on lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...: add \
+         lines around it until it is unique, or set `replace_all`"
     );
     assert_eq!(
         edit("", "a", "x", false).unwrap_err(),
@@ -87,65 +91,70 @@ fn what_can_not_be_done_is_said() {
 }
 
 #[test]
-fn what_is_most_like_it_is_shown() {
-    let code = "fn main() {\n    let total = add(1, 2);\n    println!(\"{total}\");\n}\n\nfn add(a: i32, b: i32) -> i32 {\n    a + b\n}\n";
-    for (old, said) in [
+fn the_nearest_match_is_shown() {
+    let code = "fn main() {\n    let total = add(1, 2);\n    println!(\"{total}\");\n}\n\n\
+                fn add(a: i32, b: i32) -> i32 {\n    a + b\n}\n";
+    for (old, message) in [
         (
             "    let total = add(1, 3);\n    println!(\"{total}\");",
-            "`old_string` is not in the file; the nearest is at line 2 (`-` what was looked for, `+` what is there):\n\
-             -    let total = add(1, 3);\n+    let total = add(1, 2);\n     println!(\"{total}\");\n",
+            "`old_string` is not in the file; the nearest is at line 2 (`-` what was looked for, \
+             `+` what is there):\n-    let total = add(1, 3);\n+    let total = add(1, 2);\n\
+             \x20    println!(\"{total}\");\n",
         ),
         (
             "\ta + b",
-            "`old_string` is not in the file; only white space differs; the nearest is at line 7 (`-` what was looked \
-             for, `+` what is there):\n-\ta + b\n+    a + b\n",
+            "`old_string` is not in the file; only white space differs; the nearest is at line 7 \
+             (`-` what was looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
         ),
         (
             "     7\t    a + b\n     8\t}",
-            "`old_string` is not in the file; leave out the line numbers and the tab after them; the nearest is at \
-             line 7 (`-` what was looked for, `+` what is there):\n-     7\t    a + b\n-     8\t}\n+    a + b\n+}\n",
+            "`old_string` is not in the file; leave out the line numbers and the tab after them; \
+             the nearest is at line 7 (`-` what was looked for, `+` what is there):\n\
+             -     7\t    a + b\n-     8\t}\n+    a + b\n+}\n",
         ),
     ] {
-        assert_eq!(edit(code, old, "x", false).unwrap_err(), said);
+        assert_eq!(edit(code, old, "x", false).unwrap_err(), message);
     }
 }
 
 #[test]
-fn the_place_is_shown_as_it_is_now() {
+fn the_excerpt_shows_the_text_after_the_edit() {
     let content: String = (1..=20).map(|line| format!("line {line}\n")).collect();
     let edited = replace(&content, "line 10\n", "ten\nand a half\n", false).unwrap();
     assert_eq!(
-        edited.shown(),
-        "1 place:\n     7\tline 7\n     8\tline 8\n     9\tline 9\n    10\tten\n    11\tand a half\n    12\tline 11\n    13\tline 12\n    14\tline 13\n    15\tline 14\n"
+        edited.excerpt(),
+        "1 place:\n     7\tline 7\n     8\tline 8\n     9\tline 9\n    10\tten\n\
+         \x20   11\tand a half\n    12\tline 11\n\
+         \x20   13\tline 12\n    14\tline 13\n    15\tline 14\n"
     );
-    let everywhere = replace(&content, "line", "row", true).unwrap().shown();
+    let everywhere = replace(&content, "line", "row", true).unwrap().excerpt();
     assert!(
         everywhere.starts_with("20 places:\n     1\trow 1\n")
             && everywhere.ends_with("[17 more places]\n"),
         "{everywhere}"
     );
-    let long = replace("a", "a", &"x\n".repeat(1000), false).unwrap().shown();
+    let long = replace("a", "a", &"x\n".repeat(1000), false).unwrap().excerpt();
     assert!(long.lines().count() == 42 && long.ends_with(" more lines]\n"), "{long}");
 }
 
 #[test]
 fn only_text_is_edited() {
-    let said = |bytes: &[u8]| text(bytes).map_err(|unfit| format!("{unfit:?}"));
-    assert_eq!(said("\u{feff}a\r\n".as_bytes()).as_deref(), Ok("\u{feff}a\r\n"));
-    assert_eq!(said(b"one\ntwo\ncaf\xe9\n"), Err(format!("{:?}", Unfit::NotUtf8(3))));
-    assert_eq!(said(b"\xff\xfea\0"), Err("Utf16".into()));
-    assert_eq!(said(b"a\0"), Err("Binary".into()));
-    assert_eq!(said(&vec![b'a'; 50_000_001]), Err("Huge".into()));
+    let read = |bytes: &[u8]| read_text(bytes).map_err(|error| format!("{error:?}"));
+    assert_eq!(read("\u{feff}a\r\n".as_bytes()).as_deref(), Ok("\u{feff}a\r\n"));
+    assert_eq!(read(b"one\ntwo\ncaf\xe9\n"), Err(format!("{:?}", ReadError::NotUtf8(3))));
+    assert_eq!(read(b"\xff\xfea\0"), Err("Utf16".into()));
+    assert_eq!(read(b"a\0"), Err("Binary".into()));
+    assert_eq!(read(&vec![b'a'; 50_000_001]), Err("TooLargeToEdit".into()));
 }
 
 #[test]
-fn a_huge_file_takes_no_time_worth_speaking_of() {
+fn large_files_are_edited_quickly() {
     let content =
         format!("{}needle\n{}", "hay in a stack\n".repeat(500_000), "more hay\r\n".repeat(500_000));
     let edited = replace(&content, "needle\n", "found\n", false).unwrap();
     assert_eq!(edited.text, content.replace("needle", "found"));
-    // Too large to look for what is like it.
-    assert_eq!(replace(&content, "no such line", "", false), Err(NoEdit::Missing(None)));
+    // Too large to search for a similar text.
+    assert_eq!(replace(&content, "no such line", "", false), Err(EditError::NotFound));
     let lines: String =
         (0..20_000).map(|line| format!("    let value_{line} = compute({line});\n")).collect();
     assert!(

@@ -1,5 +1,5 @@
-//! What a path may try, against reading and writing.
-use rungs_files::{PathErrorKind, Root, Stamp};
+//! Paths that try to leave the root, against reading and writing.
+use rungs_files::{PathError, PathErrorKind, Root, Stamp};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
     fs,
@@ -9,16 +9,16 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-const CLOSED: &[&str] = &[".git", ".rungs"];
+const DENIED: &[&str] = &[".git", ".rungs"];
 
-struct House {
+struct Fixture {
     dir: tempfile::TempDir,
 }
 
-impl House {
-    /// A root with good files, closed folders and bad links, and beside it a secret.
-    fn build() -> House {
-        let house = House { dir: tempfile::tempdir().unwrap() };
+impl Fixture {
+    /// A root with good files, denied folders and bad links, and beside it a secret.
+    fn build() -> Fixture {
+        let fixture = Fixture { dir: tempfile::tempdir().unwrap() };
         for folder in [
             "root/a/.git",
             "root/.git/hooks",
@@ -27,7 +27,7 @@ impl House {
             "root-sibling",
             "other/in",
         ] {
-            fs::create_dir_all(house.at(folder)).unwrap();
+            fs::create_dir_all(fixture.at(folder)).unwrap();
         }
         for file in [
             "a/f",
@@ -39,12 +39,12 @@ impl House {
             "b/\u{fc}\n",
             ".gitignore",
         ] {
-            fs::write(house.at("root").join(file), "text").unwrap();
+            fs::write(fixture.at("root").join(file), "text").unwrap();
         }
         for file in ["secret", "root-sibling/f", "other/in/f"] {
-            fs::write(house.at(file), "secret").unwrap();
+            fs::write(fixture.at(file), "secret").unwrap();
         }
-        let absolute = |path: &str| house.at(path).display().to_string();
+        let absolute = |path: &str| fixture.at(path).display().to_string();
         for (target, link) in [
             ("a/f", "good"),
             (&absolute("root/a/f"), "good-absolute"),
@@ -67,12 +67,14 @@ impl House {
             ("/dev/stdin", "stdin"),
             ("/etc", "etc"),
         ] {
-            symlink(target, house.at("root").join(link)).unwrap();
+            symlink(target, fixture.at("root").join(link)).unwrap();
         }
-        let fifo = house.at("root/fifo");
+        let fifo = fixture.at("root/fifo");
         assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
-        std::mem::forget(std::os::unix::net::UnixListener::bind(house.at("root/socket")).unwrap());
-        house
+        std::mem::forget(
+            std::os::unix::net::UnixListener::bind(fixture.at("root/socket")).unwrap(),
+        );
+        fixture
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -80,11 +82,11 @@ impl House {
     }
 
     fn root(&self) -> Root {
-        Root::open(&self.at("root")).unwrap().closed(CLOSED)
+        Root::open(&self.at("root")).unwrap().deny(DENIED)
     }
 
-    /// Every file outside the root and below the closed folders, with its content.
-    fn untouchable(&self) -> Vec<(PathBuf, String)> {
+    /// Every file outside the root and in the denied folders, with its content.
+    fn protected_files(&self) -> Vec<(PathBuf, String)> {
         fn walk(at: &Path, found: &mut Vec<(PathBuf, String)>) {
             for entry in fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()) {
                 match entry.symlink_metadata().unwrap() {
@@ -99,10 +101,10 @@ impl House {
         let mut found = vec![];
         walk(self.dir.path(), &mut found);
         let root = self.at("root");
-        let shut = |path: &Path| {
-            path.components().any(|name| CLOSED.iter().any(|closed| name.as_os_str() == *closed))
+        let is_denied = |path: &Path| {
+            path.components().any(|name| DENIED.iter().any(|denied| name.as_os_str() == *denied))
         };
-        found.retain(|(path, _)| !path.starts_with(&root) || shut(path));
+        found.retain(|(path, _)| !path.starts_with(&root) || is_denied(path));
         found.sort();
         found
     }
@@ -110,30 +112,30 @@ impl House {
 
 fn read(root: &Root, path: &str) -> Result<String, PathErrorKind> {
     let mut text = String::new();
-    root.read(path)
-        .map_err(|refused| refused.kind)?
+    root.open_file(path)
+        .map_err(|error| error.kind)?
         .read_to_string(&mut text)
-        .map_err(PathErrorKind::System)?;
+        .map_err(PathErrorKind::Io)?;
     Ok(text)
 }
 
-/// Writes whatever is there, as one who has seen it.
+/// Replaces whatever is there, as a writer who has read it.
 fn write(root: &Root, path: &str) -> Result<Stamp, PathErrorKind> {
-    let old = root.read(path).ok().map(|file| Stamp::of(file).unwrap());
-    root.write(path, b"text", old.as_ref()).map_err(|refused| refused.kind)
+    let old = root.open_file(path).ok().map(|file| Stamp::of(file).unwrap());
+    root.write(path, b"text", old.as_ref()).map_err(|error| error.kind)
 }
 
 #[test]
-fn no_path_leads_out() {
-    let house = House::build();
-    let root = house.root();
-    let absolute = |path: &str| house.at(path).display().to_string();
-    let before = house.untouchable();
+fn no_path_leads_out_of_the_root() {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let absolute = |path: &str| fixture.at(path).display().to_string();
+    let before = fixture.protected_files();
     let long = "x".repeat(300);
     let deep = "d/".repeat(3000);
     let climb = format!("{}etc/passwd", "../".repeat(40));
-    let (outside, link, closed, missing) = ("Outside", "Link", "Closed", "Missing");
-    let (folder, no_file, no_path, system) = ("Folder", "NoFile", "NoPath", "System");
+    let (outside, link, denied, missing) = ("Outside", "LinkOutside", "Denied", "NotFound");
+    let (folder, special, invalid, io) = ("IsFolder", "NotRegularFile", "InvalidPath", "Io");
     // The path, what reading it says, what writing it says.
     let rows = [
         ("a/f", "ok", "ok"),
@@ -212,72 +214,73 @@ fn no_path_leads_out() {
         (&absolute("root-sibling/f"), outside, outside),
         (&absolute("secret"), outside, outside),
         (&absolute("root/../secret"), outside, outside),
-        (".git/config", closed, closed),
-        (".git/hooks/pre-commit", closed, closed),
-        (".git", closed, closed),
-        (".GIT/config", closed, closed),
-        (".Git/hooks/new", closed, closed),
-        ("a/.git/config", closed, closed),
-        ("a/../.git/config", closed, closed),
-        ("git/config", closed, closed),
-        ("git/hooks/new", closed, closed),
-        ("b/.git", closed, closed),
-        ("new/.git/hooks/f", closed, closed),
-        (".rungs/x/log", closed, closed),
-        (".rungs/new", closed, closed),
-        ("log", closed, closed),
-        ("folder/.git/config", closed, closed),
+        (".git/config", denied, denied),
+        (".git/hooks/pre-commit", denied, denied),
+        (".git", denied, denied),
+        (".GIT/config", denied, denied),
+        (".Git/hooks/new", denied, denied),
+        ("a/.git/config", denied, denied),
+        ("a/../.git/config", denied, denied),
+        ("git/config", denied, denied),
+        ("git/hooks/new", denied, denied),
+        ("b/.git", denied, denied),
+        ("new/.git/hooks/f", denied, denied),
+        (".rungs/x/log", denied, denied),
+        (".rungs/new", denied, denied),
+        ("log", denied, denied),
+        ("folder/.git/config", denied, denied),
         ("a", folder, folder),
         ("a/", folder, folder),
         (".", folder, folder),
         ("folder", folder, folder),
         (&absolute("root"), folder, folder),
-        ("fifo", no_file, no_file),
-        ("socket", no_file, no_file),
-        ("", no_path, no_path),
-        ("a\0b", no_path, no_path),
-        ("a/f/g", system, system),
+        ("fifo", special, special),
+        ("socket", special, special),
+        ("", invalid, invalid),
+        ("a\0b", invalid, invalid),
+        ("a/f/g", io, io),
         ("a/f/../f", missing, missing),
-        ("a/f/", system, system),
+        ("a/f/", io, io),
         ("loop", link, link),
-        (&long, system, system),
-        (&deep, system, system),
+        (&long, io, io),
+        (&deep, io, io),
     ];
     assert!(rows.len() >= 60);
-    let kind = |why: &PathErrorKind| format!("{why:?}").split('(').next().unwrap().to_owned();
+    let name_of = |kind: &PathErrorKind| format!("{kind:?}").split('(').next().unwrap().to_owned();
     for (path, reads, writes) in rows {
         let shown: String = path.chars().take(80).collect();
         match read(&root, path) {
             Ok(text) => assert_eq!((text.as_str(), reads), ("text", "ok"), "read {shown}"),
-            Err(why) => assert_eq!(kind(&why), reads, "read {shown}"),
+            Err(kind) => assert_eq!(name_of(&kind), reads, "read {shown}"),
         }
-        match put(&root, path) {
+        match write(&root, path) {
             Ok(_) => assert_eq!("ok", writes, "write {shown}"),
-            Err(why) => assert_eq!(kind(&why), writes, "write {shown}"),
+            Err(kind) => assert_eq!(name_of(&kind), writes, "write {shown}"),
         }
         if writes == "ok" {
             assert_eq!(read(&root, path).unwrap(), "text", "written {shown}");
         }
     }
-    assert_eq!(house.untouchable(), before);
-    assert!(house.at("root/good").is_symlink(), "what it points to was replaced, not the link");
-    let drafts = fs::read_dir(house.at("root"))
+    assert_eq!(fixture.protected_files(), before);
+    assert!(fixture.at("root/good").is_symlink(), "what it points to was replaced, not the link");
+    let temporary = fs::read_dir(fixture.at("root"))
         .unwrap()
         .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "tmp"));
-    assert_eq!(drafts.count(), 0);
+    assert_eq!(temporary.count(), 0);
 }
 
-struct Stopping<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stopping<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
 }
 
-/// Exchanges the folder `root/d` for a link out and back, as fast as it can, while `attempt` runs so many times.
-fn raced(house: &House, times: usize, mut attempt: impl FnMut()) {
-    let (folder, link) = (house.at("root/d"), house.at("root/link"));
+/// Exchanges the folder `root/d` for a link that leads out, and back, as fast as possible, while
+/// `attempt` runs `times` times.
+fn race(fixture: &Fixture, times: usize, mut attempt: impl FnMut()) {
+    let (folder, link) = (fixture.at("root/d"), fixture.at("root/link"));
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("f"), "text").unwrap();
     symlink("../other/in", &link).unwrap();
@@ -293,7 +296,7 @@ fn raced(house: &House, times: usize, mut attempt: impl FnMut()) {
         });
         {
             // Also when an attempt panics: else the swapping would go on for ever.
-            let _stopping = Stopping(&stop);
+            let _stop = StopOnDrop(&stop);
             (0..times).for_each(|_| attempt());
         }
         assert!(swapping.join().unwrap() > 0);
@@ -302,111 +305,115 @@ fn raced(house: &House, times: usize, mut attempt: impl FnMut()) {
 
 #[test]
 fn a_swapped_link_is_never_read_through() {
-    let house = House::build();
-    let root = house.root();
-    let mut read_well = 0;
-    raced(&house, 2000, || match read(&root, "d/f") {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let mut completed_reads = 0;
+    race(&fixture, 2000, || match read(&root, "d/f") {
         Ok(text) => {
             assert_eq!(text, "text");
-            read_well += 1;
+            completed_reads += 1;
         }
         Err(
-            PathErrorKind::Missing
-            | PathErrorKind::Link
+            PathErrorKind::NotFound
+            | PathErrorKind::LinkOutside
             | PathErrorKind::Outside
-            | PathErrorKind::Swapped,
+            | PathErrorKind::Race,
         ) => {}
-        Err(why) => panic!("{why:?}"),
+        Err(kind) => panic!("{kind:?}"),
     });
-    assert!(read_well > 0);
+    assert!(completed_reads > 0);
     // What was found by walking is opened by the same name later.
-    symlink("../other/in", house.at("root/later")).unwrap();
-    assert!(root.open_found(Path::new("later/f")).is_err());
+    symlink("../other/in", fixture.at("root/later")).unwrap();
+    assert!(root.open_resolved(Path::new("later/f")).is_err());
 }
 
 #[test]
 fn a_swapped_link_is_never_written_through() {
-    let house = House::build();
-    let root = house.root();
-    let before = house.untouchable();
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let before = fixture.protected_files();
     let mut number = 0;
-    raced(&house, 2000, || {
+    race(&fixture, 2000, || {
         number += 1;
         let path = format!("d/{}", number % 50);
-        match put(&root, &path) {
+        match write(&root, &path) {
             Ok(_)
             | Err(
-                PathErrorKind::Missing
-                | PathErrorKind::Link
+                PathErrorKind::NotFound
+                | PathErrorKind::LinkOutside
                 | PathErrorKind::Outside
-                | PathErrorKind::Swapped
-                | PathErrorKind::Changed,
+                | PathErrorKind::Race
+                | PathErrorKind::Conflict,
             ) => {}
-            Err(why) => panic!("{why:?}"),
+            Err(kind) => panic!("{kind:?}"),
         }
     });
-    assert_eq!(house.untouchable(), before);
+    assert_eq!(fixture.protected_files(), before);
 }
 
 #[test]
-fn what_is_put_is_whole_and_keeps_its_mode() {
-    let house = House::build();
-    let root = house.root();
-    let path = house.at("root/script");
-    let made = root.write("script", b"one", None).unwrap();
+fn a_write_replaces_the_whole_file_and_keeps_its_mode() {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let path = fixture.at("root/script");
+    let first = root.write("script", b"one", None).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o751)).unwrap();
-    fs::hard_link(&path, house.at("other-name")).unwrap();
-    let put = root.write("script", b"two", Some(&made)).unwrap();
-    assert_eq!(put, Stamp::of(fs::File::open(&path).unwrap()).unwrap());
+    fs::hard_link(&path, fixture.at("other-name")).unwrap();
+    let second = root.write("script", b"two", Some(&first)).unwrap();
+    assert_eq!(second, Stamp::of(fs::File::open(&path).unwrap()).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o751);
     assert_eq!(fs::read_to_string(&path).unwrap(), "two");
-    assert_eq!(fs::read_to_string(house.at("other-name")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(fixture.at("other-name")).unwrap(), "one");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
     assert!(matches!(
-        root.write("script", b"three", Some(&put)).unwrap_err().kind,
+        root.write("script", b"three", Some(&second)).unwrap_err().kind,
         PathErrorKind::ReadOnly
     ));
 }
 
 #[test]
 fn only_the_expected_state_is_replaced() {
-    let house = House::build();
-    let root = house.root();
-    let why = |refused: rungs_files::PathError| refused.to_string();
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let message = |error: PathError| error.to_string();
     let changed = "f: it was made, changed or removed meanwhile";
     let first = root.write("f", b"first", None).unwrap();
-    assert_eq!(root.write("f", b"again", None).map_err(why), Err(changed.into()));
+    assert_eq!(root.write("f", b"again", None).map_err(message), Err(changed.into()));
     let second = root.write("f", b"second", Some(&first)).unwrap();
-    assert_eq!(root.write("f", b"late", Some(&first)).map_err(why), Err(changed.into()));
-    fs::remove_file(house.at("root/f")).unwrap();
-    assert_eq!(root.write("f", b"gone", Some(&second)).map_err(why), Err(changed.into()));
-    assert!(!house.at("root/f").exists());
+    assert_eq!(root.write("f", b"late", Some(&first)).map_err(message), Err(changed.into()));
+    fs::remove_file(fixture.at("root/f")).unwrap();
+    assert_eq!(root.write("f", b"gone", Some(&second)).map_err(message), Err(changed.into()));
+    assert!(!fixture.at("root/f").exists());
 }
 
 #[test]
-fn of_many_writers_from_one_state_one_wins() {
-    let house = House::build();
+fn of_many_writers_that_start_from_one_state_one_succeeds() {
+    let fixture = Fixture::build();
     for round in 0..20 {
         let name = format!("round-{round}");
         let base = if round % 2 == 0 {
             None
         } else {
-            Some(house.root().write(&name, b"base", None).unwrap())
+            Some(fixture.root().write(&name, b"base", None).unwrap())
         };
-        let wins = std::thread::scope(|scope| {
+        let successes = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..8)
                 .map(|writer| {
-                    let (house, name, base) = (&house, &name, &base);
+                    let (fixture, name, base) = (&fixture, &name, &base);
                     scope.spawn(move || {
-                        house
+                        fixture
                             .root()
                             .write(name, format!("{writer}").as_bytes(), base.as_ref())
                             .is_ok()
                     })
                 })
                 .collect();
-            writers.into_iter().map(|writer| writer.join().unwrap()).filter(|won| *won).count()
+            writers
+                .into_iter()
+                .map(|writer| writer.join().unwrap())
+                .filter(|written| *written)
+                .count()
         });
-        assert_eq!(wins, 1, "{name}");
+        assert_eq!(successes, 1, "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! Searches of a small tree with everything in it that a tree can have.
-use rungs_files::{Fault, Query, Root, files, grep};
+//! Searches of a small tree with files, links and folders of every kind.
+use rungs_files::{OutputMode, Query, Root, SearchError, glob, grep};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 use std::{
@@ -9,13 +9,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-struct House {
+struct Fixture {
     dir: tempfile::TempDir,
 }
 
-impl House {
-    fn build() -> House {
-        let house = House { dir: tempfile::tempdir().unwrap() };
+impl Fixture {
+    fn build() -> Fixture {
+        let fixture = Fixture { dir: tempfile::tempdir().unwrap() };
         let files: [(&str, &[u8]); 16] = [
             ("main.rs", b"fn main() {\n    greet();\n}\n"),
             ("src/lib.rs", b"pub fn greet() {\r\n    println!(\"hi\");\r\n}\r\n"),
@@ -35,15 +35,15 @@ impl House {
             ("empty", b""),
         ];
         for (age, (path, content)) in files.iter().enumerate() {
-            let path = house.root().path().join(path);
+            let path = fixture.root().path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, content).unwrap();
             let modified = SystemTime::now() - Duration::from_secs(1000 * (1 + age as u64));
             fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
         }
-        fs::create_dir(house.dir.path().join("outside")).unwrap();
-        fs::write(house.dir.path().join("outside/secret.rs"), "greet secretly\n").unwrap();
-        let root = house.root();
+        fs::create_dir(fixture.dir.path().join("outside")).unwrap();
+        fs::write(fixture.dir.path().join("outside/secret.rs"), "greet secretly\n").unwrap();
+        let root = fixture.root();
         symlink("../outside", root.path().join("out")).unwrap();
         symlink("../outside/secret.rs", root.path().join("out.rs")).unwrap();
         symlink("main.rs", root.path().join("in.rs")).unwrap();
@@ -55,29 +55,29 @@ impl House {
                 .unwrap()
                 .success()
         );
-        house
+        fixture
     }
 
     fn root(&self) -> Root {
         fs::create_dir_all(self.dir.path().join("root")).unwrap();
-        Root::open(&self.dir.path().join("root")).unwrap().closed(&[".git", ".rungs"])
+        Root::open(&self.dir.path().join("root")).unwrap().deny(&[".git", ".rungs"])
     }
 
-    fn files(&self, glob: &str, path: Option<&str>) -> Result<String, String> {
-        files(&self.root(), path, glob, &|| false).map_err(|fault| fault.to_string())
+    fn glob(&self, pattern: &str, path: Option<&str>) -> Result<String, String> {
+        glob(&self.root(), path, pattern, &|| false).map_err(|error| error.to_string())
     }
 
     fn grep(&self, query: Value) -> Result<String, String> {
         let query: Query = serde_json::from_value(query).unwrap();
-        grep(&self.root(), &query, &|| false).map_err(|fault| fault.to_string())
+        grep(&self.root(), &query, &|| false).map_err(|error| error.to_string())
     }
 }
 
 #[test]
 fn files_are_found_by_name_the_newest_first() {
-    let house = House::build();
-    let rooted = format!("{}/src/*.rs", house.root().path().display());
-    for (glob, path, found) in [
+    let fixture = Fixture::build();
+    let rooted = format!("{}/src/*.rs", fixture.root().path().display());
+    for (pattern, path, found) in [
         ("*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
         ("**/*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
         ("/*.rs", None, "main.rs\n"),
@@ -99,9 +99,9 @@ fn files_are_found_by_name_the_newest_first() {
         ("out/*", None, "(no files match)"),
         (".git/*", None, "(no files match)"),
     ] {
-        assert_eq!(house.files(glob, path).as_deref(), Ok(found), "{glob} in {path:?}");
+        assert_eq!(fixture.glob(pattern, path).as_deref(), Ok(found), "{pattern} in {path:?}");
     }
-    for (glob, path, said) in [
+    for (pattern, path, message) in [
         ("../*", None, "../*: it may not hold `..`; `path` says where to search"),
         ("a[", None, "error parsing glob '**/a[': unclosed character class; missing ']'"),
         ("*", Some(".."), "..: it is outside the working directory"),
@@ -110,7 +110,7 @@ fn files_are_found_by_name_the_newest_first() {
         ("*", Some("src/.git"), "src/.git: this folder is closed to tools"),
         ("*", Some("nothing"), "nothing: no such file"),
     ] {
-        assert_eq!(house.files(glob, path).unwrap_err(), said, "{glob} in {path:?}");
+        assert_eq!(fixture.glob(pattern, path).unwrap_err(), message, "{pattern} in {path:?}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_repository_is_not_bound_by_what_lies_above_it() {
     write("tree/sub/a.txt", "");
     let found = |folder: &str| {
         let root = Root::open(&dir.path().join(folder)).unwrap();
-        files(&root, None, "a.*", &|| false).unwrap()
+        glob(&root, None, "a.*", &|| false).unwrap()
     };
     // Where there is no repository, a `.gitignore` counts all the same.
     assert_eq!(found("tree"), "(no files match)");
@@ -142,18 +142,19 @@ fn no_more_than_a_hundred_files_are_shown() {
         let file = fs::File::create(dir.path().join(format!("{number:04}"))).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number)).unwrap();
     }
-    let found = files(&Root::open(dir.path()).unwrap(), None, "*", &|| false).unwrap();
+    let found = glob(&Root::open(dir.path()).unwrap(), None, "*", &|| false).unwrap();
     let newest: String = (1400..1500).rev().map(|number| format!("{number}\n")).collect();
     assert_eq!(found, newest + "[the newest 100 of 1500; narrow the pattern to see others]\n");
 }
 
 #[test]
 fn text_is_found() {
-    let house = House::build();
+    let fixture = Fixture::build();
     for (query, found) in [
         (
             json!({"pattern": "greet"}),
-            "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n.github/ci.yml\nlatin.txt\nutf16.txt\n",
+            "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n\
+             .github/ci.yml\nlatin.txt\nutf16.txt\n",
         ),
         (json!({"pattern": "greet", "glob": "*.rs"}), "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
         (
@@ -175,8 +176,8 @@ fn text_is_found() {
         (json!({"pattern": "secretly"}), "(nothing found)"),
         (
             json!({"pattern": "greet", "output_mode": "content", "glob": "*.{rs,txt}"}),
-            "latin.txt:1:caf\u{fffd} greet\nmain.rs:2:    greet();\nsrc/[odd] name.txt:1:greet\nsrc/deep/er/x.rs:1:// greet\n\
-             src/lib.rs:1:pub fn greet() {\nutf16.txt:1:greet\n",
+            "latin.txt:1:caf\u{fffd} greet\nmain.rs:2:    greet();\nsrc/[odd] name.txt:1:greet\n\
+             src/deep/er/x.rs:1:// greet\nsrc/lib.rs:1:pub fn greet() {\nutf16.txt:1:greet\n",
         ),
         (
             json!({"pattern": "^.*\\}$", "output_mode": "content", "-n": false, "glob": "main.rs"}),
@@ -184,10 +185,12 @@ fn text_is_found() {
         ),
         (
             json!({"pattern": "GREET", "-i": true, "output_mode": "count", "path": "src"}),
-            "src/[odd] name.txt:1\nsrc/deep/er/x.rs:1\nsrc/lib.rs:1\nsrc/notes.md:2\n[5 in 4 files]\n",
+            "src/[odd] name.txt:1\nsrc/deep/er/x.rs:1\nsrc/lib.rs:1\nsrc/notes.md:2\n\
+             [5 in 4 files]\n",
         ),
         (
-            json!({"pattern": "greet\\(\\)", "output_mode": "content", "-B": 1, "glob": "/main.rs"}),
+            json!({"pattern": "greet\\(\\)", "output_mode": "content", "-B": 1,
+                "glob": "/main.rs"}),
             "main.rs-1-fn main() {\nmain.rs:2:    greet();\n",
         ),
         (
@@ -203,10 +206,10 @@ fn text_is_found() {
             "main.rs:1:fn main() {\nmain.rs:2:    greet();\n",
         ),
     ] {
-        assert_eq!(house.grep(query.clone()).as_deref(), Ok(found), "{query}");
+        assert_eq!(fixture.grep(query.clone()).as_deref(), Ok(found), "{query}");
     }
-    for (query, said) in [
-        (json!({}), "`pattern` is missing or empty"),
+    for (query, message) in [
+        (json!({"pattern": ""}), "`pattern` is empty"),
         (json!({"pattern": "fn main() {"}), "(write a backslash before"),
         (json!({"pattern": "a\\nb"}), "(set `multiline` to match across lines)"),
         (
@@ -225,9 +228,68 @@ fn text_is_found() {
         ),
         (json!({"pattern": "a", "path": "nothing"}), "nothing: no such file"),
     ] {
-        let error = house.grep(query.clone()).unwrap_err();
-        assert!(error.contains(said), "{query}: {error}");
+        let error = fixture.grep(query.clone()).unwrap_err();
+        assert!(error.contains(message), "{query}: {error}");
     }
+}
+
+#[test]
+fn a_query_describes_itself_to_a_model() {
+    let schema = schemars::schema_for!(Query).to_value();
+    let properties = schema["properties"].as_object().unwrap();
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "pattern",
+            "path",
+            "glob",
+            "type",
+            "output_mode",
+            "-i",
+            "-n",
+            "-A",
+            "-B",
+            "-C",
+            "multiline",
+            "head_limit",
+            "offset"
+        ]
+    );
+    for (name, property) in properties {
+        assert!(property["description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+    }
+    assert_eq!(schema["required"], json!(["pattern"]));
+    assert!(schema["description"].as_str().unwrap().starts_with("Searches the content of files"));
+    // What the core leaves of it is a plain whole number.
+    assert_eq!(properties["-A"]["type"], json!(["integer", "null"]));
+    assert_eq!(properties["-A"]["minimum"], 0);
+    assert_eq!(properties["-A"].get("maximum"), None);
+
+    let none = serde_json::from_value::<Query>(json!({"-i": true})).unwrap_err();
+    assert_eq!(none.to_string(), "missing field `pattern`");
+    let whole = json!({
+        "pattern": "a", "path": "b", "glob": "c", "type": "d", "output_mode": "count", "-i": true,
+        "-n": false, "-A": 1, "-B": 2, "-C": 3, "multiline": true, "head_limit": 4, "offset": 5,
+    });
+    assert_eq!(
+        serde_json::from_value::<Query>(whole).unwrap(),
+        Query {
+            pattern: "a".into(),
+            path: Some("b".into()),
+            glob: Some("c".into()),
+            r#type: Some("d".into()),
+            output_mode: Some(OutputMode::Count),
+            ignore_case: Some(true),
+            line_numbers: Some(false),
+            after: Some(1),
+            before: Some(2),
+            context: Some(3),
+            multiline: Some(true),
+            head_limit: Some(4),
+            offset: Some(5),
+        }
+    );
 }
 
 #[test]
@@ -256,19 +318,19 @@ fn answers_are_bounded() {
 }
 
 #[test]
-fn it_stops_when_nobody_wants_it_any_more() {
-    let house = House::build();
+fn a_cancelled_search_ends() {
+    let fixture = Fixture::build();
     let calls = AtomicUsize::new(0);
-    let stop = || calls.fetch_add(1, Relaxed) >= 3;
+    let is_cancelled = || calls.fetch_add(1, Relaxed) >= 3;
     let query = Query { pattern: "greet".into(), ..Query::default() };
-    assert!(matches!(grep(&house.root(), &query, &stop), Err(Fault::Stopped)));
-    assert!(matches!(files(&house.root(), None, "*", &|| true), Err(Fault::Stopped)));
+    assert!(matches!(grep(&fixture.root(), &query, &is_cancelled), Err(SearchError::Cancelled)));
+    assert!(matches!(glob(&fixture.root(), None, "*", &|| true), Err(SearchError::Cancelled)));
     assert!(calls.into_inner() < 12, "each thread asks once more at most");
 }
 
-struct Stopping<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stopping<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
@@ -276,8 +338,8 @@ impl Drop for Stopping<'_> {
 
 #[test]
 fn a_swapped_folder_shows_nothing_of_what_is_outside() {
-    let house = House::build();
-    let (folder, link) = (house.root().path().join("d"), house.root().path().join("out"));
+    let fixture = Fixture::build();
+    let (folder, link) = (fixture.root().path().join("d"), fixture.root().path().join("out"));
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("f.rs"), "greet\n").unwrap();
     let stop = AtomicBool::new(false);
@@ -288,11 +350,12 @@ fn a_swapped_folder_shows_nothing_of_what_is_outside() {
             }
         });
         // Also when something is found: else the swapping would go on for ever.
-        let _stopping = Stopping(&stop);
+        let _stop = StopOnDrop(&stop);
         for _ in 0..300 {
-            let found = house.grep(json!({"pattern": "greet", "output_mode": "content"})).unwrap();
+            let found =
+                fixture.grep(json!({"pattern": "greet", "output_mode": "content"})).unwrap();
             assert!(!found.contains("secretly"), "{found}");
-            let found = house.files("*.rs", None).unwrap();
+            let found = fixture.glob("*.rs", None).unwrap();
             assert!(!found.contains("secret"), "{found}");
         }
     });
