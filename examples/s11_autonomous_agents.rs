@@ -27,7 +27,7 @@
 use lessons::{
     s01_loop::agent_loop,
     s07_task_system::{self, Board, Refused, Status, Task, Tasks, Trouble, list},
-    s09_agent_teams::{self, LEAD, Mailboxes, Team, blunt},
+    s09_agent_teams::{self, LEAD, Mailboxes, Team, escape_tags},
 };
 use rungs_core::{
     Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
@@ -337,10 +337,10 @@ fn text(claim: &Claim) -> String {
     let Task { id, subject, description, attempt, failures, .. } = claim.task();
     let mut lines = vec![
         format!("<task id=\"{id}\" attempt=\"{attempt}\">"),
-        blunt(subject),
-        blunt(description),
+        escape_tags(subject),
+        escape_tags(description),
     ];
-    lines.extend(failures.iter().map(|failure| format!("failed before: {}", blunt(failure))));
+    lines.extend(failures.iter().map(|failure| format!("failed before: {}", escape_tags(failure))));
     lines.push("This task is yours now. End it with finish_task or fail_task.\n</task>".into());
     lines.retain(|line| !line.is_empty());
     lines.join("\n")
@@ -438,7 +438,7 @@ pub fn main() -> ExitCode {
         let agent = stage.agent();
         let (board, word) = Board::open(&folder.join("tasks.jsonl")).map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
-        let team = Team::new(Mailboxes::open(&folder).map_err(Error::other)?);
+        let team = Team::new(Mailboxes::open(&folder).await.map_err(Error::other)?);
         let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
         Ok(install(agent, &team, &Claims::new(board, LEASE)))
     };
@@ -702,7 +702,7 @@ mod tests {
     async fn stage(tasks: &[(&str, i64, &[u64])], scenes: &str) -> Stage {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
         let (dir, board, claims, _) = board(tasks);
-        let team = Team::new(Mailboxes::open(&dir.path().join("mail")).unwrap());
+        let team = Team::new(Mailboxes::open(&dir.path().join("mail")).await.unwrap());
         let agent = lessons::s04_subagent::install(tools::all(Agent::new(client, dir.path())));
         let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
         Stage { agent: install(agent, &team, &claims), board, server, _dir: dir }

@@ -36,7 +36,7 @@ impl Tool for Write {
             let path = root.path().join(root.resolve(&file_path)?);
             let old = match root.open_file(&file_path) {
                 Ok(file) => Some(Stamp::of(file)?),
-                Err(error) if matches!(error.kind, PathErrorKind::Missing) => None,
+                Err(error) if matches!(error.kind, PathErrorKind::NotFound) => None,
                 Err(error) => return Err(error.into()),
             };
             if let Some(old) = &old
