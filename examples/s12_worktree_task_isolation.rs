@@ -22,7 +22,7 @@
 use lessons::{
     s01_loop::agent_loop,
     s04_subagent::{self, Report},
-    s07_task_system::{self, Board, Refused, Status, Task, Tasks},
+    s07_task_system::{self, Board, Status, Task, TaskError, Tasks},
 };
 use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
 use rungs_worktree::{Tree, Trees};
@@ -79,11 +79,11 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
             "the board says: {task}. Set it to pending if it is to be worked on"
         )));
     }
-    match tasks.open(task) {
-        open if open.is_empty() => {
+    match tasks.blockers(task) {
+        blockers if blockers.is_empty() => {
             Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
         }
-        open => Err(Refused::Waits(id, open).into()),
+        blockers => Err(TaskError::Blocked { id, blockers }.into()),
     }
 }
 
@@ -339,7 +339,8 @@ pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = s04_subagent::install(stage.agent());
         let state = stage.state();
-        let (board, word) = Board::open(&state.join("tasks.jsonl")).map_err(Error::other)?;
+        let (board, word) =
+            Board::open_async(state.join("tasks.jsonl")).await.map_err(Error::other)?;
         word.into_iter().for_each(|word| agent.context().notice(word));
         Ok(install(s07_task_system::install(agent, &board), &board, &state))
     };

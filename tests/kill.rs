@@ -2,10 +2,10 @@
 mod common;
 
 use common::program;
-use lessons::s07_task_system::{Board, Status, Task};
 use rehearsal::{Script, Server};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
+use rungs_tasks::{Board, Status, Task};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

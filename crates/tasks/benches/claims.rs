@@ -1,8 +1,5 @@
-//! How fast the eleventh lesson's claims are on a board of 10,000. `cargo bench --bench claims` prints figures.
-use lessons::{
-    s07_task_system::{Board, Status, Task},
-    s11_autonomous_agents::Claims,
-};
+//! How fast claims are on a board of 10,000 tasks. `cargo bench --bench claims` prints figures.
+use rungs_tasks::{Board, Status, Task};
 use std::{
     path::Path,
     thread,
@@ -10,20 +7,20 @@ use std::{
 };
 
 const TASKS: u64 = 10_000;
+const LEASE: Duration = Duration::from_secs(600);
 
 fn main() {
     for threads in [1, 16] {
         let folder = tempfile::tempdir().unwrap();
         // Each with a board of its own, as if it were a process.
-        let workers: Vec<Claims> =
-            (0..threads).map(|_| claims(&folder.path().join("tasks.jsonl"))).collect();
+        let workers: Vec<Board> = (0..threads).map(|_| open(folder.path())).collect();
         fill(folder.path());
         let start = Instant::now();
         thread::scope(|scope| {
             for worker in &workers {
                 scope.spawn(|| {
-                    while let Some(claim) = worker.claim("bench").unwrap() {
-                        worker.finish(&claim, "fine").unwrap();
+                    while let Some(claimed) = worker.claim("bench", LEASE).unwrap() {
+                        worker.finish(claimed.token(), "fine").unwrap();
                     }
                 });
             }
@@ -35,23 +32,21 @@ fn main() {
     }
 
     let folder = tempfile::tempdir().unwrap();
-    let alive = claims(&folder.path().join("tasks.jsonl"));
+    let board = open(folder.path());
     fill(folder.path());
-    timed("a claim among 10,000 that can begin", || drop(alive.claim("bench").unwrap().unwrap()));
-    timed("a look whether there is one", || assert!(alive.claimable().unwrap()));
-    // All of them run out together: the worst that can be found.
-    let board = Board::open(&folder.path().join("tasks.jsonl")).unwrap().0;
+    let claim = || drop(board.claim("bench", LEASE).unwrap().unwrap());
+    timed("a claim among 10,000 that can begin", claim);
+    timed("a look whether there is one", || assert!(board.claimable().unwrap()));
+    // All leases end together: the worst case.
     let all = board.look(|tasks| tasks.all().cloned().collect::<Vec<_>>()).unwrap();
-    let left = |task| Task { status: Status::InProgress, until: Some(1), ..task };
+    let left = |task| Task { status: Status::InProgress, lease_end: Some(1), ..task };
     board.change(|_| Ok((all.into_iter().map(left).collect(), ()))).unwrap();
-    assert!(alive.claimable().unwrap());
-    timed("a claim among 10,000 whose lease has run out", || {
-        drop(alive.claim("bench").unwrap().unwrap())
-    });
+    assert!(board.claimable().unwrap());
+    timed("a claim among 10,000 whose lease has ended", claim);
 }
 
-fn claims(file: &Path) -> Claims {
-    Claims::new(Board::open(file).unwrap().0, Duration::from_secs(600))
+fn open(folder: &Path) -> Board {
+    Board::open(&folder.join("tasks.jsonl")).unwrap().0
 }
 
 fn fill(folder: &Path) {
@@ -61,8 +56,7 @@ fn fill(folder: &Path) {
         priority: (id % 7) as i64,
         ..Task::default()
     };
-    let (board, _) = Board::open(&folder.join("tasks.jsonl")).unwrap();
-    board.change(|_| Ok(((1..=TASKS).map(new).collect(), ()))).unwrap();
+    open(folder).change(|_| Ok(((1..=TASKS).map(new).collect(), ()))).unwrap();
 }
 
 /// The mean of many.

@@ -1,5 +1,5 @@
-//! How fast the seventh lesson's board is with 10,000 tasks. `cargo bench --bench tasks` prints figures.
-use lessons::s07_task_system::{Board, Status, Task};
+//! How fast a board of 10,000 tasks is. `cargo bench --bench tasks` prints figures.
+use rungs_tasks::{Board, Status, Task};
 use std::time::Instant;
 
 const TASKS: u64 = 10_000;
@@ -18,7 +18,7 @@ fn main() {
     timed(&format!("{TASKS} tasks written at once"), || {
         board.change(|_| Ok(((1..=TASKS).map(task).collect(), ()))).unwrap();
     });
-    timed("another opens the board", || drop(Board::open(&file).unwrap()));
+    timed("the board is opened", || drop(Board::open(&file).unwrap()));
     timed("the board is compacted", || board.compact().unwrap());
     timed("a look with nothing new", || board.look(|_| ()).unwrap());
     let start = Instant::now();
