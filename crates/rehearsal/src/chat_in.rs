@@ -1,7 +1,7 @@
 //! Chat Completions requests: what that API refuses, and what they mean.
 use crate::{
+    chat_tools,
     conversation::{Conversation, Role, text_of},
-    format::is_tool_name,
     refusal::Refusal,
 };
 use serde_json::{Map, Value, json};
@@ -76,7 +76,7 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
     limits(body)?;
     let mut conversation = Conversation {
         model: model.to_string(),
-        tools: tools(body)?,
+        tools: chat_tools::read(body)?,
         stream: body["stream"] == true,
         stop_sequences: match &body["stop"] {
             Value::String(one) => vec![one.clone()],
@@ -114,39 +114,6 @@ fn limits(body: &Value) -> Result<(), Refusal> {
         return Err(Refusal::field("n", "Invalid 'n': a rehearsal has one choice."));
     }
     Ok(())
-}
-
-fn tools(body: &Value) -> Result<Vec<Value>, Refusal> {
-    let mut tools: Vec<Value> = vec![];
-    for (place, tool) in body["tools"].as_array().into_iter().flatten().enumerate() {
-        let function = &tool["function"];
-        let path = format!("tools[{place}].function");
-        let Some(name) = function["name"].as_str() else {
-            return Err(Refusal::field(
-                path.clone(),
-                format!("Missing required parameter: '{path}.name'."),
-            ));
-        };
-        if !is_tool_name(name) {
-            let message = format!(
-                "Invalid '{path}.name': expected a string that matches '^[a-zA-Z0-9_-]+$'."
-            );
-            return Err(Refusal::field(path + ".name", message));
-        }
-        if tools.iter().any(|known| known["name"] == name) {
-            return Err(Refusal::field("tools", format!("Duplicate function name: '{name}'.")));
-        }
-        let schema = &function["parameters"];
-        if !schema.is_null() && schema["type"] != "object" {
-            let message =
-                format!("Invalid schema for function '{name}': schema must be of type 'object'.");
-            return Err(Refusal::field(path + ".parameters", message));
-        }
-        tools.push(
-            json!({"name": name, "description": function["description"], "input_schema": schema}),
-        );
-    }
-    Ok(tools)
 }
 
 /// Every call is answered by a tool message right after, and every tool message answers one.

@@ -3,6 +3,7 @@ use crate::{
     fault::Fault,
     reply::Stop,
     template::{Input, Template, text},
+    tool_schema::is_tool_name,
 };
 use regex::Regex;
 use serde::{
@@ -120,7 +121,7 @@ impl fmt::Display for Odd {
                 f.write_str("a file's path must be relative, stay in the folder and not be in .git")
             }
             Odd::ToolName(name) => {
-                write!(f, "`{name}` cannot be a tool's name: 1 to 128 of a-z A-Z 0-9 _ -")
+                write!(f, "`{name}` cannot be a tool's name: 1 to 64 of a-z A-Z 0-9 _ -")
             }
             Odd::OneTool => {
                 f.write_str("a call is a map with one key: the tool's name, with its input")
@@ -254,10 +255,4 @@ impl<'de> Deserialize<'de> for Raw {
             Some(_) => Ok(Raw(Value::Object(block))),
         }
     }
-}
-
-/// Whether the API takes this as the name of a tool.
-pub(crate) fn is_tool_name(name: &str) -> bool {
-    (1..=128).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

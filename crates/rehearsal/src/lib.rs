@@ -5,6 +5,7 @@ pub mod build;
 mod cache;
 mod chat_in;
 mod chat_out;
+mod chat_tools;
 mod check;
 mod conversation;
 mod delivery;
@@ -21,6 +22,7 @@ mod seen;
 mod server;
 mod sign;
 mod template;
+mod tool_schema;
 mod workspace;
 
 pub use build::{RESULTS, Scene, Turn, call, calls, literal, say, say_results, scene, script};

@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Waits until the server has stopped. By itself it never does.
-    pub async fn ended(&self) {
+    pub async fn stopped(&self) {
         let mut running = self.running.clone();
         while running.changed().await.is_ok() {}
     }

@@ -216,7 +216,20 @@ fn the_program_checks_and_complains() {
     let (code, said, complaint) = program(&["--script", name]);
     assert_eq!((code, said.as_str()), (1, ""));
     assert!(complaint.starts_with(&format!("{name}:1: ")), "{complaint}");
-    assert_eq!(program(&["--scirpt", name]).0, 2);
+    let wrong = [
+        (&["--scirpt", name][..], "invalid option '--scirpt'; --help says what there is\n"),
+        (&["--check"], "--script is missing; --help says what there is\n"),
+        (
+            &["--script", name, "--port", "x"],
+            "cannot parse argument \"x\": invalid digit found in string; --help says what there is\n",
+        ),
+    ];
+    for (arguments, expected) in wrong {
+        assert_eq!(program(arguments), (2, String::new(), expected.into()));
+    }
+    let (code, said, complaint) = program(&["--help"]);
+    assert_eq!((code, complaint.as_str()), (0, ""));
+    assert!(said.contains("--script FILE"), "{said}");
 }
 
 #[cfg(unix)]

@@ -197,7 +197,7 @@ async fn fields_are_checked() {
         ),
         (
             json!({"tools": [tool("a b", object.clone())]}),
-            "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'",
+            "tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,64}$'",
         ),
         (json!({"tools": [{"name": "a"}]}), "tools.0.custom.input_schema: Field required"),
         (

@@ -1,6 +1,23 @@
 //! The definitions of tools and the choice among them.
-use crate::{format::is_tool_name, refusal::Refusal};
+use crate::{
+    refusal::{Format, Refusal},
+    tool_schema::{self, SchemaError, is_tool_name},
+};
 use serde_json::Value;
+
+/// What the definition of a custom tool may have.
+const FIELDS: [&str; 10] = [
+    "name",
+    "description",
+    "input_schema",
+    "type",
+    "cache_control",
+    "strict",
+    "defer_loading",
+    "allowed_callers",
+    "input_examples",
+    "eager_input_streaming",
+];
 
 pub(super) fn check(body: &Value) -> Result<(), Refusal> {
     let tools = match &body["tools"] {
@@ -10,16 +27,26 @@ pub(super) fn check(body: &Value) -> Result<(), Refusal> {
     };
     let mut names: Vec<&str> = vec![];
     for (place, tool) in tools.iter().enumerate() {
-        let custom = matches!(tool["type"].as_str(), None | Some("custom"));
+        let custom = match &tool["type"] {
+            Value::Null => true,
+            Value::String(kind) if kind == "custom" => true,
+            Value::String(kind) if is_built_in(kind) => false,
+            kind => {
+                return Err(Refusal::bad(format!(
+                    "tools.{place}: Input tag {kind} found using 'type' does not match any of the expected tags: \
+                     'custom', or a dated built-in tool"
+                )));
+            }
+        };
         let name = match tool["name"].as_str() {
             Some(name) => name,
-            // A set of tools of a server has none.
+            // A toolset has none.
             None if !custom => continue,
             None => return Err(Refusal::bad(format!("tools.{place}.custom.name: Field required"))),
         };
         if !is_tool_name(name) {
             return Err(Refusal::bad(format!(
-                "tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
+                "tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
             )));
         }
         if names.contains(&name) {
@@ -27,21 +54,68 @@ pub(super) fn check(body: &Value) -> Result<(), Refusal> {
         }
         names.push(name);
         if custom {
-            schema(place, &tool["input_schema"])?;
+            check_custom(&format!("tools.{place}.custom"), tool)?;
         }
     }
     choice(&body["tool_choice"], &names)
 }
 
-fn schema(place: usize, schema: &Value) -> Result<(), Refusal> {
-    let why = match (schema, &schema["type"]) {
-        (Value::Null, _) => ": Field required",
-        (Value::Object(_), Value::Null) => ".type: Field required",
-        (Value::Object(_), kind) if kind == "object" => return Ok(()),
-        (Value::Object(_), _) => ".type: Input should be 'object'",
-        _ => ": Input should be a valid dictionary",
+/// Built-in tools carry the date of their version, such as `bash_20250124`.
+fn is_built_in(kind: &str) -> bool {
+    let dated = kind.rsplit_once('_').is_some_and(|(_, date)| {
+        date.len() == 8 && date.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    dated || kind == "mcp_toolset"
+}
+
+fn check_custom(path: &str, tool: &Value) -> Result<(), Refusal> {
+    for (field, value) in tool.as_object().into_iter().flatten() {
+        let wanted = match field.as_str() {
+            "description" if !value.is_string() => "string",
+            "strict" | "defer_loading" | "eager_input_streaming" if !value.is_boolean() => {
+                "boolean"
+            }
+            "allowed_callers" | "input_examples" if !value.is_array() => "list",
+            known if FIELDS.contains(&known) => continue,
+            _ => {
+                return Err(Refusal::bad(format!(
+                    "{path}.{field}: Extra inputs are not permitted"
+                )));
+            }
+        };
+        // Optional fields may be null.
+        if !value.is_null() {
+            return Err(Refusal::bad(format!("{path}.{field}: Input should be a valid {wanted}")));
+        }
+    }
+    let schema = &tool["input_schema"];
+    let why = match schema {
+        Value::Null => ": Field required".to_string(),
+        Value::Object(_) => match tool_schema::check(schema, Format::Messages) {
+            Ok(()) => return Ok(()),
+            Err(SchemaError::NotAnObject(Value::Null)) => ".type: Field required".into(),
+            Err(SchemaError::NotAnObject(_)) => ".type: Input should be 'object'".into(),
+            Err(SchemaError::ForbiddenAtTop) => {
+                ": input_schema does not support oneOf, allOf, or anyOf at the top level".into()
+            }
+            Err(SchemaError::PropertyName(_)) => {
+                ".properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'".into()
+            }
+            Err(SchemaError::NoItems { path }) => invalid(&path, "array schema missing items"),
+            Err(SchemaError::Invalid { path, reason }) => invalid(&path, &reason),
+        },
+        _ => ": Input should be a valid dictionary".into(),
     };
-    Err(Refusal::bad(format!("tools.{place}.custom.input_schema{why}")))
+    Err(Refusal::bad(format!("{path}.input_schema{why}")))
+}
+
+/// The API does not say where the fault is; whoever rehearses wants to know.
+fn invalid(path: &[String], reason: &str) -> String {
+    let place = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+    format!(
+        ": JSON schema is invalid. It must match JSON Schema draft 2020-12 \
+         (https://json-schema.org/draft/2020-12). {place}{reason}"
+    )
 }
 
 fn choice(choice: &Value, names: &[&str]) -> Result<(), Refusal> {

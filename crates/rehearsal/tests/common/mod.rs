@@ -3,14 +3,20 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
 use rehearsal::{Script, Server};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 pub async fn serve(script: impl TryInto<Script, Error: std::fmt::Debug>) -> Server {
     script.try_into().unwrap().record(true).serve().await.unwrap()
 }
 
-pub fn client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+/// One client for all tests, because making one reads the system's certificates. It keeps no connections: they belong
+/// to the runtime of the test that made them.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap()
+    });
+    &CLIENT
 }
 
 pub const MESSAGES: &str = "/v1/messages";
