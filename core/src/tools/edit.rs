@@ -49,7 +49,9 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     let path = root.path().join(root.resolve(file_path)?);
     let file = match root.open_file(file_path) {
         Ok(file) => file,
-        Err(missing) if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() => {
+        Err(missing)
+            if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() =>
+        {
             let new = root.write(file_path, new_string.as_bytes(), None)?;
             cx.update(|read: &mut ReadTracker| read.note(path, new));
             let lines = new_string.lines().count();

@@ -79,7 +79,9 @@ fn simplify(schema: &mut Value) {
         *schema = json!({});
     }
     let Some(map) = schema.as_object_mut() else { return };
-    map.shift_remove("title");
+    for key in ["title", "uniqueItems"] {
+        map.shift_remove(key);
+    }
     format_to_bounds(map);
     if let Some(Value::String(text)) = map.get_mut("description") {
         // The lines of a doc comment are broken for the reader of the code; its paragraphs are meant.
