@@ -69,8 +69,11 @@ mod tests {
         }
         let cx = Agent::new(crate::test::Mute, dir.path().join("a")).context();
         let lines = json!({"pattern": "needle", "output_mode": "content", "-C": 1});
-        assert_eq!(Grep.call(lines, &cx).await.unwrap().text, "x.rs:1:needle\n");
-        assert_eq!(Glob.call(json!({"pattern": "*.rs"}), &cx).await.unwrap().text, "x.rs\n");
+        let left_out = "[left out: .git (closed to tools)]";
+        let found = Grep.call(lines, &cx).await.unwrap().text;
+        assert_eq!(found, format!("x.rs:1:needle\n{left_out}\n"));
+        let found = Glob.call(json!({"pattern": "*.rs"}), &cx).await.unwrap().text;
+        assert_eq!(found, format!("x.rs\n{left_out}\n"));
         let wrong =
             Grep.call(json!({"pattern": "x", "-C": "1", "colour": true}), &cx).await.unwrap_err().0;
         assert_eq!(wrong, "`-C`: expected a whole number from 0 on, got \"1\"");
