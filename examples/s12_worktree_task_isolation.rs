@@ -470,7 +470,9 @@ mod tests {
                 let part = told.split("# Task").nth(n).unwrap().trim();
                 for said in [
                     format!("edited {n}\n{branch}"),
-                    "|same.txt\nwritten.txt\n|same.txt\n|".to_string(),
+                    "|same.txt\nwritten.txt\n[left out: .git (closed to tools)]\n\
+                     |same.txt\n[left out: .git (closed to tools)]\n|"
+                        .to_string(),
                     format!(
                         "committed as {commit}, files changed: 3\n{branch} at {commit}, commits that are on no other branch: 1; \
                          in ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"
