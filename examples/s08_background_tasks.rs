@@ -23,7 +23,7 @@ use rungs_core::{
     Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
     ToolCall, ToolError, ToolSpec, tools::Log,
 };
-use rungs_jobs::{Job, Jobs, Owner};
+use rungs_process::jobs::{Job, Jobs, Owner};
 use serde::Deserialize;
 use serde_json::json;
 use std::{path::Path, process::ExitCode, sync::OnceLock, time::Duration};

@@ -4,15 +4,16 @@
 //! - [`Clip`]: both ends of what it prints, the whole of it in a file, which [`Outputs`] finds a place for.
 //! - [`Log`]: the newest lines of what it prints, the whole of it in a file, for one that runs on; both are [`Sink`]s.
 //! - [`destructive`]: a seat belt against a few commands that nobody means.
-mod belt;
 mod clip;
+mod denylist;
 mod environment;
+pub mod jobs;
 mod log;
 mod outputs;
 mod tree;
 
-pub use belt::destructive;
 pub use clip::Clip;
+pub use denylist::destructive;
 pub use log::Log;
 pub use outputs::Outputs;
 

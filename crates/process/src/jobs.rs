@@ -4,7 +4,7 @@
 //! there is one; both see its own jobs alone.
 //!
 //! ```
-//! use rungs_jobs::Jobs;
+//! use rungs_process::jobs::Jobs;
 //! use std::{path::Path, time::Duration};
 //! use tokio_util::sync::CancellationToken;
 //!
@@ -26,10 +26,13 @@
 //! # Ok(())
 //! # }
 //! ```
-use rungs_process::{Log, Process};
+use crate::{Log, Process};
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -82,34 +85,27 @@ impl fmt::Display for Job {
 }
 
 /// Why a job was not started.
-#[derive(Debug)]
-pub enum Error {
-    /// So many run already, which is the most.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The maximum number of jobs run already.
+    #[error("{0} jobs are running already; kill one first")]
     Full(usize),
-    /// There is no folder for its log.
-    Folder(durable::Error),
-    /// There is no bash, or no such directory.
-    Process(io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Full(most) => write!(f, "{most} jobs are running already; kill one first"),
-            Error::Folder(error) => write!(f, "{error}"),
-            Error::Process(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Full(_) => None,
-            Error::Folder(error) => Some(error),
-            Error::Process(error) => Some(error),
-        }
-    }
+    /// The folder for the logs cannot be created.
+    #[error("cannot create {}: {source}", folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// bash cannot be started, or the directory is missing.
+    #[error("cannot start bash in {}: {source}", cwd.display())]
+    Process {
+        /// In which directory.
+        cwd: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 /// Ends an owner's jobs when it is dropped.
@@ -154,14 +150,20 @@ impl Jobs {
         command: &str,
         cwd: &Path,
         stop: &CancellationToken,
-    ) -> Result<Job, Error> {
-        durable::create_folder(&self.0.folder).map_err(Error::Folder)?;
+    ) -> Result<Job, StartError> {
+        let folder = &self.0.folder;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| StartError::Folder { folder: folder.clone(), source })?;
         let mut table = self.table();
         if table.values().filter(|entry| entry.job.end.is_none()).count() >= self.0.most {
-            return Err(Error::Full(self.0.most));
+            return Err(StartError::Full(self.0.most));
         }
         let id = table.last_key_value().map_or(1, |(id, _)| id + 1);
-        let process = Process::start(command, cwd).map_err(Error::Process)?;
+        let process = Process::start(command, cwd)
+            .map_err(|source| StartError::Process { cwd: cwd.into(), source })?;
         let log = Log::new(self.0.folder.join(format!("{id}.log")));
         let job = Job { id, command: command.into(), started: Instant::now(), log, end: None };
         let stop = stop.child_token();
@@ -272,7 +274,7 @@ mod tests {
         (Jobs::new(folder.path().join("state/logs"), most), folder)
     }
 
-    fn start(jobs: &Jobs, owner: &str, command: &str) -> Result<Job, Error> {
+    fn start(jobs: &Jobs, owner: &str, command: &str) -> Result<Job, StartError> {
         jobs.start(owner, command, Path::new("/"), &CancellationToken::new())
     }
 
@@ -369,7 +371,7 @@ mod tests {
         let missing = jobs
             .start("ann", "true", Path::new("/no/such"), &CancellationToken::new())
             .unwrap_err();
-        assert!(matches!(missing, Error::Process(_)), "{missing}");
+        assert!(matches!(missing, StartError::Process { .. }), "{missing}");
         assert_eq!(start(&jobs, "ann", "sleep 67.67").unwrap().id, 1);
         assert_eq!(
             start(&jobs, "bob", "true").unwrap_err().to_string(),
@@ -380,7 +382,7 @@ mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         let jobs = Jobs::new(folder.path().join("file/logs"), 1);
         let folder = start(&jobs, "ann", "true").unwrap_err();
-        assert!(matches!(folder, Error::Folder(_)), "{folder}");
+        assert!(matches!(folder, StartError::Folder { .. }), "{folder}");
     }
 
     #[tokio::test]
