@@ -54,12 +54,12 @@ impl Tool for Bash {
         let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
         let mut process = Process::start(&command, cx.cwd())
             .map_err(|e| ToolError(format!("can't start bash in {}: {e}", cx.cwd().display())))?;
-        let mut clip = cx.local::<Outputs>().next().map(Clip::spilling).unwrap_or_default();
+        let mut clip = Clip::spilling(cx.local::<Outputs>());
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
                 let status = status?;
                 match (status.code(), status.signal()) {
-                    (Some(0), _) => return Ok(clip.into_text().into()),
+                    (Some(0), _) => return Ok(clip.into_text().await.into()),
                     (Some(code), _) => format!("[exit code {code}]"),
                     (None, signal) => format!("[killed by signal {}]", signal.unwrap_or_default()),
                 }
@@ -69,7 +69,7 @@ impl Tool for Bash {
         };
         // Nothing is left to stop when it has ended by itself.
         process.stop(&mut clip).await;
-        let printed = clip.into_text();
+        let printed = clip.into_text().await;
         let newline = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
         Err(ToolError(format!("{printed}{newline}{how}")))
     }
@@ -122,7 +122,10 @@ mod tests {
             "hi\n"
         );
         let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
-        assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
+        assert!(
+            refused.starts_with("refused: it deletes or changes all files of the system"),
+            "{refused}"
+        );
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"}))
             .await
             .unwrap_err();
@@ -186,7 +189,7 @@ mod tests {
         assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
         let path = std::path::PathBuf::from(path);
         cx.forget();
-        assert!(!path.exists());
+        assert!(rungs_process::testing::until(|| !path.exists()).await);
     }
 
     #[tokio::test]

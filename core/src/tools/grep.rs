@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(wrong, "`-C`: expected a whole number from 0 on, got \"1\"");
         let outside = Glob.call(json!({"pattern": "*", "path": ".."}), &cx).await.unwrap_err().0;
         assert_eq!(outside, "..: it is outside the working directory");
-        let output = cx.local::<Outputs>().next().unwrap();
+        let output = cx.local::<Outputs>().create().unwrap().1;
         std::fs::write(&output, "line\nneedle\n").unwrap();
         let found = Grep
             .call(json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx)
