@@ -12,10 +12,14 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// How long the end of the program waits for work on blocking threads.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a lesson builds its agent from.
 pub struct Stage {
@@ -81,8 +85,9 @@ pub fn run(
         Err(error) => return fail(&error),
     };
     let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
-    // Whatever still blocks a thread, such as a name that is being looked up, must not hold up the end.
-    runtime.shutdown_background();
+    // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks a
+    // thread, such as a name that is being looked up, must not hold up the end for long.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),

@@ -20,10 +20,10 @@
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
-    ToolCall, ToolError, ToolSpec, tools::Log,
+    Agent, CancellationToken, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome,
+    Reply, Result, ToolCall, ToolError, ToolSpec, tools::Log,
 };
-use rungs_jobs::{Job, Jobs, Owner};
+use rungs_process::jobs::{Job, Jobs};
 use serde::Deserialize;
 use serde_json::json;
 use std::{path::Path, process::ExitCode, sync::OnceLock, time::Duration};
@@ -70,7 +70,7 @@ fn told(job: &Job) -> String {
 
 /// What it reads when it looks at one.
 fn logs(job: &Job, lines: usize) -> String {
-    let (lines, count) = job.log.newest(lines.min(Log::LINES));
+    let (lines, count) = job.log.newest(lines.min(Log::MAX_LINES));
     let end = job.end.as_deref().unwrap_or("running");
     let fault = job.log.fault().map(|why| format!(" (not whole: {why})")).unwrap_or_default();
     format!(
@@ -97,8 +97,20 @@ enum Verb {
     BgKill { id: u64 },
 }
 
+/// Fires when the agent is cancelled, and when it is dropped.
+#[derive(Default)]
+struct Lifetime(OnceLock<CancellationToken>);
+
+impl Drop for Lifetime {
+    fn drop(&mut self) {
+        if let Some(token) = self.0.get() {
+            token.cancel();
+        }
+    }
+}
+
 /// What each of them does, for the agent that calls it.
-fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
+async fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
     let me = cx.name();
     let known = |job: Option<Job>, id| {
         job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")))
@@ -109,8 +121,9 @@ fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
         }
         Verb::BashBackground { command } => {
             // What stops the agent stops its jobs; so does the agent's own end, or that of its conversation.
-            let job = jobs.start(me, &command, cx.cwd(), cx.cancel())?;
-            cx.local::<OnceLock<Owner>>().get_or_init(|| jobs.owner(me));
+            let lifetime = cx.local::<Lifetime>();
+            let token = lifetime.0.get_or_init(|| cx.cancel().child_token());
+            let job = jobs.start(me, &command, cx.cwd(), token).await?;
             format!("job {} is running; you will be told when it ends", job.id)
         }
         Verb::BgList {} => list(jobs, me),
@@ -127,7 +140,7 @@ struct Background(Jobs);
 
 impl Layer for Background {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        for job in self.0.ends(cx.name()) {
+        for job in self.0.take_ended(cx.name()) {
             let end = told(&job);
             cx.notice(end.lines().nth(1).unwrap_or_default());
             chat.push(Message::user(end));
@@ -189,7 +202,7 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
     agent
         .verbs(specs, move |verb, cx| {
             let jobs = worked.clone();
-            async move { run(&jobs, verb, &cx) }
+            async move { run(&jobs, verb, &cx).await }
         })
         .wrap(Background(jobs))
         .command("jobs", "lists the background jobs", async move |_, _, cx| {

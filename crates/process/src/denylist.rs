@@ -1,23 +1,26 @@
-//! The seat belt: a few commands that nobody means.
+//! A deny list of a few destructive commands.
 
-/// What this command would do, if it is one of a few that nobody means: `rm -rf /`, a file system made anew, a
-/// disk overwritten, a fork bomb, the machine switched off.
+/// What a command would do, as a sentence, if it is one of a few that nobody means: `rm -rf /`, to
+/// format or overwrite a disk, a fork bomb, to switch the machine off.
 ///
-/// This is a seat belt and no more. It reads words, not shell: a variable, a script, an alias pass, and so does
-/// everything that only loses work (`git push --force`). What may run is decided by permissions, and what it can
-/// reach by a sandbox.
+/// It protects from accidents, not from intent. It splits words but does not interpret the shell:
+/// variables, scripts and aliases pass, and so does whatever only loses work (`git push --force`).
+/// Permissions decide what may run, and a sandbox limits what it can reach.
 pub fn destructive(command: &str) -> Option<&'static str> {
-    judge(command, 3)
+    check(command, MAX_NESTED_SHELLS)
 }
 
-fn judge(command: &str, depth: u8) -> Option<&'static str> {
+/// How many shells within shells (`bash -c "bash -c .."`) are looked into.
+const MAX_NESTED_SHELLS: u8 = 3;
+
+fn check(command: &str, depth: u8) -> Option<&'static str> {
     if is_fork_bomb(command) {
         return Some("it is a fork bomb");
     }
-    simple_commands(command).iter().find_map(|words| judge_words(words, depth))
+    simple_commands(command).iter().find_map(|words| check_words(words, depth))
 }
 
-fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
+fn check_words(words: &[String], depth: u8) -> Option<&'static str> {
     const WRAPPERS: [&str; 12] = [
         "sudo", "doas", "env", "nohup", "time", "exec", "command", "builtin", "setsid", "nice",
         "then", "do",
@@ -42,13 +45,13 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
     });
     match name {
         "rm" | "chmod" | "chown" | "chgrp"
-            if recursive && rest.iter().any(|word| is_everything(word)) =>
+            if recursive && rest.iter().any(|word| is_system_or_home(word)) =>
         {
-            Some("it takes all files of the system or the user")
+            Some("it deletes or changes all files of the system or the user")
         }
-        "rm" if has("--no-preserve-root") => Some("it takes all files of the system"),
-        "wipefs" | "mke2fs" => Some("it makes a file system anew"),
-        _ if name == "mkfs" || name.starts_with("mkfs.") => Some("it makes a file system anew"),
+        "rm" if has("--no-preserve-root") => Some("it deletes all files of the system"),
+        "wipefs" | "mke2fs" => Some("it formats a file system"),
+        _ if name == "mkfs" || name.starts_with("mkfs.") => Some("it formats a file system"),
         "dd" if rest.iter().any(|word| word.strip_prefix("of=").is_some_and(is_disk)) => {
             Some("it overwrites a disk")
         }
@@ -64,14 +67,15 @@ fn judge_words(words: &[String], depth: u8) -> Option<&'static str> {
             Some("it kills every process of the user")
         }
         "bash" | "sh" | "dash" | "zsh" | "eval" if depth > 0 => {
-            rest.iter().find_map(|word| judge(word, depth - 1))
+            rest.iter().find_map(|word| check(word, depth - 1))
         }
         _ => None,
     }
 }
 
-/// The root, the home folder, or a folder right below the root that the system needs; also all that is in it.
-fn is_everything(word: &str) -> bool {
+/// Whether this is the root, the home folder, or a folder of the system directly below the root; or
+/// all that is in it.
+fn is_system_or_home(word: &str) -> bool {
     const SYSTEM: [&str; 16] = [
         "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/sbin",
         "/sys", "/usr", "/var", "/Users", "/System", "/Library",
@@ -87,7 +91,7 @@ fn is_disk(word: &str) -> bool {
         .is_some_and(|device| DISKS.iter().any(|disk| device.starts_with(disk)))
 }
 
-/// `:(){ :|:& };:` under any name.
+/// Whether it contains `:(){ :|:& };:`, with any name for the function.
 fn is_fork_bomb(command: &str) -> bool {
     let dense: String = command.chars().filter(|c| !c.is_whitespace()).collect();
     dense.split_once("(){").is_some_and(|(before, body)| {
@@ -96,8 +100,8 @@ fn is_fork_bomb(command: &str) -> bool {
     })
 }
 
-/// The words of each command, split at operators outside quotes, quotes taken off. What follows a here-document's
-/// mark is text, mostly, and is not read.
+/// The words of each command, without their quotes, split at the operators outside of quotes. What
+/// follows `<<` is the text of a here-document in most cases, and is skipped.
 fn simple_commands(command: &str) -> Vec<Vec<String>> {
     let (mut commands, mut words, mut word) = (vec![], vec![], String::new());
     let (mut quote, mut quoted, mut previous) = (None, false, ' ');
@@ -144,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_means_is_known() {
+    fn destructive_commands_are_denied() {
         for command in [
             "rm -rf /",
             "rm -fr /*",
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_may_mean_passes() {
+    fn all_others_pass() {
         for command in [
             "",
             "rm -rf target",
