@@ -1,13 +1,14 @@
-//! Commands in the background: their output, and their ends, each of which is reported once.
+//! Commands in the background: their output and their ends.
 //!
 //! The jobs of several owners share one table, and each owner has a unique name. An owner asks for
-//! the ends that were not reported to it yet, or waits until there is one; it sees its own jobs
-//! only. A job runs until it ends by itself, until it is killed, or until its owner's cancellation
-//! token fires.
+//! the ends that it has not reported yet, or waits until there is one; it keeps the numbers of those
+//! that it has reported, since only it knows when a report was taken back. It sees its own jobs only.
+//! A job runs until it ends by itself, until it is killed, or until its owner's cancellation token
+//! fires.
 //!
 //! ```
 //! use rungs_process::jobs::Jobs;
-//! use std::{path::Path, time::Duration};
+//! use std::{collections::BTreeSet, path::Path, time::Duration};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -17,11 +18,13 @@
 //! let token = CancellationToken::new();
 //! jobs.start("ann", "echo built", Path::new("/"), &token).await?;
 //!
-//! assert!(jobs.wait("ann").await); // There is an end to report.
-//! let ended = jobs.take_ended("ann");
+//! let mut reported = BTreeSet::new();
+//! assert!(jobs.wait("ann", &reported).await); // There is an end to report.
+//! let ended = jobs.ended("ann", &reported);
+//! reported.insert(ended[0].id);
 //! assert_eq!(ended[0].end.as_deref(), Some("exit status: 0"));
 //! assert_eq!(ended[0].log.newest(1).0, ["built"]);
-//! assert!(!jobs.wait("ann").await); // Now nothing runs that could end.
+//! assert!(!jobs.wait("ann", &reported).await); // Now nothing runs that could end.
 //!
 //! jobs.start("ann", "sleep 60", Path::new("/"), &token).await?;
 //! jobs.close(Duration::from_secs(4)).await; // Nothing is left running.
@@ -30,7 +33,7 @@
 //! ```
 use crate::{Log, LogWriter, Process, Sink};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::DirBuilder,
     io,
@@ -72,8 +75,8 @@ struct Entry {
     owner_token: CancellationToken,
     /// Its child: stops this job only.
     stop: CancellationToken,
-    /// Whether the end needs no report any more.
-    reported: bool,
+    /// Whether the owner asked for the end, which then needs no report.
+    killed: bool,
 }
 
 /// A command in the background, as it was when it was asked for; its log is always the newest.
@@ -194,7 +197,7 @@ impl Jobs {
         let (command, log) = (command.to_owned(), writer.log());
         let job = Job { id, command, started: Instant::now(), log, end: None };
         let entry =
-            Entry { owner: owner.into(), job: job.clone(), owner_token, stop, reported: false };
+            Entry { owner: owner.into(), job: job.clone(), owner_token, stop, killed: false };
         table.jobs.insert(id, entry);
         (job, writer)
     }
@@ -242,28 +245,24 @@ impl Jobs {
     pub fn kill(&self, owner: &str, id: u64) -> Option<Job> {
         let mut table = self.table();
         let entry = table.jobs.get_mut(&id).filter(|entry| entry.owner == owner)?;
-        entry.reported = true;
+        entry.killed = true;
         entry.stop.cancel();
         Some(entry.job.clone())
     }
 
-    /// The jobs of this owner that have ended and were not reported yet; they are reported now.
-    pub fn take_ended(&self, owner: &str) -> Vec<Job> {
-        let mut ended = vec![];
-        for entry in self.table().jobs.values_mut() {
-            if entry.owner == owner && entry.is_unreported() {
-                entry.reported = true;
-                ended.push(entry.job.clone());
-            }
-        }
-        ended
+    /// The jobs of this owner whose ends are to be reported: those that have ended, were not killed
+    /// by it, and are not among the `reported` ones.
+    pub fn ended(&self, owner: &str, reported: &BTreeSet<u64>) -> Vec<Job> {
+        let table = self.table();
+        let ended = table.of(owner).filter(|entry| entry.is_unreported(reported));
+        ended.map(|entry| entry.job.clone()).collect()
     }
 
     /// Waits until there is an end to report to this owner (true), or until none of its jobs runs
     /// (false). It changes nothing, and may be dropped.
-    pub async fn wait(&self, owner: &str) -> bool {
+    pub async fn wait(&self, owner: &str, reported: &BTreeSet<u64>) -> bool {
         self.until(|table| {
-            if table.of(owner).any(Entry::is_unreported) {
+            if table.of(owner).any(|entry| entry.is_unreported(reported)) {
                 return Some(true);
             }
             let all_ended = table.of(owner).all(|entry| entry.job.end.is_some());
@@ -306,8 +305,8 @@ impl Table {
 }
 
 impl Entry {
-    fn is_unreported(&self) -> bool {
-        self.job.end.is_some() && !self.reported
+    fn is_unreported(&self, reported: &BTreeSet<u64>) -> bool {
+        self.job.end.is_some() && !self.killed && !reported.contains(&self.job.id)
     }
 }
 
@@ -356,12 +355,13 @@ mod tests {
         jobs.start(owner, command, Path::new("/"), &CancellationToken::new()).await
     }
 
-    async fn waits(jobs: &Jobs, owner: &str) -> bool {
-        tokio::time::timeout(Duration::from_secs(30), jobs.wait(owner)).await.unwrap()
+    async fn waits(jobs: &Jobs, owner: &str, reported: &BTreeSet<u64>) -> bool {
+        tokio::time::timeout(Duration::from_secs(30), jobs.wait(owner, reported)).await.unwrap()
     }
 
     fn ends(jobs: &Jobs, owner: &str) -> Vec<(u64, Option<String>)> {
-        jobs.take_ended(owner).into_iter().map(|job| (job.id, job.end)).collect()
+        let ended = jobs.ended(owner, &BTreeSet::new());
+        ended.into_iter().map(|job| (job.id, job.end)).collect()
     }
 
     /// Waits until a job of this owner has ended, reported or not.
@@ -382,12 +382,14 @@ mod tests {
             assert_eq!(job.id, n as u64 + 1);
         }
         for (owner, first) in [("ann", 0), ("bob", 1)] {
-            let mut ended = vec![];
-            while waits(&jobs, owner).await {
-                assert!(waits(&jobs, owner).await, "to wait takes nothing away");
-                ended.extend(jobs.take_ended(owner));
+            let (mut ended, mut reported) = (vec![], BTreeSet::new());
+            while waits(&jobs, owner, &reported).await {
+                assert!(waits(&jobs, owner, &reported).await, "to wait takes nothing away");
+                let new = jobs.ended(owner, &reported);
+                reported.extend(new.iter().map(|job| job.id));
+                ended.extend(new);
             }
-            assert!(jobs.take_ended(owner).is_empty());
+            assert!(jobs.ended(owner, &reported).is_empty());
             let mut ended: Vec<_> = ended
                 .into_iter()
                 .map(|job| (job.id, job.end.unwrap(), job.log.newest(9)))
@@ -416,7 +418,7 @@ mod tests {
         assert_eq!(jobs.kill("ann", id).unwrap().end, None);
         assert_eq!(end(&jobs, "ann", id).await.as_deref(), Some("killed"));
         assert!(!alive(&marker));
-        assert!(!waits(&jobs, "ann").await && jobs.take_ended("ann").is_empty());
+        assert!(!waits(&jobs, "ann", &BTreeSet::new()).await && ends(&jobs, "ann").is_empty());
         assert_eq!(jobs.kill("ann", id).unwrap().end.as_deref(), Some("killed"));
     }
 
@@ -429,13 +431,13 @@ mod tests {
         jobs.start("bob", &sleep, Path::new("/"), &bob).await.unwrap();
         jobs.start("bob", &sleep, Path::new("/"), &bob).await.unwrap();
         drop(ann.drop_guard());
-        assert!(waits(&jobs, "ann").await);
+        assert!(waits(&jobs, "ann", &BTreeSet::new()).await);
         assert_eq!(ends(&jobs, "ann"), [(1, Some("killed".into()))]);
         jobs.kill("bob", 2);
         assert_eq!(end(&jobs, "bob", 2).await.as_deref(), Some("killed"));
         assert!(!bob.is_cancelled() && jobs.find("bob", 3).unwrap().end.is_none());
         bob.cancel();
-        assert!(waits(&jobs, "bob").await);
+        assert!(waits(&jobs, "bob", &BTreeSet::new()).await);
         assert_eq!(ends(&jobs, "bob"), [(3, Some("killed".into()))]);
         assert!(!alive(&marker));
         let ids = [
@@ -540,7 +542,7 @@ mod tests {
     async fn a_job_shows_as_a_line() {
         let (jobs, _folder) = jobs(9);
         start(&jobs, "ann", "echo a; echo b; exit 3").await.unwrap();
-        assert!(waits(&jobs, "ann").await);
+        assert!(waits(&jobs, "ann", &BTreeSet::new()).await);
         let running = start(&jobs, "ann", "sleep 100").await.unwrap();
         assert_eq!(
             jobs.list("ann")[0].to_string(),
