@@ -1,5 +1,8 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in which it plays.
-use clap::Parser;
+use lexopt::{
+    Arg::{Long, Short, Value},
+    ValueExt,
+};
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Client, Error, Loop, Result,
@@ -18,6 +21,8 @@ use std::{
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The exit code for wrong use of the command line.
+const USAGE_ERROR: u8 = 2;
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -57,14 +62,25 @@ impl Stage {
     }
 }
 
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
+/// The command line; see [`USAGE`].
+#[derive(Default)]
 struct Args {
     prompt: Vec<String>,
-    #[arg(long)]
     keep: bool,
-    #[arg(short, long)]
     help: bool,
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
+    let mut args = Args::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("keep") => args.keep = true,
+            Long("help") | Short('h') => args.help = true,
+            Value(word) => args.prompt.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(args)
 }
 
 /// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds the conversation
@@ -74,8 +90,14 @@ pub fn run(
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
-    let args = Args::parse();
     let screen = Screen::stdio();
+    let args = match parse(lexopt::Parser::from_env()) {
+        Ok(args) => args,
+        Err(error) => {
+            screen.say(&format!("error: {error}; --help says what there is"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
     let fail = |error: &dyn std::fmt::Display| {
         screen.say(&format!("error: {error}"));
         ExitCode::FAILURE
@@ -126,7 +148,7 @@ async fn play(
     if question.trim().is_empty() && !args.prompt.is_empty() {
         screen
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
-        return Ok(2);
+        return Ok(USAGE_ERROR);
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
