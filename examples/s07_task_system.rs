@@ -17,7 +17,7 @@
 //!
 //! Builds on s01. Motto: *Break big goals into small tasks, order them, persist them.*
 
-use durable::{Journal, News};
+use durable::{Journal, Update};
 use lessons::s01_loop::agent_loop;
 use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
 use serde::Deserialize;
@@ -149,12 +149,12 @@ impl Board {
 }
 
 /// Takes in what others have written; gives a word about what was set aside.
-fn take_in(tasks: &mut Tasks, news: News<Task>) -> Option<String> {
-    if news.afresh {
+fn take_in(tasks: &mut Tasks, news: Update<Task>) -> Option<String> {
+    if news.reset {
         *tasks = Tasks::default();
     }
     news.records.into_iter().for_each(|task| tasks.set(task));
-    news.set_aside.map(|aside| aside.to_string())
+    news.quarantined.map(|aside| aside.to_string())
 }
 
 /// A verb of the board, as a tool: what the model is told, and what is done.
@@ -469,7 +469,7 @@ mod tests {
         let (board, word) = Board::open(&file).unwrap();
         let word = word.unwrap();
         assert!(
-            word.contains("tasks.jsonl:2: wrong check sum") && word.contains("set aside in"),
+            word.contains("tasks.jsonl:2: wrong checksum") && word.contains("quarantined in"),
             "{word}"
         );
         assert_eq!(board.look(|state| state.all().len()).unwrap(), 1);

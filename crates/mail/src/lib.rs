@@ -28,7 +28,7 @@ mod post;
 pub use mailbox::Mailbox;
 pub use post::{Mailboxes, Post};
 
-use durable::SetAside;
+use durable::Quarantined;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -107,7 +107,7 @@ pub struct Taken {
     /// Those that were tried too often and lie in `NAME.poison.jsonl` now.
     pub poison: Vec<Letter>,
     /// What was no letter, and where it lies now.
-    pub damage: Vec<SetAside>,
+    pub damage: Vec<Quarantined>,
 }
 
 /// Says whether this can name a box: lower-case letters, digits, `-` and `_`, at most 40, and so never a path.

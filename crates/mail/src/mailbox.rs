@@ -1,5 +1,5 @@
 use crate::{Error, LONGEST, Letter, TRIES, Taken, check_name};
-use durable::{Journal, News, SetAside};
+use durable::{Journal, Quarantined, Update};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,16 +36,16 @@ struct State {
     /// Those not over, and how often each was taken.
     open: BTreeMap<u64, u32>,
     /// Not told yet.
-    damage: Vec<SetAside>,
+    damage: Vec<Quarantined>,
 }
 
 impl State {
-    fn take_in(&mut self, news: News<Entry>) {
-        if news.afresh {
+    fn take_in(&mut self, news: Update<Entry>) {
+        if news.reset {
             self.letters.clear();
             self.open.clear();
         }
-        self.damage.extend(news.set_aside);
+        self.damage.extend(news.quarantined);
         news.records.into_iter().for_each(|entry| self.set(entry));
     }
 
@@ -321,7 +321,7 @@ mod tests {
         assert!(
             inbox.take(&NONE).unwrap().damage[0]
                 .to_string()
-                .contains("ann.jsonl:1: wrong check sum")
+                .contains("ann.jsonl:1: wrong checksum")
         );
         inbox.put(Letter::new("bob", "three")).unwrap();
         assert_eq!(texts(&inbox.take(&NONE).unwrap().letters), ["three"]);

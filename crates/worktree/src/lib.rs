@@ -118,7 +118,7 @@ impl Trees {
         let path = self.path(name)?;
         durable::create_folder(&self.place)?;
         let lock = match Lock::acquire(self.place.join(format!(".{name}.lock")), MOMENT) {
-            Err(durable::Error::Busy { .. }) => return Err(Error::Busy(path)),
+            Err(durable::Error::LockTimeout { .. }) => return Err(Error::Busy(path)),
             lock => lock?,
         };
         Ok(Hold::new(self.clone(), name, path, lock))
