@@ -111,7 +111,7 @@ impl Worktrees {
     fn begin(&self, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
         let name = self.board.look(|tasks| tasks.get(id).map(|task| name(trees, task)))??;
         self.board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))??;
-        let hold = trees.hold(&name)?;
+        let hold = trees.reserve(&name)?;
         let (branch, used) = (hold.branch().to_string(), hold.used()?);
         let task = self.board.change(|tasks| {
             let owns = tasks.get(id).is_ok_and(|task| task.owner.as_ref() == Some(&branch));
@@ -123,7 +123,7 @@ impl Worktrees {
         })??;
         let tree = hold.take().or_else(|error| self.give_back(&task).and(Err(error.into())))?;
         let owner = |id: &u64| self.board.look(|tasks| tasks.get(*id).ok()?.owner.clone()).ok()?;
-        let lacks = tree.lacks(task.after.iter().filter_map(owner).collect())?;
+        let lacks = tree.unmerged(task.after.iter().filter_map(owner).collect())?;
         Ok(Begun { task, tree, lacks })
     }
 
@@ -217,7 +217,7 @@ fn job(Begun { task, tree, lacks }: &Begun) -> String {
             lacks.join(", ")
         );
     }
-    if let Some(path) = tree.set_aside() {
+    if let Some(path) = tree.quarantined() {
         text += &format!(" Files that somebody had put here too early are in {}.", path.display());
     }
     text
@@ -731,7 +731,7 @@ mod tests {
             assert!(trees.iter().all(Result::is_ok), "{trees:?}");
             let locks = git(&scene.root, "status --porcelain") + &git(&scene.root, "fsck --strict");
             assert_eq!(locks, "");
-            assert!((1..5).all(|id| scene.trees().hold(&scene.tree(id).0).is_ok()));
+            assert!((1..5).all(|id| scene.trees().reserve(&scene.tree(id).0).is_ok()));
         }
     }
 }
