@@ -1,5 +1,5 @@
 use crate::{FencingToken, Task, TaskError, Tasks};
-use durable::{Held, Journal, News};
+use durable::{Journal, LockedJournal, Update};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -79,7 +79,7 @@ impl Board {
         };
         let (journal, news) = opened?;
         let (lines, mut tasks) = (news.records.len(), Tasks::default());
-        let message = news.set_aside.as_ref().map(ToString::to_string);
+        let message = news.quarantined.as_ref().map(ToString::to_string);
         read_in(&mut tasks, news);
         let has_many_lines = lines > MAX_EXTRA_LINES + 2 * tasks.all().len();
         let in_flight = TaskTracker::new();
@@ -272,7 +272,7 @@ impl Board {
     /// Gives the tasks of dropped claims back, under the lock. After an error they stay noted.
     fn write_releases(
         &self,
-        held: &mut Held<'_, Task>,
+        held: &mut LockedJournal<'_, Task>,
         tasks: &mut Tasks,
     ) -> Result<(), BoardError> {
         let tokens = std::mem::take(&mut *self.0.dropped.lock().unwrap());
@@ -288,7 +288,7 @@ impl Board {
     /// Appends these tasks, and only then changes them in memory.
     fn write(
         &self,
-        held: &mut Held<'_, Task>,
+        held: &mut LockedJournal<'_, Task>,
         tasks: &mut Tasks,
         changed: Vec<Task>,
     ) -> Result<(), BoardError> {
@@ -303,8 +303,8 @@ impl Board {
     }
 
     /// Reads in what others have written, and tells those who wait in this process.
-    fn read_in(&self, tasks: &mut Tasks, news: News<Task>) {
-        if news.afresh || !news.records.is_empty() {
+    fn read_in(&self, tasks: &mut Tasks, news: Update<Task>) {
+        if news.reset || !news.records.is_empty() {
             self.0.changes.send_replace(());
         }
         read_in(tasks, news);
@@ -318,8 +318,8 @@ impl fmt::Debug for Board {
 }
 
 /// Brings the tasks up to date with the journal.
-fn read_in(tasks: &mut Tasks, news: News<Task>) {
-    if news.afresh {
+fn read_in(tasks: &mut Tasks, news: Update<Task>) {
+    if news.reset {
         *tasks = Tasks::default();
     }
     for task in news.records {
