@@ -53,7 +53,7 @@ mod examples {
     pub mod s01_loop;
     pub mod s02_tool_use;
     pub mod s03_todo_write;
-    // pub mod s04_subagent;
+    pub mod s04_subagent;
     // pub mod s05_skill_loading;
     // pub mod s06_context_compact;
     pub mod s07_task_system;
