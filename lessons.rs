@@ -53,7 +53,7 @@ mod examples {
     pub mod s01_loop;
     pub mod s02_tool_use;
     pub mod s03_todo_write;
-    // pub mod s04_subagent;
+    pub mod s04_subagent;
     // pub mod s05_skill_loading;
     // pub mod s06_context_compact;
     pub mod s07_task_system;
@@ -62,6 +62,7 @@ mod examples {
     // pub mod s10_team_protocols;
     // pub mod s11_autonomous_agents;
     // pub mod s12_worktree_task_isolation;
+    pub mod s24_loop_detection;
 }
 pub use examples::*;
 
