@@ -161,8 +161,9 @@ fn listing(board: &Board, status: Option<Status>) -> Result<String, ToolError> {
 }
 
 fn details(board: &Board, id: u64) -> Result<String, ToolError> {
-    let (task, blockers) =
-        board.look(|tasks| tasks.get(id).map(|task| (task.clone(), tasks.blockers(task))))??;
+    let found =
+        board.look(|tasks| tasks.get(id).map(|task| (task.clone(), tasks.blockers(task))))?;
+    let (task, blockers) = found?;
     let mut text = format!("{task}\n{}", task.description);
     if !blockers.is_empty() {
         text.push_str(&format!("\nwaits for {}", list(&blockers)));

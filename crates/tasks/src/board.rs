@@ -191,6 +191,26 @@ impl Board {
         })
     }
 
+    /// Edits a task for whoever began it, if its status and owner are still those of `begun`.
+    ///
+    /// # Errors
+    /// [`TaskError::Changed`] when they are not, and those of [`change`](Board::change).
+    pub fn update_begun(
+        &self,
+        begun: &Task,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(), BoardError> {
+        self.change(|tasks| {
+            let now = tasks.get(begun.id)?;
+            if (now.status, &now.owner) != (begun.status, &begun.owner) {
+                return Err(TaskError::Changed(Box::new(now.clone())).into());
+            }
+            let mut task = now.clone();
+            edit(&mut task);
+            Ok((vec![task], ()))
+        })
+    }
+
     /// Runs `work` on a blocking thread of the runtime. Once begun it runs to its end, also when this future is dropped.
     ///
     /// # Panics

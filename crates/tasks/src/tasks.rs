@@ -22,6 +22,9 @@ pub enum TaskError {
         /// What it waits for.
         blockers: Vec<u64>,
     },
+    /// Somebody else has changed the status or the owner of the task, which is now as shown.
+    #[error("the board was changed meanwhile, and says: {0}")]
+    Changed(Box<Task>),
     /// A list shows a task in one line, so its subject is one.
     #[error("a subject is one line, and not empty")]
     InvalidSubject,
