@@ -1,9 +1,9 @@
 //! # s04: a new conversation for each side job
 //!
-//! Whatever an agent reads stays in its conversation and is sent again with every request that follows.
-//! Most of it was needed once: a thousand lines of a log, for the one that mattered. So a side job goes
-//! to a subagent: the same loop and the same tools on an empty chat. It reads as much as it needs, and
-//! only its last message comes back.
+//! Whatever an agent reads stays in its conversation and is sent again with every request that
+//! follows. Most of it was needed once: a thousand lines of a log, for the one that mattered. So a
+//! side job goes to a subagent: the same loop and the same tools on an empty chat. It reads as much
+//! as it needs, and only its last message comes back.
 //!
 //! ```text
 //! main:   prompt -> task [job a, job b] ........................ two reports -> answer
@@ -14,14 +14,14 @@
 //!                          every subagent and every step of theirs is taken from one budget
 //! ```
 //!
-//! New here: the tool `task`, which runs [`agent_loop`] inside a call of the loop; several jobs of one
-//! call run concurrently. A program that calls itself needs bounds, and here they hold for the whole
-//! tree of subagents that one prompt leads to: how deep it is, how many agents, how many steps. The
-//! [`Budget`] is a *value of the turn*: [`Bounds`] sets it when a prompt begins, and since values do not
-//! reach children by themselves, [`subagents`] hands it on.
+//! New here: the tool `task`, which runs [`agent_loop`] inside a call of the loop; several jobs of
+//! one call run concurrently. A program that calls itself needs bounds, and here they hold for the
+//! whole tree of subagents that one prompt leads to: how deep it is, how many agents, how many
+//! steps. The [`Budget`] is a *value of the turn*: `Bounds` sets it when a prompt begins, and
+//! since values do not reach children by themselves, [`subagents`] hands it on.
 //!
-//! Terms: **subagent**, **delegation**, **context isolation** (what a subagent reads stays out of the
-//! parent's context window), **fan-out** and **fan-in**, **budget**.
+//! Terms: **subagent**, **delegation**, **context isolation** (what a subagent reads stays out of
+//! the parent's context window), **fan-out** and **fan-in**, **budget**.
 //!
 //! Run it: `cargo run --example s04_subagent`
 //!
@@ -29,17 +29,17 @@
 //! many tokens that kept out of the main conversation.
 //!
 //! Try, and predict first:
-//! 1. Set [`MAX_DEPTH`] to 0 and play the first suggestion. What does the model read instead of reports?
-//! 2. Set [`MAX_STEPS`] to 4. Each of the three subagents needs three steps. How many of them finish?
-//! 3. In `call`, pass `&["task"]` to [`subagents`] instead of `&[]`, so that subagents cannot delegate.
-//!    `cargo test --lib s04` fails: what do subagents no longer share with their parent?
+//! 1. Set [`MAX_DEPTH`] to 0 and play the first suggestion. What does the model read now?
+//! 2. Set [`MAX_STEPS`] to 4. Each of the three subagents needs three steps. How many finish?
+//! 3. In `call`, pass `&["task"]` to [`subagents`] instead of `&[]`, so that subagents cannot
+//!    delegate. `cargo test --lib s04` fails: what do subagents no longer share with their parent?
 //!
-//! Pitfalls: a subagent knows nothing of the conversation, so a job must say everything; bounds for each
-//! agent alone multiply with every level; a subagent that outlives the call that asked for it would
-//! change files while nobody waits for it.
+//! Pitfalls: a subagent knows nothing of the conversation, so a job must say everything; bounds for
+//! each agent alone multiply with every level; a subagent that outlives the call that asked for it
+//! would change files while nobody waits for it.
 //!
-//! A product also offers subagents with roles (another system text, fewer tools, a cheaper model), shows
-//! their progress and lets a person look into their conversations.
+//! A product also offers subagents with roles (another system text, fewer tools, a cheaper model),
+//! shows their progress and lets a person look into their conversations.
 //!
 //! Builds on s01. Motto: *Break big tasks down; each subtask gets a clean context.*
 
@@ -70,7 +70,7 @@ pub const MAX_STEPS: usize = 200;
 const BRIEF: &str = "You work for another agent, which sees only your last message: report what it \
                      asks for, briefly.";
 
-/// What the subagents of one prompt have left, all together: a value of the turn. A clone shares it.
+/// What the subagents of one prompt have left, all together. It is a value of the turn.
 #[derive(Debug, Clone)]
 pub struct Budget {
     left: Arc<Left>,
@@ -98,9 +98,9 @@ fn take(left: &AtomicUsize, wanted: usize) -> bool {
     left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(wanted)).is_ok()
 }
 
-/// Gives one or several independent jobs to subagents, which run concurrently. Each has your tools and
-/// an empty conversation; only its final report comes back. Use it for work that reads much and reports
-/// little.
+/// Gives one or several independent jobs to subagents, which run concurrently. Each has your tools
+/// and an empty conversation; only its final report comes back. Use it for work that reads much and
+/// reports little.
 #[derive(Deserialize, JsonSchema)]
 struct TaskInput {
     tasks: Vec<Job>,
@@ -134,7 +134,7 @@ impl Tool for Task {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
         let names: Vec<String> = tasks.iter().map(|job| child_name(&job.description)).collect();
-        // No tool is left out: tools begin the prompt, and the server caches it for all of them at once.
+        // No tool is left out: with the same tools, parent and subagents share the prompt cache.
         let children = subagents(cx, &names, &[])?;
         let running = children.into_iter().zip(&tasks).map(|(child, job)| run(child, &job.prompt));
         let reports = join_all(running).await;
@@ -154,8 +154,8 @@ impl Tool for Task {
     }
 }
 
-/// Children with these names and without these tools, each for one job of this turn. The budget of the
-/// turn has room for all of them, or there is none.
+/// Children with these names and without these tools, each for one job of this turn. The budget of
+/// the turn has room for all of them, or there is none.
 ///
 /// # Errors
 /// Says to the model which bound is reached.
@@ -198,8 +198,8 @@ pub struct Report {
     chat_bytes: usize,
 }
 
-/// Lets a subagent do a job, in an empty chat. It ends with its report, and whatever it has started ends
-/// with it.
+/// Lets a subagent do a job, in an empty chat. It ends with its report, and whatever it has started
+/// ends with it.
 pub async fn run(child: Agent, job: &str) -> Report {
     let mut chat = child.new_chat();
     // The job stands for what a person types; the brief is inserted, and survives compaction.
@@ -221,8 +221,8 @@ fn child_name(description: &str) -> String {
     if name.is_empty() { "subagent".into() } else { name }
 }
 
-/// What stayed with the subagents, against what the jobs and the reports take here. Both are bytes; a
-/// token is about four.
+/// What stayed with the subagents, against what the jobs and the reports take here. Both are bytes;
+/// a token is about four.
 fn savings(there: usize, here: usize) -> String {
     let percent = 100.0 * (1.0 - here as f64 / there.max(1) as f64);
     format!(
@@ -305,9 +305,14 @@ mod tests {
     /// What the tools below look at, and the layer that records it.
     #[derive(Clone)]
     struct Observed {
-        /// The token and the first message of each turn, as they were when it began.
-        turns: Arc<Mutex<Vec<(CancellationToken, Arc<Message>)>>>,
+        turns: Arc<Mutex<Vec<BegunTurn>>>,
         meeting: Arc<Barrier>,
+    }
+
+    /// What a turn began with.
+    struct BegunTurn {
+        token: CancellationToken,
+        first: Arc<Message>,
     }
 
     /// Something that was granted to one agent.
@@ -315,8 +320,8 @@ mod tests {
 
     impl Layer for Observed {
         async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
-            let turn = (cx.cancel().clone(), chat.messages()[0].clone());
-            self.turns.lock().unwrap().push(turn);
+            let (token, first) = (cx.cancel().clone(), chat.messages()[0].clone());
+            self.turns.lock().unwrap().push(BegunTurn { token, first });
             next.run(chat, cx).await
         }
     }
@@ -338,7 +343,7 @@ mod tests {
                 observed.meeting.wait().await;
             }
             Probe::Granted {} => return Ok(cx.value::<Grant>().is_some().to_string()),
-            Probe::StopMain {} => observed.turns.lock().unwrap()[0].0.cancel(),
+            Probe::StopMain {} => observed.turns.lock().unwrap()[0].token.cancel(),
         }
         Ok("done".into())
     }
@@ -402,7 +407,7 @@ mod tests {
     async fn the_brief_is_inserted_and_kept_and_the_job_counts_as_typed() {
         let (play, observed) = observed([delegate(&["x"]), scene("^x$", [say("y")])]).await;
         play.ask("go").await;
-        let (_, first) = observed.turns.lock().unwrap().pop().unwrap();
+        let BegunTurn { first, .. } = observed.turns.lock().unwrap().pop().unwrap();
         let [_, brief, job] = &first.content[..] else { panic!("{first:?}") };
         assert_eq!(brief, &rungs_core::Block::kept("brief", BRIEF));
         assert_eq!((first.role, job), (Role::User, &rungs_core::Block::text("x")));
@@ -535,7 +540,7 @@ mod tests {
         // One request of each, and none after the stop.
         assert_eq!(play.bodies().len(), 2);
         let turns = observed.turns.lock().unwrap();
-        let stopped: Vec<bool> = turns.iter().map(|(token, _)| token.is_cancelled()).collect();
+        let stopped: Vec<bool> = turns.iter().map(|turn| turn.token.is_cancelled()).collect();
         assert_eq!(stopped, [true, true]);
     }
 

@@ -1,11 +1,12 @@
 //! # s24: stop a model that repeats itself
 //!
-//! A model whose approach fails often tries the same again: it runs a check that cannot pass yet, or
-//! goes back and forth between two files. Each step costs money and fills the context with one more
-//! failed attempt. The turn limit of s01 ends this after 250 steps; this lesson notices it after three.
+//! A model whose approach fails often tries the same again: it runs a check that cannot pass yet,
+//! or goes back and forth between two files. Each step costs money and fills the context with one
+//! more failed attempt. The turn limit of s01 ends this after 250 steps; this lesson notices it
+//! after three.
 //!
 //! ```text
-//! act:  call -> 3 replies without progress, and the call was made before? -yes-> refuse it, say why
+//! act:  call -> 3 replies without progress, and the call was made before? -yes-> refuse it
 //!                   | no
 //!                   v
 //!               run it -> (call, result) not seen yet? -yes-> that is progress: count from 0 again
@@ -16,35 +17,37 @@
 //!       ask the model -> the reply has calls? -yes-> count it
 //! ```
 //!
-//! New here: progress is measured by results. A repeated call is fine while its results change; a loop
-//! over several different calls is a loop all the same. The first answer is a refusal that says what
-//! else to do, since a model can often be put right; only then the turn ends.
+//! New here: progress is measured by results. A repeated call is fine while its results change; a
+//! loop over several different calls is a loop all the same. The first answer is a refusal that
+//! says what else to do, since a model can often be put right; only then the turn ends.
 //!
-//! What was seen is a [`State`] of the conversation, so a subagent or a fork has its own, and it is *of
-//! the text*: after compaction the results are no longer before the model, so it may make the calls
-//! again to see them again.
+//! What was seen is a [`State`] of the conversation, so a subagent or a fork has its own, and it is
+//! *of the text*: after compaction the results are no longer before the model, so it may make the
+//! calls again to see them again.
 //!
-//! Terms: **loop detection** (also **doom loop**), **no-progress detection**, **sliding window** (only
-//! the newest results are remembered), **hash** (two results are compared without keeping them).
+//! Terms: **loop detection** (also **doom loop**), **no-progress detection**, **sliding window**
+//! (only the newest results are remembered), **hash** (two results are compared without keeping
+//! them).
 //!
 //! Run it: `cargo run --example s24_loop_detection`
 //!
-//! You will see a model run a failing check four times, be refused the fifth time, read the program and
-//! correct it; then one that goes back and forth between two files, and finds the answer in a third.
+//! You will see a model run a failing check four times, be refused the fifth time, read the program
+//! and correct it; then one that goes back and forth between two files, and finds the answer in a
+//! third.
 //!
 //! Try, and predict first:
-//! 1. Type "Keep running the check." How often does it run, how often is it refused, and who reads why
-//!    the turn ended: the model or you?
-//! 2. Add the line `date +%N` to `check.sh` in `config/rehearsals/s24_loop_detection.yaml`, as its second
-//!    line, and make the check pass again. Which call is refused now?
+//! 1. Type "Keep running the check." How often does it run, how often is it refused, and who reads
+//!    why the turn ended: the model or you?
+//! 2. Add the line `date +%N` to `check.sh` in `config/rehearsals/s24_loop_detection.yaml`, as its
+//!    second line, and make the check pass again. Which call is refused now?
 //! 3. Set `OF_TEXT` to false. Which test of this file fails, and what could a model no longer do?
 //!
-//! Pitfalls: a time or a process id in an output makes every result look new; waiting for something by
-//! asking again and again looks like a loop, so the refusal says how to wait; compaction forgets what
-//! was seen, so a loop that fills the context each time runs until the turn limit.
+//! Pitfalls: a time or a process id in an output makes every result look new; waiting for something
+//! by asking again and again looks like a loop, so the refusal says how to wait; compaction forgets
+//! what was seen, so a loop that fills the context each time runs until the turn limit.
 //!
-//! A product also notices a reply that repeats its own sentences, lets a second model judge whether a
-//! long turn makes progress, and asks the person whether to continue.
+//! A product also notices a reply that repeats its own sentences, lets a second model judge whether
+//! a long turn makes progress, and asks the person whether to continue.
 //!
 //! Builds on s01. Motto: *If nothing new comes back, try something else.*
 
@@ -153,7 +156,7 @@ impl Layer for LoopDetector {
     }
 }
 
-/// Adds the mechanism. It belongs outside of layers that refuse calls, since a refusal is a result too.
+/// Adds the mechanism, outside of all layers there are: what they refuse has a result too.
 pub fn install(agent: Agent) -> Agent {
     agent.wrap(LoopDetector)
 }
