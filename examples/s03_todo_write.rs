@@ -26,7 +26,7 @@
 //!
 //! Try, and predict first:
 //! 1. "Do two things at once." What does the model read, and where is that decided?
-//! 2. Set [`STALE_STEPS`] to 0. In how many messages does the plan stand after ten steps?
+//! 2. Set `STALE_STEPS` to 0. In how many messages does the plan stand after ten steps?
 //! 3. Type `:commands`, then a new prompt. Does the plan of the first prompt still hold?
 //!
 //! Pitfalls: a reminder that is sent too often trains the model to ignore it; a plan kept in the agent
@@ -205,7 +205,7 @@ mod tests {
         play([scene("^go$", turns)], |agent, _| install(agent)).await
     }
 
-    fn write(todos: Value) -> Turn {
+    fn write(todos: &Value) -> Turn {
         call("todo_write", json!({ "todos": todos }))
     }
 
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn a_stale_plan_is_appended_to_the_unsent_message() {
         let read = call("todo_read", json!({})).repeat(8);
-        let play = planner([write(json!([{"content": "a"}])), read, say("end")]).await;
+        let play = planner([write(&json!([{"content": "a"}])), read, say("end")]).await;
         let (_, chat) = play.ask("go").await;
         // Four requests after the plan was written the model is reminded, and again four later.
         assert_eq!(reminders(&chat), [8, 16]);
@@ -271,14 +271,14 @@ mod tests {
         let read = || call("todo_read", json!({})).repeat(8);
         let (_, chat) = planner([read(), say("end")]).await.ask("go").await;
         assert_eq!(reminders(&chat), [0; 0]);
-        let done = write(json!([{"content": "a", "status": "completed"}]));
+        let done = write(&json!([{"content": "a", "status": "completed"}]));
         let (_, chat) = planner([done, read(), say("end")]).await.ask("go").await;
         assert_eq!(reminders(&chat), [0; 0]);
     }
 
     #[tokio::test]
     async fn a_fork_and_a_child_have_plans_of_their_own_and_a_file_brings_the_plan_back() {
-        let play = planner([write(json!([{"content": "mine"}])), say("end")]).await;
+        let play = planner([write(&json!([{"content": "mine"}])), say("end")]).await;
         let (_, chat) = play.ask("go").await;
         let fork = chat.fork();
         fork.update(|plan: &mut Plan| plan.items.clear());

@@ -30,7 +30,7 @@
 //! 1. Run it with `-- --keep` and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that stays.
 //!    How many lines has a task that was created, begun and finished?
 //! 2. Delete the last three characters of that file and start the lesson in that folder with a live
-//!    model, or read the test `damage_is_set_aside_and_said` in `crates/tasks`. What is lost?
+//!    model, or read the test `damage_is_set_aside_and_reported` in `crates/tasks`. What is lost?
 //! 3. Give two tasks the same priority. Which one does `task_next` take?
 //!
 //! Pitfalls: a board that is rewritten whole on each change loses all of it when the program dies in

@@ -293,272 +293,305 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::{s06_context_compact::Compact, s07_task_system::Status};
-    use rungs_core::tools;
-    use serde_json::Value;
+    use lessons::{
+        s04_subagent,
+        s06_context_compact::Compact,
+        s07_task_system::Status,
+        testing::{Play, play},
+    };
+    use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
+    use rungs_core::{NextAsk, tools};
+    use serde_json::{Value, json};
+    use std::{collections::BTreeSet, path::Path};
 
-    fn task(board: &Board, id: u64) -> Task {
-        board.look(|tasks| tasks.get(id).cloned()).unwrap().unwrap()
-    }
-
-    fn all(board: &Board) -> Vec<String> {
-        board.look(|tasks| tasks.all().map(|task| task.to_string()).collect()).unwrap()
-    }
-
-    struct Stage {
-        agent: Agent,
+    /// Three teammates at most, before a board with these tasks: subject, priority, what it waits for.
+    struct Workers {
+        play: Play,
         board: Board,
-        server: rehearsal::Server,
-        _dir: tempfile::TempDir,
+        _mail: tempfile::TempDir,
     }
 
-    async fn stage(tasks: &[(&str, i64, &[u64])], scenes: &str) -> Stage {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let (board, _) = Board::open(&dir.path().join("tasks.jsonl")).unwrap();
-        for (subject, priority, after) in tasks {
-            let (subject, after) = (subject.to_string(), after.iter().copied().collect());
-            board.create(Task { subject, priority: *priority, after, ..Task::default() }).unwrap();
-        }
-        let claims = Claims::new(board.clone(), LEASE);
-        let team = Team::new(Mailboxes::open(&dir.path().join("mail")).unwrap());
-        let agent = lessons::s04_subagent::install(tools::all(Agent::new(client, dir.path())));
-        let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
-        Stage { agent: install(agent, &team, &claims), board, server, _dir: dir }
-    }
-
-    impl Stage {
-        /// Turns as long as there is something to tell the lead.
-        async fn hold(&self) {
-            let mut chat = Chat::new("go");
-            loop {
-                agent_loop(&self.agent, &mut chat).await.unwrap();
-                let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(60), prompt::woken(&cx, true))
-                    .await
-                    .unwrap()
-                {
-                    return;
-                }
+    async fn workers(
+        tasks: &[(&str, i64, &[u64])],
+        scenes: impl IntoIterator<Item = Scene>,
+        wrap: impl FnOnce(Agent, &Path) -> Agent,
+    ) -> Workers {
+        let mail = tempfile::tempdir().unwrap();
+        let mailboxes = Mailboxes::open(mail.path()).await.unwrap();
+        let (team, mut opened) = (Team::new(mailboxes), None);
+        let play = play(scenes, |agent, dir| {
+            let (board, _) = Board::open(&dir.join("state/tasks.jsonl")).unwrap();
+            for (subject, priority, after) in tasks {
+                let (subject, after) = (subject.to_string(), after.iter().copied().collect());
+                let task = Task { subject, priority: *priority, after, ..Task::default() };
+                board.create(task).unwrap();
             }
+            let agent = s04_subagent::install(tools::all(agent));
+            let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
+            let agent = install(agent, &team, &Claims::new(board.clone(), LEASE));
+            opened = Some(board);
+            wrap(agent, dir)
+        })
+        .await;
+        Workers { play, board: opened.unwrap(), _mail: mail }
+    }
+
+    impl Workers {
+        async fn run(&self) {
+            self.play.run_until_idle(&mut Chat::default(), "go").await;
         }
 
-        /// All results and texts that teammates were given, in the order of their requests.
-        fn told(&self) -> String {
-            let bodies = self.server.seen().into_iter().map(|seen| seen.body);
+        fn task(&self, id: u64) -> Task {
+            self.board.look(|tasks| tasks.get(id).cloned()).unwrap().unwrap()
+        }
+
+        /// The newest messages that teammates were sent, in the order of their requests.
+        fn sent_to_teammates(&self) -> String {
+            let bodies = self.play.bodies().into_iter();
             let own = bodies.filter(|body| body["system"].to_string().contains("You are "));
             own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string())
                 .collect()
         }
-    }
 
-    fn hire(names: &[&str]) -> String {
-        let calls: Vec<String> = names
-            .iter()
-            .map(|name| format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}"))
-            .collect();
-        format!(
-            "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}}, {{when: 'from=.(ann|bob|eve)', turns: [{{say: heard}}]}},
-             {{when: 'lead.>\\s*begin', turns: [{{say: ready}}]}}",
-            calls.join(", ")
-        )
-    }
-
-    const WORKS: &str = "{when: '<task id=.(\\d+)', turns: [{call: [{bash: {command: 'echo {{ m[1] }}'}}]}, {call: [{finish_task: {result: '{{ results[0].text | trim }}'}}]}, {say: x}]}";
-
-    #[tokio::test]
-    async fn idle_teammates_work_off_a_board_that_nobody_assigns() {
-        let mut tasks: Vec<(&str, i64, &[u64])> = vec![("x", 0, &[]); 24];
-        tasks.extend([("last", 9, &[1, 12, 24][..])]);
-        let stage = stage(&tasks, &format!("{}, {WORKS}", hire(&["ann", "bob", "eve"]))).await;
-        stage.hold().await;
-        let all: Vec<Task> = stage.board.look(|tasks| tasks.all().cloned().collect()).unwrap();
-        for task in &all {
-            assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
-            assert_eq!(task.result, Some(task.id.to_string()));
-        }
-        let owners: std::collections::BTreeSet<_> =
-            all.iter().filter_map(|task| task.owner.as_deref()).collect();
-        assert!(owners.len() > 1, "{owners:?}");
-    }
-
-    #[tokio::test]
-    async fn who_forgets_its_task_is_reminded_once_and_three_such_attempts_are_enough() {
-        let scenes = "{when: '<task id', turns: [{say: nice}]}, {when: 'You still hold', turns: [{say: 'so what'}]}";
-        let stage =
-            stage(&[("a", 0, &[]), ("b", 0, &[1])], &format!("{}, {scenes}", hire(&["ann"]))).await;
-        stage.hold().await;
-        assert_eq!(all(&stage.board)[1], "#2 [pending] b, after #1");
-        let task = task(&stage.board, 1);
-        assert_eq!((task.status, task.attempt), (Status::Failed, 3));
-        let why = "it was left without a word";
-        let whys =
-            format!("attempt 1 by ann: {why}; attempt 2 by ann: {why}; attempt 3 by ann: {why}");
-        assert_eq!(task.result.unwrap(), format!("set aside, as it failed 3 times: {whys}"));
-        assert_eq!(stage.told().matches("You still hold").count(), 3);
-        assert!(
-            stage.told().contains("failed before: attempt 2 by ann: it was left without a word")
-        );
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_an_answer_keeps_its_task_and_who_is_dismissed_gives_it_back() {
-        let stage = stage(
-            &[("a", 0, &[])],
-            "{when: ^go$, turns: [{call: [{spawn_teammate: {name: ann, role: works, prompt: begin}}]}, {say: free}]},
-             {when: 'lead.>\\s*begin', turns: [{say: ready}]}, {when: 'ann.>\\s*ready', turns: [{say: good}]},
-             {when: '<task id=.1. attempt=.1', turns: [{call: [{send_message: {to: lead, text: which}}]}, {say: waiting}]},
-             {when: 'ann.>\\s*which', turns: [{call: [{task_get: {id: 1}}, {send_message: {to: ann, text: this}}]}, {say: told}]},
-             {when: 'lead.>\\s*this', turns: [{call: [{send_message: {to: lead, text: stuck}}]}, {say: waiting}]},
-             {when: 'ann.>\\s*stuck', turns: [{call: [{dismiss: {name: ann}}, {task_get: {id: 1}}, {spawn_teammate: {name: bob, role: works, prompt: begin}}]}, {say: other}]},
-             {when: '<task id=.1. attempt=.2', turns: [{call: [{finish_task: {result: fine}}, {finish_task: {result: again}}]}, {say: x}]},
-             {when: 'bob.>', turns: [{say: heard}]}",
-        )
-        .await;
-        stage.hold().await;
-        let lead = stage
-            .server
-            .seen()
-            .into_iter()
-            .rfind(|seen| !seen.body["system"].to_string().contains("You are "));
-        let lead = lead.unwrap().body.to_string();
-        let order = ["#1 [in_progress] a, owner ann", "ann is gone", "#1 [pending] a"];
-        order.iter().fold(lead.as_str(), |rest, word| {
-            rest.split_once(word).unwrap_or_else(|| panic!("{word}: {lead}")).1
-        });
-        let task = task(&stage.board, 1);
-        assert_eq!(
-            (task.result.as_deref(), task.attempt, task.failures.len()),
-            (Some("fine"), 2, 0)
-        );
-        assert!(stage.told().contains("you hold no task"));
-    }
-
-    #[tokio::test]
-    async fn a_late_answer_is_refused_to_the_models_face_and_nobody_goes_round_the_claim() {
-        let stage = stage(
-            &[("a", 0, &[])],
-            &format!(
-                "{}, {{when: ^sub$, turns: [{{call: [{{finish_task: {{result: x}}}}, {{task_update: {{id: 1, status: done}}}}]}}, {{say: '{{{{ results[0].text }}}}, {{{{ results[1].text }}}}'}}]}},
-                 {{when: '<task id=.1. attempt=.1', turns: [{{call: [{{task_next: {{}}}}, {{task: {{tasks: [{{description: sub, prompt: sub}}]}}}}, {{bash: {{command: sleep 1}}}}, {{finish_task: {{result: late}}}}]}}, {{say: x}}]}},
-                 {{when: '<task id=.1. attempt=.2', turns: [{{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}}",
-                hire(&["ann"])
-            ),
-        )
-        .await;
-        let board = stage.board.clone();
-        let by_hand = tokio::spawn(async move {
-            loop {
+        /// Changes a task by hand as soon as a teammate works on it.
+        async fn when_in_progress(&self, id: u64, change: impl FnOnce(&Board)) {
+            while self.task(id).status != Status::InProgress {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                if task(&board, 1).status == Status::InProgress {
-                    return board.update(1, |task| task.status = Status::Pending).unwrap();
-                }
             }
-        });
-        stage.hold().await;
-        by_hand.await.unwrap();
-        let told = stage.told();
+            change(&self.board);
+        }
+    }
+
+    fn unwrapped(agent: Agent, _: &Path) -> Agent {
+        agent
+    }
+
+    fn spawn(name: &str) -> (&'static str, Value) {
+        ("spawn_teammate", json!({"name": name, "role": "works", "prompt": "begin"}))
+    }
+
+    /// The lead spawns these teammates and is content with whatever they write.
+    fn team(names: &[&str], scenes: impl IntoIterator<Item = Scene>) -> Vec<Scene> {
+        let spawns = calls(names.iter().map(|name| spawn(name)));
+        let mut all = vec![
+            scene("^go$", [spawns, say("free")]),
+            scene("from=.(ann|bob|eve)", [say("noted")]),
+            scene("lead.>\\s*begin", [say("ready")]),
+        ];
+        all.extend(scenes);
+        all
+    }
+
+    fn bash(command: &str) -> (&str, Value) {
+        ("bash", json!({ "command": command }))
+    }
+
+    fn finish(result: &str) -> Turn {
+        call("finish_task", json!({ "result": result }))
+    }
+
+    #[tokio::test]
+    async fn idle_teammates_do_the_tasks_of_a_board_that_nobody_assigns() {
+        let mut tasks: Vec<(&str, i64, &[u64])> = vec![("x", 0, &[]); 24];
+        tasks.push(("last", 9, &[1, 12, 24]));
+        let work = [
+            calls([bash("sleep 0.05; echo {{ m[1] }}")]),
+            finish("{{ results[0].text | trim }}"),
+            say("x"),
+        ];
+        let scenes = team(&["ann", "bob", "eve"], [scene("<task id=.(\\d+)", work)]);
+        let workers = workers(&tasks, scenes, unwrapped).await;
+        workers.run().await;
+        let mut owners = BTreeSet::new();
+        for id in 1..=25 {
+            let task = workers.task(id);
+            assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
+            assert_eq!(task.result, Some(id.to_string()));
+            owners.extend(task.owner);
+        }
+        assert_eq!(owners, ["ann", "bob", "eve"].map(String::from).into());
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_task_is_reminded_of_once_an_attempt_and_set_aside_after_three() {
+        let scenes = [scene("<task id", [say("nice")]), scene("You still hold", [say("so what")])];
+        let tasks: [(&str, i64, &[u64]); 2] = [("a", 0, &[]), ("b", 0, &[1])];
+        let workers = workers(&tasks, team(&["ann"], scenes), unwrapped).await;
+        workers.run().await;
+        assert_eq!(workers.task(2).to_string(), "#2 [pending] b, after #1");
+        let task = workers.task(1);
+        assert_eq!((task.status, task.attempt), (Status::Failed, 3));
+        let why = "by ann: it was left without a word";
+        let failures = [1, 2, 3].map(|attempt| format!("attempt {attempt} {why}"));
+        assert_eq!(task.failures, failures);
+        let sent = workers.sent_to_teammates();
+        assert_eq!(sent.matches("You still hold").count(), 3);
+        assert!(sent.contains(&format!("failed before: attempt 2 {why}")), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn a_teammate_that_waits_for_an_answer_keeps_its_task() {
+        let ask = call("send_message", json!({"to": "lead", "text": "which one?"}));
+        let answer = calls([
+            ("task_get", json!({"id": 1})),
+            ("send_message", json!({"to": "ann", "text": "this one"})),
+        ]);
+        let scenes = [
+            scene("^go$", [calls([spawn("ann")]), say("free")]),
+            scene("lead.>\\s*begin", [say("ready")]),
+            scene("<task id=.1. attempt=.1", [ask, say("waiting")]),
+            scene("ann.>\\s*which", [answer, say("told")]),
+            scene("lead.>\\s*this one", [finish("fine"), say("done")]),
+            scene("ann.>", [say("noted")]),
+        ];
+        let workers = workers(&[("a", 0, &[])], scenes, unwrapped).await;
+        workers.run().await;
+        let task = workers.task(1);
+        assert_eq!((task.result.as_deref(), task.attempt), (Some("fine"), 1));
+        assert_eq!(workers.sent_to_teammates().matches("You still hold").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_dismissed_teammate_gives_its_task_back_without_a_failure() {
+        let stuck = call("send_message", json!({"to": "lead", "text": "stuck"}));
+        let dismiss = calls([
+            ("dismiss", json!({"name": "ann"})),
+            ("task_get", json!({"id": 1})),
+            spawn("bob"),
+        ]);
+        let twice = [finish("fine"), finish("again"), say("x")];
+        let scenes = [
+            scene("^go$", [calls([spawn("ann")]), say("free")]),
+            scene("lead.>\\s*begin", [say("ready")]),
+            scene("<task id=.1. attempt=.1", [stuck, say("waiting")]),
+            scene("ann.>\\s*stuck", [dismiss, say("{{ results[1].text | trim }}")]),
+            scene("<task id=.1. attempt=.2", twice),
+            scene("from=.(ann|bob)", [say("noted")]),
+        ];
+        let workers = workers(&[("a", 0, &[])], scenes, unwrapped).await;
+        let mut chat = Chat::default();
+        workers.play.run_until_idle(&mut chat, "go").await;
+        let said: Vec<String> = chat.messages().iter().map(|message| message.text()).collect();
+        assert!(said.contains(&"#1 [pending] a".to_string()), "{said:?}");
+        let task = workers.task(1);
+        assert_eq!((task.result.as_deref(), task.attempt), (Some("fine"), 2));
+        assert_eq!(task.failures, [""; 0]);
+        assert!(workers.sent_to_teammates().contains("this comes too late"));
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_refused_and_nobody_bypasses_the_claim() {
+        let update = ("task_update", json!({"id": 1, "status": "done"}));
+        let sub = json!({"tasks": [{"description": "sub", "prompt": "sub"}]});
+        let late = calls([
+            ("task_next", json!({})),
+            ("task", sub),
+            bash("sleep 1"),
+            ("finish_task", json!({"result": "late"})),
+        ]);
+        let scenes = [
+            scene(
+                "^sub$",
+                [calls([("finish_task", json!({"result": "x"})), update]), say_results()],
+            ),
+            scene("<task id=.1. attempt=.1", [late, say("x")]),
+            scene("<task id=.1. attempt=.2", [finish("fine"), say("x")]),
+        ];
+        let workers = workers(&[("a", 0, &[])], team(&["ann"], scenes), unwrapped).await;
+        let by_hand = |board: &Board| {
+            board.update(1, |task| task.status = Status::Pending).unwrap();
+        };
+        tokio::join!(workers.run(), workers.when_in_progress(1, by_hand));
+        let sent = workers.sent_to_teammates();
         for said in [
             "not run: tasks come to you by themselves",
-            "# sub\\nyou hold no task, not run: tasks come to you",
+            "# sub\\nyou hold no task | not run: tasks come to you",
             "attempt 1 is over, and this comes too late: #1 [pending] a",
         ] {
-            assert!(told.contains(said), "{said}: {told}");
+            assert!(sent.contains(said), "{said}: {sent}");
         }
-        assert_eq!(task(&stage.board, 1).result.as_deref(), Some("fine"));
+        assert_eq!(workers.task(1).result.as_deref(), Some("fine"));
     }
 
     #[tokio::test]
-    async fn a_task_is_blamed_for_what_the_model_declines_and_not_for_a_lost_connection() {
-        for (turn, status, failures) in [
-            ("{say: no, stop: refusal}", Status::Failed, 3),
-            (
-                "{say: x, faults: [{status: 500, retry_after: 0, times: always}]}",
-                Status::Pending,
-                0,
-            ),
-        ] {
-            let scenes = format!("{}, {{when: '<task id', turns: [{turn}]}}", hire(&["ann"]));
-            let stage = stage(&[("a", 0, &[])], &scenes).await;
-            agent_loop(&stage.agent, &mut Chat::new("go")).await.unwrap();
-            let over =
-                |task: &Task| task.attempt > 0 && task.status == status && task.lease_end.is_none();
-            for _ in 0..1000 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                if over(&task(&stage.board, 1)) {
-                    break;
-                }
-            }
-            let task = task(&stage.board, 1);
-            assert_eq!((task.status, task.failures.len()), (status, failures), "{task:?}");
-            stage.agent.exit().await;
-        }
+    async fn a_task_is_to_blame_for_what_the_model_declines() {
+        let scenes = team(&["ann"], [scene("<task id", [say("no").stop("refusal")])]);
+        let workers = workers(&[("a", 0, &[])], scenes, unwrapped).await;
+        workers.play.run(&mut Chat::default(), "go").await.unwrap();
+        let failed = || workers.task(1).status == Status::Failed;
+        assert!(rungs_process::testing::until(failed).await);
+        assert_eq!(workers.task(1).failures.len(), 3);
     }
 
-    /// One summary is enough, or the script would begin again and again with the task that is put back.
+    #[tokio::test]
+    async fn a_task_is_not_to_blame_for_a_lost_connection() {
+        let lost = json!({"status": 500, "retry_after": 0, "times": "always"});
+        let scenes = team(&["ann"], [scene("<task id", [say("x").fault(lost)])]);
+        let workers = workers(&[("a", 0, &[])], scenes, unwrapped).await;
+        workers.play.run(&mut Chat::default(), "go").await.unwrap();
+        let given_back = || {
+            let task = workers.task(1);
+            task.attempt > 0 && task.status == Status::Pending
+        };
+        assert!(rungs_process::testing::until(given_back).await);
+        assert_eq!(workers.task(1).failures, [""; 0]);
+    }
+
+    /// Compacts once: the script begins again with each summary, since the task is kept before it.
     struct Once(Compact);
 
     impl Layer for Once {
         async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            match chat.messages().iter().any(|message| message.text().contains("<summary>")) {
-                true => next.run(chat, cx).await,
-                false => self.0.ask(chat, cx, next).await,
+            let is_summary = |name: &str| name == "summary";
+            let mut origins = chat.blocks().filter_map(|block| block.origin());
+            if origins.any(|origin| is_summary(&origin.name)) {
+                return next.run(chat, cx).await;
             }
+            self.0.ask(chat, cx, next).await
         }
     }
 
     #[tokio::test]
-    async fn after_a_compaction_it_still_knows_who_it_is_and_what_it_works_on() {
-        let mut stage = stage(
-            &[("read it all", 0, &[])],
-            &format!(
-                "{}, {{when: '<task id', turns: [{{repeat: 12, say: '{{% for i in range(1500) %}}word {{% endfor %}}', call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}},
-                    {{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}},
-                 {{when: Summarise, turns: [{{say: 'I read numbers.'}}]}}",
-                hire(&["ann"])
-            ),
-        )
-        .await;
-        let compact = Compact { window: 20_000, folder: stage._dir.path().join("compact") };
-        stage.agent = stage.agent.wrap(Once(compact));
-        stage.hold().await;
-        assert_eq!(task(&stage.board, 1).result.as_deref(), Some("fine"));
-        let bodies: Vec<Value> = stage.server.seen().into_iter().map(|seen| seen.body).collect();
+    async fn after_a_compaction_a_teammate_still_knows_who_it_is_and_what_it_works_on() {
+        let read = call("bash", json!({"command": "echo {{ n }}"}));
+        let read = read.say("{% for i in range(1500) %}word {% endfor %}").repeat(12);
+        let scenes = [
+            scene("Summarise", [say("I read numbers.")]),
+            scene("<task id", [read, finish("fine"), say("x")]),
+        ];
+        let wrap = |agent: Agent, dir: &Path| {
+            agent.wrap(Once(Compact { window: 20_000, folder: dir.join("compact") }))
+        };
+        let workers = workers(&[("read it all", 0, &[])], team(&["ann"], scenes), wrap).await;
+        workers.run().await;
+        assert_eq!(workers.task(1).result.as_deref(), Some("fine"));
+        let bodies = workers.play.bodies();
         let after: Vec<&Value> =
             bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
         assert!(!after.is_empty());
         for body in after {
             assert!(body["system"].to_string().contains("You are ann, a teammate"), "{body}");
-            assert!(
-                body["messages"]
-                    .to_string()
-                    .contains("<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all"),
-                "{body}"
-            );
+            let task = "<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all";
+            assert!(body["messages"].to_string().contains(task), "{body}");
         }
     }
 
     #[tokio::test]
-    async fn an_answer_that_makes_no_sense_now_leaves_the_task_with_its_holder() {
-        let stage = stage(
-            &[("a", 0, &[]), ("b", 0, &[1])],
-            &format!(
-                "{}, {{when: '<task id=.1', turns: [{{call: [{{finish_task: {{result: fine}}}}]}}, {{say: x}}]}},
-                 {{when: '<task id=.2', turns: [{{call: [{{bash: {{command: sleep 1}}}}, {{finish_task: {{result: early}}}}, {{finish_task: {{result: early}}}}]}}, {{call: [{{fail_task: {{why: 'must wait'}}}}]}}, {{say: x}}]}}",
-                hire(&["ann"])
-            ),
-        )
-        .await;
-        let board = stage.board.clone();
-        let by_hand = tokio::spawn(async move {
-            while task(&board, 2).status != Status::InProgress {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            board.update(1, |task| (task.status, task.priority) = (Status::Failed, 1)).unwrap();
-        });
-        stage.hold().await;
-        by_hand.await.unwrap();
-        assert_eq!(stage.told().matches("#2 waits for #1").count(), 2, "{}", stage.told());
-        assert_eq!(task(&stage.board, 2).failures, ["attempt 1 by ann: must wait"]);
+    async fn an_answer_that_is_refused_leaves_the_task_with_its_holder() {
+        let early = || ("finish_task", json!({"result": "early"}));
+        let fail = call("fail_task", json!({"why": "must wait"}));
+        let scenes = [
+            scene("<task id=.1", [finish("fine"), say("x")]),
+            scene("<task id=.2", [calls([bash("sleep 1"), early(), early()]), fail, say("x")]),
+        ];
+        let tasks: [(&str, i64, &[u64]); 2] = [("a", 0, &[]), ("b", 0, &[1])];
+        let workers = workers(&tasks, team(&["ann"], scenes), unwrapped).await;
+        let by_hand = |board: &Board| {
+            board.update(1, |task| task.status = Status::Failed).unwrap();
+        };
+        tokio::join!(workers.run(), workers.when_in_progress(2, by_hand));
+        let sent = workers.sent_to_teammates();
+        assert_eq!(sent.matches("#2 waits for #1").count(), 2, "{sent}");
+        assert_eq!(workers.task(2).failures, ["attempt 1 by ann: must wait"]);
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub fn new(endpoint: &Endpoint) -> Result<Self> {
+    pub(super) fn new(endpoint: &Endpoint) -> Result<Self> {
         let setting = |key: &str, why: String| Error::Setting { key: key.into(), why };
         let (url_key, key_key) = match endpoint.format {
             Format::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
@@ -108,12 +108,12 @@ impl Http {
         })
     }
 
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         &self.host
     }
 
     /// Sends until the headers of a success arrive; everything else is an error, at once or after the last try.
-    pub async fn post(
+    pub(super) async fn post(
         &self,
         path: &str,
         body: Vec<u8>,
@@ -169,7 +169,7 @@ impl Http {
     }
 
     /// The body of a plain reply.
-    pub async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
+    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
         let body = timeout(self.limits.whole, up_to(MAX_REPLY_BYTES, response));
         let body = tokio::select! {
             body = body => body,
@@ -189,7 +189,7 @@ impl Http {
     }
 
     /// An answer that is not in the API's form; or an error in it, though the status says success, as some proxies do.
-    pub fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
+    pub(super) fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
         match serde_json::from_slice::<Value>(bytes) {
             Ok(body) if !body["error"].is_null() => {
                 let (kind, message) = error_text(&body);
@@ -207,7 +207,7 @@ impl Http {
     }
 
     /// The error without the key, should a server have repeated it anywhere.
-    pub fn clean(&self, mut error: Error) -> Error {
+    pub(super) fn clean(&self, mut error: Error) -> Error {
         let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else { return error };
         let remove = |text: &mut String| *text = text.replace(key, "***");
         match &mut error {
