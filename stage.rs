@@ -1,22 +1,30 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in which it plays.
-use clap::Parser;
+use lexopt::{
+    Arg::{Long, Short, Value},
+    ValueExt,
+};
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Chat, Client, Error, Reply, Result,
+    Agent, Client, Error, Loop, Result,
     client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
-    prompt::{self, Prompt, Signals},
-    terminal::Terminal,
     tools,
 };
+use rungs_terminal::{Prompt, Screen, Signals, command_list};
 use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The exit code for wrong use of the command line.
+const USAGE_ERROR: u8 = 2;
+/// How long the end of the program waits for work on blocking threads.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a lesson builds its agent from.
 pub struct Stage {
@@ -31,14 +39,14 @@ pub struct Stage {
     /// The model's window, in tokens.
     pub window: u32,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its start is seen.
-    pub terminal: Terminal,
+    pub screen: Screen,
 }
 
 impl Stage {
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
-        tools::all(agent.ui(self.terminal.clone()))
+        tools::all(agent.ui(self.screen.clone()))
     }
 
     /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
@@ -54,36 +62,54 @@ impl Stage {
     }
 }
 
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
+/// The command line; see [`USAGE`].
+#[derive(Default)]
 struct Args {
     prompt: Vec<String>,
-    #[arg(long)]
     keep: bool,
-    #[arg(short, long)]
     help: bool,
 }
 
+fn parse(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
+    let mut args = Args::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("keep") => args.keep = true,
+            Long("help") | Short('h') => args.help = true,
+            Value(word) => args.prompt.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(args)
+}
+
 /// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds the conversation
-/// with `turn`, the loop. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
+/// with `agent_loop`. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
 pub fn run(
     lesson: &'static str,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
-    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
-    let args = Args::parse();
-    let terminal = Terminal::stdio();
+    let screen = Screen::stdio();
+    let args = match parse(lexopt::Parser::from_env()) {
+        Ok(args) => args,
+        Err(error) => {
+            screen.say(&format!("error: {error}; --help says what there is"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
     let fail = |error: &dyn std::fmt::Display| {
-        terminal.say(&format!("error: {error}"));
+        screen.say(&format!("error: {error}"));
         ExitCode::FAILURE
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(play(lesson, args, &terminal, build, turn));
-    // Whatever still blocks a thread, such as a name that is being looked up, must not hold up the end.
-    runtime.shutdown_background();
+    let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
+    // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks a
+    // thread, such as a name that is being looked up, must not hold up the end for long.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(&error),
@@ -93,9 +119,9 @@ pub fn run(
 async fn play(
     lesson: &'static str,
     args: Args,
-    terminal: &Terminal,
+    screen: &Screen,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
-    turn: impl AsyncFn(&Agent, &mut Chat) -> Result<Reply>,
+    agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> Result<u8> {
     let root = Path::new(ROOT);
     let signals = Signals::new().map_err(Error::other)?;
@@ -111,18 +137,18 @@ async fn play(
             folder: nowhere.path().into(),
             system,
             window: UNKNOWN_CONTEXT,
-            terminal: terminal.clone(),
+            screen: screen.clone(),
         })
         .await?;
         let usage = USAGE.replace("LESSON", lesson);
-        terminal.print(&format!("{help}\n{usage}\n{}\n", prompt::commands(&agent)));
+        screen.print(&format!("{help}\n{usage}\n{}\n", command_list(&agent)));
         return Ok(0);
     }
     let question = args.prompt.join(" ");
     if question.trim().is_empty() && !args.prompt.is_empty() {
-        terminal
+        screen
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
-        return Ok(2);
+        return Ok(USAGE_ERROR);
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
@@ -131,13 +157,13 @@ async fn play(
             (endpoint, Some(rehearsal))
         }
     };
-    let (endpoint, window) = known(endpoint, terminal)?;
+    let (endpoint, window) = known(endpoint, screen)?;
     let here = || std::env::current_dir().map_err(Error::at("the current folder"));
     let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
         Some(fresh) => fresh.to_path_buf(),
         None => here()?,
     };
-    terminal.say(&match &rehearsal {
+    screen.say(&match &rehearsal {
         Some(rehearsal) => rehearsal.line(&folder),
         None => {
             format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
@@ -149,7 +175,7 @@ async fn play(
         folder,
         system,
         window,
-        terminal: terminal.clone(),
+        screen: screen.clone(),
     })
     .await?;
     let prompt = Prompt {
@@ -159,11 +185,11 @@ async fn play(
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
     };
-    let code = prompt.run(agent, terminal.clone(), signals, turn).await;
+    let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     if args.keep {
         match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
-            Some(folder) => terminal.say(&format!("kept: {}", folder.display())),
-            None => terminal
+            Some(folder) => screen.say(&format!("kept: {}", folder.display())),
+            None => screen
                 .say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
         }
     }
@@ -206,23 +232,26 @@ async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
     Ok((Endpoint::new(format, &url, "rehearsal"), server))
 }
 
-/// A model that plays this script, for tests and examples; it plays, and records what it is sent, until the server is
-/// dropped.
+/// A model that plays this script, for tests and examples: a [`rehearsal::script`], or YAML. It plays, and records what
+/// it is sent, until the server is dropped.
 ///
 /// # Errors
-/// Names the line and the reason when the script is no script.
-pub async fn rehearse(script: &str) -> Result<(Client, Server)> {
-    let script = Script::parse("script", script).map_err(Error::other)?;
+/// Names the line and the reason when YAML is no script.
+pub async fn rehearse<S>(script: S) -> Result<(Client, Server)>
+where
+    S: TryInto<Script, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let script = script.try_into().map_err(Error::other)?;
     let (endpoint, server) = serve(script.record(true), Format::Anthropic).await?;
     Ok((Client::new(endpoint)?, server))
 }
 
 /// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the model's window.
-fn known(mut endpoint: Endpoint, terminal: &Terminal) -> Result<(Endpoint, u32)> {
+fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
     let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
     let Some(info) = models.get(&endpoint.model) else {
         let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
-        terminal.say(&format!(
+        screen.say(&format!(
             "config/models.yaml does not know {model}: its window counts as {window} tokens"
         ));
         return Ok((endpoint, window));

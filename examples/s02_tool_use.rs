@@ -1,83 +1,97 @@
 //! # s02: adding a tool means adding one handler
 //!
-//! With bash alone a model can do much, and get much wrong: it guesses at flags, and it can't add. A tool is a hand made
-//! for one thing: a name, a description, a schema for its arguments, and a function. This lesson writes one,
-//! [`SumColumn`], and adds it to the six that core has.
-//!
-//! Nothing else changes, since dispatch is a look-up by name. This is all of it, from `core/src/dispatch.rs`:
+//! With bash alone a model can do much, and get much wrong: it guesses at flags, and it cannot add. A
+//! tool of its own for one purpose does that part reliably. This lesson writes one, [`SumColumn`], and
+//! adds it to the six that core has. Nothing else changes, since dispatch is a look-up by name.
 //!
 //! ```text
-//!         match tools.iter().find(|(spec, _)| spec.name == call.name) {
+//! tool call {name, input} -> find the tool by name -> check input against its schema -> run it
+//!                                   |                            |                        |
+//!                              unknown name                  wrong input                failure
+//!                                   +----------------------------+------------------------+
+//!                                                                v
+//!                                            a tool result that says what would be right
+//! ```
+//!
+//! Every path ends in a result. A name that does not exist, arguments that do not fit, a missing file:
+//! the model reads what was wrong and tries again, so an error message is part of the prompt. This is
+//! the look-up, from `core/src/dispatch.rs`:
+//!
+//! ```text
+//!         match cx.agent.find(&call.name) {
+//!             Some(tool) => call.finish(tool.call(&call.input, cx).await),
 //!             None => {
-//!                 let names: Vec<&str> = tools.iter().map(|(spec, _)| spec.name.as_str()).collect();
-//!                 call.refuse(format!("there is no tool `{}`; the tools are {}", call.name, names.join(", ")))
+//!                 let names = cx.agent.tool_names().join(", ");
+//!                 call.refuse(format!("there is no tool `{}`; the tools are {names}", call.name))
 //!             }
-//!             Some(_) if !call.input.is_object() => {
-//!                 call.refuse(format!("the arguments are no JSON object (were they cut?): {}", call.input))
-//!             }
-//!             Some((_, tool)) => call.finish(tool.call(call.input.clone(), cx).await),
 //!         }
 //! ```
 //!
-//! Every arm ends in a result. A name that does not exist, arguments that do not fit, a file that is not there: the
-//! model reads what was wrong and what would be right, and tries again. An error message is a prompt.
+//! Terms: **dispatch map**, **JSON Schema** (here made from a Rust type: its doc comments are what the
+//! model reads), **validation**, **effect** (what a call does to the world, for later lessons).
 //!
 //! Run it: `cargo run --example s02_tool_use`
 //!
-//! You will see the model name a column that does not exist, read which ones do, and get it right; then call a tool
-//! that does not exist, and make do with bash.
+//! You will see the model name a column that does not exist, read which ones do, and get it right; then
+//! call a tool that does not exist, and use bash instead.
 //!
-//! Try: give `SumColumn` a `where` argument, such as `region = north`. Only this file changes.
+//! Try, and predict first:
+//! 1. Give [`SumInput`] a field `filter`, such as `region = north`. Which other file must change?
+//! 2. Remove the doc comment of [`SumInput`]. When is the mistake found, and by whom?
+//! 3. Let `call` return `"wrong"` as its only error text. What can the model do with that?
+//!
+//! Pitfalls: a path that the model names must pass the guard ([`paths::open`]), or it can read your
+//! keys; a tool that returns a wrong number is worse than one that refuses.
+//!
+//! A product also limits how long a tool may run and how much it may return, and has tools that come
+//! and go with servers (s21).
 //!
 //! Builds on s01. Motto: *Adding a tool means adding one handler.*
 
 use lessons::s01_loop::agent_loop;
-use rungs_core::{Agent, Context, Output, Result, Tool, ToolError, ToolSpec, paths, tools};
+use rungs_core::{Agent, Context, Effect, Result, Tool, ToolError, ToolOutput, ToolSpec, paths};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Adds up a column of a CSV file, which no language model can be trusted with.
+#[derive(Debug, Clone, Copy)]
 pub struct SumColumn;
 
+// The model reads these comments, and knows nothing else of the tool.
+/// Adds up the numbers of one column of a CSV file and counts its rows. Use it instead of adding by
+/// yourself.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct SumInput {
+    /// The CSV file; its first line names the columns.
+    file_path: String,
+    /// The name of the column.
+    column: String,
+}
+
 impl Tool for SumColumn {
+    type Input = SumInput;
+
     fn spec(&self) -> ToolSpec {
-        // All that the model knows of the tool: what it does, when to use it, what each argument is.
-        ToolSpec::new(
-            "sum_column",
-            "Adds up the numbers of one column of a CSV file and counts its rows. Use it instead of adding by yourself.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "file_path": {"type": "string", "description": "The CSV file; its first line names the columns."},
-                    "column": {"type": "string", "description": "The name of the column."},
-                },
-                "required": ["file_path", "column"],
-            }),
-        )
+        ToolSpec::of::<SumInput>("sum_column")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            file_path: String,
-            column: String,
-        }
-        let Args { file_path, column } = tools::args(input)?;
-        // The model names the file, so the path goes through the guard: inside the folder, or not at all.
+    /// It changes nothing, so later lessons may run it beside other tools, and without asking.
+    fn effect(&self, _: &SumInput) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, input: SumInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let SumInput { file_path, column } = input;
+        // The model names the file, so the path passes the guard: inside the folder, or not at all.
         let text = std::io::read_to_string(paths::open(cx, &file_path)?)?;
         let sum = sum(&text, &column).map_err(|why| ToolError(format!("{file_path}: {why}")))?;
         Ok(sum.into())
     }
-
-    /// It changes nothing, so later lessons may run it beside others, and without asking.
-    fn read_only(&self) -> bool {
-        true
-    }
 }
 
-/// The sum of a column, in words that tell the model what it needs next. A sum that may be wrong is none: what this
-/// simple reader does not understand, it refuses.
+/// The sum of a column, in words that tell the model what it needs next. What this simple reader does
+/// not understand, it refuses, since a wrong sum would be believed.
 fn sum(csv: &str, column: &str) -> Result<String, String> {
     let csv = csv.trim_start_matches('\u{feff}');
     if csv.contains('"') {
@@ -88,30 +102,26 @@ fn sum(csv: &str, column: &str) -> Result<String, String> {
     let names: Vec<&str> = head.split(',').map(str::trim).collect();
     let columns: Vec<usize> = (0..names.len()).filter(|i| names[*i] == column).collect();
     let [index] = columns[..] else {
-        return Err(format!(
-            "there are {} columns `{column}`; the columns are {}",
-            columns.len(),
-            names.join(", ")
-        ));
+        let (count, names) = (columns.len(), names.join(", "));
+        return Err(format!("there are {count} columns `{column}`; the columns are {names}"));
     };
     let (mut total, mut count) = (0.0, 0);
     for (i, line) in rows {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let (line_number, cells) = (i + 1, line.split(',').map(str::trim).collect::<Vec<_>>());
         if cells.len() != names.len() {
-            return Err(format!(
-                "line {} has {} cells, the first line {}",
-                i + 1,
-                cells.len(),
-                names.len()
-            ));
+            let (found, wanted) = (cells.len(), names.len());
+            return Err(format!("line {line_number} has {found} cells, the first line {wanted}"));
         }
-        let number = cells[index].parse::<f64>().ok().filter(|number| number.is_finite());
-        total += number.ok_or_else(|| {
-            format!("line {}: `{}` in `{column}` is no number", i + 1, cells[index])
-        })?;
+        match cells[index].parse::<f64>() {
+            Ok(number) if number.is_finite() => total += number,
+            _ => {
+                let cell = cells[index];
+                return Err(format!("line {line_number}: `{cell}` in `{column}` is no number"));
+            }
+        }
         count += 1;
     }
-    // Binary fractions leave dust: 0.1 + 0.2 is 0.30000000000000004.
+    // Binary fractions are not exact: 0.1 + 0.2 is 0.30000000000000004.
     let total = (total * 1e9).round() / 1e9;
     Ok(format!("the sum of `{column}` is {total}, of {count} rows"))
 }
@@ -129,14 +139,14 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::Chat;
+    use lessons::testing::{play, results};
+    use rehearsal::{calls, say, scene};
+    use serde_json::json;
 
     #[test]
     fn sums_and_says_what_is_wrong() {
-        assert_eq!(
-            sum("\u{feff}a,b\n1,0.1\n3,0.2\n\n", "b").unwrap(),
-            "the sum of `b` is 0.3, of 2 rows"
-        );
+        let fine = sum("\u{feff}a,b\n1,0.1\n3,0.2\n\n", "b").unwrap();
+        assert_eq!(fine, "the sum of `b` is 0.3, of 2 rows");
         for (csv, wrong) in [
             ("a, b\n1,2", "there are 0 columns `c`; the columns are a, b"),
             ("c,c\n1,2", "there are 2 columns `c`; the columns are c, c"),
@@ -152,24 +162,33 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_is_wrong_comes_back_as_a_result() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("f.csv"), "n\n1\n2\n").unwrap();
-        let (client, _server) = lessons::rehearse(
-            "scenes: [{when: go, turns: [
-                {call: [{sum_column: {file_path: f.csv, column: n}}, {sum_column: {file_path: f.csv, column: m}},
-                        {sum_column: {file_path: ../f.csv, column: n}}, {sum_column: {column: n}}, {sum_colum: {}}]},
-                {say: \"{{ results | map(attribute='text') | join(' | ') }}\"}]}]",
-        )
-        .await
-        .unwrap();
-        let agent = install(Agent::new(client, dir.path()));
-        let reply = agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
-        let text = reply.text();
-        let said: Vec<&str> = text.split(" | ").collect();
-        assert_eq!(said[0], "the sum of `n` is 3, of 2 rows");
-        assert_eq!(said[1], "f.csv: there are 0 columns `m`; the columns are n");
-        assert!(said[2].contains("outside"), "{text}");
-        assert!(said[3].contains("file_path"), "{text}");
-        assert_eq!(said[4], "there is no tool `sum_colum`; the tools are sum_column");
+        let sum =
+            |file: &str, column: &str| ("sum_column", json!({"file_path": file, "column": column}));
+        let turns = [
+            calls([
+                sum("f.csv", "n"),
+                sum("f.csv", "m"),
+                sum("../f.csv", "n"),
+                ("sum_column", json!({"column": "n"})),
+                ("sum_colum", json!({})),
+            ]),
+            say("done"),
+        ];
+        let play = play([scene("^go$", turns)], |agent, dir| {
+            std::fs::write(dir.join("f.csv"), "n\n1\n2\n").unwrap();
+            install(agent)
+        })
+        .await;
+        let (_, chat) = play.ask("go").await;
+        assert_eq!(
+            results(&chat.messages()[2]),
+            [
+                "the sum of `n` is 3, of 2 rows",
+                "f.csv: there are 0 columns `m`; the columns are n",
+                "../f.csv: it is outside the working directory",
+                "missing field `file_path`",
+                "there is no tool `sum_colum`; the tools are sum_column",
+            ]
+        );
     }
 }

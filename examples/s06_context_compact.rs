@@ -21,10 +21,10 @@
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
 use lessons::s01_loop::agent_loop;
-use rungs_content::fit;
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop,
 };
+use rungs_files::truncate_to_budget;
 use std::{
     collections::HashSet,
     path::PathBuf,
@@ -298,12 +298,12 @@ fn remains(old: &[Arc<Message>], skills: &HashSet<String>, summary: &str) -> Vec
     }
     remains
         .push(format!("<summary>\nWhat came before was removed to make room. You wrote of it:\n{summary}\n</summary>"));
-    remains.extend(fit(loaded, SKILLS, SHORT));
+    remains.extend(truncate_to_budget(loaded, SKILLS, SHORT));
     remains.push(
         "<words>The person's own words from that part, which the summary covers, follow.</words>"
             .into(),
     );
-    remains.extend(fit(words, WORDS, SHORT));
+    remains.extend(truncate_to_budget(words, WORDS, SHORT));
     remains.into_iter().map(Block::text).collect()
 }
 

@@ -4,7 +4,7 @@
 //! role and a conversation that lasts, working at the same time, writing to each other when there is something to say.
 //!
 //! New here: agents that outlive a call. A teammate is the same loop on a chat of its own; between two turns it rests until
-//! it has mail. Mail goes through the trait [`Post`]: here a file of JSON lines for each name ([`Mailboxes`]), in lesson 22
+//! it has mail. Mail goes through the trait [`Transport`]: here a file of JSON lines for each name ([`Mailboxes`]), in lesson 22
 //! Redis. A letter is on the disk before its sender hears "sent", joins the next request of whoever gets it, and is over
 //! only when that turn has ended: after a crash it comes again, and one that nobody can handle is set aside. The last words
 //! of a turn in which a teammate wrote to nobody go to the lead, and that wakes the lead's prompt.
@@ -24,7 +24,7 @@ use rungs_core::{
     ToolSpec, prompt,
 };
 use rungs_crew::{Crew, Owner};
-use rungs_mail::{LONGEST, list};
+use rungs_mailbox::{LetterId, MAX_LETTER_BYTES, list};
 use serde::Deserialize;
 use serde_json::json;
 use std::{
@@ -37,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-pub use rungs_mail::{Letter, Mailboxes, Post, Taken, blunt};
+pub use rungs_mailbox::{Letter, Mailboxes, Received, Transport, escape_tags};
 
 /// The address of the agent that the person talks to.
 pub const LEAD: &str = "lead";
@@ -59,7 +59,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A lead and its teammates.
 #[derive(Clone)]
 pub struct Team {
-    post: Arc<dyn Post>,
+    post: Arc<dyn Transport>,
     mates: Crew,
     /// The address of each agent that has one.
     addresses: Arc<Mutex<BTreeMap<String, String>>>,
@@ -80,24 +80,29 @@ struct Seat {
     /// Whether this turn is its last.
     leaves: AtomicBool,
     /// The letters in its conversation that it has not handled yet.
-    held: Mutex<BTreeSet<u64>>,
+    held: Mutex<BTreeSet<LetterId>>,
+}
+
+/// The number of the letter that a text shows, if it shows one.
+fn number_of(text: &str) -> Option<u64> {
+    text.strip_prefix("<mail id=\"")?.split('"').next()?.parse().ok()
 }
 
 impl Seat {
     /// What is no longer in the conversation, since a turn was withdrawn or dropped, is not held any more: it comes again.
-    fn keep(&self, chat: &Chat) -> BTreeSet<u64> {
+    fn keep(&self, chat: &Chat) -> BTreeSet<LetterId> {
         let texts =
             chat.messages().iter().flat_map(|message| &message.content).filter_map(Block::as_text);
-        let there: BTreeSet<u64> = texts.filter_map(Letter::number_of).collect();
+        let there: BTreeSet<u64> = texts.filter_map(number_of).collect();
         let mut held = self.held.lock().unwrap();
-        held.retain(|id| there.contains(id));
+        held.retain(|id| there.contains(&id.number));
         held.clone()
     }
 }
 
 impl Team {
     /// A lead without teammates yet, and the post between them.
-    pub fn new(post: impl Post) -> Team {
+    pub fn new(post: impl Transport) -> Team {
         let left = Arc::new(AtomicUsize::new(LETTERS));
         Team { post: Arc::new(post), mates: Crew::default(), addresses: Arc::default(), left }
     }
@@ -209,7 +214,7 @@ impl Team {
                     format!("My turn failed: {error}")
                 }
             };
-            report.truncate(report.floor_char_boundary(LONGEST));
+            report.truncate(report.floor_char_boundary(MAX_LETTER_BYTES));
             // Of failures in a row the first one tells enough.
             let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed) && failures < 2;
             if unsaid && let Err(error) = self.send(LEAD, Letter::new(me, report)).await {
@@ -255,7 +260,7 @@ impl Team {
     }
 
     /// Delivers a letter, and has its reader look.
-    async fn send(&self, to: &str, letter: Letter) -> Result<(), rungs_mail::Error> {
+    async fn send(&self, to: &str, letter: Letter) -> Result<(), rungs_mailbox::Error> {
         self.post.send(to, letter).await?;
         self.mates.nudge(|name| name == to);
         Ok(())
@@ -322,12 +327,12 @@ impl Layer for Inbox {
         }
         let seat = cx.local::<Seat>();
         let held = seat.keep(chat);
-        let taken = self.0.post.take(&me, &held).await;
-        let Taken { letters, poison, damage } = taken.unwrap_or_else(|error| {
+        let taken = self.0.post.receive(&me, &held).await;
+        let Received { letters, dead, damage } = taken.unwrap_or_else(|error| {
             cx.notice(format!("no mail: {error}"));
-            Taken::default()
+            Received::default()
         });
-        damage.iter().for_each(|word| cx.notice(word.to_string()));
+        damage.iter().for_each(|word| cx.notice(word));
         if chat.messages().is_empty() && !letters.is_empty() {
             let mut earlier = self.0.post.newest(&me, EARLIER).await.map_err(Error::other)?;
             earlier.retain(|letter| letter.id < letters[0].id);
@@ -343,7 +348,7 @@ impl Layer for Inbox {
             chat.push(Message::user(letter.to_string()));
             seat.held.lock().unwrap().insert(letter.id);
         }
-        for letter in poison {
+        for letter in dead {
             let lost = format!(
                 "Letter from {} set aside: no turn with it could be finished.",
                 letter.from
@@ -355,7 +360,7 @@ impl Layer for Inbox {
         if reply.message.calls().is_empty() {
             // The turn is over, and with it all mail that it was about.
             let held = std::mem::take(&mut *seat.held.lock().unwrap());
-            self.0.post.done(&me, &held).await.map_err(Error::other)?;
+            self.0.post.ack(&me, &held).await.map_err(Error::other)?;
         }
         Ok(reply)
     }
@@ -388,7 +393,9 @@ impl Team {
                     mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
                 self.write(&others, Letter::new(&me, text), cx).await?
             }
-            Verb::ReadInbox { last } => list(&self.post.newest(&me, last).await?, 2 * LONGEST),
+            Verb::ReadInbox { last } => {
+                list(&self.post.newest(&me, last).await?, 2 * MAX_LETTER_BYTES)
+            }
             Verb::ListTeammates {} => self.list(),
             Verb::Dismiss { name } if self.mates.end(&name, CLOSING).await => {
                 format!(
@@ -449,7 +456,7 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
 /// The agent of lesson four, with teammates.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.state()).map_err(Error::other)?;
+        let post = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
         Ok(install(s04_subagent::install(stage.agent()), &Team::new(post)))
     };
     lessons::run("s09_agent_teams", build, agent_loop)
@@ -472,7 +479,7 @@ mod tests {
     async fn stage(folder: &std::path::Path, scenes: &str) -> Stage {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
         let (team, ui) = (
-            Team::new(Mailboxes::open(&folder.join("state")).unwrap()),
+            Team::new(Mailboxes::open(&folder.join("state")).await.unwrap()),
             Arc::new(Recorder::default()),
         );
         let agent = Agent::new(client, folder).tool(tools::Bash).ui(ui.clone());
@@ -569,13 +576,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_is_handled_by_the_next_of_that_name() {
         let dir = tempfile::tempdir().unwrap();
-        let post = Mailboxes::open(&dir.path().join("state")).unwrap();
+        let post = Mailboxes::open(&dir.path().join("state")).await.unwrap();
         for text in ["old", "half"] {
             post.send("ann", Letter::new("bob", text)).await.unwrap();
-            let taken = post.take("ann", &[].into()).await.unwrap().letters;
+            let taken = post.receive("ann", &[].into()).await.unwrap().letters;
             assert_eq!(taken[0].text, text);
             if text == "old" {
-                post.done("ann", &[taken[0].id].into()).await.unwrap();
+                post.ack("ann", &[taken[0].id].into()).await.unwrap();
             }
         }
         post.send(LEAD, Letter::new("ann", "half an answer")).await.unwrap();
@@ -623,9 +630,8 @@ mod tests {
                     .into()
             )
         );
-        let poison =
-            std::fs::read_to_string(dir.path().join("state/team-1/ann.poison.jsonl")).unwrap();
-        assert!(poison.contains("bad"));
+        let dead = std::fs::read_to_string(dir.path().join("state/team-1/ann.dead.jsonl")).unwrap();
+        assert!(dead.contains("bad"));
     }
 
     #[tokio::test]

@@ -22,12 +22,12 @@
 use futures_util::future::BoxFuture;
 use lessons::{
     s01_loop::agent_loop,
-    s09_agent_teams::{self, LEAD, Letter, Mailboxes, Post, Taken, Team},
+    s09_agent_teams::{self, LEAD, Letter, Mailboxes, Received, Team, Transport},
 };
 use rungs_core::{
     Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec,
 };
-use rungs_mail::Error as PostError;
+use rungs_mailbox::{Error as PostError, LetterId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
@@ -153,7 +153,7 @@ struct Exchange {
     question: Question,
     since: Instant,
     /// The letter that brought it here; it may come again.
-    letter: u64,
+    letter: LetterId,
 }
 
 #[derive(Default)]
@@ -172,7 +172,7 @@ impl Table {
         end: &End,
         event: Event,
         question: &Question,
-        letter: u64,
+        letter: LetterId,
     ) -> Result<(), Illegal> {
         let old = self.ends.get(end).map(|exchange| exchange.state).unwrap_or_default();
         let (state, question) = (old.after(event)?, question.clone());
@@ -189,7 +189,7 @@ impl Table {
         for (end, question) in
             late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
         {
-            let freed = self.step(&end, Event::TimedOut, &question, 0).is_ok();
+            let freed = self.step(&end, Event::TimedOut, &question, LetterId::default()).is_ok();
             if let (who, other, true) = end
                 && freed
             {
@@ -250,14 +250,14 @@ impl Table {
 /// The rules, between the team and its post.
 #[derive(Clone)]
 pub struct Rules {
-    post: Arc<dyn Post>,
+    post: Arc<dyn Transport>,
     patience: Duration,
     table: Arc<Mutex<Table>>,
 }
 
 impl Rules {
     /// Rules over this post; an answer may take so long.
-    pub fn over(post: impl Post, patience: Duration) -> Rules {
+    pub fn over(post: impl Transport, patience: Duration) -> Rules {
         Rules { post: Arc::new(post), patience, table: Arc::default() }
     }
 
@@ -294,7 +294,7 @@ impl Rules {
         {
             let mut table = self.table.lock().unwrap();
             table.expire(self.patience);
-            table.step(&end, Event::Ask, &question, 0)?;
+            table.step(&end, Event::Ask, &question, LetterId::default())?;
             if kind == Kind::Plan {
                 table.approved.remove(&me);
             }
@@ -303,7 +303,7 @@ impl Rules {
             .write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx)
             .await;
         let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
-        self.table.lock().unwrap().step(&end, event, &question, 0)?;
+        self.table.lock().unwrap().step(&end, event, &question, LetterId::default())?;
         sent.map(|_| format!("{} is sent; end your turn, the answer wakes you", question.id))
     }
 
@@ -331,14 +331,14 @@ impl Rules {
             let (end, question) =
                 found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
             let late = |illegal| ToolError(format!("{illegal}: {id} was answered, or withdrawn"));
-            table.step(&end, Event::Respond, &question, 0).map_err(late)?;
+            table.step(&end, Event::Respond, &question, LetterId::default()).map_err(late)?;
             (end, question)
         };
         let data = json!(Note::Response { id, approve });
         if let Err(error) =
             team.write(std::slice::from_ref(&end.1), Letter { data, ..letter }, cx).await
         {
-            self.table.lock().unwrap().step(&end, Event::Asked, &question, 0)?;
+            self.table.lock().unwrap().step(&end, Event::Asked, &question, LetterId::default())?;
             return Err(error);
         }
         if question.kind == Kind::Shutdown && approve {
@@ -378,40 +378,40 @@ impl Rules {
     }
 }
 
-impl Post for Rules {
+impl Transport for Rules {
     fn send<'a>(&'a self, to: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), PostError>> {
         self.post.send(to, letter)
     }
 
-    fn take<'a>(
+    fn receive<'a>(
         &'a self,
         who: &'a str,
-        held: &'a BTreeSet<u64>,
-    ) -> BoxFuture<'a, Result<Taken, PostError>> {
+        held: &'a BTreeSet<LetterId>,
+    ) -> BoxFuture<'a, Result<Received, PostError>> {
         Box::pin(async move {
-            let mut taken = self.post.take(who, held).await?;
+            let mut received = self.post.receive(who, held).await?;
             let mut table = self.table.lock().unwrap();
-            taken.letters =
-                taken.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
+            received.letters =
+                received.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
             // After what came at the last moment.
             table.expire(self.patience);
-            taken.letters.extend(table.told.remove(who).unwrap_or_default());
-            Ok(taken)
+            received.letters.extend(table.told.remove(who).unwrap_or_default());
+            Ok(received)
         })
     }
 
-    fn done<'a>(
+    fn ack<'a>(
         &'a self,
         who: &'a str,
-        ids: &'a BTreeSet<u64>,
+        ids: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<(), PostError>> {
-        self.post.done(who, ids)
+        self.post.ack(who, ids)
     }
 
     fn has_mail<'a>(
         &'a self,
         who: &'a str,
-        held: &'a BTreeSet<u64>,
+        held: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<bool, PostError>> {
         Box::pin(async move {
             let told = {
@@ -421,6 +421,10 @@ impl Post for Rules {
             };
             Ok(told || self.post.has_mail(who, held).await?)
         })
+    }
+
+    fn wait<'a>(&'a self, who: &'a str, in_flight: &'a BTreeSet<LetterId>) -> BoxFuture<'a, ()> {
+        self.post.wait(who, in_flight)
     }
 
     fn newest<'a>(
@@ -496,7 +500,7 @@ pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
 /// The agent of lesson nine, under rules.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.state()).map_err(Error::other)?;
+        let post = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
         let rules = Rules::over(post, PATIENCE);
         let team = Team::new(rules.clone());
         Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, &rules))
@@ -539,7 +543,8 @@ mod tests {
     async fn stage(patience: Duration, scenes: &str) -> Stage {
         let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let rules = Rules::over(Mailboxes::open(&dir.path().join("state")).unwrap(), patience);
+        let rules =
+            Rules::over(Mailboxes::open(&dir.path().join("state")).await.unwrap(), patience);
         let team = Team::new(rules.clone());
         let agent = tools::all(Agent::new(client, dir.path()));
         let agent = lessons::s04_subagent::install(agent);
@@ -686,13 +691,13 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_once_and_only_from_whoever_was_asked() {
         let dir = tempfile::tempdir().unwrap();
-        let rules = Rules::over(Mailboxes::open(dir.path()).unwrap(), PATIENCE);
+        let rules = Rules::over(Mailboxes::open(dir.path()).await.unwrap(), PATIENCE);
         let end: End = ("ann".into(), LEAD.into(), true);
         {
             let mut table = rules.table.lock().unwrap();
             let question = Question { id: "ann-1".into(), kind: Kind::Plan };
-            table.step(&end, Event::Ask, &question, 0).unwrap();
-            table.step(&end, Event::Sent, &question, 0).unwrap();
+            table.step(&end, Event::Ask, &question, LetterId::default()).unwrap();
+            table.step(&end, Event::Sent, &question, LetterId::default()).unwrap();
         }
         let yes = |from: &str, id: &str| {
             let data = json!(Note::Response { id: id.into(), approve: true });
@@ -704,27 +709,22 @@ mod tests {
         {
             rules.send("ann", letter).await.unwrap();
         }
-        let read: Vec<String> = rules
-            .take("ann", &none)
-            .await
-            .unwrap()
-            .letters
-            .into_iter()
-            .map(|letter| letter.text)
-            .collect();
+        let letters = rules.receive("ann", &none).await.unwrap().letters;
+        let ids = letters.iter().map(|letter| letter.id).collect();
+        let read: Vec<String> = letters.into_iter().map(|letter| letter.text).collect();
         assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
         assert!(rules.table.lock().unwrap().approved.is_empty());
-        rules.done("ann", &[1, 2, 3].into()).await.unwrap();
+        rules.ack("ann", &ids).await.unwrap();
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
         assert_eq!(
-            rules.take("ann", &none).await.unwrap().letters[0].text,
+            rules.receive("ann", &none).await.unwrap().letters[0].text,
             "[ann-1 approved]\nyes"
         );
         assert!(rules.table.lock().unwrap().approved.contains("ann"));
         // The same letter once more, because the turn was withdrawn; then another that says the same.
         rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
         let read: Vec<String> = rules
-            .take("ann", &none)
+            .receive("ann", &none)
             .await
             .unwrap()
             .letters

@@ -1,270 +1,24 @@
-//! The lasting conversation: blocks in messages in a chat.
-use crate::{Outcome, ToolCall};
+//! The lasting conversation: messages in a chat, which owns its states.
+use crate::{
+    Block, State, ToolCall, ToolResult,
+    block::Content,
+    state::{SavedStates, States},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value, value::RawValue};
-use std::{hash::BuildHasher, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The person, and the results of tools.
+    /// The person, the harness, and the results of tools.
     User,
     /// The model.
     Assistant,
 }
 
-/// JSON kept byte for byte. A parsed value would not do: it rounds numbers and rewrites escapes, and a thinking block
-/// is signed over its bytes.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-pub struct Raw(Arc<RawValue>);
-
-impl Raw {
-    /// Its text.
-    pub fn get(&self) -> &str {
-        self.0.get()
-    }
-
-    fn of(value: &Value) -> Self {
-        Raw(Arc::from(serde_json::value::to_raw_value(value).expect("a JSON value is JSON")))
-    }
-}
-
-impl PartialEq for Raw {
-    fn eq(&self, other: &Self) -> bool {
-        self.get() == other.get()
-    }
-}
-
-/// One content block, as on the wire of the Messages API, which is also the form in which chats are saved.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Block {
-    /// Words.
-    Text {
-        /// The words; the API refuses empty ones.
-        text: String,
-        /// Citations and whatever else came along.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// The model asks for a tool.
-    ToolUse {
-        /// What the result must name.
-        id: String,
-        /// Which tool.
-        name: String,
-        /// An object; a string when the arguments were no JSON (a cut stream), which dispatch refuses to run.
-        #[serde(serialize_with = "as_object")]
-        input: Value,
-        /// Such as `caller`.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// What came of it.
-    ToolResult {
-        /// The call that it answers.
-        tool_use_id: String,
-        /// Text, images, documents.
-        content: Vec<Block>,
-        /// Whether the tool failed or did not run.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        is_error: bool,
-    },
-    /// A picture.
-    Image {
-        /// `{"type": "base64", "media_type": .., "data": ..}`, or a `url`, or a `file`.
-        source: Value,
-        /// Whatever else came along.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// A document.
-    Document {
-        /// As for an image; also `text` and `content`.
-        source: Value,
-        /// Title, context, citations.
-        #[serde(flatten)]
-        more: Map<String, Value>,
-    },
-    /// The model's thinking with its signature, `redacted_thinking`, and any block that this code does not know (new
-    /// ones appear monthly): kept byte for byte.
-    #[serde(untagged)]
-    Other(Raw),
-}
-
-/// Broken arguments must not leave as a string: the API wants an object.
-fn as_object<S: Serializer>(input: &Value, s: S) -> Result<S::Ok, S::Error> {
-    match input {
-        Value::Object(object) => object.serialize(s),
-        broken => serde_json::json!({ "malformed": broken }).serialize(s),
-    }
-}
-
-impl<'de> Deserialize<'de> for Block {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let raw: Box<RawValue> = Deserialize::deserialize(d)?;
-        Ok(Block::known(raw.get()).unwrap_or_else(|| Block::Other(Raw(raw.into()))))
-    }
-}
-
-impl Block {
-    /// A block of text.
-    pub fn text(text: impl Into<String>) -> Self {
-        Block::Text { text: text.into(), more: Map::new() }
-    }
-
-    /// A picture from base64 data.
-    pub fn image(media_type: &str, base64: &str) -> Self {
-        let source =
-            serde_json::json!({ "type": "base64", "media_type": media_type, "data": base64 });
-        Block::Image { source, more: Map::new() }
-    }
-
-    /// A thinking block; the signature is empty where the server has none.
-    pub fn thinking(thinking: &str, signature: &str) -> Self {
-        let value =
-            serde_json::json!({ "type": "thinking", "thinking": thinking, "signature": signature });
-        Block::Other(Raw::of(&value))
-    }
-
-    /// A block from its JSON, whatever its type.
-    pub fn from_value(value: &Value) -> Self {
-        let raw = Raw::of(value);
-        Block::known(raw.get()).unwrap_or(Block::Other(raw))
-    }
-
-    fn known(json: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct ToolResult {
-            tool_use_id: String,
-            #[serde(default)]
-            content: Content,
-            #[serde(default)]
-            is_error: bool,
-        }
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: std::borrow::Cow<'a, str>,
-        }
-        let kind = serde_json::from_str::<Kind>(json).ok()?.kind;
-        if kind == "tool_result" {
-            let ToolResult { tool_use_id, content, is_error } = serde_json::from_str(json).ok()?;
-            return Some(Block::ToolResult { tool_use_id, content: content.0, is_error });
-        }
-        if !matches!(&*kind, "text" | "tool_use" | "image" | "document") {
-            return None;
-        }
-        let mut more: Map<String, Value> = serde_json::from_str(json).ok()?;
-        // `shift_remove` keeps the order of the rest, and with it the bytes of the prompt prefix.
-        more.shift_remove("type");
-        fn word(more: &mut Map<String, Value>, key: &str) -> Option<String> {
-            match more.shift_remove(key)? {
-                Value::String(s) => Some(s),
-                _ => None,
-            }
-        }
-        Some(match &*kind {
-            "text" => Block::Text { text: word(&mut more, "text")?, more },
-            "tool_use" => {
-                let (id, name) = (word(&mut more, "id")?, word(&mut more, "name")?);
-                Block::ToolUse {
-                    id,
-                    name,
-                    input: more.shift_remove("input").unwrap_or_else(|| Map::new().into()),
-                    more,
-                }
-            }
-            "image" => Block::Image { source: more.shift_remove("source")?, more },
-            _ => Block::Document { source: more.shift_remove("source")?, more },
-        })
-    }
-
-    /// The words of a text block.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Block::Text { text, .. } => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The call, if this is one.
-    pub fn as_call(&self) -> Option<ToolCall> {
-        match self {
-            Block::ToolUse { id, name, input, .. } => {
-                Some(ToolCall { id: id.clone(), name: name.clone(), input: input.clone() })
-            }
-            _ => None,
-        }
-    }
-
-    /// The words of a thinking block; empty for one whose words are withheld.
-    pub fn as_thinking(&self) -> Option<String> {
-        self.thinks().map(|block| block.thinking)
-    }
-
-    fn thinks(&self) -> Option<Thinking> {
-        let Block::Other(raw) = self else { return None };
-        let block: Thinking = serde_json::from_str(raw.get()).ok()?;
-        matches!(&*block.r#type, "thinking" | "redacted_thinking").then_some(block)
-    }
-
-    fn is_blank(&self) -> bool {
-        matches!(self, Block::Text { text, more } if text.trim().is_empty() && more.is_empty())
-    }
-
-    fn answers(&self) -> Option<&str> {
-        match self {
-            Block::ToolResult { tool_use_id, .. } => Some(tool_use_id),
-            _ => None,
-        }
-    }
-
-    /// Size in bytes, roughly what it takes on the wire.
-    pub fn size(&self) -> usize {
-        match self {
-            Block::Text { text, .. } => text.len(),
-            Block::ToolUse { input, .. } => input.to_string().len(),
-            Block::ToolResult { content, .. } => content.iter().map(Block::size).sum(),
-            Block::Image { source, .. } | Block::Document { source, .. } => {
-                source.to_string().len()
-            }
-            Block::Other(raw) => raw.get().len(),
-        }
-    }
-}
-
-/// What this code reads of a thinking block.
-#[derive(Deserialize)]
-struct Thinking {
-    r#type: String,
-    #[serde(default)]
-    thinking: String,
-    #[serde(default)]
-    signature: Value,
-}
-
-/// The content of a message or a result: blocks, or a string that stands for one block of text.
-#[derive(Default)]
-pub(crate) struct Content(pub(crate) Vec<Block>);
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let raw: Box<RawValue> = Deserialize::deserialize(d)?;
-        if let Ok(text) = serde_json::from_str::<String>(raw.get()) {
-            return Ok(Content(vec![Block::text(text)]));
-        }
-        serde_json::from_str(raw.get()).map(Content).map_err(serde::de::Error::custom)
-    }
-}
-
-fn content<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Block>, D::Error> {
-    Content::deserialize(d).map(|content| content.0)
-}
-
-/// A message. It is shared by the chat, the requests made of it and the session log, and edited by copying.
+/// A message. It is shared by the chat, the requests made of it and the session log, and edited by
+/// copying.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Who speaks.
@@ -274,10 +28,35 @@ pub struct Message {
     pub content: Vec<Block>,
 }
 
+fn content<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Block>, D::Error> {
+    Content::deserialize(d).map(|content| content.0)
+}
+
+impl<S: Into<String>> From<S> for Message {
+    fn from(text: S) -> Self {
+        Message::user(text)
+    }
+}
+
 impl Message {
-    /// Text of the person.
+    /// Text that the person typed.
     pub fn user(text: impl Into<String>) -> Self {
         Message { role: Role::User, content: vec![Block::text(text)] }
+    }
+
+    /// No content: a turn begins with it for which nobody typed a prompt.
+    pub fn empty() -> Self {
+        Message { role: Role::User, content: vec![] }
+    }
+
+    /// Text that the part `name` of the harness inserts.
+    pub fn inserted(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Message { role: Role::User, content: vec![Block::inserted(name, text)] }
+    }
+
+    /// Inserted text that survives compaction word for word.
+    pub fn kept(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Message { role: Role::User, content: vec![Block::kept(name, text)] }
     }
 
     /// Blocks of the model.
@@ -286,10 +65,10 @@ impl Message {
     }
 
     /// Results for the calls of the message before.
-    pub fn results(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
+    pub fn results(results: impl IntoIterator<Item = ToolResult>) -> Self {
         Message {
             role: Role::User,
-            content: outcomes.into_iter().map(Outcome::into_block).collect(),
+            content: results.into_iter().map(ToolResult::into_block).collect(),
         }
     }
 
@@ -298,17 +77,23 @@ impl Message {
         self.content.iter().filter_map(Block::as_text).collect()
     }
 
+    /// What the person typed of it, block by block.
+    pub fn typed(&self) -> impl Iterator<Item = &str> {
+        let typed = |block: &&Block| self.role == Role::User && block.origin().is_none();
+        self.content.iter().filter(typed).filter_map(Block::as_text)
+    }
+
     /// All its tool calls, in order.
     pub fn calls(&self) -> Vec<ToolCall> {
         self.content.iter().filter_map(Block::as_call).collect()
     }
 
-    /// The message as it must be when what stands before it has changed: a signature is bound to all of that, so signed
-    /// thinking goes, which the API allows. Thinking that is not signed comes from servers that want it back.
-    pub fn without_thinking(&self) -> Message {
-        let signed = |block: &Block| block.thinks().is_some_and(|block| block.signature != "");
-        let content = self.content.iter().filter(|block| !signed(block)).cloned();
-        Message { role: self.role, content: content.collect() }
+    /// Every block, those within results too.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.content.iter().flat_map(|block| match block {
+            Block::ToolResult { content, .. } => content.as_slice(),
+            other => std::slice::from_ref(other),
+        })
     }
 
     /// Whether it answers calls.
@@ -322,41 +107,81 @@ impl Message {
     }
 }
 
-/// The lasting conversation: append-only, and sound at every moment. [`push`](Chat::push) is the only way in, and it
-/// keeps the one rule that the API never forgives: every call is answered by the very next message, once.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The lasting conversation, and the owner of its [`State`]s: append-only, and valid at every moment.
+/// [`push`](Chat::push) is the only way in, and it keeps the one rule that the API never forgives:
+/// every call is answered by the very next message, once. A clone is a snapshot with a life of its
+/// own, states included.
+#[derive(Serialize)]
 pub struct Chat {
     id: String,
     messages: Vec<Arc<Message>>,
+    #[serde(rename = "state", serialize_with = "save")]
+    states: States,
+    /// Stands before whatever is said first.
+    #[serde(skip)]
+    opening: Option<Block>,
+}
+
+fn save<S: Serializer>(states: &States, s: S) -> Result<S::Ok, S::Error> {
+    states.save().serialize(s)
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Chat { id, messages, .. } = self;
+        f.debug_struct("Chat").field("id", id).field("messages", messages).finish_non_exhaustive()
+    }
 }
 
 impl Default for Chat {
     fn default() -> Self {
-        Chat { id: fresh_id(), messages: vec![] }
+        Chat { id: fresh_id(), messages: vec![], states: States::default(), opening: None }
+    }
+}
+
+impl Clone for Chat {
+    fn clone(&self) -> Self {
+        Chat {
+            id: self.id.clone(),
+            messages: self.messages.clone(),
+            states: self.states.snapshot(),
+            opening: self.opening.clone(),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Chat {
-    /// Through [`Chat::push`], so that a damaged file can't bring orphans back.
+    /// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Saved {
             id: String,
             messages: Vec<Message>,
+            #[serde(default)]
+            state: SavedStates,
         }
-        let saved = Saved::deserialize(d)?;
-        let mut chat = Chat { id: saved.id, messages: vec![] };
-        chat.rewrite(saved.messages);
-        Ok(chat)
+        let Saved { id, messages, state } = Saved::deserialize(d)?;
+        Ok(Chat::restore(id, messages, state))
     }
 }
 
 impl Chat {
-    /// A conversation that opens with this text.
-    pub fn new(user: impl Into<String>) -> Self {
-        let mut chat = Chat::default();
-        chat.push(Message::user(user));
+    /// A conversation as it was saved.
+    pub fn restore<M: Into<Arc<Message>>>(
+        id: impl Into<String>,
+        messages: impl IntoIterator<Item = M>,
+        states: SavedStates,
+    ) -> Self {
+        let mut chat = Chat { id: id.into(), states: States::load(states), ..Chat::default() };
+        for message in messages {
+            chat.push(message);
+        }
         chat
+    }
+
+    /// The same conversation so far, under an id of its own from here on.
+    pub fn fork(&self) -> Self {
+        Chat { id: fresh_id(), ..self.clone() }
     }
 
     /// Names this conversation: 16 hexadecimal digits.
@@ -369,26 +194,58 @@ impl Chat {
         &self.messages
     }
 
-    /// Appends. An empty message is dropped, a repeated role is merged into the message before. Open calls get their
-    /// results first, in the order of the calls: one that the message does not answer counts as not run, and a result
-    /// that answers no open call is dropped.
+    /// Every block of every message, those within results too.
+    pub fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.messages.iter().flat_map(|message| message.blocks())
+    }
+
+    /// The state of this type, as it is now.
+    pub fn state<T: State>(&self) -> Arc<T> {
+        self.states.get()
+    }
+
+    /// Changes that state. The closure must not ask for states itself: they are locked meanwhile.
+    pub fn update<T: State, R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.states.update(change)
+    }
+
+    /// All states, as session files hold them.
+    pub fn saved_states(&self) -> SavedStates {
+        self.states.save()
+    }
+
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// Puts this block before whatever is said first, if nothing was said yet.
+    pub(crate) fn open_with(&mut self, block: Block) {
+        if self.messages.is_empty() {
+            self.opening = Some(block);
+        }
+    }
+
+    /// Appends. An empty message is dropped, a repeated role is merged into the message before. Open
+    /// calls get their results first, in the order of the calls: one that the message does not answer
+    /// counts as not run, and a result that answers no open call is dropped.
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         let message: Arc<Message> = message.into();
         let open = self.open_calls();
-        if open.is_empty() && !message.has_results() {
+        if message.content.is_empty() || (open.is_empty() && !message.has_results()) {
             return self.append(message);
         }
         let Message { role, content } = Arc::unwrap_or_clone(message);
-        let (mut answers, rest): (Vec<Block>, _) =
-            content.into_iter().partition(|b| b.answers().is_some());
-        let results = open.iter().map(|call| {
-            match answers.iter().position(|b| b.answers() == Some(&call.id)) {
+        let (mut answers, rest): (Vec<Block>, Vec<Block>) =
+            content.into_iter().partition(|block| block.answers().is_some());
+        let mut results = Vec::with_capacity(open.len());
+        for call in &open {
+            let answer = answers.iter().position(|block| block.answers() == Some(&call.id));
+            results.push(match answer {
                 Some(i) => answers.remove(i),
                 None => call.refuse("not run: the turn was interrupted").into_block(),
-            }
-        });
-        let results = Message { role: Role::User, content: results.collect() };
-        self.append(results.into());
+            });
+        }
+        self.append(Message { role: Role::User, content: results }.into());
         self.append(Message { role, content: rest }.into());
     }
 
@@ -397,8 +254,13 @@ impl Chat {
         if message.content.iter().any(Block::is_blank) {
             Arc::make_mut(&mut message).content.retain(|block| !block.is_blank());
         }
+        if message.content.is_empty() {
+            return;
+        }
+        if let Some(opening) = self.opening.take() {
+            Arc::make_mut(&mut message).content.insert(0, opening);
+        }
         match self.messages.last_mut() {
-            _ if message.content.is_empty() => {}
             Some(last) if last.role == message.role => {
                 Arc::make_mut(last).content.extend(message.content.iter().cloned());
             }
@@ -411,23 +273,30 @@ impl Chat {
         self.messages.last().map_or(vec![], |last| last.calls())
     }
 
-    /// Answers every open call with `why`: the safety net after an interrupted or failed turn.
+    /// Answers every open call with `why`, after a turn that was interrupted or failed.
     pub fn close_open_calls(&mut self, why: &str) {
         let open = self.open_calls();
         if !open.is_empty() {
-            self.messages
-                .push(Arc::new(Message::results(open.into_iter().map(|call| call.refuse(why)))));
+            let results = open.into_iter().map(|call| call.refuse(why));
+            self.messages.push(Arc::new(Message::results(results)));
         }
     }
 
-    /// Puts other messages in place of all there are, through the same care as [`push`](Chat::push). Only compaction,
-    /// rewinding and loading do this: what was once sent never changes otherwise. A message before which something else
-    /// stands now goes in [without its thinking](Message::without_thinking).
-    pub fn rewrite<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
+    /// Compaction: puts other messages in place of all there are. States [of the text](State::OF_TEXT)
+    /// return to their defaults. Signed thinking is left out, since its signature is bound to all that
+    /// stood before it; unsigned thinking comes from servers that want it back. Nothing else ever
+    /// changes what was once sent.
+    pub fn compact<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
         for message in messages {
+            let mut message: Arc<Message> = message.into();
+            if message.content.iter().any(Block::is_signed_thinking) {
+                let content = &mut Arc::make_mut(&mut message).content;
+                content.retain(|block| !block.is_signed_thinking());
+            }
             self.push(message);
         }
+        self.states.forget_text();
     }
 
     /// Whether the model has something to answer.
@@ -441,27 +310,109 @@ impl Chat {
     }
 }
 
-/// 64 random bits of the standard library's hash seeds: enough to tell conversations apart, and no crate for it.
 fn fresh_id() -> String {
-    let seed = std::hash::RandomState::new();
-    format!("{:016x}", seed.hash_one(std::time::SystemTime::now()))
+    format!("{:016x}", fastrand::u64(..))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    struct Plan(u32);
+    impl State for Plan {
+        const NAME: &'static str = "plan";
+    }
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    struct Read(Vec<String>);
+    impl State for Read {
+        const NAME: &'static str = "read";
+        const OF_TEXT: bool = true;
+    }
 
     #[test]
-    fn only_thinking_that_is_bound_to_what_stood_before_goes() {
-        let redacted =
-            Block::from_value(&serde_json::json!({"type": "redacted_thinking", "data": "x"}));
-        let unknown = Block::from_value(&serde_json::json!({"type": "new", "signature": "x"}));
-        let unsigned: Block =
-            serde_json::from_str(r#"{"type": "thinking", "thinking": "b", "signature": ""}"#)
-                .unwrap();
-        let all =
-            [Block::thinking("a", "signed"), redacted, unsigned, Block::thinking("c", ""), unknown];
-        let message = Message::assistant(all.to_vec());
-        assert_eq!(message.without_thinking(), Message::assistant(all[2..].to_vec()));
+    fn states_follow_the_conversation() {
+        let mut chat = Chat::default();
+        chat.push(Message::user("go"));
+        chat.update(|plan: &mut Plan| plan.0 = 1);
+        let fork = chat.fork();
+        fork.update(|plan: &mut Plan| plan.0 = 2);
+        let plans = [&chat, &fork, &Chat::default()].map(|chat| chat.state::<Plan>().0);
+        assert_eq!((plans, chat.id() == fork.id()), ([1, 2, 0], false));
+
+        let file = serde_json::to_string(&fork).unwrap();
+        let read: Chat = serde_json::from_str(&file).unwrap();
+        assert_eq!((read.id(), read.state::<Plan>().0), (fork.id(), 2));
+        // A state that nobody has asked for by its type is kept as well.
+        let unread: Chat = serde_json::from_str(&file).unwrap();
+        assert_eq!(serde_json::to_string(&unread.clone()).unwrap(), file);
+    }
+
+    #[test]
+    fn a_saved_state_of_another_shape_becomes_the_default() {
+        let file = json!({"id": "1", "messages": [], "state": {"plan": {"value": "no number"}}});
+        let chat: Chat = serde_json::from_value(file).unwrap();
+        assert_eq!(chat.state::<Plan>().0, 0);
+    }
+
+    #[test]
+    fn compaction_resets_states_of_the_text_and_no_other() {
+        let mut chat = Chat::default();
+        chat.push(Message::user("go"));
+        chat.update(|plan: &mut Plan| plan.0 = 1);
+        chat.update(|read: &mut Read| read.0.push("a".into()));
+        // Also in a chat from a file, whose states nobody has asked for by type.
+        let file = serde_json::to_string(&chat).unwrap();
+        let mut loaded: Chat = serde_json::from_str(&file).unwrap();
+        for chat in [&mut chat, &mut loaded] {
+            chat.compact([Message::user("less")]);
+            assert_eq!((chat.state::<Plan>().0, chat.state::<Read>().0.len()), (1, 0));
+        }
+    }
+
+    #[test]
+    fn a_change_that_panics_leaves_the_default_and_no_other_state_is_touched() {
+        let chat = Chat::default();
+        chat.update(|plan: &mut Plan| plan.0 = 1);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            chat.update(|read: &mut Read| {
+                read.0.push("half".into());
+                panic!("half way")
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((chat.state::<Plan>().0, chat.state::<Read>().0.len()), (1, 0));
+    }
+
+    #[test]
+    fn files_tell_typed_text_from_inserted_text() {
+        let mut chat = Chat::default();
+        chat.push(Message::kept("environment", "<environment/>"));
+        chat.push(Message::user("<reminder> is what I typed"));
+        chat.push(Message::inserted("reminder", "<reminder>update the plan</reminder>"));
+        let file = serde_json::to_string(&chat).unwrap();
+        let read: Chat = serde_json::from_str(&file).unwrap();
+        assert_eq!(read.messages(), chat.messages());
+        let typed: Vec<&str> = read.messages()[0].typed().collect();
+        assert_eq!(typed, ["<reminder> is what I typed"]);
+    }
+
+    #[test]
+    fn compaction_leaves_out_signed_thinking_alone() {
+        let redacted = Block::from_value(&json!({"type": "redacted_thinking", "data": "x"}));
+        let unknown = Block::from_value(&json!({"type": "new", "signature": "x"}));
+        let unsigned = json!({"type": "thinking", "thinking": "b", "signature": ""});
+        let all = [
+            Block::thinking("a", "signed"),
+            redacted,
+            Block::from_value(&unsigned),
+            Block::thinking("c", ""),
+            unknown,
+        ];
+        let mut chat = Chat::default();
+        chat.compact([Message::user("go"), Message::assistant(all.to_vec())]);
+        assert_eq!(chat.messages()[1].content, all[2..]);
     }
 }

@@ -1,27 +1,43 @@
-//! Dispatch: the four chains through which everything passes, and [`Layer`], what a mechanism is made of.
+//! Dispatch: the five chains through which everything passes, and [`Layer`], the form of a mechanism
+//! that is more than a tool.
 //!
 //! ```text
-//! ask    one model turn            edits of the chat stay
-//! send   one request on the wire   edits are for this request only
+//! turn   one prompt to its end           edits of the chat stay
+//! ask    one step: from chat to reply    edits of the chat stay
+//! send   one request on the wire         edits are for this request only
 //! batch  all calls of one reply
 //! act    one tool call
 //! ```
 //!
-//! `next` is `Copy`: a layer may run it once, many times, or not at all. Retry, cache hit, "tell it and ask again",
-//! interrupt and refusal are all that one shape.
+//! `next` is `Copy`: a layer may run it once, many times, or not at all. Retry, cache hit, "push
+//! something and ask again", interrupt and refusal all have that one shape.
 use crate::{
-    Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Outcome, Reply, Request, Result,
-    Role, Stop, ToolCall, Usage,
+    Agent, Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Reply, Request, Result,
+    Role, StopReason, ToolCall, ToolResult, Usage,
 };
+use futures_util::FutureExt;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
-/// How often a reply that pauses for a server's own tools is sent back before that counts as a fault.
-const PAUSES: usize = 10;
+/// How often a reply that pauses for a server's own tools is sent back before that counts as an error.
+const MAX_PAUSES: usize = 10;
 
-/// A mechanism that is more than a tool. The newest layer is the outermost.
+/// A mechanism that is more than a tool. The newest layer is the outermost, unless
+/// [`Agent::arrange`] sets another order.
 pub trait Layer: Send + Sync + 'static {
-    /// Around one model turn: from the chat to a reply. Edits of the chat stay. It may be dropped at any await, so
-    /// wait first and edit the chat after.
+    /// Around one prompt, from the moment it is in the chat to the last reply. After `next` every
+    /// call is answered, and if the prompt was withdrawn, chat and states are as before it.
+    fn turn(
+        &self,
+        chat: &mut Chat,
+        cx: &Context,
+        next: NextTurn<'_>,
+    ) -> impl Future<Output = Result<Reply>> + Send {
+        next.run(chat, cx)
+    }
+
+    /// Around one step of the loop: from the chat to a reply. Edits of the chat stay. It may be
+    /// dropped at any await, so wait first and edit the chat after. A reply that it does not return
+    /// was never said.
     fn ask(
         &self,
         chat: &mut Chat,
@@ -31,7 +47,8 @@ pub trait Layer: Send + Sync + 'static {
         next.run(chat, cx)
     }
 
-    /// Around one request on the wire. Edits are for this request only; what the conversation must remember belongs into `ask`.
+    /// Around one request on the wire. Edits are for this request only; what the conversation must
+    /// remember belongs in `ask`.
     fn send(
         &self,
         request: Request,
@@ -41,73 +58,50 @@ pub trait Layer: Send + Sync + 'static {
         next.run(request, cx)
     }
 
-    /// Around all calls of one reply. Whatever it does, each call gets one result, in the order of the calls.
+    /// Around all calls of one reply. Whatever it does, each call gets one result, in the order of
+    /// the calls. It may run `next` on some of the calls at a time, also concurrently: the layers
+    /// further in then see each part as a batch.
     fn batch(
         &self,
         calls: Vec<ToolCall>,
         cx: &Context,
         next: NextBatch<'_>,
-    ) -> impl Future<Output = Vec<Outcome>> + Send {
+    ) -> impl Future<Output = Vec<ToolResult>> + Send {
         next.run(calls, cx)
     }
 
-    /// Around one tool call. To refuse it, answer with [`ToolCall::refuse`] and don't run `next`.
+    /// Around one tool call. To refuse it, return [`ToolCall::refuse`] and do not run `next`.
     fn act(
         &self,
         call: ToolCall,
         cx: &Context,
         next: NextAct<'_>,
-    ) -> impl Future<Output = Outcome> + Send {
+    ) -> impl Future<Output = ToolResult> + Send {
         next.run(call, cx)
     }
 
-    /// Whether it binds this child too. What restricts does; what feeds or serves the person does not.
+    /// Whether it wraps this child too. A layer that restricts does; one that inserts text, or serves
+    /// the person, does not.
     fn follows(&self, _child: &Context) -> bool {
         true
     }
-}
 
-/// A layer that something else holds too, such as its commands.
-impl<L: Layer> Layer for Arc<L> {
-    fn ask(
-        &self,
-        chat: &mut Chat,
-        cx: &Context,
-        next: NextAsk<'_>,
-    ) -> impl Future<Output = Result<Reply>> + Send {
-        L::ask(self, chat, cx, next)
-    }
-    fn send(
-        &self,
-        request: Request,
-        cx: &Context,
-        next: NextSend<'_>,
-    ) -> impl Future<Output = Result<Reply>> + Send {
-        L::send(self, request, cx, next)
-    }
-    fn batch(
-        &self,
-        calls: Vec<ToolCall>,
-        cx: &Context,
-        next: NextBatch<'_>,
-    ) -> impl Future<Output = Vec<Outcome>> + Send {
-        L::batch(self, calls, cx, next)
-    }
-    fn act(
-        &self,
-        call: ToolCall,
-        cx: &Context,
-        next: NextAct<'_>,
-    ) -> impl Future<Output = Outcome> + Send {
-        L::act(self, call, cx, next)
-    }
-    fn follows(&self, child: &Context) -> bool {
-        L::follows(self, child)
+    /// Its name in [`Agent::arrange`] and [`Agent::layers`]: the name of its type.
+    fn name(&self) -> &'static str {
+        let whole = std::any::type_name::<Self>();
+        let path = whole.split('<').next().unwrap_or(whole);
+        path.rsplit("::").next().unwrap_or(path)
     }
 }
 
-/// The twin of [`Layer`] that can stand behind a pointer.
+/// The object-safe form of [`Layer`].
 pub(crate) trait DynLayer: Send + Sync {
+    fn turn<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        cx: &'a Context,
+        next: NextTurn<'a>,
+    ) -> BoxFuture<'a, Result<Reply>>;
     fn ask<'a>(
         &'a self,
         chat: &'a mut Chat,
@@ -125,17 +119,26 @@ pub(crate) trait DynLayer: Send + Sync {
         calls: Vec<ToolCall>,
         cx: &'a Context,
         next: NextBatch<'a>,
-    ) -> BoxFuture<'a, Vec<Outcome>>;
+    ) -> BoxFuture<'a, Vec<ToolResult>>;
     fn act<'a>(
         &'a self,
         call: ToolCall,
         cx: &'a Context,
         next: NextAct<'a>,
-    ) -> BoxFuture<'a, Outcome>;
+    ) -> BoxFuture<'a, ToolResult>;
     fn follows(&self, child: &Context) -> bool;
+    fn name(&self) -> &'static str;
 }
 
 impl<L: Layer> DynLayer for L {
+    fn turn<'a>(
+        &'a self,
+        chat: &'a mut Chat,
+        cx: &'a Context,
+        next: NextTurn<'a>,
+    ) -> BoxFuture<'a, Result<Reply>> {
+        Box::pin(Layer::turn(self, chat, cx, next))
+    }
     fn ask<'a>(
         &'a self,
         chat: &'a mut Chat,
@@ -157,7 +160,7 @@ impl<L: Layer> DynLayer for L {
         calls: Vec<ToolCall>,
         cx: &'a Context,
         next: NextBatch<'a>,
-    ) -> BoxFuture<'a, Vec<Outcome>> {
+    ) -> BoxFuture<'a, Vec<ToolResult>> {
         Box::pin(Layer::batch(self, calls, cx, next))
     }
     fn act<'a>(
@@ -165,77 +168,166 @@ impl<L: Layer> DynLayer for L {
         call: ToolCall,
         cx: &'a Context,
         next: NextAct<'a>,
-    ) -> BoxFuture<'a, Outcome> {
+    ) -> BoxFuture<'a, ToolResult> {
         Box::pin(Layer::act(self, call, cx, next))
     }
     fn follows(&self, child: &Context) -> bool {
         Layer::follows(self, child)
     }
+    fn name(&self) -> &'static str {
+        Layer::name(self)
+    }
 }
 
-/// The rest of the way of one turn: the layers further in, then the wire.
-#[derive(Clone, Copy)]
-pub struct NextAsk<'a>(pub(crate) &'a [Arc<dyn DynLayer>]);
+/// An agent's loop: any `async fn(&Agent, &mut Chat) -> Result<Reply>`. It is a trait of its own
+/// because a bound on the future of an async function cannot be written otherwise.
+pub trait Loop<'a>: Send + Sync {
+    /// The loop as it runs.
+    type Running: Future<Output = Result<Reply>> + Send + 'a;
+    /// Starts it.
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Self::Running;
+}
 
-/// The rest of the way of one request: the layers further in, then the model.
-#[derive(Clone, Copy)]
-pub struct NextSend<'a>(pub(crate) &'a [Arc<dyn DynLayer>]);
+impl<'a, F, Fut> Loop<'a> for F
+where
+    F: Fn(&'a Agent, &'a mut Chat) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<Reply>> + Send + 'a,
+{
+    type Running = Fut;
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Fut {
+        self(agent, chat)
+    }
+}
 
-/// The rest of the way of a batch: the layers further in, then one call after another.
-#[derive(Clone, Copy)]
-pub struct NextBatch<'a>(pub(crate) &'a [Arc<dyn DynLayer>]);
+/// The object-safe form of [`Loop`].
+pub(crate) trait DynLoop: Send + Sync {
+    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>>;
+}
 
-/// The rest of the way of one call: the layers further in, then the tool.
+impl<L: for<'a> Loop<'a>> DynLoop for L {
+    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>> {
+        Box::pin(Loop::start(self, agent, chat))
+    }
+}
+
+type Layers<'a> = &'a [Arc<dyn DynLayer>];
+
+/// The inner part of the `turn` chain: the layers further in, then the loop.
 #[derive(Clone, Copy)]
-pub struct NextAct<'a>(pub(crate) &'a [Arc<dyn DynLayer>]);
+pub struct NextTurn<'a> {
+    pub(crate) layers: Layers<'a>,
+    pub(crate) inner: &'a dyn DynLoop,
+    pub(crate) prompt: &'a Message,
+    pub(crate) before: &'a Chat,
+}
+
+/// The inner part of the `ask` chain: the layers further in, then `send`.
+#[derive(Clone, Copy)]
+pub struct NextAsk<'a>(pub(crate) Layers<'a>);
+
+/// The inner part of the `send` chain: the layers further in, then the model.
+#[derive(Clone, Copy)]
+pub struct NextSend<'a>(pub(crate) Layers<'a>);
+
+/// The inner part of the `batch` chain: the layers further in, then one `act` after another.
+#[derive(Clone, Copy)]
+pub struct NextBatch<'a>(pub(crate) Layers<'a>);
+
+/// The inner part of the `act` chain: the layers further in, then the tool.
+#[derive(Clone, Copy)]
+pub struct NextAct<'a>(pub(crate) Layers<'a>);
+
+impl<'a> NextTurn<'a> {
+    /// What the turn began with; empty when nobody typed anything. In the chat it may have joined an
+    /// unanswered message.
+    pub fn prompt(self) -> &'a Message {
+        self.prompt
+    }
+
+    /// Runs the loop within the layers further in. What is pushed before another run is what the
+    /// model answers then.
+    ///
+    /// # Errors
+    /// Whatever ends the turn. If that [withdraws](Error::withdraws) the request, the chat is back at
+    /// the last step that the server accepted, or as it was before the prompt.
+    pub async fn run(self, chat: &mut Chat, cx: &Context) -> Result<Reply> {
+        // A layer may have put another chat in place, and its states with it.
+        cx.follow(chat);
+        let end = match self.layers.split_first() {
+            Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
+            None => {
+                cx.progress().withdrawn = false;
+                self.inner.start(&cx.agent, chat).await
+            }
+        };
+        chat.close_open_calls("not run: the turn ended");
+        if let Err(error) = &end
+            && error.withdraws()
+        {
+            cx.progress().withdraw(chat, self.before);
+        }
+        cx.follow(chat);
+        end
+    }
+}
 
 impl NextAsk<'_> {
-    /// Goes on.
+    /// Asks the model through the layers further in.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from answering.
     pub async fn run(self, chat: &mut Chat, cx: &Context) -> Result<Reply> {
-        if let Some((layer, rest)) = self.0.split_first() {
-            return layer.ask(chat, cx, NextAsk(rest)).await;
-        }
-        // Whatever happened before: a request never leaves with an unanswered call.
-        chat.close_open_calls("not run: the turn was interrupted");
-        if !chat.awaits_reply() {
-            return Err(Error::NothingToAnswer);
-        }
-        let reply = unpaused(cx.request(chat), cx).await?;
-        cx.emit(Event::Reply(reply.clone()));
-        finished(reply)
+        cx.follow(chat);
+        let end = match self.0.split_first() {
+            Some((layer, rest)) => layer.ask(chat, cx, NextAsk(rest)).await,
+            None => ask_model(chat, cx).await,
+        };
+        cx.follow(chat);
+        end
     }
+}
+
+async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
+    if cx.cancel().is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    // Whatever happened before, a request never leaves with an unanswered call.
+    chat.close_open_calls("not run: the turn was interrupted");
+    if !chat.awaits_reply() {
+        return Err(Error::NothingToAnswer);
+    }
+    finished(unpaused(cx.request(chat), cx).await?)
 }
 
 /// Sends, and sends a paused reply back unchanged until it is whole: one reply in all.
 async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
     let next = NextSend(&cx.agent.parts.layers);
     let mut reply = next.run(request.clone(), cx).await?;
-    for _ in 0..PAUSES {
-        if reply.stop != Stop::PauseTurn {
+    for _ in 0..MAX_PAUSES {
+        if reply.stop != StopReason::PauseTurn {
             return Ok(reply);
         }
         request.messages.push(reply.message.clone());
         let more = next.run(request.clone(), cx).await?;
         request.messages.pop();
         let content = reply.message.content.iter().chain(&more.message.content).cloned().collect();
-        reply = Reply { message: Arc::new(Message { role: Role::Assistant, content }), ..reply };
+        let message = Arc::new(Message { role: Role::Assistant, content });
         // The newest request holds the whole prompt; only the output adds up.
         let output_tokens = reply.usage.output_tokens + more.usage.output_tokens;
-        reply.usage = Usage { output_tokens, ..more.usage };
-        reply.stop = more.stop;
+        reply = Reply { message, usage: Usage { output_tokens, ..more.usage }, stop: more.stop };
     }
-    Err(Error::Limit("pauses of one reply", PAUSES))
+    Err(Error::Limit("pauses of one reply", MAX_PAUSES))
 }
 
-/// A reply that is not an answer is an error: one honest line, and nothing of it enters the chat. (Recovery is a
-/// mechanism of its own; it stands further in, and sees the reply before this.)
+/// A reply that is not an answer is an error, and nothing of it enters the chat. (Recovery is a
+/// mechanism of its own; it wraps `send`, and sees the reply before this.)
 fn finished(reply: Reply) -> Result<Reply> {
     let said = |block: &Block| match block.as_text() {
         Some(text) => !text.trim().is_empty(),
         None => block.as_thinking().is_none(),
     };
     let why = match &reply.stop {
-        Stop::MaxTokens => {
+        StopReason::MaxTokens => {
             let after = match reply.usage.output_tokens {
                 0 => String::new(),
                 tokens => format!(" after {tokens} tokens"),
@@ -244,13 +336,15 @@ fn finished(reply: Reply) -> Result<Reply> {
                 "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound"
             )
         }
-        Stop::Refusal { category } if category.is_empty() => "the model declined to answer".into(),
-        Stop::Refusal { category } => format!("the model declined to answer ({category})"),
-        Stop::WindowFull => {
+        StopReason::Refusal { category } if category.is_empty() => {
+            "the model declined to answer".into()
+        }
+        StopReason::Refusal { category } => format!("the model declined to answer ({category})"),
+        StopReason::WindowFull => {
             "the conversation fills the model's context window; start a new one".into()
         }
-        // Nobody vouches that calls at its end are whole.
-        Stop::Other(reason) => {
+        // Calls at its end may be incomplete.
+        StopReason::Other(reason) => {
             format!("the model stopped for a reason unknown here: {reason}")
         }
         _ if !reply.message.content.iter().any(said) => {
@@ -262,85 +356,74 @@ fn finished(reply: Reply) -> Result<Reply> {
 }
 
 impl NextSend<'_> {
-    /// Goes on.
+    /// Sends the request through the layers further in.
+    ///
+    /// # Errors
+    /// Whatever the model or the wire answers instead of a reply.
     pub async fn run(self, request: Request, cx: &Context) -> Result<Reply> {
         if let Some((layer, rest)) = self.0.split_first() {
             return layer.send(request, cx, NextSend(rest)).await;
         }
+        // Deltas of an earlier reply, which a layer further out did not want.
+        cx.discard_deltas();
         let reply = cx.agent.parts.model.reply(&request, cx).await;
         if reply.is_err() {
-            cx.emit(Event::Lost);
+            cx.discard_deltas();
         }
         reply
     }
 }
 
 impl NextBatch<'_> {
-    /// Goes on.
-    pub async fn run(self, calls: Vec<ToolCall>, cx: &Context) -> Vec<Outcome> {
+    /// Runs these calls, which may be some of those that came, through the layers further in.
+    pub async fn run(self, calls: Vec<ToolCall>, cx: &Context) -> Vec<ToolResult> {
         if let Some((layer, rest)) = self.0.split_first() {
             return layer.batch(calls, cx, NextBatch(rest)).await;
         }
-        let mut outcomes = Vec::with_capacity(calls.len());
+        let mut results = Vec::with_capacity(calls.len());
         for call in calls {
-            outcomes.push(self.one(call, cx).await);
+            let shown = Arc::new(call.clone());
+            cx.emit(Event::Call(shown.clone()));
+            let acting = NextAct(&cx.agent.parts.layers).run(call, cx);
+            // Nothing of the call is used after a panic but its id, so no broken state can be seen.
+            let result = match AssertUnwindSafe(acting).catch_unwind().await {
+                Ok(result) => result,
+                Err(panic) => {
+                    shown.refuse(format!("`{}` panicked: {}", shown.name, panic_text(&*panic)))
+                }
+            };
+            cx.emit(Event::Result(shown, Arc::new(result.clone())));
+            results.push(result);
         }
-        outcomes
-    }
-
-    /// One of the calls, through every layer's `act` (and past the `batch` of the layers further in).
-    pub async fn one(self, call: ToolCall, cx: &Context) -> Outcome {
-        let shown = Arc::new(call.clone());
-        cx.emit(Event::Call(shown.clone()));
-        let acting = NextAct(&cx.agent.parts.layers).run(call, cx);
-        let outcome = match unpanicked(acting).await {
-            Ok(outcome) => outcome,
-            Err(why) => shown.refuse(format!("`{}` panicked: {why}", shown.name)),
-        };
-        cx.emit(Event::Outcome(shown, Arc::new(outcome.clone())));
-        outcome
+        results
     }
 }
 
 impl NextAct<'_> {
-    /// Goes on.
-    pub async fn run(self, call: ToolCall, cx: &Context) -> Outcome {
+    /// Runs one call through the layers further in.
+    pub async fn run(self, call: ToolCall, cx: &Context) -> ToolResult {
         if let Some((layer, rest)) = self.0.split_first() {
             return layer.act(call, cx, NextAct(rest)).await;
         }
-        let tools = &cx.agent.parts.tools;
-        match tools.iter().find(|(spec, _)| spec.name == call.name) {
+        if cx.cancel().is_cancelled() {
+            return call.refuse("not run: the turn was stopped");
+        }
+        match cx.agent.find(&call.name) {
+            Some(tool) => call.finish(tool.call(&call.input, cx).await),
             None => {
-                let names: Vec<&str> = tools.iter().map(|(spec, _)| spec.name.as_str()).collect();
-                call.refuse(format!(
-                    "there is no tool `{}`; the tools are {}",
-                    call.name,
-                    names.join(", ")
-                ))
+                let names = cx.agent.tool_names().join(", ");
+                call.refuse(format!("there is no tool `{}`; the tools are {names}", call.name))
             }
-            Some(_) if !call.input.is_object() => call.refuse(format!(
-                "the arguments are no JSON object (were they cut?): {}",
-                call.input
-            )),
-            Some((_, tool)) => call.finish(tool.call(call.input.clone(), cx).await),
         }
     }
 }
 
-/// Runs the future; a panic in it becomes words.
-async fn unpanicked<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|task| {
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task)));
-        match polled {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => std::task::Poll::Ready(Err(match panic.downcast::<String>() {
-                Ok(text) => *text,
-                Err(panic) => {
-                    panic.downcast_ref::<&str>().unwrap_or(&"no reason given").to_string()
-                }
-            })),
-        }
-    })
-    .await
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else {
+        "no reason given"
+    }
 }

@@ -1,11 +1,12 @@
-use crate::client::Stop;
+use crate::client::StopReason;
 use std::{path::PathBuf, time::Duration};
 
 /// What ends a turn. What the model should hear about is a [`ToolError`](crate::ToolError) instead.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The API answered with an error of its own.
+    #[error("{host} answered {status} ({kind}): {message}{}", details(*retry_after, request_id.as_deref()))]
     Api {
         /// Who answered: host and port, never the key or the path.
         host: String,
@@ -13,14 +14,15 @@ pub enum Error {
         status: u16,
         /// The API's own name of the error, such as `rate_limit_error`.
         kind: String,
-        /// The API's own words, with the key blotted out should they repeat it.
+        /// The API's own words, with the key replaced should they repeat it.
         message: String,
-        /// What the vendor wants to hear when asked for help.
+        /// What the vendor asks for in a support request.
         request_id: Option<String>,
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
     },
     /// No answer came: no connection, a time limit, a broken body.
+    #[error("{host}: {why}")]
     Net {
         /// Host and port.
         host: String,
@@ -28,6 +30,7 @@ pub enum Error {
         why: String,
     },
     /// An answer came that is no answer of this API: HTML, cut or malformed JSON, a cut stream.
+    #[error("{host}: {why}")]
     Unreadable {
         /// Host and port.
         host: String,
@@ -35,19 +38,27 @@ pub enum Error {
         why: String,
     },
     /// The model stopped before it had answered: cut, refused, out of window, or nothing said.
+    #[error("{why}")]
     Unfinished {
         /// Why it stopped.
-        stop: Stop,
-        /// One honest line for the person.
+        stop: StopReason,
+        /// One line for the person.
         why: String,
     },
+    /// A rule refuses the prompt itself, such as a hook.
+    #[error("the prompt was blocked: {0}")]
+    Blocked(String),
     /// The person, or the owner of this agent, stopped it.
+    #[error("interrupted")]
     Cancelled,
-    /// A fuse of ours blew; the text says which and how large it is.
+    /// A limit of ours was reached; the text says which and how large it is.
+    #[error("stopped after {1} {0}")]
     Limit(&'static str, usize),
     /// The model was asked although nothing awaits a reply.
+    #[error("nothing in the conversation awaits a reply")]
     NothingToAnswer,
     /// A file we are configured with is missing or wrong.
+    #[error("{}{}: {why}", file.display(), line_number(*line))]
     Config {
         /// Which file.
         file: PathBuf,
@@ -57,6 +68,7 @@ pub enum Error {
         why: String,
     },
     /// An environment variable, or a line of `.env`, is missing or wrong.
+    #[error("{key}: {why}")]
     Setting {
         /// Its name.
         key: String,
@@ -64,6 +76,7 @@ pub enum Error {
         why: String,
     },
     /// The disk.
+    #[error("{}: {source}", path.display())]
     Io {
         /// Which file or folder.
         path: PathBuf,
@@ -71,6 +84,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Whatever else a mechanism can fail with; its own words must name the file, host or key.
+    #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -78,19 +92,24 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether the request itself is at fault: refused by the server for what it holds (400) or how large it is (413),
-    /// declined by the model, or too much for its window. Sent again unchanged, it would fail for ever.
-    pub fn refuses_request(&self) -> bool {
+    /// Whether the request itself is at fault: blocked by a rule, refused by the server for what it
+    /// holds (400) or for its size (413), declined by the model, or too much for its window. Sent
+    /// again unchanged it would fail for ever, so the conversation continues without what it added.
+    pub fn withdraws(&self) -> bool {
         matches!(
             self,
-            Error::Api { status: 400 | 413, .. }
-                | Error::Unfinished { stop: Stop::Refusal { .. } | Stop::WindowFull, .. }
+            Error::Blocked(_)
+                | Error::Api { status: 400 | 413, .. }
+                | Error::Unfinished {
+                    stop: StopReason::Refusal { .. } | StopReason::WindowFull,
+                    ..
+                }
         )
     }
 
     /// An [`Error::Other`], for `map_err`.
-    pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::Other(Box::new(error))
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Other(error.into())
     }
 
     /// An [`Error::Io`] at `path`, for `map_err`.
@@ -100,43 +119,17 @@ impl Error {
     }
 }
 
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Error::Api { host, status, kind, message, request_id, retry_after } => {
-                write!(f, "{host} answered {status} ({kind}): {message}")?;
-                if let Some(wait) = retry_after {
-                    write!(f, "; it asks to wait {} s", wait.as_secs())?;
-                }
-                match request_id {
-                    Some(id) => write!(f, " [request {id}]"),
-                    None => Ok(()),
-                }
-            }
-            Error::Net { host, why } | Error::Unreadable { host, why } => {
-                write!(f, "{host}: {why}")
-            }
-            Error::Unfinished { why, .. } => write!(f, "{why}"),
-            Error::Cancelled => write!(f, "interrupted"),
-            Error::Limit(what, size) => write!(f, "stopped after {size} {what}"),
-            Error::NothingToAnswer => write!(f, "nothing in the conversation awaits a reply"),
-            Error::Config { file, line: Some(line), why } => {
-                write!(f, "{}:{line}: {why}", file.display())
-            }
-            Error::Config { file, line: None, why } => write!(f, "{}: {why}", file.display()),
-            Error::Setting { key, why } => write!(f, "{key}: {why}"),
-            Error::Io { path, source } => write!(f, "{}: {source}", path.display()),
-            Error::Other(error) => write!(f, "{error}"),
-        }
+fn details(retry_after: Option<Duration>, request_id: Option<&str>) -> String {
+    let mut text = String::new();
+    if let Some(wait) = retry_after {
+        text.push_str(&format!("; it asks to wait {} s", wait.as_secs()));
     }
+    if let Some(id) = request_id {
+        text.push_str(&format!(" [request {id}]"));
+    }
+    text
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Io { source, .. } => Some(source),
-            Error::Other(error) => Some(&**error),
-            _ => None,
-        }
-    }
+fn line_number(line: Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!(":{line}"))
 }

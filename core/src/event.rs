@@ -1,5 +1,5 @@
-//! All that is ever shown or told.
-use crate::{Outcome, Reply, ToolCall};
+//! All that is ever shown or reported.
+use crate::{Reply, ToolCall, ToolResult};
 use futures_util::Stream;
 use std::{
     pin::Pin,
@@ -8,32 +8,34 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Something that happened. `Context::emit` sends it to the person's [`Ui`](crate::Ui) and to every listener; there is
-/// no other way to show or tell anything.
+/// Something that happened. `Context::emit` sends it to the person's [`Ui`](crate::Ui) and to every
+/// listener; there is no other way to show or report anything.
 ///
-/// A reply that streams comes as [`Piece`](Event::Piece)s, which are provisional, and then exactly one
-/// [`Reply`](Event::Reply) with all of it, or [`Lost`](Event::Lost). A reply that does not stream is only the `Reply`.
+/// A reply that streams comes as [`TextDelta`](Event::TextDelta)s, which are provisional, and then
+/// exactly one [`Reply`](Event::Reply) with all of it, or [`ReplyDiscarded`](Event::ReplyDiscarded).
+/// Core emits the last two, whatever the layers do: `Reply` when the whole `ask` chain has ended,
+/// `ReplyDiscarded` when deltas were shown and an error or another request follows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The next characters of a reply that is on its way.
-    Piece(String),
-    /// A whole reply, once.
+    /// The next characters of a reply in progress.
+    TextDelta(String),
+    /// A whole reply, once, as it enters the conversation.
     Reply(Reply),
-    /// The pieces so far belong to no reply: it failed, and may be asked for again.
-    Lost,
+    /// The deltas so far belong to no reply.
+    ReplyDiscarded,
     /// A tool is about to be called.
     Call(Arc<ToolCall>),
     /// A call has its result.
-    Outcome(Arc<ToolCall>, Arc<Outcome>),
+    Result(Arc<ToolCall>, Arc<ToolResult>),
     /// A request failed in a way that passes, and is sent again after a wait.
-    Wait {
-        /// How long.
+    Retry {
+        /// The wait.
         seconds: f32,
-        /// How often it has been sent.
-        tried: u32,
+        /// How often the request has been sent.
+        attempts: u32,
         /// How often it will be sent at most.
-        of: u32,
+        max_attempts: u32,
         /// What the server said.
         why: String,
     },
@@ -43,24 +45,24 @@ pub enum Event {
     Failure(String),
 }
 
-/// An [`Event`] and who it happened to: `main`, or a child such as `main/explorer-2`.
+/// An [`Event`] and the agent to which it happened: `main`, or a child such as `main/explorer-2`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct AgentEvent {
     /// The name of the agent.
     pub agent: Arc<str>,
     /// What happened.
     pub event: Event,
 }
 
-/// The events of an agent and all its children, in order, as they happen. It ends when the agent is gone; what is not
-/// taken is kept, so read it or drop it.
+/// The events of an agent and all its children, in order, as they happen. It ends when the agent is
+/// dropped; events that are not taken are kept, so read it or drop it.
 #[derive(Debug)]
-pub struct Events(pub(crate) mpsc::UnboundedReceiver<Told>);
+pub struct Events(pub(crate) mpsc::UnboundedReceiver<AgentEvent>);
 
 impl Stream for Events {
-    type Item = Told;
+    type Item = AgentEvent;
 
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Told>> {
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<AgentEvent>> {
         self.0.poll_recv(task)
     }
 }

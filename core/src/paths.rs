@@ -1,9 +1,9 @@
 //! The guard: which paths a tool may touch.
 //!
 //! Those beneath the agent's directory, judged by where they really lead, and opened so that no link swapped meanwhile
-//! leads out (see [`rungs_beneath`]); and, for reading, the long outputs that its commands have left.
+//! leads out (see [`rungs_files`]); and, for reading, the long outputs that its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
-use rungs_beneath::{Refused, Root};
+use rungs_files::{PathError, Root};
 use std::{fs::File, path::PathBuf};
 
 /// Folders whose insides are nobody's business: git's, whose files can run programs, and this program's own state.
@@ -16,7 +16,7 @@ const PRIVATE: &[&str] = &[".git", ".rungs"];
 pub fn root(cx: &Context) -> Result<Root, ToolError> {
     let root =
         Root::open(cx.cwd()).map_err(|e| ToolError(format!("{}: {e}", cx.cwd().display())))?;
-    Ok(root.closed(PRIVATE))
+    Ok(root.deny(PRIVATE))
 }
 
 /// What this path may be read beneath: mostly the agent's directory.
@@ -24,7 +24,7 @@ pub fn root(cx: &Context) -> Result<Root, ToolError> {
 /// # Errors
 /// When there is no such folder.
 pub fn root_to_read(cx: &Context, path: &str) -> Result<Root, ToolError> {
-    match cx.local::<Outputs>().holding(path) {
+    match cx.resource::<Outputs>().folder_of(path) {
         Some(outputs) => Ok(Root::open(&outputs)?),
         None => root(cx),
     }
@@ -35,7 +35,7 @@ pub fn root_to_read(cx: &Context, path: &str) -> Result<Root, ToolError> {
 /// # Errors
 /// Names the path as the model wrote it, and why it is refused or what is wrong with it.
 pub fn open(cx: &Context, path: &str) -> Result<File, ToolError> {
-    Ok(root_to_read(cx, path)?.read(path)?)
+    Ok(root_to_read(cx, path)?.open_file(path)?)
 }
 
 /// The file that a path really names, whether it exists or not: absolute and free of links.
@@ -44,7 +44,7 @@ pub fn open(cx: &Context, path: &str) -> Result<File, ToolError> {
 /// When a tool may not touch it.
 pub fn locate(cx: &Context, path: &str) -> Result<PathBuf, ToolError> {
     let root = root(cx)?;
-    let inside = root.locate(path).map_err(|refused: Refused| ToolError::from(refused))?;
+    let inside = root.resolve(path).map_err(|refused: PathError| ToolError::from(refused))?;
     Ok(root.path().join(inside))
 }
 
@@ -76,10 +76,10 @@ mod tests {
         let real = dir.path().canonicalize().unwrap();
         assert_eq!(locate(&cx, "b/../new").unwrap(), real.join("new"));
         assert!(locate(&cx, "../new").is_err());
-        let below = cx.agent.clone().at(dir.path().join("b")).context();
+        let below = cx.agent.clone().in_dir(dir.path().join("b")).context();
         assert_eq!(locate(&below, "new").unwrap(), real.join("b/new"));
         assert!(open(&below, "../a/f").is_err());
-        let gone = cx.agent.clone().at("/nonexistent").context();
+        let gone = cx.agent.clone().in_dir("/nonexistent").context();
         assert!(open(&gone, "f").unwrap_err().0.starts_with("/nonexistent: No such file"));
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn long_outputs_are_readable_but_by_their_own_conversation() {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let file = cx.local::<Outputs>().next().unwrap();
+        let file = cx.resource::<Outputs>().create().unwrap().1;
         std::fs::write(&file, "text").unwrap();
         let path = file.to_str().unwrap();
         assert_eq!(std::io::read_to_string(open(&cx, path).unwrap()).unwrap(), "text");

@@ -1,36 +1,40 @@
 //! The screen, and the person before it.
 use crate::{BoxFuture, Context, Event};
 use std::{
+    collections::VecDeque,
     future::Future,
     sync::{Arc, Mutex},
 };
 
-/// A question to the person.
+/// A question to the person, with its choices. The person can always refuse, and say why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What is asked; answered by yes or no.
+    /// What is asked.
     pub text: String,
-    /// What "always" would mean, where that is an answer, such as the rule that would be saved.
-    pub always: Option<String>,
+    /// What each choice means, in full: a rule that would be stored is shown as it would be stored.
+    pub choices: Vec<String>,
 }
 
 impl Question {
-    /// Yes or no.
+    /// A question without choices yet.
     pub fn new(text: impl Into<String>) -> Self {
-        Question { text: text.into(), always: None }
+        Question { text: text.into(), choices: vec![] }
+    }
+
+    /// Adds a choice.
+    pub fn choice(mut self, choice: impl Into<String>) -> Self {
+        self.choices.push(choice.into());
+        self
     }
 }
 
 /// What the person answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// This once.
-    Yes,
-    /// Now and from now on.
-    Always,
-    /// No; also when nobody is there to answer.
-    #[default]
-    No,
+    /// The choice with this index.
+    Choice(usize),
+    /// No, with the person's reason, which may be empty; also when nobody is there to answer.
+    No(String),
 }
 
 /// Shows events and asks the person.
@@ -38,8 +42,9 @@ pub trait Ui: Send + Sync + 'static {
     /// Called for every event, in order, from whichever task it happens on; must not block.
     fn show(&self, event: &Event, cx: &Context);
 
-    /// Asks the person: one question at a time, however many calls ask. [`Answer::No`] when nobody can answer.
-    fn confirm(&self, question: Question, cx: &Context) -> impl Future<Output = Answer> + Send;
+    /// Asks the person: one question at a time, however many calls ask. [`Answer::No`] when nobody
+    /// can answer.
+    fn choose(&self, question: Question, cx: &Context) -> impl Future<Output = Answer> + Send;
 
     /// A line typed while a turn runs, if any.
     fn typed(&self) -> Option<String> {
@@ -52,10 +57,10 @@ pub trait Ui: Send + Sync + 'static {
     }
 }
 
-/// The twin of [`Ui`] that can stand behind a pointer.
+/// The object-safe form of [`Ui`].
 pub(crate) trait DynUi: Send + Sync {
     fn show(&self, event: &Event, cx: &Context);
-    fn confirm<'a>(&'a self, question: Question, cx: &'a Context) -> BoxFuture<'a, Answer>;
+    fn choose<'a>(&'a self, question: Question, cx: &'a Context) -> BoxFuture<'a, Answer>;
     fn typed(&self) -> Option<String>;
     fn attended(&self) -> bool;
 }
@@ -64,8 +69,8 @@ impl<U: Ui> DynUi for U {
     fn show(&self, event: &Event, cx: &Context) {
         Ui::show(self, event, cx)
     }
-    fn confirm<'a>(&'a self, question: Question, cx: &'a Context) -> BoxFuture<'a, Answer> {
-        Box::pin(Ui::confirm(self, question, cx))
+    fn choose<'a>(&'a self, question: Question, cx: &'a Context) -> BoxFuture<'a, Answer> {
+        Box::pin(Ui::choose(self, question, cx))
     }
     fn typed(&self) -> Option<String> {
         Ui::typed(self)
@@ -75,26 +80,32 @@ impl<U: Ui> DynUi for U {
     }
 }
 
-/// Shows nothing and agrees to nothing.
+/// Shows nothing and refuses everything.
+#[derive(Debug, Clone, Copy)]
 pub struct Quiet;
 
 impl Ui for Quiet {
     fn show(&self, _event: &Event, _cx: &Context) {}
 
-    async fn confirm(&self, _question: Question, _cx: &Context) -> Answer {
-        Answer::No
+    async fn choose(&self, _question: Question, _cx: &Context) -> Answer {
+        Answer::No("nobody is there to be asked".into())
     }
 }
 
-/// For tests: writes down what would be shown, one line an event, and gives the prepared answer.
-#[derive(Default)]
+/// For tests: records what would be shown, one line an event, and gives prepared answers.
+#[derive(Debug, Default)]
 pub struct Recorder {
-    /// What it answers.
-    pub answer: Answer,
+    answers: Mutex<VecDeque<Answer>>,
     lines: Mutex<Vec<String>>,
 }
 
 impl Recorder {
+    /// A recorder that gives these answers, one a question, and then [`Answer::No`].
+    pub fn answering(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+        let answers = Mutex::new(answers.into_iter().collect());
+        Arc::new(Recorder { answers, ..Recorder::default() })
+    }
+
     /// What was shown since the last call, such as `main: reply Hello`.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
@@ -108,20 +119,23 @@ impl Recorder {
 impl Ui for Arc<Recorder> {
     fn show(&self, event: &Event, cx: &Context) {
         let line = match event {
-            Event::Piece(text) => format!("piece {text}"),
+            Event::TextDelta(text) => format!("delta {text}"),
             Event::Reply(reply) => format!("reply {}", reply.text()),
-            Event::Lost => "lost".into(),
+            Event::ReplyDiscarded => "reply discarded".into(),
             Event::Call(call) => format!("call {}", call.name),
-            Event::Outcome(_, outcome) => format!("outcome {}", outcome.output.text),
-            Event::Wait { tried, of, why, .. } => format!("wait {tried}/{of} {why}"),
+            Event::Result(_, result) => format!("result {}", result.output.text()),
+            Event::Retry { attempts, max_attempts, why, .. } => {
+                format!("retry {attempts}/{max_attempts} {why}")
+            }
             Event::Notice(text) => format!("notice {text}"),
             Event::Failure(text) => format!("failure {text}"),
         };
         self.note(cx, &line);
     }
 
-    async fn confirm(&self, question: Question, cx: &Context) -> Answer {
-        self.note(cx, &format!("asks {}", question.text));
-        self.answer
+    async fn choose(&self, question: Question, cx: &Context) -> Answer {
+        self.note(cx, &format!("asks {} [{}]", question.text, question.choices.join(" | ")));
+        let answer = self.answers.lock().unwrap().pop_front();
+        answer.unwrap_or(Answer::No(String::new()))
     }
 }

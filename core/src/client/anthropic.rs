@@ -1,8 +1,13 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
-use super::{Broken, Decode, Delta, Endpoint, Lifetime, Mark, Place, Reply, Request, Stop, Usage};
+use super::{
+    Broken, Decode, Delta, Endpoint, Lifetime, Mark, Place, Reply, Request, StopReason, Usage,
+};
 use crate::{Block, Message, Role, ToolSpec};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
-use serde_json::{Map, Value, json};
+use serde::{
+    Deserialize, Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+use serde_json::{Map, Value, json, value::RawValue};
 use std::sync::Arc;
 
 /// The fields that [`Body`] has of its own: named twice, they would break the JSON.
@@ -51,13 +56,18 @@ fn no_tools((tools, _): &(&[Arc<ToolSpec>], Option<Lifetime>)) -> bool {
     tools.is_empty()
 }
 
-fn marked(mut block: Value, lifetime: Option<Lifetime>) -> Value {
-    match lifetime {
-        Some(Lifetime::FiveMinutes) => block["cache_control"] = json!({"type": "ephemeral"}),
-        Some(Lifetime::Hour) => block["cache_control"] = json!({"type": "ephemeral", "ttl": "1h"}),
-        None => {}
+fn marked(mut block: Value, mark: Option<Lifetime>) -> Value {
+    if let Some(lifetime) = mark {
+        block["cache_control"] = cache_control(lifetime);
     }
     block
+}
+
+fn cache_control(lifetime: Lifetime) -> Value {
+    match lifetime {
+        Lifetime::FiveMinutes => json!({"type": "ephemeral"}),
+        Lifetime::Hour => json!({"type": "ephemeral", "ttl": "1h"}),
+    }
 }
 
 fn tools<S: Serializer>(
@@ -80,57 +90,97 @@ fn messages<S: Serializer>(
     (messages, marks): &(&[Arc<Message>], &[Mark]),
     s: S,
 ) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Wire<'a> {
+        role: Role,
+        content: Vec<WireBlock<'a>>,
+    }
     let mut seq = s.serialize_seq(Some(messages.len()))?;
     for (i, message) in messages.iter().enumerate() {
-        let marks: Vec<(usize, Lifetime)> = marks.iter().filter_map(|m| block_of(m, i)).collect();
-        if marks.is_empty() {
-            seq.serialize_element(message)?;
-        } else {
-            seq.serialize_element(&Marked {
-                role: message.role,
-                content: (&message.content, marks),
-            })?;
+        let mut content: Vec<WireBlock<'_>> = unmarked(&message.content);
+        for mark in *marks {
+            if let Place::Block { message, block } = mark.place
+                && message == i
+                && let Some(block) = content.get_mut(block)
+            {
+                block.mark = Some(mark.lifetime);
+            }
         }
+        seq.serialize_element(&Wire { role: message.role, content })?;
     }
     seq.end()
 }
 
-fn block_of(mark: &Mark, in_message: usize) -> Option<(usize, Lifetime)> {
-    match mark.place {
-        Place::Block { message, block } if message == in_message => Some((block, mark.lifetime)),
-        _ => None,
-    }
+/// A block as the API takes it: without its origin, perhaps with a cache mark.
+struct WireBlock<'a> {
+    block: &'a Block,
+    mark: Option<Lifetime>,
 }
 
-/// A message of which some blocks carry a cache mark.
-#[derive(Serialize)]
-struct Marked<'a> {
-    role: Role,
-    #[serde(serialize_with = "marked_blocks")]
-    content: (&'a [Block], Vec<(usize, Lifetime)>),
+fn unmarked(blocks: &[Block]) -> Vec<WireBlock<'_>> {
+    blocks.iter().map(|block| WireBlock { block, mark: None }).collect()
 }
 
-fn marked_blocks<S: Serializer>(
-    (blocks, marks): &(&[Block], Vec<(usize, Lifetime)>),
-    s: S,
-) -> Result<S::Ok, S::Error> {
-    let mut seq = s.serialize_seq(Some(blocks.len()))?;
-    for (i, block) in blocks.iter().enumerate() {
-        let mark = marks.iter().find(|(at, _)| *at == i).map(|(_, lifetime)| *lifetime);
-        // Thinking can't carry a mark, and must keep its bytes.
-        match (mark, block) {
-            (None, _) | (_, Block::Other(_)) => seq.serialize_element(block)?,
-            _ => seq.serialize_element(&marked(json!(block), mark))?,
+impl Serialize for WireBlock<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        // Thinking keeps its bytes, and cannot carry a mark.
+        if let Block::Other(raw) = self.block {
+            return raw.serialize(s);
         }
+        let mut map = s.serialize_map(None)?;
+        let more = match self.block {
+            Block::Other(_) => None,
+            Block::Text { text, more, .. } => {
+                map.serialize_entry("type", "text")?;
+                map.serialize_entry("text", text)?;
+                Some(more)
+            }
+            Block::ToolUse { id, name, input, more } => {
+                map.serialize_entry("type", "tool_use")?;
+                map.serialize_entry("id", id)?;
+                map.serialize_entry("name", name)?;
+                match input {
+                    Value::Object(object) => map.serialize_entry("input", object)?,
+                    // Arguments that were no JSON; the API wants an object.
+                    broken => map.serialize_entry("input", &json!({"malformed": broken}))?,
+                }
+                Some(more)
+            }
+            Block::ToolResult { tool_use_id, content, is_error } => {
+                map.serialize_entry("type", "tool_result")?;
+                map.serialize_entry("tool_use_id", tool_use_id)?;
+                map.serialize_entry("content", &unmarked(content))?;
+                if *is_error {
+                    map.serialize_entry("is_error", is_error)?;
+                }
+                None
+            }
+            Block::Image { source, more } => {
+                map.serialize_entry("type", "image")?;
+                map.serialize_entry("source", source)?;
+                Some(more)
+            }
+            Block::Document { source, more } => {
+                map.serialize_entry("type", "document")?;
+                map.serialize_entry("source", source)?;
+                Some(more)
+            }
+        };
+        for (key, value) in more.into_iter().flatten() {
+            map.serialize_entry(key, value)?;
+        }
+        if let Some(lifetime) = self.mark {
+            map.serialize_entry("cache_control", &cache_control(lifetime))?;
+        }
+        map.end()
     }
-    seq.end()
 }
 
 /// A plain reply.
 pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     #[derive(Deserialize)]
     struct Answer {
-        content: Vec<Block>,
+        content: Vec<Box<RawValue>>,
         #[serde(default)]
         usage: Value,
         stop_reason: Option<String>,
@@ -140,23 +190,26 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     let answer: Answer = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     let mut usage = Usage::default();
     usage.update(&answer.usage);
+    let content = answer.content.into_iter().map(Block::from_wire).collect();
     Ok(Reply {
-        message: Arc::new(Message::assistant(answer.content)),
+        message: Arc::new(Message::assistant(content)),
         usage,
         stop: stop(answer.stop_reason.as_deref().unwrap_or("end_turn"), &answer.stop_details),
     })
 }
 
-fn stop(reason: &str, details: &Value) -> Stop {
+fn stop(reason: &str, details: &Value) -> StopReason {
     match reason {
-        "end_turn" => Stop::EndTurn,
-        "tool_use" => Stop::ToolUse,
-        "max_tokens" => Stop::MaxTokens,
-        "stop_sequence" => Stop::StopSequence,
-        "pause_turn" => Stop::PauseTurn,
-        "refusal" => Stop::Refusal { category: details["category"].as_str().unwrap_or("").into() },
-        "model_context_window_exceeded" => Stop::WindowFull,
-        other => Stop::Other(other.into()),
+        "end_turn" => StopReason::EndTurn,
+        "tool_use" => StopReason::ToolUse,
+        "max_tokens" => StopReason::MaxTokens,
+        "stop_sequence" => StopReason::StopSequence,
+        "pause_turn" => StopReason::PauseTurn,
+        "refusal" => {
+            StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() }
+        }
+        "model_context_window_exceeded" => StopReason::WindowFull,
+        other => StopReason::Other(other.into()),
     }
 }
 

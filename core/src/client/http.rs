@@ -1,6 +1,6 @@
 //! Sending: one pool of connections, time limits, retries until a response's headers arrive, and errors that name the
 //! host and never the key.
-use super::{Auth, Endpoint, Format, Stop};
+use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
@@ -9,26 +9,26 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 use serde_json::Value;
-use std::{hash::BuildHasher, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 use tokio::time::timeout;
 
 /// How often one request is sent at most.
-const TRIES: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 /// The same where nobody answers at all: a server that is not running does not start by being asked.
-const TRIES_WITHOUT_ANSWER: u32 = 3;
-/// How long one request waits between its tries, all in all.
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
+/// How long one request waits between its attempts, all in all.
+const MAX_TOTAL_WAIT: Duration = Duration::from_secs(120);
 /// How much of an error's body is read.
-const ERROR_BODY: usize = 64 * 1024;
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
-const REPLY_BODY: usize = 64 * 1024 * 1024;
+const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) struct Http {
     client: reqwest::Client,
     base_url: String,
     host: String,
     headers: HeaderMap,
-    /// To blot it out, should a server repeat it in its answer.
+    /// Removed from whatever a server says, should it repeat the key.
     key: Option<String>,
     limits: super::Limits,
 }
@@ -123,7 +123,7 @@ impl Http {
         let body = Bytes::from(body);
         let limit = if stream { self.limits.first_byte } else { self.limits.whole };
         let mut waited = Duration::ZERO;
-        let mut tried = 0;
+        let mut attempts = 0;
         loop {
             let request =
                 self.client.post(format!("{}{path}", self.base_url)).headers(self.headers.clone());
@@ -132,13 +132,13 @@ impl Http {
                 sent = sent => sent,
                 () = cx.cancel().cancelled() => return Err(Error::Cancelled),
             };
-            tried += 1;
-            let mut of = TRIES;
+            attempts += 1;
+            let mut max_attempts = MAX_ATTEMPTS;
             let (error, advice) = match sent {
                 Ok(Ok(response)) if response.status().is_success() => return Ok(response),
                 Ok(Ok(response)) => self.refused(response).await,
                 Ok(Err(error)) => {
-                    of = TRIES_WITHOUT_ANSWER;
+                    max_attempts = MAX_ATTEMPTS_WITHOUT_ANSWER;
                     (
                         Error::Net { host: self.host.clone(), why: chain(&error) },
                         Advice::Retry(None),
@@ -151,11 +151,16 @@ impl Http {
             };
             let error = self.clean(error);
             let Advice::Retry(asked) = advice else { return Err(error) };
-            let wait = asked.unwrap_or_else(|| backoff(tried));
-            if tried >= of || waited + wait > PATIENCE {
+            let wait = asked.unwrap_or_else(|| backoff(attempts));
+            if attempts >= max_attempts || waited + wait > MAX_TOTAL_WAIT {
                 return Err(error);
             }
-            cx.emit(Event::Wait { seconds: wait.as_secs_f32(), tried, of, why: error.to_string() });
+            cx.emit(Event::Retry {
+                seconds: wait.as_secs_f32(),
+                attempts,
+                max_attempts,
+                why: error.to_string(),
+            });
             tokio::select! {
                 () = tokio::time::sleep(wait) => waited += wait,
                 () = cx.cancel().cancelled() => return Err(Error::Cancelled),
@@ -165,14 +170,14 @@ impl Http {
 
     /// The body of a plain reply.
     pub async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
-        let body = timeout(self.limits.whole, up_to(REPLY_BODY, response));
+        let body = timeout(self.limits.whole, up_to(MAX_REPLY_BYTES, response));
         let body = tokio::select! {
             body = body => body,
             () = cx.cancel().cancelled() => return Err(Error::Cancelled),
         };
         let net = |why| Error::Net { host: self.host.clone(), why };
         match body {
-            Ok((bytes, _)) if bytes.len() >= REPLY_BODY => {
+            Ok((bytes, _)) if bytes.len() >= MAX_REPLY_BYTES => {
                 Err(net("the reply is larger than any reply can be".into()))
             }
             Ok((bytes, None)) => Ok(bytes),
@@ -187,7 +192,7 @@ impl Http {
     pub fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
         match serde_json::from_slice::<Value>(bytes) {
             Ok(body) if !body["error"].is_null() => {
-                let (kind, message) = told(&body);
+                let (kind, message) = error_text(&body);
                 Error::Api {
                     host: self.host.clone(),
                     status: 200,
@@ -204,16 +209,18 @@ impl Http {
     /// The error without the key, should a server have repeated it anywhere.
     pub fn clean(&self, mut error: Error) -> Error {
         let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else { return error };
-        let blot = |text: &mut String| *text = text.replace(key, "***");
+        let remove = |text: &mut String| *text = text.replace(key, "***");
         match &mut error {
             Error::Api { kind, message, request_id, .. } => {
-                blot(kind);
-                blot(message);
-                request_id.iter_mut().for_each(blot);
+                remove(kind);
+                remove(message);
+                if let Some(id) = request_id {
+                    remove(id);
+                }
             }
             Error::Net { why, .. }
             | Error::Unreadable { why, .. }
-            | Error::Unfinished { why, .. } => blot(why),
+            | Error::Unfinished { why, .. } => remove(why),
             _ => {}
         }
         error
@@ -233,7 +240,7 @@ impl Http {
             );
             return (Error::Unreadable { host: self.host.clone(), why }, Advice::GiveUp);
         }
-        let body = timeout(Duration::from_secs(10), up_to(ERROR_BODY, response)).await;
+        let body = timeout(Duration::from_secs(10), up_to(MAX_ERROR_BYTES, response)).await;
         let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
         let retry_after = retry_after(&headers);
         let should_retry = header("x-should-retry");
@@ -244,12 +251,12 @@ impl Http {
                 advice,
             );
         };
-        let (kind, message) = told(&body);
+        let (kind, message) = error_text(&body);
         if status == StatusCode::BAD_REQUEST && is_overflow(&body, &message) {
             let why = format!(
                 "the conversation is more than the model's context window holds: {message}"
             );
-            return (Error::Unfinished { stop: Stop::WindowFull, why }, Advice::GiveUp);
+            return (Error::Unfinished { stop: StopReason::WindowFull, why }, Advice::GiveUp);
         }
         let word = |value: &Value| value.as_str().map(str::to_string);
         let error = Error::Api {
@@ -276,7 +283,7 @@ fn is_overflow(body: &Value, message: &str) -> bool {
 
 /// The kind of an error and its message. The Messages API and Chat Completions agree on `error.message`; some proxies
 /// say `detail`, or a bare string, or something else altogether.
-pub(super) fn told(body: &Value) -> (String, String) {
+pub(super) fn error_text(body: &Value) -> (String, String) {
     let error = &body["error"];
     let word = |value: &Value| value.as_str().map(str::to_string);
     let kind = word(&error["type"]).or(word(&error["code"])).unwrap_or_else(|| "unknown".into());
@@ -314,7 +321,7 @@ fn advice(
         return Advice::GiveUp;
     }
     let passing = match should_retry {
-        // No advice can mend these.
+        // Asking again cannot help here, whatever the server says.
         _ if matches!(status.as_u16(), 400 | 401 | 403 | 404 | 413) => false,
         Some("true") => true,
         Some("false") => false,
@@ -339,11 +346,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
-/// Half a second, doubled each time up to eight, less up to a quarter at random so that clients don't march in step.
+/// Half a second, doubled each time up to eight, less up to a quarter at random, so that many clients do
+/// not retry at the same moment.
 fn backoff(tried: u32) -> Duration {
     let full = (0.5 * f64::from(1u32 << (tried - 1).min(10))).min(8.0);
-    let random = std::hash::RandomState::new().hash_one(tried) as f64 / u64::MAX as f64;
-    Duration::from_secs_f64(full * (1.0 - 0.25 * random))
+    Duration::from_secs_f64(full * (1.0 - 0.25 * fastrand::f64()))
 }
 
 /// The first bytes of a body, however long it is, and what cut it short.

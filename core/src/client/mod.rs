@@ -129,7 +129,7 @@ impl Usage {
 
 /// Why the model stopped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopReason {
     /// It had no more to say.
     #[default]
     EndTurn,
@@ -162,7 +162,7 @@ pub struct Reply {
     /// What it took.
     pub usage: Usage,
     /// Why it ended.
-    pub stop: Stop,
+    pub stop: StopReason,
 }
 
 impl Reply {
@@ -171,7 +171,7 @@ impl Reply {
         Reply {
             message: Arc::new(Message::assistant(content)),
             usage: Usage::default(),
-            stop: Stop::EndTurn,
+            stop: StopReason::EndTurn,
         }
     }
 
@@ -239,7 +239,7 @@ pub enum Delta {
     /// The tokens so far: each one replaces the one before.
     Usage(Usage),
     /// Why the reply ended.
-    Stop(Stop),
+    Stop(StopReason),
 }
 
 /// The steps of a reply: it ends after the last one, or with the error that cut it short.
@@ -247,11 +247,35 @@ pub type Deltas = BoxStream<'static, Result<Delta>>;
 
 /// Whatever answers a request.
 pub trait Model: Send + Sync + 'static {
-    /// One reply. May emit pieces as they come; watches [`Context::cancel`] and gives up when it fires.
+    /// One reply, whole. Watches [`Context::cancel`] and gives up when it fires.
     ///
     /// # Errors
-    /// Whatever keeps it from replying. A reply that is cut short or declined is no error here; its `stop` says so.
+    /// Whatever keeps it from replying. A reply that is cut short or declined is no error here; its
+    /// `stop` says so.
     fn reply(&self, request: &Request, cx: &Context) -> impl Future<Output = Result<Reply>> + Send;
+
+    /// One reply, delta by delta; from a model that cannot stream, block by block. A model that wraps
+    /// another passes this on, so that a model that streams outside of it still reaches the wire.
+    ///
+    /// # Errors
+    /// As for [`reply`](Model::reply); the stream itself ends with an error when it is cut.
+    fn stream(
+        &self,
+        request: &Request,
+        cx: &Context,
+    ) -> impl Future<Output = Result<Deltas>> + Send {
+        async { self.reply(request, cx).await.map(whole_blocks) }
+    }
+}
+
+/// A whole reply as deltas.
+fn whole_blocks(reply: Reply) -> Deltas {
+    let mut deltas = vec![];
+    for (index, block) in reply.message.content.iter().cloned().enumerate() {
+        deltas.extend([Delta::Open { index, block }, Delta::Close { index }]);
+    }
+    deltas.extend([Delta::Usage(reply.usage), Delta::Stop(reply.stop)]);
+    futures_util::stream::iter(deltas.into_iter().map(Ok)).boxed()
 }
 
 /// Any model behind one pointer.
@@ -268,16 +292,28 @@ impl Model for AnyModel {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
         self.0.reply(request, cx).await
     }
+    async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
+        self.0.stream(request, cx).await
+    }
 }
 
-/// The twin of [`Model`] that can stand behind a pointer.
+/// The object-safe form of [`Model`].
 trait DynModel: Send + Sync {
     fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>>;
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context)
+    -> BoxFuture<'a, Result<Deltas>>;
 }
 
 impl<M: Model> DynModel for M {
     fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>> {
         Box::pin(Model::reply(self, request, cx))
+    }
+    fn stream<'a>(
+        &'a self,
+        request: &'a Request,
+        cx: &'a Context,
+    ) -> BoxFuture<'a, Result<Deltas>> {
+        Box::pin(Model::stream(self, request, cx))
     }
 }
 
@@ -320,21 +356,6 @@ impl Client {
             Format::OpenAi => "/chat/completions",
         }
     }
-
-    /// The reply step by step. Retries happen until the response's headers arrive; from then on a cut is an error.
-    ///
-    /// # Errors
-    /// As for [`Model::reply`]; the stream itself ends with an error when it is cut, malformed or stalls.
-    pub async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
-        let response = self.http.post(self.path(), self.body(request, true), true, cx).await?;
-        http::expect_type(self.host(), &response, "text/event-stream")?;
-        let events = SseByteStream::new(http::bytes(response, self.endpoint.limits.idle));
-        let http = self.http.clone();
-        Ok(match self.endpoint.format {
-            Format::Anthropic => decoded(events, anthropic::Decoder::default(), http).boxed(),
-            Format::OpenAi => decoded(events, openai::Decoder::default(), http).boxed(),
-        })
-    }
 }
 
 impl std::fmt::Debug for Client {
@@ -352,6 +373,18 @@ impl Model for Client {
             Format::OpenAi => openai::reply(&bytes),
         };
         reply.map_err(|why| self.http.clean(self.http.unreadable(&bytes, &why)))
+    }
+
+    /// Retries happen until the response's headers arrive; from then on a cut is an error.
+    async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
+        let response = self.http.post(self.path(), self.body(request, true), true, cx).await?;
+        http::expect_type(self.host(), &response, "text/event-stream")?;
+        let events = SseByteStream::new(http::bytes(response, self.endpoint.limits.idle));
+        let http = self.http.clone();
+        Ok(match self.endpoint.format {
+            Format::Anthropic => decoded(events, anthropic::Decoder::default(), http).boxed(),
+            Format::OpenAi => decoded(events, openai::Decoder::default(), http).boxed(),
+        })
     }
 }
 

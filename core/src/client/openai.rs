@@ -2,10 +2,10 @@
 //!
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a message of its own, and
 //! arguments are JSON inside a string. Servers differ in details, so reading is lenient where nothing can go wrong.
-use super::{Broken, Decode, Delta, Endpoint, Reply, Request, Stop, Usage, http::told};
+use super::{Broken, Decode, Delta, Endpoint, Reply, Request, StopReason, Usage, http::error_text};
 use crate::{Block, Message, Role};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
     let mut messages: Vec<Value> = vec![];
@@ -151,7 +151,7 @@ impl<'a> Said<'a> {
 /// A call's id, or one of our own for servers that give none: unlike any other in the conversation.
 fn call_id(call: &Value) -> String {
     let given = call["id"].as_str().filter(|id| !id.is_empty()).map(str::to_string);
-    given.unwrap_or_else(|| format!("call_{:016x}", std::hash::RandomState::new().hash_one(0)))
+    given.unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..)))
 }
 
 /// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
@@ -197,17 +197,17 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     Ok(Reply { message, usage: usage(&answer["usage"]), stop: stop(reason, calls, refusal) })
 }
 
-fn stop(reason: &str, calls: bool, refusal: bool) -> Stop {
+fn stop(reason: &str, calls: bool, refusal: bool) -> StopReason {
     match reason {
-        "length" => Stop::MaxTokens,
-        "content_filter" => Stop::Refusal { category: "content_filter".into() },
+        "length" => StopReason::MaxTokens,
+        "content_filter" => StopReason::Refusal { category: "content_filter".into() },
         "stop" | "tool_calls" | "function_call" if refusal => {
-            Stop::Refusal { category: String::new() }
+            StopReason::Refusal { category: String::new() }
         }
         // Some servers say "stop" although calls are there.
-        "stop" | "tool_calls" | "function_call" if calls => Stop::ToolUse,
-        "stop" | "tool_calls" | "function_call" => Stop::EndTurn,
-        other => Stop::Other(other.into()),
+        "stop" | "tool_calls" | "function_call" if calls => StopReason::ToolUse,
+        "stop" | "tool_calls" | "function_call" => StopReason::EndTurn,
+        other => StopReason::Other(other.into()),
     }
 }
 
@@ -254,7 +254,7 @@ impl Decode for Decoder {
         }
         let chunk: Value = serde_json::from_str(data)?;
         if !chunk["error"].is_null() {
-            let (kind, message) = told(&chunk);
+            let (kind, message) = error_text(&chunk);
             let error = &chunk["error"];
             let status = error["code"]
                 .as_u64()

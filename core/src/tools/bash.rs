@@ -1,75 +1,80 @@
-use super::{Clip, Output, Outputs, Process, Tool, ToolError, ToolSpec, args};
+use super::{Effect, Outputs, Tool, ToolError, ToolOutput, ToolSpec};
 use crate::Context;
+use rungs_process::{Clip, Process, destructive};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
-/// How long a command runs when the model does not say, and at most, in milliseconds.
-const TIMEOUT: (u64, u64) = (120_000, 600_000);
+/// How long a command may run when the model does not say, in milliseconds.
+const DEFAULT_TIMEOUT_MS: u64 = 120_000;
+/// How long a command may run at most, in milliseconds.
+const MAX_TIMEOUT_MS: u64 = 600_000;
 
-/// Runs a shell command in the agent's directory. One process per command: nothing is carried over to the next but
-/// what is on disk.
+/// Runs a shell command in the agent's directory. Each command is a process of its own: nothing is
+/// carried over to the next but what is on disk.
+#[derive(Debug, Clone, Copy)]
 pub struct Bash;
 
+/// Runs a command with bash in the working directory and returns what it prints, standard output and
+/// error together; of long output both ends, and the path of a file with all of it. Each call starts
+/// afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be asked.
+/// Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct BashInput {
+    /// The command.
+    command: String,
+    /// Time limit in milliseconds: 120000 unless given, 600000 at most.
+    timeout: Option<u64>,
+    /// What it does, in a few words, for the person who watches.
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+}
+
 impl Tool for Bash {
+    type Input = BashInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "bash",
-            "Runs a command with bash in the working directory and returns what it prints, standard output and error \
-             together; of long output both ends, and the path of a file with all of it. Each call starts afresh: a \
-             `cd` or variable does not last, and standard input is empty, so nothing can be asked. Whatever is still \
-             running when the command ends is stopped. Quote paths that hold spaces.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "command": {"type": "string", "description": "The command."},
-                    "timeout": {"type": "integer", "description": "Time limit in milliseconds: 120000 unless given, 600000 at most."},
-                },
-                "required": ["command"],
-            }),
-        )
+        ToolSpec::of::<BashInput>("bash")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            command: String,
-            timeout: Option<u64>,
-            // Not asked for, but models that know other agents send it.
-            #[serde(default, rename = "description")]
-            _description: Option<Value>,
-        }
-        let Args { command, timeout, .. } = args(input)?;
+    fn effect(&self, _: &BashInput) -> Effect {
+        Effect::Anything
+    }
+
+    async fn call(&self, input: BashInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let BashInput { command, timeout, .. } = input;
         if command.trim().is_empty() {
             return Err(ToolError("`command` is empty".into()));
         }
         if command.contains('\0') {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
-        if let Some(why) = rungs_process::destructive(&command) {
+        if let Some(why) = destructive(&command) {
             return Err(ToolError(format!(
                 "refused: {why}; if that is wanted, ask the person to run it"
             )));
         }
-        let limit = Duration::from_millis(timeout.unwrap_or(TIMEOUT.0).clamp(1, TIMEOUT.1));
+        let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
         let mut process = Process::start(&command, cx.cwd())
-            .map_err(|e| ToolError(format!("can't start bash in {}: {e}", cx.cwd().display())))?;
-        let mut clip = cx.local::<Outputs>().next().map(Clip::spilling).unwrap_or_default();
+            .map_err(|e| ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display())))?;
+        let mut clip = Clip::spilling(cx.resource::<Outputs>());
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
                 let status = status?;
                 match (status.code(), status.signal()) {
-                    (Some(0), _) => return Ok(clip.into_text().into()),
+                    (Some(0), _) => return Ok(clip.into_text().await.into()),
                     (Some(code), _) => format!("[exit code {code}]"),
                     (None, signal) => format!("[killed by signal {}]", signal.unwrap_or_default()),
                 }
             }
-            () = tokio::time::sleep(limit) => format!("[stopped after its time limit of {} ms]", limit.as_millis()),
+            () = tokio::time::sleep(Duration::from_millis(limit)) => {
+                format!("[stopped after its time limit of {limit} ms]")
+            }
             () = cx.cancel().cancelled() => "[stopped: the person interrupted it]".into(),
         };
         // Nothing is left to stop when it has ended by itself.
         process.stop(&mut clip).await;
-        let printed = clip.into_text();
+        let printed = clip.into_text().await;
         let newline = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
         Err(ToolError(format!("{printed}{newline}{how}")))
     }
@@ -78,7 +83,8 @@ impl Tool for Bash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Agent, Recorder};
+    use crate::{Agent, Recorder, test::call, tools::Read};
+    use serde_json::{Value, json};
     use std::sync::Arc;
 
     async fn bash(input: Value) -> Result<String, String> {
@@ -88,7 +94,7 @@ mod tests {
 
     async fn bash_in(dir: &std::path::Path, input: Value) -> Result<String, String> {
         let cx = Agent::new(crate::test::Mute, dir).ui(Arc::new(Recorder::default())).context();
-        Bash.call(input, &cx).await.map(|o| o.text).map_err(|e| e.0)
+        call(Bash, input, &cx).await
     }
 
     /// Whether no process whose command line holds `word` is alive, soon.
@@ -116,17 +122,21 @@ mod tests {
         );
         assert_eq!(bash(json!({"command": " "})).await.unwrap_err(), "`command` is empty");
         let missing = bash(json!({"cmd": "ls"})).await.unwrap_err();
-        assert_eq!(missing, "missing field `command`; there is no field `cmd`");
+        assert_eq!(
+            missing,
+            "missing field `command`; there is no field `cmd` (there are: command, timeout, description)"
+        );
         assert_eq!(
             bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(),
             "hi\n"
         );
         let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
-        assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
+        let why = "refused: it deletes or changes all files of the system";
+        assert!(refused.starts_with(why), "{refused}");
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"}))
             .await
             .unwrap_err();
-        assert!(gone.starts_with("can't start bash in /nonexistent"), "{gone}");
+        assert!(gone.starts_with("cannot start bash in /nonexistent"), "{gone}");
     }
 
     #[tokio::test]
@@ -150,9 +160,9 @@ mod tests {
     #[tokio::test]
     async fn a_person_stops_it() {
         let dir = tempfile::tempdir().unwrap();
-        let token = crate::CancellationToken::new();
-        let cx = Agent::new(crate::test::Mute, dir.path()).cancelled_by(token.clone()).context();
-        let call = Bash.call(
+        let cx = Agent::new(crate::test::Mute, dir.path()).context();
+        let running = call(
+            Bash,
             json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}),
             &cx,
         );
@@ -160,10 +170,10 @@ mod tests {
             while !dir.path().join("up").exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            token.cancel();
+            cx.cancel().cancel();
         };
-        let (result, ()) = tokio::join!(call, stop);
-        assert_eq!(result.unwrap_err().0, "[stopped: the person interrupted it]");
+        let (result, ()) = tokio::join!(running, stop);
+        assert_eq!(result.unwrap_err(), "[stopped: the person interrupted it]");
         assert!(gone("sleep 44.44").await);
     }
 
@@ -178,15 +188,15 @@ mod tests {
     async fn all_of_a_long_output_can_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let text = Bash.call(json!({"command": "seq 100000; exit 3"}), &cx).await.unwrap_err().0;
+        let text = call(Bash, json!({"command": "seq 100000; exit 3"}), &cx).await.unwrap_err();
         assert!(text.len() < 31_000 && text.ends_with("99999\n100000\n[exit code 3]"));
         let path = text.split_once("all of it is in ").unwrap().1.split_once(' ').unwrap().0;
         let wanted = json!({"file_path": path, "offset": 50_000, "limit": 1});
-        let read = crate::tools::Read.call(wanted, &cx).await.unwrap().text;
+        let read = call(Read, wanted, &cx).await.unwrap();
         assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
         let path = std::path::PathBuf::from(path);
-        cx.forget();
-        assert!(!path.exists());
+        drop(cx);
+        assert!(rungs_process::testing::until(|| !path.exists()).await);
     }
 
     #[tokio::test]

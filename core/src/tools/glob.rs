@@ -1,42 +1,38 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Context, paths};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// Finds files by their names.
+#[derive(Debug, Clone, Copy)]
 pub struct Glob;
 
+/// Finds files by name below the working directory, the newest first, 100 at most. `*.rs` finds at any
+/// depth, `src/*.rs` from `path` on, `**` passes folders. Files that git ignores are left out.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct GlobInput {
+    /// Such as `**/*.{ts,tsx}`.
+    pattern: String,
+    /// The folder to search; the working directory unless given.
+    path: Option<String>,
+}
+
 impl Tool for Glob {
+    type Input = GlobInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "glob",
-            "Finds files by name below the working directory, the newest first, 100 at most. `*.rs` finds at any \
-             depth, `src/*.rs` from `path` on, `**` passes folders. Files that git ignores are left out.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "pattern": {"type": "string", "description": "Such as `**/*.{ts,tsx}`."},
-                    "path": {"type": "string", "description": "The folder to search; the working directory unless given."},
-                },
-                "required": ["pattern"],
-            }),
-        )
+        ToolSpec::of::<GlobInput>("glob")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            pattern: String,
-            path: Option<String>,
-        }
-        let Args { pattern, path } = args(input)?;
+    fn effect(&self, _: &GlobInput) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, input: GlobInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         blocking(cx, move |cx, stop| {
-            Ok(rungs_search::files(&paths::root(cx)?, path.as_deref(), &pattern, stop)?.into())
+            let GlobInput { pattern, path } = &input;
+            Ok(rungs_files::glob(&paths::root(cx)?, path.as_deref(), pattern, stop)?.into())
         })
         .await
-    }
-
-    fn read_only(&self) -> bool {
-        true
     }
 }

@@ -1,54 +1,28 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Context, paths};
-use rungs_search::Query;
-use serde_json::{Value, json};
+use rungs_files::Query;
 
 /// Finds files by what they hold.
+#[derive(Debug, Clone, Copy)]
 pub struct Grep;
 
 impl Tool for Grep {
+    type Input = Query;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "grep",
-            "Searches files below the working directory with a regular expression, as ripgrep does. Files that git \
-             ignores and binary files are left out.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "pattern": {"type": "string", "description": "The regular expression, in Rust's syntax."},
-                    "path": {"type": "string", "description": "A file or folder; the working directory unless given."},
-                    "glob": {"type": "string", "description": "Only files of these names, such as `*.{ts,tsx}`."},
-                    "type": {"type": "string", "description": "Only files of this type, such as `rust` or `py`."},
-                    "output_mode": {
-                        "type": "string",
-                        "enum": ["content", "files_with_matches", "count"],
-                        "description": "The lines, the files (so unless given), or how many lines in each file.",
-                    },
-                    "-i": {"type": "boolean", "description": "Small and large letters are the same."},
-                    "-n": {"type": "boolean", "description": "Number the lines; so unless given."},
-                    "-A": {"type": "integer", "description": "Lines to show after each match."},
-                    "-B": {"type": "integer", "description": "Lines to show before each match."},
-                    "-C": {"type": "integer", "description": "Lines to show around each match."},
-                    "multiline": {"type": "boolean", "description": "Match across lines."},
-                    "head_limit": {"type": "integer", "description": "How many lines or files to show: 250 unless given."},
-                    "offset": {"type": "integer", "description": "How many to skip first."},
-                },
-                "required": ["pattern"],
-            }),
-        )
+        ToolSpec::of::<Query>("grep")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let query: Query = args(input)?;
+    fn effect(&self, _: &Query) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, query: Query, cx: &Context) -> Result<ToolOutput, ToolError> {
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, query.path.as_deref().unwrap_or_default())?;
-            Ok(rungs_search::grep(&root, &query, stop)?.into())
+            Ok(rungs_files::grep(&root, &query, stop)?.into())
         })
         .await
-    }
-
-    fn read_only(&self) -> bool {
-        true
     }
 }
 
@@ -56,9 +30,11 @@ impl Tool for Grep {
 mod tests {
     use super::*;
     use crate::{
-        Agent,
+        Agent, ToolCall,
+        test::call,
         tools::{Glob, Outputs, all},
     };
+    use serde_json::json;
 
     #[tokio::test]
     async fn both_search_the_agents_directory() {
@@ -69,20 +45,25 @@ mod tests {
         }
         let cx = Agent::new(crate::test::Mute, dir.path().join("a")).context();
         let lines = json!({"pattern": "needle", "output_mode": "content", "-C": 1});
-        assert_eq!(Grep.call(lines, &cx).await.unwrap().text, "x.rs:1:needle\n");
-        assert_eq!(Glob.call(json!({"pattern": "*.rs"}), &cx).await.unwrap().text, "x.rs\n");
-        let wrong =
-            Grep.call(json!({"pattern": "x", "-C": "1", "colour": true}), &cx).await.unwrap_err().0;
-        assert_eq!(wrong, "`-C`: expected a whole number from 0 on, got \"1\"");
-        let outside = Glob.call(json!({"pattern": "*", "path": ".."}), &cx).await.unwrap_err().0;
-        assert_eq!(outside, "..: it is outside the working directory");
-        let output = cx.local::<Outputs>().next().unwrap();
-        std::fs::write(&output, "line\nneedle\n").unwrap();
-        let found = Grep
-            .call(json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx)
+        let left_out = "[left out: .git (closed to tools)]";
+        let found = call(Grep, lines, &cx).await.unwrap();
+        assert_eq!(found, format!("x.rs:1:needle\n{left_out}\n"));
+        let found = call(Glob, json!({"pattern": "*.rs"}), &cx).await.unwrap();
+        assert_eq!(found, format!("x.rs\n{left_out}\n"));
+        let wrong = call(Grep, json!({"pattern": "x", "-C": "one", "colour": true}), &cx)
             .await
-            .unwrap();
-        assert_eq!(found.text, "1.txt:1\n[1 in 1 files]\n");
+            .unwrap_err();
+        assert!(wrong.starts_with("`-C`: expected a whole number from 0"), "{wrong}");
+        assert!(wrong.contains("got \"one\"; there is no field `colour` (there are: "), "{wrong}");
+        let outside = call(Glob, json!({"pattern": "*", "path": ".."}), &cx).await.unwrap_err();
+        assert_eq!(outside, "..: it is outside the working directory");
+        let output = cx.resource::<Outputs>().create().unwrap().1;
+        std::fs::write(&output, "line\nneedle\n").unwrap();
+        let found =
+            call(Grep, json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx)
+                .await
+                .unwrap();
+        assert_eq!(found, "1.txt:1\n[1 in 1 files]\n");
     }
 
     #[tokio::test]
@@ -90,17 +71,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
         cx.cancel().cancel();
-        assert_eq!(Grep.call(json!({"pattern": "x"}), &cx).await.unwrap_err().0, "stopped");
-        assert_eq!(Glob.call(json!({"pattern": "x"}), &cx).await.unwrap_err().0, "stopped");
+        assert_eq!(call(Grep, json!({"pattern": "x"}), &cx).await.unwrap_err(), "stopped");
+        assert_eq!(call(Glob, json!({"pattern": "x"}), &cx).await.unwrap_err(), "stopped");
     }
 
     #[test]
-    fn the_six_come_in_their_order() {
-        let agent = all(Agent::new(crate::test::Mute, "."));
+    fn the_six_come_in_their_order_and_say_what_they_do() {
+        let agent = all(Agent::new(crate::test::Mute, "/project"));
         let names: Vec<String> = agent.specs().iter().map(|spec| spec.name.clone()).collect();
         assert_eq!(names, ["bash", "read", "write", "edit", "glob", "grep"]);
-        let gentle: Vec<&String> = names.iter().filter(|name| agent.is_read_only(name)).collect();
-        assert_eq!(gentle, ["read", "glob", "grep"]);
+        let cx = agent.context();
+        let effect =
+            |name: &str, input| cx.effect(&ToolCall { id: "1".into(), name: name.into(), input });
+        let file = json!({"file_path": "src/../a", "content": "x"});
+        assert_eq!(effect("write", file), Effect::Writes(vec!["/project/a".into()]));
+        let edit = json!({"file_path": "/b", "old_string": "x", "new_string": "y"});
+        assert_eq!(effect("edit", edit), Effect::Writes(vec!["/b".into()]));
+        assert_eq!(effect("bash", json!({"command": "ls"})), Effect::Anything);
+        for (name, field) in [("read", "file_path"), ("glob", "pattern"), ("grep", "pattern")] {
+            assert_eq!(effect(name, json!({field: "x"})), Effect::Reads, "{name}");
+        }
+        // Dispatch refuses what cannot be read, so it does nothing.
+        assert_eq!(effect("bash", json!({"comand": "ls"})), Effect::Reads);
         for spec in agent.specs() {
             assert_eq!(spec.input_schema["type"], "object");
             for required in spec.input_schema["required"].as_array().unwrap() {

@@ -1,86 +1,84 @@
-use super::{Output, Tool, ToolError, ToolSpec, args, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Block, Context, paths};
-use rungs_beneath::{Seen, Stamp};
-use rungs_content::{Content, Range};
+use rungs_files::{Content, LineRange, ReadTracker, Stamp};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// Reads a file: text with its lines numbered, a notebook as its cells, an image as itself.
+#[derive(Debug, Clone, Copy)]
 pub struct Read;
 
+/// Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells
+/// with the text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines
+/// unless `offset` and `limit` say otherwise; very long lines are cut.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct ReadInput {
+    /// The file, relative to the working directory or absolute.
+    file_path: String,
+    /// The first line to read, counted from 1.
+    offset: Option<usize>,
+    /// How many lines to read.
+    limit: Option<usize>,
+}
+
 impl Tool for Read {
+    type Input = ReadInput;
+
     fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "read",
-            "Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells with the \
-             text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines unless \
-             `offset` and `limit` say otherwise; very long lines are cut.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "file_path": {"type": "string", "description": "The file, relative to the working directory or absolute."},
-                    "offset": {"type": "integer", "description": "The first line to read, counted from 1."},
-                    "limit": {"type": "integer", "description": "How many lines to read."},
-                },
-                "required": ["file_path"],
-            }),
-        )
+        ToolSpec::of::<ReadInput>("read")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            file_path: String,
-            offset: Option<usize>,
-            limit: Option<usize>,
-        }
-        let Args { file_path, offset, limit } = args(input)?;
-        let all = Range::default();
+    fn effect(&self, _: &ReadInput) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, input: ReadInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let ReadInput { file_path, offset, limit } = input;
+        let all = LineRange::default();
         let range =
-            Range { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
+            LineRange { offset: offset.unwrap_or(all.offset), limit: limit.unwrap_or(all.limit) };
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, &file_path)?;
-            let file = root.read(&file_path)?;
+            let file = root.open_file(&file_path)?;
             let stamp = Stamp::of(&file)?;
-            let content = rungs_content::read(file, &file_path, range, &|| stop())
-                .map_err(|unfit| ToolError(format!("{file_path}: {unfit}")))?;
-            cx.local::<Seen>().note(root.path().join(root.locate(&file_path)?), stamp);
+            let content = rungs_files::read(file, &file_path, range, &|| stop())
+                .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
+            let path = root.path().join(root.resolve(&file_path)?);
+            cx.update(|read: &mut ReadTracker| read.note(path, stamp));
             Ok(match content {
                 Content::Text(text) => text.into(),
-                Content::Picture(picture) => Output {
-                    text: format!("{file_path}: {} x {} pixels", picture.width, picture.height),
-                    attached: vec![Block::image(picture.media_type, &picture.base64)],
-                },
+                Content::Image(image) => {
+                    let size = format!("{file_path}: {} x {} pixels", image.width, image.height);
+                    let shown = Block::image(image.media_type, &image.base64);
+                    ToolOutput::from_iter([Block::text(size), shown])
+                }
             })
         })
         .await
-    }
-
-    fn read_only(&self) -> bool {
-        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Agent;
+    use crate::{Agent, AnyTool};
+    use serde_json::{Value, json};
 
-    async fn read(content: &[u8], input: Value) -> Result<Output, String> {
+    async fn read(content: &[u8], input: Value) -> Result<ToolOutput, String> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), content).unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        Read.call(input, &cx).await.map_err(|e| e.0)
+        AnyTool::new(Read).call(&input, &cx).await.map_err(|e| e.0)
     }
 
     #[tokio::test]
     async fn numbers_the_lines() {
-        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text;
+        let text = read(b"one\r\ntwo\n\nfour", json!({"file_path": "f"})).await.unwrap().text();
         assert_eq!(text, "     1\tone\n     2\ttwo\n     3\t\n     4\tfour\n");
         let part = read(b"1\n2\n3\n4\n", json!({"file_path": "f", "offset": 2, "limit": 2}))
             .await
             .unwrap()
-            .text;
+            .text();
         assert_eq!(part, "     2\t2\n     3\t3\n[more lines follow; go on with offset 4]\n");
     }
 
@@ -92,13 +90,13 @@ mod tests {
             &5u32.to_be_bytes(),
         ]
         .concat();
-        let attached = vec![Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF")];
+        let image = Block::image("image/png", "iVBORw0KGgoAAAANSUhEUgAAAAcAAAAF");
         let shown = read(&png, json!({"file_path": "f"})).await.unwrap();
-        assert_eq!(shown, Output { text: "f: 7 x 5 pixels".into(), attached });
+        assert_eq!(shown, ToolOutput(vec![Block::text("f: 7 x 5 pixels"), image]));
     }
 
     #[tokio::test]
-    async fn says_what_can_not_be_read() {
+    async fn says_what_cannot_be_read() {
         for (content, input, error) in [
             (&b"1\n"[..], json!({"file_path": "f", "offset": 9}), "f: it has only 1 lines"),
             (b"\x7fELF\0\0", json!({"file_path": "f"}), "f: this is a binary file"),

@@ -1,27 +1,33 @@
-//! A server and a client that reads what it says without any library in between.
+//! A server, and a client that reads its responses without a library for the API.
 #![allow(dead_code, reason = "every test file uses a part of it")]
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 use rehearsal::{Script, Server};
 use serde_json::{Value, json};
+use std::sync::LazyLock;
 
-pub async fn serve(yaml: &str) -> Server {
-    Script::parse("test.yaml", yaml).unwrap().record(true).serve().await.unwrap()
+pub async fn serve(script: impl TryInto<Script, Error: std::fmt::Debug>) -> Server {
+    script.try_into().unwrap().record(true).serve().await.unwrap()
 }
 
-pub fn client() -> reqwest::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+/// One client for all tests, because making one reads the system's certificates. It keeps no
+/// connections: they belong to the runtime of the test that made them.
+pub fn client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap()
+    });
+    &CLIENT
 }
 
 pub const MESSAGES: &str = "/v1/messages";
 pub const CHAT: &str = "/v1/chat/completions";
 
-/// What came back: whole, and whether it ended as it should.
+/// A response.
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
-    /// The body was cut.
+    /// Whether the body was cut.
     pub cut: bool,
     /// The sizes of the pieces in which it arrived.
     pub pieces: Vec<usize>,
@@ -88,7 +94,8 @@ pub fn user(text: &str) -> Value {
     json!({"role": "user", "content": text})
 }
 
-/// Plays one prompt to its end, answering each call with `answer(name, input)`; returns all messages.
+/// Plays one prompt to its end, answering each call with `answer(name, input)`; returns all
+/// messages.
 pub async fn converse(
     server: &Server,
     prompt: &str,

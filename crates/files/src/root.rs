@@ -1,0 +1,243 @@
+//! A directory handle, and how files below it are found and opened.
+use crate::{PathError, PathErrorKind};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Component, Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The longest path that most systems accept, in bytes.
+const MAX_PATH_BYTES: usize = 4096;
+
+/// A directory, held open, and the files below it.
+///
+/// A link can be swapped after its path was checked and before it is opened (a time-of-check to
+/// time-of-use race). So a path is first resolved and judged by where it really leads, then opened
+/// below the directory handle without following any link: what was swapped in between is refused.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let root = rungs_files::Root::open(dir.path())?;
+/// root.write("notes/today.txt", b"milk", None)?;
+/// assert_eq!(std::io::read_to_string(root.open_file("notes/today.txt")?)?, "milk");
+/// assert!(root.open_file("../secret").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Root {
+    handle: OwnedFd,
+    path: PathBuf,
+    denied: &'static [&'static str],
+}
+
+impl Root {
+    /// Opens the directory at `path`. Links in `path` itself are followed: it comes from the
+    /// program, not from a model.
+    ///
+    /// # Errors
+    /// When there is no such directory, or it cannot be read.
+    pub fn open(path: &Path) -> io::Result<Root> {
+        let path = path.canonicalize()?;
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let handle = openat(CWD, &path, flags, Mode::empty())?;
+        Ok(Root { handle, path, denied: &[] })
+    }
+
+    /// Denies access to files and folders of these names, at any depth, and to all that is in them.
+    pub fn deny(mut self, names: &'static [&'static str]) -> Self {
+        self.denied = names;
+        self
+    }
+
+    /// The path of the directory: absolute and free of links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a name is denied.
+    pub(crate) fn deny_filter(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
+        let denied = self.denied;
+        // Some file systems do not tell `.GIT` from `.git`.
+        move |name: &OsStr| denied.iter().any(|denied| name.eq_ignore_ascii_case(denied))
+    }
+
+    /// Where a path really leads: relative to the root and free of links. The file need not exist;
+    /// links in the part of the path that does exist are resolved all the same.
+    ///
+    /// # Errors
+    /// When that is outside, denied or unreachable.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
+        self.try_resolve(path).map_err(|kind| PathError::new(path, kind))
+    }
+
+    fn try_resolve(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
+        if path.is_empty() || path.contains('\0') {
+            return Err(PathErrorKind::InvalidPath);
+        }
+        let absolute = self.path.join(path);
+        // A longer one could be made, folder by folder, but no other program could open it.
+        if absolute.as_os_str().len() >= MAX_PATH_BYTES {
+            return Err(PathErrorKind::Io(Errno::NAMETOOLONG.into()));
+        }
+        // The longest part that exists, then the names that do not, the last one first.
+        let (mut existing, mut missing, mut first_error) = (absolute.as_path(), vec![], None);
+        let real = loop {
+            match existing.canonicalize() {
+                Ok(real) => break real,
+                Err(error) => first_error.get_or_insert(error),
+            };
+            let (Some(parent), Some(name)) = (existing.parent(), existing.components().next_back())
+            else {
+                return Err(PathErrorKind::Outside);
+            };
+            missing.push(name);
+            existing = parent;
+        };
+        let inside_by_text = self.is_inside_by_text(path);
+        // An error must not say whether something outside exists.
+        let Ok(relative) = real.strip_prefix(&self.path) else {
+            return Err(match inside_by_text {
+                true => PathErrorKind::LinkOutside,
+                false => PathErrorKind::Outside,
+            });
+        };
+        if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) {
+            return Err(PathErrorKind::NotRegularFile);
+        }
+        if let Some(name) = missing.last()
+            && real.join(name).is_symlink()
+        {
+            return Err(PathErrorKind::LinkOutside);
+        }
+        if !missing.iter().all(|name| matches!(name, Component::Normal(_))) {
+            return Err(match inside_by_text {
+                true => PathErrorKind::NotFound,
+                false => PathErrorKind::Outside,
+            });
+        }
+        let mut relative = relative.to_path_buf();
+        relative.extend(missing.into_iter().rev());
+        let is_denied = self.deny_filter();
+        if relative.components().any(|name| is_denied(name.as_os_str())) {
+            return Err(PathErrorKind::Denied);
+        }
+        match first_error {
+            Some(error) if error.kind() != io::ErrorKind::NotFound => Err(PathErrorKind::Io(error)),
+            _ => Ok(relative),
+        }
+    }
+
+    /// Whether a path would stay inside if there were no links.
+    fn is_inside_by_text(&self, path: &str) -> bool {
+        let path = Path::new(path);
+        let mut depth = 0;
+        for name in path.strip_prefix(&self.path).unwrap_or(path).components() {
+            match name {
+                Component::ParentDir => depth -= 1,
+                Component::Normal(_) => depth += 1,
+                Component::RootDir | Component::Prefix(_) => return false,
+                Component::CurDir => {}
+            }
+            if depth < 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// When it is outside, denied, not a regular file, or cannot be read.
+    pub fn open_file(&self, path: &str) -> Result<File, PathError> {
+        let relative = self.resolve(path)?;
+        self.open_resolved(&relative).map_err(|error| PathError::new(path, error))
+    }
+
+    /// Opens a regular file by a relative path that is free of links: one from [`Root::resolve`] or
+    /// from walking the tree. One system call where there is `openat2`. Never waits for a pipe or a
+    /// device.
+    ///
+    /// # Errors
+    /// When it is not a regular file, or a name on the way has become a link.
+    pub fn open_resolved(&self, relative: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.open_without_links(relative, flags)?);
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
+        if !metadata.is_file() {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        Ok(file)
+    }
+
+    /// When a file or folder was last written, by a relative path that is free of links. It need
+    /// not be readable.
+    ///
+    /// # Errors
+    /// When a name on the way has become a link.
+    pub(crate) fn modified(&self, relative: &Path) -> io::Result<SystemTime> {
+        #[cfg(target_os = "linux")]
+        let flags = OFlags::PATH;
+        #[cfg(not(target_os = "linux"))]
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        File::from(self.open_without_links(relative, flags)?).metadata()?.modified()
+    }
+
+    fn open_without_links(&self, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{ResolveFlags, openat2};
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match openat2(&self.handle, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                // A kernel older than 5.6, or a seccomp filter that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return opened,
+            }
+        }
+        match (relative.parent(), relative.file_name()) {
+            (Some(parent), Some(name)) => {
+                open_name(self.open_folder(parent, false)?, name.as_ref(), flags)
+            }
+            _ => self.open_folder(relative, false),
+        }
+    }
+
+    /// The folder at a relative path that is free of links, opened name by name. With `create`,
+    /// what is missing is created.
+    pub(crate) fn open_folder(&self, relative: &Path, create: bool) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let mut folder = open_name(&self.handle, Path::new("."), flags)?;
+        for name in relative.components().filter(|name| *name != Component::CurDir) {
+            let name = Path::new(name.as_os_str());
+            folder = match open_name(&folder, name, flags) {
+                Err(Errno::NOENT) if create => {
+                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => open_name(&folder, name, flags)?,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                opened => opened?,
+            };
+        }
+        Ok(folder)
+    }
+}
+
+/// Opens one name in a folder; fails if it is a link.
+fn open_name(folder: impl AsFd, name: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let folder: BorrowedFd<'_> = folder.as_fd();
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    openat(folder, name, flags, Mode::empty())
+}

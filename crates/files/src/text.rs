@@ -1,0 +1,156 @@
+//! Text: with numbered lines, whole for an edit, or cut to a length.
+use crate::{IsCancelled, LineRange, ReadError};
+use std::io::{BufRead, Read};
+
+/// How much of a line is shown, and how much of a file at once, in bytes.
+const MAX_LINE_BYTES: usize = 2000;
+const MAX_SHOWN_BYTES: usize = 100_000;
+/// How large a file may be to be edited, in bytes.
+pub(crate) const MAX_EDIT_BYTES: u64 = 50_000_000;
+/// How much of a line is shown around an edit, in characters.
+const MAX_EXCERPT_LINE_CHARS: usize = 300;
+
+/// The lines in a range with their numbers, and a last line that says what was left out.
+pub(crate) fn numbered_lines(
+    mut file: impl BufRead,
+    range: LineRange,
+    is_cancelled: IsCancelled<'_>,
+) -> Result<String, ReadError> {
+    let (offset, limit) = (range.offset.max(1), range.limit.max(1));
+    let mut text = String::new();
+    let (mut number, mut line) = (0, Vec::new());
+    loop {
+        line.clear();
+        // Of a very long line, only what is shown and its last byte are kept in memory.
+        let mut start = file.by_ref().take(MAX_LINE_BYTES as u64 + 1);
+        if start.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        number += 1;
+        if number % 1024 == 0 && is_cancelled() {
+            return Err(ReadError::Cancelled);
+        }
+        let cut = line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n');
+        if cut {
+            line.truncate(MAX_LINE_BYTES);
+            file.skip_until(b'\n')?;
+        }
+        if number < offset {
+            continue;
+        }
+        if number - offset >= limit || text.len() > MAX_SHOWN_BYTES {
+            text.push_str(&format!("[more lines follow; go on with offset {number}]\n"));
+            return Ok(text);
+        }
+        if line.contains(&0) {
+            return Err(ReadError::Binary);
+        }
+        let shown = String::from_utf8_lossy(&line);
+        let shown = shown.trim_end_matches(['\n', '\r']);
+        let shown = if number == 1 { shown.trim_start_matches('\u{feff}') } else { shown };
+        text.push_str(&numbered_line(number, shown));
+        if cut {
+            text.insert_str(text.len() - 1, " [line cut]");
+        }
+    }
+    match number {
+        0 => Ok("(the file is empty)".into()),
+        lines if lines < offset => Err(ReadError::PastEnd(lines)),
+        _ => Ok(text),
+    }
+}
+
+/// One line with its number.
+pub(crate) fn numbered_line(number: usize, line: &str) -> String {
+    format!("{number:>6}\t{line}\n")
+}
+
+/// A line, or its beginning if it is long.
+pub(crate) fn truncate_line(line: &str) -> String {
+    match line.char_indices().nth(MAX_EXCERPT_LINE_CHARS) {
+        Some((cut, _)) => format!("{} [line cut]", &line[..cut]),
+        None => line.to_owned(),
+    }
+}
+
+/// A whole file as text, so that it can be edited and written back with every other byte as it was.
+/// A byte-order mark stays in the text.
+///
+/// # Errors
+/// When it is too large, or not UTF-8 from end to end.
+pub fn read_text(file: impl Read) -> Result<String, ReadError> {
+    let mut bytes = vec![];
+    if file.take(MAX_EDIT_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_EDIT_BYTES {
+        return Err(ReadError::TooLargeToEdit);
+    }
+    if is_utf16(&bytes) {
+        return Err(ReadError::Utf16);
+    }
+    if bytes.contains(&0) {
+        return Err(ReadError::Binary);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        ReadError::NotUtf8(1 + valid.iter().filter(|byte| **byte == b'\n').count())
+    })
+}
+
+/// Whether a file begins with the byte-order mark of UTF-16.
+pub(crate) fn is_utf16(head: &[u8]) -> bool {
+    head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff])
+}
+
+/// Cuts texts until they fit into a budget in bytes. The budget is given to the last text first,
+/// which is the newest, then to the one before it. A text that is too long keeps its beginning and
+/// its end, and about `min_bytes` of it stay even when the budget is used up.
+pub fn truncate_to_budget(
+    mut texts: Vec<String>,
+    mut budget: usize,
+    min_bytes: usize,
+) -> Vec<String> {
+    for text in texts.iter_mut().rev() {
+        let max_bytes = budget.max(min_bytes);
+        if text.len() > max_bytes {
+            *text = both_ends(text, max_bytes);
+        }
+        budget = budget.saturating_sub(text.len());
+    }
+    texts
+}
+
+fn both_ends(text: &str, max_bytes: usize) -> String {
+    let head = text.floor_char_boundary(max_bytes / 2);
+    let tail = text.ceil_char_boundary(text.len() - max_bytes / 2);
+    format!("{}\n[{} bytes cut here to save room]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn truncated(texts: &[&str], budget: usize, min_bytes: usize) -> Vec<String> {
+        truncate_to_budget(texts.iter().map(|text| text.to_string()).collect(), budget, min_bytes)
+    }
+
+    #[test]
+    fn the_newest_come_first_and_what_is_too_long_keeps_both_ends() {
+        let cut = |head: &str, bytes: usize, tail: &str| {
+            format!("{head}\n[{bytes} bytes cut here to save room]\n{tail}")
+        };
+        assert_eq!(truncated(&["one", "two", "three"], 11, 0), ["one", "two", "three"]);
+        assert_eq!(
+            truncated(&["abcdefgh", "three"], 11, 4),
+            [cut("abc", 2, "fgh"), "three".into()]
+        );
+        assert_eq!(
+            truncated(&["abcdefgh", "one", "three"], 5, 4),
+            [cut("ab", 4, "gh"), "one".into(), "three".into()]
+        );
+        assert_eq!(truncated(&[], 11, 4), Vec::<String>::new());
+        // No character is cut in two.
+        assert_eq!(
+            truncated(&["\u{20ac}\u{20ac}\u{20ac}"], 8, 0),
+            [cut("\u{20ac}", 3, "\u{20ac}")]
+        );
+    }
+}

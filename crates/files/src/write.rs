@@ -1,0 +1,202 @@
+//! Replacing a whole file atomically: a temporary file in the same folder, then one rename.
+use crate::{PathError, PathErrorKind, Root};
+use rustix::{
+    fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid},
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
+
+/// How often a folder lock that another process holds is tried, and how long to wait in between.
+const LOCK_ATTEMPTS: u32 = 200;
+const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// What tells one state of a file from another: which file it is, its size and the time of the
+/// last write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    /// In bytes.
+    size: u64,
+    /// The time of the last write: seconds since 1970, and nanoseconds within that second.
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// The state of an open file.
+    ///
+    /// # Errors
+    /// When the system does not tell it.
+    pub fn of(file: impl AsFd) -> io::Result<Stamp> {
+        Ok(Stamp::from_stat(&rustix::fs::fstat(file)?))
+    }
+
+    // The types of these fields differ between systems.
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    fn from_stat(stat: &Stat) -> Stamp {
+        Stamp {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        }
+    }
+}
+
+impl Root {
+    /// Makes `content` the whole content of the file, and creates the folders that it needs. The
+    /// replacement is atomic: at every moment a reader sees all of the old content or all of the
+    /// new. The mode and, where possible, the owner stay; access control lists and hard links do
+    /// not.
+    ///
+    /// `old` is the state that is replaced, `None` for a file that does not exist yet. Of several
+    /// writers that start from the same state, also in different processes, one succeeds and the
+    /// others fail with [`PathErrorKind::Conflict`] (optimistic concurrency control).
+    ///
+    /// # Errors
+    /// When the path is outside, denied, not a regular file or write-protected, when the file is
+    /// not in the state `old`, or when the disk fails; then nothing has changed.
+    pub fn write(
+        &self,
+        path: &str,
+        content: &[u8],
+        old: Option<&Stamp>,
+    ) -> Result<Stamp, PathError> {
+        let relative = self.resolve(path)?;
+        self.write_resolved(&relative, content, old).map_err(|kind| PathError::new(path, kind))
+    }
+
+    fn write_resolved(
+        &self,
+        relative: &Path,
+        content: &[u8],
+        old: Option<&Stamp>,
+    ) -> Result<Stamp, PathErrorKind> {
+        let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
+            return Err(PathErrorKind::IsFolder);
+        };
+        let folder = self.open_folder(parent, old.is_none())?;
+        let replacement = Replacement { folder, name: Path::new(name), old };
+        let replaced = replacement.check_state()?;
+        let (temporary, mut file) = replacement.create_temporary(replaced.is_some())?;
+        let written = replacement.fill_and_rename(&mut file, &temporary, content, replaced);
+        if written.is_err() {
+            // The first error is the one to report.
+            let _ = rustix::fs::unlinkat(&replacement.folder, &temporary, AtFlags::empty());
+        }
+        written
+    }
+}
+
+/// One file that is about to be replaced.
+struct Replacement<'a> {
+    folder: OwnedFd,
+    name: &'a Path,
+    old: Option<&'a Stamp>,
+}
+
+impl Replacement<'_> {
+    /// Fails unless the name is a regular file in the expected state, or is free when no file is
+    /// expected.
+    fn check_state(&self) -> Result<Option<Stat>, PathErrorKind> {
+        let stat = match rustix::fs::statat(&self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) if self.old.is_none() => return Ok(None),
+            Err(Errno::NOENT) => return Err(PathErrorKind::Conflict),
+            Err(errno) => return Err(errno.into()),
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => return Err(PathErrorKind::IsFolder),
+            FileType::Symlink => return Err(PathErrorKind::Race),
+            FileType::RegularFile => {}
+            _ => return Err(PathErrorKind::NotRegularFile),
+        }
+        if self.old != Some(&Stamp::from_stat(&stat)) {
+            return Err(PathErrorKind::Conflict);
+        }
+        // The superuser could write it, and a rename needs no permission on the file: but a file
+        // without any write bit is one that somebody wants to stay as it is.
+        if !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH) {
+            return Err(PathErrorKind::ReadOnly);
+        }
+        Ok(Some(stat))
+    }
+
+    /// A new file with a name that cannot be guessed. `private` until it gets the mode of the file
+    /// that it replaces.
+    fn create_temporary(&self, private: bool) -> io::Result<(String, File)> {
+        let mode = Mode::from_raw_mode(if private { 0o600 } else { 0o666 });
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let name = format!(".{:016x}.tmp", getrandom::u64()?);
+            match rustix::fs::openat(&self.folder, &name, flags, mode) {
+                Ok(file) => return Ok((name, File::from(file))),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn fill_and_rename(
+        &self,
+        file: &mut File,
+        temporary: &str,
+        content: &[u8],
+        replaced: Option<Stat>,
+    ) -> Result<Stamp, PathErrorKind> {
+        file.write_all(content)?;
+        if let Some(replaced) = replaced {
+            let owner = (Uid::from_raw(replaced.st_uid), Gid::from_raw(replaced.st_gid));
+            // Only the superuser may give a file away; for everybody else it stays their own.
+            let _ = rustix::fs::fchown(&*file, Some(owner.0), Some(owner.1));
+            // Without set-user-ID and set-group-ID: they were granted to the old content.
+            let permissions = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+            rustix::fs::fchmod(&*file, Mode::from_raw_mode(replaced.st_mode) & permissions)?;
+        }
+        // Renamed before its content is on the disk, the file could be empty after a power cut.
+        file.sync_data()?;
+        lock(&self.folder)?;
+        self.check_state()?;
+        match rename(&self.folder, temporary, self.name, self.old.is_some()) {
+            Err(Errno::EXIST) => return Err(PathErrorKind::Conflict),
+            renamed => renamed?,
+        }
+        Ok(Stamp::of(file)?)
+    }
+}
+
+/// Locks the folder until its handle is closed, so that check and rename are one step among all
+/// processes that use this function.
+fn lock(folder: &OwnedFd) -> io::Result<()> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_RETRY_DELAY),
+            // Some network file systems have no locks; then the check alone has to do.
+            Ok(()) | Err(_) => return Ok(()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::WouldBlock, "another program keeps its folder locked"))
+}
+
+fn rename(folder: &OwnedFd, temporary: &str, name: &Path, replace: bool) -> Result<(), Errno> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    if !replace {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(folder, temporary, folder, name, flags) {
+            // This file system does not support it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            renamed => return renamed,
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    let _ = replace;
+    rustix::fs::renameat(folder, temporary, folder, name)
+}

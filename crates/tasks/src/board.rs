@@ -1,0 +1,359 @@
+use crate::{FencingToken, Task, TaskError, Tasks};
+use durable::{Journal, LockedJournal, Update};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::watch, task::JoinError, time::timeout};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+/// How often a waiting worker looks at the file, since other processes send no signal.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many lines a journal may have beyond two for each task. One with more is compacted when it is opened.
+const MAX_EXTRA_LINES: usize = 1000;
+
+/// Why the board did not do what it was asked to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The task cannot be changed like this.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The file cannot be read or written. The message names it, and the line where there is one.
+    #[error(transparent)]
+    Disk(#[from] durable::Error),
+}
+
+/// The board: the same one for everybody who opens the same file, in whichever process.
+///
+/// The file is an append-only journal. Whoever changes something holds its lock, reads what others have written, decides,
+/// appends and flushes; so no two processes decide on stale data. In memory a change exists once it is on the disk.
+///
+/// **These methods block**, on locks and on the disk. Async code calls them through [`blocking`](Board::blocking):
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("tasks.jsonl");
+/// use rungs_tasks::{Board, Task};
+///
+/// let (board, _) = Board::open_async(file).await?;
+/// let task = Task { subject: "build".into(), ..Task::default() };
+/// let task = board.blocking(move |board| board.create(task)).await?;
+/// assert_eq!(task.id, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Board(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// The claims that were dropped without an answer. Whoever works on the board next gives their tasks back.
+    dropped: Mutex<Vec<FencingToken>>,
+    /// Tells those who wait in this process that something has changed.
+    changes: watch::Sender<()>,
+    /// Counts what runs on blocking threads, and the claims that are held.
+    in_flight: TaskTracker,
+}
+
+struct State {
+    journal: Journal<Task>,
+    tasks: Tasks,
+}
+
+impl Board {
+    /// Opens the board in this file, or creates it. Returns also a message about what was found damaged and set aside.
+    ///
+    /// What stands before the damage is kept, and so is the damaged file itself, under another name.
+    ///
+    /// # Errors
+    /// [`BoardError::Disk`].
+    pub fn open(file: &Path) -> Result<(Board, Option<String>), BoardError> {
+        let opened = match Journal::open(file) {
+            Err(durable::Error::Damaged { .. }) => Journal::salvage(file),
+            other => other,
+        };
+        let (journal, news) = opened?;
+        let (lines, mut tasks) = (news.records.len(), Tasks::default());
+        let message = news.quarantined.as_ref().map(ToString::to_string);
+        read_in(&mut tasks, news);
+        let has_many_lines = lines > MAX_EXTRA_LINES + 2 * tasks.all().len();
+        let in_flight = TaskTracker::new();
+        // Closed, or `drain` would wait for ever. It accepts tasks all the same.
+        in_flight.close();
+        let board = Board(Arc::new(Shared {
+            state: Mutex::new(State { journal, tasks }),
+            dropped: Mutex::default(),
+            changes: watch::Sender::default(),
+            in_flight,
+        }));
+        if has_many_lines {
+            board.compact()?;
+        }
+        Ok((board, message))
+    }
+
+    /// [`open`](Board::open), on a blocking thread.
+    ///
+    /// # Errors
+    /// Those of [`open`](Board::open).
+    pub async fn open_async(
+        file: impl Into<PathBuf>,
+    ) -> Result<(Board, Option<String>), BoardError> {
+        let file = file.into();
+        match tokio::task::spawn_blocking(move || Board::open(&file)).await {
+            Ok(opened) => opened,
+            Err(error) => resume(error).await,
+        }
+    }
+
+    /// Looks at the tasks as they are now. While nobody writes, it takes no lock on the file.
+    ///
+    /// # Errors
+    /// [`BoardError::Disk`].
+    pub fn look<T>(&self, look: impl FnOnce(&Tasks) -> T) -> Result<T, BoardError> {
+        // Tasks that cannot be given back now must not keep anybody from looking. They stay noted for the next time.
+        let _ = self.give_back();
+        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
+        let news = journal.read_new()?;
+        self.read_in(tasks, news);
+        Ok(look(tasks))
+    }
+
+    /// Changes tasks. `decide` sees them as they are, with everybody else locked out, and returns the tasks that change,
+    /// and a value for the caller. `Ok` means that the change is on the disk.
+    ///
+    /// # Errors
+    /// That of `decide`, or [`BoardError::Disk`]; then nothing has changed.
+    pub fn change<T>(
+        &self,
+        decide: impl FnOnce(&Tasks) -> Result<(Vec<Task>, T), BoardError>,
+    ) -> Result<T, BoardError> {
+        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
+        let (mut held, news) = journal.lock()?;
+        self.read_in(tasks, news);
+        self.write_releases(&mut held, tasks)?;
+        let (changed, value) = decide(tasks)?;
+        self.write(&mut held, tasks, changed)?;
+        Ok(value)
+    }
+
+    /// Writes the file anew, with one line for each task. Other processes notice by themselves.
+    ///
+    /// # Errors
+    /// [`BoardError::Disk`].
+    pub fn compact(&self) -> Result<(), BoardError> {
+        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
+        let (mut held, news) = journal.lock()?;
+        self.read_in(tasks, news);
+        held.compact(tasks.all())?;
+        Ok(())
+    }
+
+    /// Adds a task.
+    ///
+    /// # Errors
+    /// Those of [`Tasks::created`] and [`change`](Board::change).
+    pub fn create(&self, task: Task) -> Result<Task, BoardError> {
+        self.change(|tasks| {
+            let task = tasks.created(task)?;
+            Ok((vec![task.clone()], task))
+        })
+    }
+
+    /// Takes the next task that can begin, for `owner` and without a lease. Nobody else gets it.
+    ///
+    /// # Errors
+    /// Those of [`change`](Board::change).
+    pub fn take_next(&self, owner: &str) -> Result<Option<Task>, BoardError> {
+        self.change(|tasks| {
+            let taken = tasks.taken(owner);
+            Ok((taken.iter().cloned().collect(), taken))
+        })
+    }
+
+    /// Edits one task. Returns it, and the tasks that can begin because of it.
+    ///
+    /// # Errors
+    /// Those of [`Tasks::updated`] and [`change`](Board::change).
+    pub fn update(
+        &self,
+        id: u64,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(Task, Vec<u64>), BoardError> {
+        self.change(|tasks| {
+            let (task, freed) = tasks.updated(id, edit)?;
+            Ok((vec![task.clone()], (task, freed)))
+        })
+    }
+
+    /// Edits a task for whoever began it, if its status and owner are still those of `begun`.
+    ///
+    /// # Errors
+    /// [`TaskError::Changed`] when they are not, and those of [`change`](Board::change).
+    pub fn update_begun(
+        &self,
+        begun: &Task,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(), BoardError> {
+        self.change(|tasks| {
+            let now = tasks.get(begun.id)?;
+            if (now.status, &now.owner) != (begun.status, &begun.owner) {
+                return Err(TaskError::Changed(Box::new(now.clone())).into());
+            }
+            let mut task = now.clone();
+            edit(&mut task);
+            Ok((vec![task], ()))
+        })
+    }
+
+    /// Runs `work` on a blocking thread of the runtime. Once begun it runs to its end, also when this future is dropped.
+    ///
+    /// # Panics
+    /// With the panic of `work`, or outside a tokio runtime.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Board) -> T + Send + 'static,
+    ) -> T {
+        let board = self.clone();
+        match self.0.in_flight.spawn_blocking(move || work(&board)).await {
+            Ok(value) => value,
+            Err(error) => resume(error).await,
+        }
+    }
+
+    /// Waits until the tasks satisfy a condition. It looks after every change in this process, and every
+    /// [`POLL_INTERVAL`] for the changes of others and the end of leases. It changes nothing and may be dropped at any
+    /// time.
+    ///
+    /// # Errors
+    /// Those of [`look`](Board::look).
+    pub async fn wait_for(
+        &self,
+        condition: impl Fn(&Tasks) -> bool + Send + Sync + 'static,
+    ) -> Result<(), BoardError> {
+        self.wait_polling(POLL_INTERVAL, condition).await
+    }
+
+    async fn wait_polling(
+        &self,
+        interval: Duration,
+        condition: impl Fn(&Tasks) -> bool + Send + Sync + 'static,
+    ) -> Result<(), BoardError> {
+        let condition = Arc::new(condition);
+        // Subscribed before the first look, so that no change falls between a look and the wait for the next one.
+        let mut changes = self.0.changes.subscribe();
+        loop {
+            let condition = condition.clone();
+            if self.blocking(move |board| board.look(|tasks| condition(tasks))).await? {
+                return Ok(());
+            }
+            let _ = timeout(interval, changes.changed()).await;
+        }
+    }
+
+    /// Waits until everything begun here is on the disk, and until every [`Claim`](crate::Claim) was answered, lost, or
+    /// dropped and given back. For the end of a program, after its workers were told to stop; the caller bounds the wait.
+    pub async fn drain(&self) {
+        self.0.in_flight.wait().await;
+    }
+
+    /// [`drain`](Board::drain) waits until this is dropped.
+    pub(crate) fn in_flight(&self) -> TaskTrackerToken {
+        self.0.in_flight.token()
+    }
+
+    /// Notes that the claim of this token was dropped, without waiting for anything.
+    ///
+    /// Whoever works on the board next, in this process, gives the task back first, and so never sees it as still held. A
+    /// blocking thread of the runtime does so at once; without a runtime, and without anybody who works on this board
+    /// again, the lease ends by itself.
+    pub(crate) fn note_dropped(&self, token: FencingToken) {
+        self.0.dropped.lock().unwrap().push(token);
+        if let Ok(runtime) = Handle::try_current() {
+            let board = self.clone();
+            let give_back = move || drop(board.give_back());
+            self.0.in_flight.spawn_blocking_on(give_back, &runtime);
+        }
+    }
+
+    /// Gives the tasks of dropped claims back, if there are any.
+    fn give_back(&self) -> Result<(), BoardError> {
+        if self.0.dropped.lock().unwrap().is_empty() {
+            return Ok(());
+        }
+        self.change(|_| Ok((vec![], ())))
+    }
+
+    /// Gives the tasks of dropped claims back, under the lock. After an error they stay noted.
+    fn write_releases(
+        &self,
+        held: &mut LockedJournal<'_, Task>,
+        tasks: &mut Tasks,
+    ) -> Result<(), BoardError> {
+        let tokens = std::mem::take(&mut *self.0.dropped.lock().unwrap());
+        // A stale one has nothing to give back.
+        let released = tokens.iter().filter_map(|token| tasks.released(*token).ok()).collect();
+        let written = self.write(held, tasks, released);
+        if written.is_err() {
+            self.0.dropped.lock().unwrap().extend(tokens);
+        }
+        written
+    }
+
+    /// Appends these tasks, and only then changes them in memory.
+    fn write(
+        &self,
+        held: &mut LockedJournal<'_, Task>,
+        tasks: &mut Tasks,
+        changed: Vec<Task>,
+    ) -> Result<(), BoardError> {
+        held.append_all(&changed)?;
+        if !changed.is_empty() {
+            self.0.changes.send_replace(());
+        }
+        for task in changed {
+            tasks.set(task);
+        }
+        Ok(())
+    }
+
+    /// Reads in what others have written, and tells those who wait in this process.
+    fn read_in(&self, tasks: &mut Tasks, news: Update<Task>) {
+        if news.reset || !news.records.is_empty() {
+            self.0.changes.send_replace(());
+        }
+        read_in(tasks, news);
+    }
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+/// Brings the tasks up to date with the journal.
+fn read_in(tasks: &mut Tasks, news: Update<Task>) {
+    if news.reset {
+        *tasks = Tasks::default();
+    }
+    for task in news.records {
+        tasks.set(task);
+    }
+}
+
+/// Goes on with the panic of a blocking thread. A runtime that shuts down cancels also whoever waits here.
+async fn resume<T>(error: JoinError) -> T {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! Standard input as a person types it: with an editor on a terminal, as plain lines elsewhere.
+//!
+//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was typed: it goes to the next
+//! one. On a terminal, a wish that is taken back leaves the half-typed line in the editor.
+use reedline::{
+    EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
+    Validator, default_emacs_keybindings,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::{
+    borrow::Cow,
+    fs::OpenOptions,
+    io::{BufRead, IsTerminal, Stdin},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc as std_mpsc,
+    },
+    time::Duration,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+/// How soon the thread notices that its wish was taken back.
+const POLL: Duration = Duration::from_millis(25);
+/// How long it may take: a terminal that has gone away can hold the thread for ever.
+const TAKE_BACK: Duration = Duration::from_millis(300);
+/// How many lines the history keeps.
+const HISTORY: usize = 1000;
+
+/// What came of a wish.
+#[derive(Debug, PartialEq)]
+pub enum Typed {
+    /// A line, without its end.
+    Line(String),
+    /// A line that was typed before it was asked for.
+    Ahead(String),
+    /// Ctrl+C while editing.
+    Interrupt,
+    /// Ctrl+D, or the end of a pipe.
+    End,
+    /// The wish was taken back; what was typed stays for the next one.
+    TakenBack,
+}
+
+/// How the next line is asked for.
+pub enum Wish {
+    /// With an editor, on a terminal; as a plain line elsewhere.
+    Prompt(Look),
+    /// As a plain line: an answer.
+    Answer,
+}
+
+/// How the prompt looks.
+#[derive(Clone, Default)]
+pub struct Look {
+    /// Stands before the line.
+    pub prompt: String,
+    /// Shown in an empty line.
+    pub suggestion: String,
+    /// Whether colours may be used.
+    pub colour: bool,
+    /// Where lines are kept from run to run; made readable by its owner alone.
+    pub history: Option<PathBuf>,
+}
+
+/// Standard input, and the one thread that reads it.
+pub struct LineEditor {
+    wishes: std_mpsc::Sender<Wish>,
+    state: tokio::sync::Mutex<State>,
+    take_back: Arc<AtomicBool>,
+    terminal: bool,
+    editor: bool,
+}
+
+struct State {
+    typed: mpsc::UnboundedReceiver<Typed>,
+    /// Whether the thread is at work on a wish.
+    open: bool,
+    /// Lines that came for nobody.
+    kept: std::collections::VecDeque<String>,
+}
+
+impl LineEditor {
+    /// Starts the thread; nothing is read before the first wish. There should be one in a program.
+    #[expect(clippy::new_without_default, reason = "starting a thread is no default")]
+    pub fn new() -> Self {
+        let terminal = std::io::stdin().is_terminal();
+        // The editor asks the terminal for the cursor on one stream and paints on another.
+        let editor = terminal && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let (wishes, wanted) = std_mpsc::channel();
+        let (tell, typed) = mpsc::unbounded_channel();
+        let take_back = Arc::new(AtomicBool::new(false));
+        let flag = take_back.clone();
+        // No tokio thread: one that waits for a line would hold up the end of the program.
+        std::thread::spawn(move || {
+            let mut reader = Reader { with_editor: editor, editor: None, take_back: flag };
+            while let Ok(wish) = wanted.recv() {
+                let typed = if terminal { reader.at_terminal(wish) } else { reader.line() };
+                if tell.send(typed).is_err() {
+                    break;
+                }
+            }
+        });
+        let state = State { typed, open: false, kept: Default::default() };
+        LineEditor { wishes, state: state.into(), take_back, terminal, editor }
+    }
+
+    /// Whether a person types.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether the prompt is an editor, which shows itself; elsewhere it is a plain line.
+    pub fn has_editor(&self) -> bool {
+        self.editor
+    }
+
+    /// The next line. Safe to drop: what it would have read goes to the next wish.
+    pub async fn wish(&self, wish: Wish) -> Typed {
+        let mut state = self.state.lock().await;
+        if self.terminal {
+            self.end_open(&mut state).await;
+        }
+        if let Some(line) = state.kept.pop_front() {
+            return Typed::Ahead(line);
+        }
+        if !state.open && self.wishes.send(wish).is_err() {
+            return Typed::End;
+        }
+        state.open = true;
+        let typed = state.typed.recv().await.unwrap_or(Typed::End);
+        state.open = false;
+        typed
+    }
+
+    /// Ends a wish that was dropped, so that others may write to the screen.
+    pub async fn take_back(&self) {
+        if self.terminal {
+            self.end_open(&mut *self.state.lock().await).await;
+        }
+    }
+
+    async fn end_open(&self, state: &mut State) {
+        if !state.open {
+            return;
+        }
+        self.take_back.store(true, Relaxed);
+        if let Ok(Some(Typed::Line(line) | Typed::Ahead(line))) =
+            timeout(TAKE_BACK, state.typed.recv()).await
+        {
+            state.kept.push_back(line);
+        }
+        self.take_back.store(false, Relaxed);
+        state.open = false;
+    }
+
+    /// Makes the prompt that is open return, with [`Typed::TakenBack`], to whoever waits for it.
+    pub fn interrupt(&self) {
+        self.take_back.store(true, Relaxed);
+    }
+
+    /// Gives a line back that was meant for somebody else.
+    pub async fn keep(&self, line: String) {
+        self.state.lock().await.kept.push_front(line);
+    }
+
+    /// A line typed while nobody asked, if there is one.
+    pub fn typed(&self) -> Option<String> {
+        let mut state = self.state.try_lock().ok()?;
+        if let Some(line) = state.kept.pop_front() {
+            return Some(line);
+        }
+        let stdin = std::io::stdin();
+        if !self.terminal || state.open || !readable(&stdin, Duration::ZERO) {
+            return None;
+        }
+        let mut line = String::new();
+        stdin.lock().read_line(&mut line).ok().filter(|n| *n > 0)?;
+        Some(line.trim_end().into())
+    }
+}
+
+/// The thread's own.
+struct Reader {
+    with_editor: bool,
+    editor: Option<Editor>,
+    take_back: Arc<AtomicBool>,
+}
+
+struct Editor {
+    line: Reedline,
+    suggestion: Arc<Mutex<String>>,
+}
+
+impl Reader {
+    fn at_terminal(&mut self, wish: Wish) -> Typed {
+        match wish {
+            // Lines that were typed meanwhile wait in the terminal. The editor would take them for one long paste.
+            Wish::Prompt(_) if readable(&std::io::stdin(), Duration::ZERO) => match self.line() {
+                Typed::Line(line) => Typed::Ahead(line),
+                other => other,
+            },
+            Wish::Prompt(look) if self.with_editor => self.edit(look),
+            _ => {
+                while !self.take_back.swap(false, Relaxed) {
+                    if readable(&std::io::stdin(), POLL) {
+                        return self.line();
+                    }
+                }
+                Typed::TakenBack
+            }
+        }
+    }
+
+    fn line(&mut self) -> Typed {
+        let mut line = Vec::new();
+        match std::io::stdin().lock().read_until(b'\n', &mut line) {
+            Ok(n) if n > 0 => {
+                Typed::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).into())
+            }
+            _ => Typed::End,
+        }
+    }
+
+    fn edit(&mut self, look: Look) -> Typed {
+        let editor = self.editor.get_or_insert_with(|| editor(&look, self.take_back.clone()));
+        *editor.suggestion.lock().unwrap() = look.suggestion;
+        match editor.line.read_line(&PromptText(look.prompt)) {
+            Ok(Signal::Success(line)) => {
+                // The editor itself writes its history only when it is dropped, and it may never be.
+                let _ = editor.line.sync_history();
+                Typed::Line(line.replace("\\\n", "\n"))
+            }
+            Ok(Signal::CtrlC) => Typed::Interrupt,
+            Ok(Signal::ExternalBreak(_)) => Typed::TakenBack,
+            // The terminal is gone, or Ctrl+D.
+            _ => Typed::End,
+        }
+    }
+}
+
+fn readable(stdin: &Stdin, wait: Duration) -> bool {
+    let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+    let mut fds = [PollFd::new(stdin, PollFlags::IN)];
+    poll(&mut fds, Some(&wait)).is_ok_and(|n| n > 0)
+}
+
+fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
+    let mut keys = default_emacs_keybindings();
+    keys.add_binding(
+        KeyModifiers::ALT,
+        KeyCode::Enter,
+        ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
+    );
+    let suggestion = Arc::new(Mutex::new(String::new()));
+    let mut line = Reedline::create()
+        .with_edit_mode(Box::new(Emacs::new(keys)))
+        .with_validator(Box::new(Continued))
+        .with_hinter(Box::new(Suggestion { text: suggestion.clone(), shown: String::new() }))
+        .with_ansi_colors(look.colour)
+        .with_break_signal(take_back)
+        .with_poll_interval(POLL)
+        .use_bracketed_paste(true);
+    // A history that can't be written is no reason not to talk.
+    if let Some(history) = look.history.as_deref().and_then(history) {
+        line = line.with_history(Box::new(history));
+    }
+    Editor { line, suggestion }
+}
+
+fn history(file: &Path) -> Option<FileBackedHistory> {
+    std::fs::create_dir_all(file.parent()?).ok()?;
+    // Prompts are nobody else's business.
+    OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok()?;
+    FileBackedHistory::with_file(HISTORY, file.into()).ok()
+}
+
+/// A line that ends with a backslash goes on.
+struct Continued;
+
+impl Validator for Continued {
+    fn validate(&self, line: &str) -> ValidationResult {
+        if line.ends_with('\\') { ValidationResult::Incomplete } else { ValidationResult::Complete }
+    }
+}
+
+/// What Enter plays, in grey, while the line is empty.
+struct Suggestion {
+    text: Arc<Mutex<String>>,
+    shown: String,
+}
+
+impl Hinter for Suggestion {
+    fn handle(
+        &mut self,
+        line: &str,
+        _pos: usize,
+        _history: &dyn History,
+        colour: bool,
+        _cwd: &str,
+    ) -> String {
+        self.shown =
+            if line.is_empty() { self.text.lock().unwrap().clone() } else { String::new() };
+        match &*self.shown {
+            "" => String::new(),
+            shown if colour => format!("\x1b[90m{shown}   (Enter)\x1b[0m"),
+            shown => format!("{shown}   (Enter)"),
+        }
+    }
+
+    fn complete_hint(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn next_hint_token(&self) -> String {
+        self.shown.split_inclusive(' ').next().unwrap_or("").into()
+    }
+}
+
+struct PromptText(String);
+
+impl Prompt for PromptText {
+    fn render_prompt_left(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.0)
+    }
+    fn render_prompt_right(&self) -> Cow<'_, str> {
+        "".into()
+    }
+    fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
+        "".into()
+    }
+    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
+        "... ".into()
+    }
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
+        format!("(history: {}) ", search.term).into()
+    }
+}

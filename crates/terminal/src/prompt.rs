@@ -1,0 +1,256 @@
+//! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of it.
+use crate::{Screen, Signals, line_editor::Typed};
+use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
+use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
+
+/// How many turns that nobody typed may fail in a row before a program ends to which nobody can type.
+const MAX_UNATTENDED_FAILURES: u32 = 3;
+
+/// How long to wait before the agent's wakes, which expected nothing, are asked again: what they wait
+/// for may also begin elsewhere.
+const WAKE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a conversation is held.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    /// Stands before ` >> `.
+    pub name: String,
+    /// What `:help` prints.
+    pub help: String,
+    /// What to type: offered one after the other, played on Enter; all of them when standard input is
+    /// an empty pipe.
+    pub suggestions: Vec<String>,
+    /// The only prompt of this run, from the command line.
+    pub question: Option<String>,
+    /// The file that keeps lines typed on a terminal.
+    pub history: Option<PathBuf>,
+}
+
+/// What to do next.
+enum Next {
+    /// Run this line, which may be a command.
+    Line(String),
+    /// Run this text as a prompt, whatever it looks like.
+    Prompt(String),
+    /// Run a turn for which nobody typed anything.
+    Woken,
+    Leave(u8),
+}
+
+impl Prompt {
+    /// Holds a conversation until the input ends, the person leaves or a signal comes. Returns the exit
+    /// code: 0, 1 when a turn failed that nobody watched, 128 + the signal's number.
+    pub async fn run<L>(
+        self,
+        agent: Agent,
+        screen: Screen,
+        mut signals: Signals,
+        agent_loop: L,
+    ) -> u8
+    where
+        L: for<'a> Loop<'a> + Copy,
+    {
+        let agent = agent.ui(screen.clone());
+        let mut session = Session {
+            chat: Chat::default(),
+            question: self.question.clone(),
+            queue: VecDeque::new(),
+            suggestions_played: 0,
+            input_ended: self.question.is_some(),
+            failed: false,
+            backoff: Backoff::default(),
+        };
+        let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
+        for failure in agent.exit().await {
+            agent.context().emit(Event::Failure(format!("on the way out, {failure}")));
+        }
+        if code == 0 && screen.write_failed() { 1 } else { code }
+    }
+
+    async fn hold<L>(
+        &self,
+        session: &mut Session,
+        agent: &Agent,
+        screen: &Screen,
+        signals: &mut Signals,
+        agent_loop: L,
+    ) -> u8
+    where
+        L: for<'a> Loop<'a> + Copy,
+    {
+        let cx = agent.context();
+        loop {
+            let (prompt, woken) = match self.next(session, agent, screen, signals).await {
+                Next::Leave(code) => return code,
+                Next::Woken => (Message::empty(), true),
+                Next::Prompt(text) => (Message::user(text), false),
+                Next::Line(line) => match line.trim() {
+                    "" => continue,
+                    "q" | "quit" | "exit" => return session.code(),
+                    command if command.starts_with(':') => {
+                        let running = self.command(&command[1..], &mut session.chat, agent);
+                        let done = tokio::select! {
+                            done = running => done,
+                            code = signals.next() => return code,
+                        };
+                        match done {
+                            Ok(known) => session.failed |= !known && !cx.attended(),
+                            Err(error) => session.fail(&cx, &error),
+                        }
+                        continue;
+                    }
+                    text => (Message::user(text), false),
+                },
+            };
+            let end = tokio::select! {
+                end = agent.run(&mut session.chat, prompt, agent_loop) => end,
+                code = signals.next() => return code,
+                () = screen.closed().cancelled() => return session.code(),
+            };
+            if woken {
+                session.backoff.count(&end);
+            } else {
+                session.backoff = Backoff::default();
+            }
+            match end {
+                Ok(_) => {}
+                // Somebody else was quicker with what woke it.
+                Err(Error::NothingToAnswer) if woken => {}
+                Err(error) => session.fail(&cx, &error),
+            }
+        }
+    }
+
+    async fn next(
+        &self,
+        session: &mut Session,
+        agent: &Agent,
+        screen: &Screen,
+        signals: &mut Signals,
+    ) -> Next {
+        let prompt = format!("{} >> ", self.name);
+        if let Some(question) = session.question.take() {
+            screen.echo(&prompt, &question, false);
+            return Next::Prompt(question);
+        }
+        if let Some(line) = session.queue.pop_front() {
+            screen.echo(&prompt, &line, false);
+            return Next::Line(line);
+        }
+        let suggestion =
+            self.suggestions.get(session.suggestions_played).map_or("", |s| s.as_str());
+        let (ended, backoff) = (session.input_ended, session.backoff);
+        if ended && backoff.consecutive_failures() >= MAX_UNATTENDED_FAILURES {
+            return Next::Leave(session.code());
+        }
+        let chat = &session.chat;
+        let woken = async {
+            // What woke it and failed would wake it again at once, for ever.
+            tokio::time::sleep(backoff.delay()).await;
+            while !agent.woken(chat).await {
+                if ended {
+                    return Next::Leave(0);
+                }
+                tokio::time::sleep(WAKE_INTERVAL).await;
+            }
+            Next::Woken
+        };
+        let mut other = pin!(async {
+            tokio::select! {
+                next = woken => next,
+                code = signals.next() => Next::Leave(code),
+                () = screen.closed().cancelled() => Next::Leave(0),
+            }
+        });
+        let next = if ended {
+            other.await
+        } else {
+            match screen.prompt(&prompt, suggestion, self.history.clone(), &mut other).await {
+                Ok(Typed::Line(line)) if screen.is_terminal() => {
+                    let empty = line.trim().is_empty() && !suggestion.is_empty();
+                    let line = if empty { suggestion.to_string() } else { line };
+                    if empty {
+                        screen.echo(&prompt, &line, true);
+                    }
+                    session.suggestions_played += usize::from(line == suggestion);
+                    Next::Line(line)
+                }
+                Ok(Typed::Line(line) | Typed::Ahead(line)) => {
+                    screen.echo(&prompt, &line, false);
+                    Next::Line(line)
+                }
+                Ok(Typed::Interrupt) => Next::Leave(130),
+                Ok(Typed::End | Typed::TakenBack) => {
+                    session.input_ended = true;
+                    // An empty pipe, or none at all, means that nobody types: play what there is to see.
+                    if session.chat.messages().is_empty() && !screen.is_terminal() {
+                        session.queue = self.suggestions.iter().cloned().collect();
+                    }
+                    if screen.is_terminal() { Next::Leave(0) } else { Next::Line(String::new()) }
+                }
+                Err(next) => next,
+            }
+        };
+        match next {
+            Next::Leave(0) => Next::Leave(session.code()),
+            next => next,
+        }
+    }
+
+    /// Runs a command; false when there is none of that name.
+    async fn command(&self, line: &str, chat: &mut Chat, agent: &Agent) -> Result<bool> {
+        let (name, args) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        if let Some(end) = agent.run_command(name, args.trim(), chat).await {
+            return end.map(|()| true);
+        }
+        let cx = agent.context();
+        match name {
+            "help" => cx.notice(self.help.trim_end()),
+            "commands" => cx.notice(command_list(agent)),
+            other => {
+                cx.notice(format!("there is no `:{other}`\n{}", command_list(agent)));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The commands of this agent's prompt, a line each.
+pub fn command_list(agent: &Agent) -> String {
+    let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
+    let all = agent.commands().chain(shared);
+    let mut lines: Vec<String> = all.map(|(name, help)| format!(":{name:<12} {help}")).collect();
+    lines.push(
+        "q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line".into(),
+    );
+    lines.join("\n")
+}
+
+/// A conversation at the prompt.
+struct Session {
+    chat: Chat,
+    /// From the command line.
+    question: Option<String>,
+    /// Lines that need not be typed.
+    queue: VecDeque<String>,
+    suggestions_played: usize,
+    /// Whether no more input will come.
+    input_ended: bool,
+    /// Whether a turn failed that nobody watched.
+    failed: bool,
+    /// Of the turns that nobody typed.
+    backoff: Backoff,
+}
+
+impl Session {
+    fn fail(&mut self, cx: &Context, error: &Error) {
+        // A person at the prompt has seen the failure; the exit code reports it to everybody else.
+        self.failed |= !cx.attended() || self.input_ended;
+        cx.emit(Event::Failure(error.to_string()));
+    }
+
+    fn code(&self) -> u8 {
+        u8::from(self.failed)
+    }
+}

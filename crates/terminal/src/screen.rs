@@ -1,0 +1,480 @@
+//! The coloured terminal: answers on standard output, progress and questions on standard error.
+use crate::line_editor::{LineEditor, Look, Typed, Wish};
+use colored::{Color, Colorize};
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui};
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    io::{ErrorKind, IsTerminal, Write},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+/// How many lines of a tool's result are shown, and how many characters of a line.
+const MAX_RESULT_LINES: usize = 4;
+const MAX_LINE_CHARS: usize = 160;
+
+/// The terminal. Clones are the same one.
+#[derive(Clone)]
+pub struct Screen(Arc<Inner>);
+
+struct Inner {
+    editor_thread: LineEditor,
+    output: Mutex<Output>,
+    /// One question at a time.
+    question: tokio::sync::Mutex<()>,
+    /// Set at the end of input: from then on nobody is there.
+    ended: AtomicBool,
+    closed: CancellationToken,
+    /// Whether an answer could not be written.
+    write_failed: AtomicBool,
+}
+
+struct Output {
+    out: Stream,
+    err: Stream,
+    /// What has been shown of a reply that is not whole yet.
+    pieces: String,
+    /// What waits for its turn while a prompt or a question has the output.
+    held: Option<Vec<(To, String)>>,
+}
+
+struct Stream {
+    to: Box<dyn Write + Send>,
+    colour: bool,
+}
+
+#[derive(Clone, Copy)]
+enum To {
+    Out,
+    Err,
+}
+
+impl Screen {
+    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
+    pub fn stdio() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let out = Stream {
+            to: Box::new(std::io::stdout()),
+            colour: wanted && std::io::stdout().is_terminal(),
+        };
+        let err = Stream {
+            to: Box::new(std::io::stderr()),
+            colour: wanted && std::io::stderr().is_terminal(),
+        };
+        // Whether to colour is decided here, for each stream; the crate knows only one answer for both.
+        colored::control::set_override(true);
+        Screen(Arc::new(Inner {
+            editor_thread: LineEditor::new(),
+            output: Output { out, err, pieces: String::new(), held: None }.into(),
+            question: ().into(),
+            ended: false.into(),
+            closed: CancellationToken::new(),
+            write_failed: false.into(),
+        }))
+    }
+
+    /// Fires when nobody reads the output any more.
+    pub(crate) fn closed(&self) -> &CancellationToken {
+        &self.0.closed
+    }
+
+    /// Whether an answer could not be written (a full disk).
+    pub(crate) fn write_failed(&self) -> bool {
+        self.0.write_failed.load(Relaxed)
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.0.editor_thread.is_terminal()
+    }
+
+    /// Reads a line with the prompt, or gives what `other` gives, whichever comes first. What was typed by then stays
+    /// in the prompt for the next time.
+    pub(crate) async fn prompt<T>(
+        &self,
+        prompt: &str,
+        suggestion: &str,
+        history: Option<PathBuf>,
+        other: impl Future<Output = T>,
+    ) -> Result<Typed, T> {
+        let colour = self.0.output.lock().unwrap().err.colour;
+        let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
+        let mut other = std::pin::pin!(other);
+        let typed = loop {
+            let editor = self.0.editor_thread.has_editor();
+            if self.is_terminal() && !editor {
+                self.0.put(To::Err, |colour| paint(prompt, colour, Colour::Prompt));
+            }
+            let hold = editor.then(|| Hold::new(self));
+            let typed = tokio::select! {
+                biased;
+                typed = self.0.editor_thread.wish(Wish::Prompt(look.clone())) => Ok(typed),
+                other = &mut other => Err(other),
+            };
+            if typed.is_err() {
+                self.0.editor_thread.take_back().await;
+            }
+            let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
+            match hold {
+                // What is shown now takes the place of the prompt, which comes again below with what was typed.
+                Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
+                None if typed.is_err() && self.is_terminal() => {
+                    self.0.put(To::Err, |_| "\n".into())
+                }
+                _ => {}
+            }
+            // Taken back by what wanted to be shown; it has been by now.
+            if !matches!(typed, Ok(Typed::TakenBack)) {
+                break typed;
+            }
+        };
+        if matches!(typed, Ok(Typed::End)) {
+            self.0.ended.store(true, Relaxed);
+        }
+        typed
+    }
+
+    /// A line for the person, outside any turn.
+    pub fn say(&self, line: &str) {
+        self.0.put(To::Err, |colour| format!("{}\n", paint(&escaped(line), colour, Colour::Note)));
+    }
+
+    /// Text on standard output, as it is.
+    pub fn print(&self, text: &str) {
+        self.0.put(To::Out, |_| text.into());
+    }
+
+    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty line above.
+    pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
+        let line = clipped(&escaped(line), MAX_LINE_CHARS);
+        self.0.put(To::Err, |colour| {
+            let back = if colour && instead { "\x1b[A\x1b[2K" } else { "" };
+            format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
+        });
+    }
+
+    fn reply(&self, who: &str, front: bool, reply: &Reply) {
+        let text = reply.text();
+        let mut output = self.0.output.lock().unwrap();
+        let pieces = std::mem::take(&mut output.pieces);
+        if front
+            && !pieces.is_empty()
+            && let Some(rest) = text.strip_prefix(pieces.as_str())
+        {
+            let newline = if text.ends_with('\n') { "" } else { "\n" };
+            self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
+        } else if !text.trim().is_empty() {
+            if !pieces.is_empty() {
+                self.0.write(&mut output, To::Out, "\n");
+            }
+            let to = if front { To::Out } else { To::Err };
+            self.0.write(
+                &mut output,
+                to,
+                &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))),
+            );
+        } else if !pieces.is_empty() {
+            self.0.write(&mut output, To::Out, "\n");
+        }
+    }
+}
+
+impl Inner {
+    fn put(&self, to: To, text: impl FnOnce(bool) -> String) {
+        let mut output = self.output.lock().unwrap();
+        // Words that were on their way end here; the reply begins again below.
+        if !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
+            self.write(&mut output, To::Out, "\n");
+        }
+        output.pieces.clear();
+        let text = text(match to {
+            To::Out => output.out.colour,
+            To::Err => output.err.colour,
+        });
+        self.write(&mut output, to, &text);
+    }
+
+    fn write(&self, output: &mut Output, to: To, text: &str) {
+        if let Some(held) = &mut output.held {
+            held.push((to, text.into()));
+            return self.editor_thread.interrupt();
+        }
+        let stream = match to {
+            To::Out => &mut output.out,
+            To::Err => &mut output.err,
+        };
+        let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
+        match (to, written) {
+            // Progress that nobody reads must not cost the answer.
+            (_, Ok(())) | (To::Err, _) => {}
+            // A reader that went away (`| head -1`) is no error; it ends the program in silence.
+            (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.closed.cancel(),
+            (To::Out, Err(error)) => {
+                if !self.write_failed.swap(true, Relaxed) {
+                    let _ = writeln!(output.err.to, "error: standard output: {error}");
+                }
+            }
+        }
+    }
+}
+
+impl Ui for Screen {
+    fn show(&self, event: &Event, cx: &Context) {
+        let front = !cx.is_child();
+        let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
+        let line = |colour: bool, kind: Colour, text: &str| {
+            format!("{}\n", paint(&format!("{who}{text}"), colour, kind))
+        };
+        match event {
+            Event::TextDelta(text) if front => {
+                let mut output = self.0.output.lock().unwrap();
+                output.pieces.push_str(text);
+                self.0.write(&mut output, To::Out, &escaped(text));
+            }
+            // Two streams in one window can't be read: children are shown whole.
+            Event::TextDelta(_) => {}
+            Event::Reply(reply) => self.reply(&who, front, reply),
+            Event::ReplyDiscarded if front => {
+                let mut output = self.0.output.lock().unwrap();
+                if !std::mem::take(&mut output.pieces).is_empty() {
+                    self.0.write(&mut output, To::Out, " [discarded]\n");
+                }
+            }
+            Event::ReplyDiscarded => {}
+            Event::Call(call) => {
+                self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call))))
+            }
+            Event::Result(_, result) => {
+                let kind = if result.is_error { Colour::Failed } else { Colour::Result };
+                let lines = if front { MAX_RESULT_LINES } else { 1 };
+                let text = result_lines(&result.output.text(), lines);
+                self.0.put(To::Err, |c| line(c, kind, &text));
+            }
+            Event::Retry { seconds, attempts, max_attempts, why } => self.0.put(To::Err, |c| {
+                line(
+                    c,
+                    Colour::Note,
+                    &escaped(&format!(
+                        "{why}; trying again in {seconds:.1} s ({attempts} of {max_attempts} attempts so far)"
+                    )),
+                )
+            }),
+            Event::Notice(text) => self.0.put(To::Err, |c| line(c, Colour::Note, &escaped(text))),
+            Event::Failure(text) => self
+                .0
+                .put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text)))),
+            // Newer events than this screen knows.
+            _ => {}
+        }
+    }
+
+    async fn choose(&self, question: Question, cx: &Context) -> Answer {
+        let _one = self.0.question.lock().await;
+        let mut text = format!("[{}] {}", cx.name(), escaped(&question.text));
+        for (i, choice) in question.choices.iter().enumerate() {
+            text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
+        }
+        text.push_str("\n  n  no; a reason may follow\nanswer: ");
+        self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
+        let _hold = Hold::new(self);
+        loop {
+            match self.0.editor_thread.wish(Wish::Answer).await {
+                Typed::Line(line) | Typed::Ahead(line) => {
+                    match answer(&line, question.choices.len()) {
+                        Some(answer) => return answer,
+                        // Nobody sits there: the line was meant for the prompt.
+                        None if !self.is_terminal() => {
+                            self.0.editor_thread.keep(line).await;
+                            return Answer::No(String::new());
+                        }
+                        None => {}
+                    }
+                }
+                // Something wants to be shown; it waits until the person has answered.
+                Typed::TakenBack => {}
+                Typed::Interrupt | Typed::End => return Answer::No(String::new()),
+            }
+        }
+    }
+
+    fn typed(&self) -> Option<String> {
+        // From a pipe everything is there at once, so nothing in it was typed "meanwhile".
+        if self.attended() { self.0.editor_thread.typed() } else { None }
+    }
+
+    fn attended(&self) -> bool {
+        self.is_terminal() && !self.0.ended.load(Relaxed)
+    }
+}
+
+/// What a line means as an answer to a question with so many choices, if it is one.
+fn answer(line: &str, choices: usize) -> Option<Answer> {
+    let line = line.trim();
+    if let Ok(number) = line.parse::<usize>() {
+        let index = number.checked_sub(1)?;
+        return (index < choices).then_some(Answer::Choice(index));
+    }
+    let (word, reason) = line.split_once([' ', ',']).unwrap_or((line, ""));
+    match word.to_lowercase().as_str() {
+        "y" | "yes" if reason.is_empty() && choices > 0 => Some(Answer::Choice(0)),
+        "" | "n" | "no" => Some(Answer::No(reason.trim().into())),
+        _ => None,
+    }
+}
+
+/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is dropped.
+struct Hold<'a>(&'a Screen);
+
+impl<'a> Hold<'a> {
+    fn new(terminal: &'a Screen) -> Self {
+        terminal.0.output.lock().unwrap().held = Some(vec![]);
+        Hold(terminal)
+    }
+
+    /// Shows what was held, after this.
+    fn begin_with(self, text: &str) {
+        if let Some(held) = &mut self.0.0.output.lock().unwrap().held {
+            held.insert(0, (To::Err, text.into()));
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let inner = &self.0.0;
+        let mut output = inner.output.lock().unwrap();
+        for (to, text) in output.held.take().unwrap_or_default() {
+            inner.write(&mut output, to, &text);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Colour {
+    Prompt,
+    Call,
+    Result,
+    Failed,
+    Note,
+}
+
+fn paint(text: &str, colour: bool, kind: Colour) -> String {
+    if !colour {
+        return text.into();
+    }
+    match kind {
+        Colour::Prompt => text.bold().to_string(),
+        Colour::Call => text.color(Color::Cyan).to_string(),
+        Colour::Result => text.dimmed().to_string(),
+        Colour::Failed => text.color(Color::Red).to_string(),
+        Colour::Note => text.color(Color::Yellow).to_string(),
+    }
+}
+
+/// A call on one line: its name and its arguments, a lone text argument without its key.
+fn called(call: &ToolCall) -> String {
+    let input = match &call.input {
+        Value::Object(map) => match map.values().next() {
+            Some(Value::String(only)) if map.len() == 1 => only.clone(),
+            _ => call.input.to_string(),
+        },
+        other => other.to_string(),
+    };
+    clipped(
+        &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
+        10 * MAX_LINE_CHARS,
+    )
+}
+
+/// The first lines of a result, indented.
+fn result_lines(text: &str, max_lines: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut shown: Vec<String> = lines
+        .iter()
+        .take(max_lines)
+        .map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS)))
+        .collect();
+    match lines.len().saturating_sub(max_lines) {
+        0 if shown.is_empty() => shown.push("  (no output)".into()),
+        0 => {}
+        more => shown.push(format!("  ... {more} more lines")),
+    }
+    shown.join("\n")
+}
+
+fn clipped(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.into(),
+    }
+}
+
+/// Text of models, tools and servers, made safe to print: control characters could move the cursor or rewrite what
+/// stands above, and bidirectional ones could make a command read as another one.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() || is_deceptive(c) => {
+                let _ = write!(out, "{}", c.escape_unicode());
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Characters that change how their neighbours are read, or can't be seen at all.
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_deceive_is_shown_escaped() {
+        assert_eq!(escaped("plain\ttext\n äöü 👩‍💻"), "plain\ttext\n äöü 👩‍💻");
+        assert_eq!(escaped("\x1b[2Jx\r\u{7}"), "\\u{1b}[2Jx\\u{d}\\u{7}");
+        assert_eq!(escaped("a\u{202e}b\u{9b}1m"), "a\\u{202e}b\\u{9b}1m");
+    }
+
+    #[test]
+    fn an_answer_is_a_choice_by_number_or_a_no_with_a_reason() {
+        let no = |why: &str| Some(Answer::No(why.into()));
+        for (line, meaning) in [
+            ("1", Some(Answer::Choice(0))),
+            (" 2 ", Some(Answer::Choice(1))),
+            ("yes", Some(Answer::Choice(0))),
+            ("3", None),
+            ("0", None),
+            ("", no("")),
+            ("N", no("")),
+            ("no, use git mv", no("use git mv")),
+            ("what is in this folder?", None),
+        ] {
+            assert_eq!(answer(line, 2), meaning, "{line:?}");
+        }
+        assert_eq!(answer("y", 0), None);
+    }
+
+    #[test]
+    fn calls_and_results_are_short() {
+        let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
+        assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
+        assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
+        assert_eq!(
+            result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES),
+            "  1\n  2\n  3\n  4\n  ... 2 more lines"
+        );
+        assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
+        assert_eq!(clipped("äöü", 2), "äö...");
+    }
+}

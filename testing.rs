@@ -1,0 +1,76 @@
+//! What the tests of several lessons share: an agent before a scripted model, over real HTTP, in a
+//! fresh folder.
+use crate::s01_loop::agent_loop;
+use rehearsal::{Scene, Server, script};
+use rungs_core::{Agent, Block, Chat, Message, Recorder, Reply, Result};
+use serde_json::Value;
+use std::{path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// How long an agent may stay idle before a test fails.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An agent, and all that a test looks at. The folder and the server go with it.
+pub(crate) struct Play {
+    pub(crate) agent: Agent,
+    /// What would be shown to the person.
+    pub(crate) ui: Arc<Recorder>,
+    /// The model, which records what it was sent.
+    pub(crate) server: Server,
+    pub(crate) dir: TempDir,
+}
+
+/// An agent before a model that plays these scenes; `install` adds tools and lessons, and is given the
+/// agent's folder.
+pub(crate) async fn play(
+    scenes: impl IntoIterator<Item = Scene>,
+    install: impl FnOnce(Agent, &Path) -> Agent,
+) -> Play {
+    let (client, server) = crate::rehearse(script(scenes)).await.unwrap();
+    let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
+    let agent = install(Agent::new(client, dir.path()).ui(ui.clone()), dir.path());
+    Play { agent, ui, server, dir }
+}
+
+impl Play {
+    /// Runs one turn.
+    pub(crate) async fn run(&self, chat: &mut Chat, prompt: &str) -> Result<Reply> {
+        self.agent.run(chat, prompt, agent_loop).await
+    }
+
+    /// Runs one turn of a new conversation that must end well: the last words, and the conversation.
+    pub(crate) async fn ask(&self, prompt: &str) -> (String, Chat) {
+        let mut chat = Chat::default();
+        let reply = self.run(&mut chat, prompt).await.unwrap();
+        (reply.text(), chat)
+    }
+
+    /// Runs one turn, and then one more each time the agent is woken, until nothing more is expected.
+    /// Every turn must end well.
+    pub(crate) async fn run_until_idle(&self, chat: &mut Chat, prompt: &str) {
+        self.run(chat, prompt).await.unwrap();
+        while tokio::time::timeout(IDLE_TIMEOUT, self.agent.woken(chat)).await.unwrap() {
+            self.agent.run(chat, Message::empty(), agent_loop).await.unwrap();
+        }
+    }
+
+    /// The bodies of all requests so far, of all agents.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.server.seen().into_iter().map(|seen| seen.body).collect()
+    }
+}
+
+/// The texts of the results in a message, in order.
+pub(crate) fn results(message: &Message) -> Vec<String> {
+    let results = message.content.iter().filter_map(|block| match block {
+        Block::ToolResult { content, .. } => Some(content),
+        _ => None,
+    });
+    results.map(|content| content.iter().filter_map(Block::as_text).collect()).collect()
+}
+
+/// The texts that the part `name` of the harness has inserted, in order.
+pub(crate) fn inserted(chat: &Chat, name: &str) -> Vec<String> {
+    let of = |block: &&Block| block.origin().is_some_and(|origin| origin.name == name);
+    chat.blocks().filter(of).filter_map(Block::as_text).map(String::from).collect()
+}
