@@ -1,8 +1,8 @@
 //! # s03: a plan that the model writes down
 //!
 //! On a task of many steps a model forgets some and starts others: the goal is far up in the
-//! conversation, the newest tool result is right in front. So it gets a list to write on, and when it
-//! has not changed an unfinished list for a while, the harness reminds it.
+//! conversation, the newest tool result is right in front. So it gets a list to write on, and when
+//! it has not changed an unfinished list for a while, the harness reminds it.
 //!
 //! ```text
 //! todo_write, todo_update -> the plan, a state of the conversation
@@ -10,14 +10,14 @@
 //! ask: chat --> [Reminder: plan unchanged for 3 steps? append it] --> model --> reply
 //! ```
 //!
-//! New here: three tools that share a state, and the first [`Layer`]. The plan is a [`State`] of the
-//! conversation, so a subagent or a fork has its own, and a saved session brings it back. The reminder
-//! joins the message that is about to be sent and never changes one that was: the server caches the
-//! conversation by its prefix, and a changed word far back would make every later request pay for all
-//! of it again.
+//! New here: three tools that share a state, and the first [`Layer`]. The plan is a [`State`] of
+//! the conversation, so a subagent or a fork has its own, and a saved session brings it back. The
+//! reminder joins the message that is about to be sent and never changes one that was: the server
+//! caches the conversation by its prefix, and a changed word far back would make every later
+//! request pay for all of it again.
 //!
-//! Terms: **todo list**, **system reminder** (inserted text, marked with its origin so that nobody takes
-//! it for the person's words), **prompt cache**, **append-only history**.
+//! Terms: **todo list**, **system reminder** (inserted text, marked with its origin so that nobody
+//! takes it for the person's words), **prompt cache**, **append-only history**.
 //!
 //! Run it: `cargo run --example s03_todo_write`
 //!
@@ -29,8 +29,8 @@
 //! 2. Set `STALE_STEPS` to 0. In how many messages does the plan stand after ten steps?
 //! 3. Type `:commands`, then a new prompt. Does the plan of the first prompt still hold?
 //!
-//! Pitfalls: a reminder that is sent too often trains the model to ignore it; a plan kept in the agent
-//! instead of the conversation would survive a withdrawn prompt that wrote it.
+//! Pitfalls: a reminder that is sent too often trains the model to ignore it; a plan kept in the
+//! agent instead of the conversation would survive a withdrawn prompt that wrote it.
 //!
 //! A product also shows the plan on the screen while it changes, and blocks the end of a turn while
 //! items are open.

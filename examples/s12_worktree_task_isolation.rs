@@ -1,8 +1,8 @@
 //! # s12: a working tree for each task
 //!
-//! Subagents that work concurrently in one folder overwrite each other's files and read each other's
-//! unfinished work. Changing the directory is no solution: a process has one, and whoever changes it
-//! moves all the others too.
+//! Subagents that work concurrently in one folder overwrite each other's files and read each
+//! other's unfinished work. Changing the directory is no solution: a process has one, and whoever
+//! changes it moves all the others too.
 //!
 //! ```text
 //! board: #1 #2 #3 ── work_on ──┬─> subagent 1, agent.in_dir(trees/1) ── commit ─> branch rungs/1-...
@@ -10,31 +10,33 @@
 //!                              └─> subagent 3, agent.in_dir(trees/3) ── commit ─> branch rungs/3-...
 //! ```
 //!
-//! New here: each task of the board gets a **git worktree**, a second folder of the same repository, on a
-//! branch of its own. The subagent that does it is bound to that folder by `agent.in_dir`, and with it
-//! every tool, since they all ask the agent where they are. What it leaves is committed to the branch,
-//! also when it failed, and kept: tree and branch stay until somebody removes the tree, and a tree with
-//! work that no commit holds is not removed. The crate `rungs-worktree` deals with git; this file decides
-//! who works where, and what becomes of it. It runs no hooks and signs nothing; where files pass a program
-//! on their way into git, such as git-crypt or Git LFS, it commits none.
+//! New here: each task of the board gets a **git worktree**, a second folder of the same
+//! repository, on a branch of its own. The subagent that does it is bound to that folder by
+//! `agent.in_dir`, and with it every tool, since they all ask the agent where they are. What it
+//! leaves is committed to the branch, also when it failed, and kept: tree and branch stay until
+//! somebody removes the tree, and a tree with work that no commit holds is not removed. The crate
+//! `rungs-worktree` deals with git; this file decides who works where, and what becomes of it. It
+//! runs no hooks and signs nothing; where files pass a program on their way into git, such as
+//! git-crypt or Git LFS, it commits none.
 //!
-//! Terms: **git worktree**, **branch**, **working directory** of an agent against that of the process,
-//! **isolation**, **optimistic concurrency** (the board's entry is changed only if nobody else has
-//! changed it meanwhile).
+//! Terms: **git worktree**, **branch**, **working directory** of an agent against that of the
+//! process, **isolation**, **optimistic concurrency** (the board's entry is changed only if nobody
+//! else has changed it meanwhile).
 //!
 //! Run it: `cargo run --example s12_worktree_task_isolation`
 //!
-//! You will see four tasks done at once, three of them on the same file; what each left, as git itself
-//! reports it; and a tree that is not removed, because work would be lost.
+//! You will see four tasks done at once, three of them on the same file; what each left, as git
+//! itself reports it; and a tree that is not removed, because work would be lost.
 //!
 //! Try, and predict first:
-//! 1. Run it with `-- --keep`, then type `git worktree list` and `git log --all --graph --oneline` in the
-//!    folder that stays. How many worktrees does git know?
+//! 1. Run it with `-- --keep`, then type `git worktree list` and `git log --all --graph --oneline`
+//!    in the folder that stays. How many worktrees does git know?
 //! 2. Take `.in_dir(begun.tree.folder())` out. What do the four tasks report now?
-//! 3. Type `:trees` between two of the suggested prompts. When does a tree disappear, and its branch?
+//! 3. Type `:trees` between two of the suggested prompts. When does a tree disappear, and its
+//!    branch?
 //!
-//! Pitfalls: a worktree shares `.git`, so two tasks can still meet in the same branch, tag or stash; what
-//! is not committed in the main folder is not in the trees.
+//! Pitfalls: a worktree shares `.git`, so two tasks can still meet in the same branch, tag or
+//! stash; what is not committed in the main folder is not in the trees.
 //!
 //! A product also merges the branches back, finds conflicts before anything is torn down (s23), and
 //! isolates ports and databases too.
@@ -90,8 +92,8 @@ fn tree_name(board: &Board, trees: &Trees, id: u64) -> Result<String, ToolError>
     Ok(trees.name(&format!("{id} {}", subject?)))
 }
 
-/// The task as it is once it has begun on this branch; if it may. It may when nobody began it, or when
-/// it was begun on this branch and was cut off or failed.
+/// The task as it is once it has begun on this branch; if it may. It may when nobody began it, or
+/// when it was begun on this branch and was cut off or failed.
 fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     let task = tasks.get(id)?;
     let again = matches!(task.status, Status::InProgress | Status::Failed)
@@ -108,7 +110,8 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
 }
 
-/// Another board had a task like this one, or this one was set to pending, and so belongs to nobody.
+/// Another board had a task like this one, or this one was set to pending, and so belongs to
+/// nobody.
 fn not_its_own(id: u64, branch: &str) -> ToolError {
     ToolError(format!(
         "the branch {branch} is there already, and the board does not say that it is this task's. If \
@@ -117,8 +120,8 @@ fn not_its_own(id: u64, branch: &str) -> ToolError {
     ))
 }
 
-/// Whoever holds the tree knows that nobody else works on the task. The board is changed before the tree
-/// is made: if that is cut off, the board says whose the branch is.
+/// Whoever holds the tree knows that nobody else works on the task. The board is changed before the
+/// tree is made: if that is cut off, the board says whose the branch is.
 fn begin(board: &Board, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
     let name = tree_name(board, trees, id)?;
     let may_begin = board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))?;
@@ -174,16 +177,16 @@ fn end(board: &Board, begun: &Begun, report: &Report) -> Ending {
     }
 }
 
-/// Git and the board wait for the disk, so all this runs on blocking threads, by [`Board::blocking`]: once
-/// begun, it comes to its end, also when nobody waits for it any more.
+/// Git and the board wait for the disk, so all this runs on blocking threads, by
+/// [`Board::blocking`]: once begun, it comes to its end, also when nobody waits for it any more.
 impl Worktrees {
     /// The trees of the repository in which this agent is.
     fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), &self.place)
     }
 
-    /// One task, from its beginning to its end. Dropped at any point, it leaves a tree in which the work
-    /// can continue.
+    /// One task, from its beginning to its end. Dropped at any point, it leaves a tree in which the
+    /// work can continue.
     async fn work(&self, id: u64, cx: &Context) -> Result<Ending, ToolError> {
         let (board, trees) = (&self.board, self.trees(cx));
         let begun = board.blocking(move |board| begin(board, &trees, id)).await?;
@@ -284,20 +287,20 @@ fn job(begun: &Begun) -> String {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Call {
-    /// Has tasks of the board done by subagents, concurrently: each in a git worktree and on a branch of
-    /// its own, which begins at the current commit, or continues where the task was stopped. What is not
-    /// committed here, they do not see. Their work is committed to the branches and stays there; merging
-    /// it is up to you. Whoever does a task is told the branches of those that it waited for. What failed
-    /// can be worked on again.
+    /// Has tasks of the board done by subagents, concurrently: each in a git worktree and on a
+    /// branch of its own, which begins at the current commit, or continues where the task was
+    /// stopped. What is not committed here, they do not see. Their work is committed to the
+    /// branches and stays there; merging it is up to you. Whoever does a task is told the branches
+    /// of those that it waited for. What failed can be worked on again.
     WorkOn {
         /// Their numbers on the board.
         tasks: BTreeSet<u64>,
     },
     /// Lists the worktrees of tasks, and what in them is not committed.
     WorktreeList {},
-    /// Removes the worktree of a task. Its branch stays. While there is something that the branch does not
-    /// hold, the tree is not removed, and you are told what would be lost. Files that git ignores go with
-    /// it, if you ask for that.
+    /// Removes the worktree of a task. Its branch stays. While there is something that the branch
+    /// does not hold, the tree is not removed, and you are told what would be lost. Files that git
+    /// ignores go with it, if you ask for that.
     WorktreeRemove {
         /// Its number on the board.
         task: u64,

@@ -60,8 +60,8 @@ fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Kills the processes at a random moment of the step that follows so many requests. The length of a
-/// step is measured, so that slow machines are killed in every part of a step as well.
+/// Kills the processes at a random moment of the step that follows so many requests. The length of
+/// a step is measured, so that slow machines are killed in every part of a step as well.
 fn kill_after_requests(mut children: Vec<Child>, server: &Server, requests: usize) {
     let start = Instant::now();
     let mut alive = || children.iter_mut().any(|child| child.try_wait().unwrap().is_none());
@@ -289,7 +289,8 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
             all.into_iter().filter(|task| task.status == Status::Done).map(|task| (task.id, task)),
         );
     }
-    // The tasks of a killed teammate wait until their lease expires; all others are done or pending.
+    // The tasks of a killed teammate wait until their lease expires; all others are done or
+    // pending.
     let left = board
         .look(|tasks| tasks.all().filter(|task| task.status == Status::InProgress).count())
         .unwrap();

@@ -1,7 +1,8 @@
 //! Standard input as a person types it: with an editor on a terminal, as plain lines elsewhere.
 //!
-//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was typed: it goes to the next
-//! one. On a terminal, a wish that is taken back leaves the half-typed line in the editor.
+//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was
+//! typed: it goes to the next one. On a terminal, a wish that is taken back leaves the half-typed
+//! line in the editor.
 use reedline::{
     EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt,
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
@@ -197,7 +198,8 @@ struct Editor {
 impl Reader {
     fn at_terminal(&mut self, wish: Wish) -> Typed {
         match wish {
-            // Lines that were typed meanwhile wait in the terminal. The editor would take them for one long paste.
+            // Lines that were typed meanwhile wait in the terminal. The editor would take them for
+            // one long paste.
             Wish::Prompt(_) if readable(&std::io::stdin(), Duration::ZERO) => match self.line() {
                 Typed::Line(line) => Typed::Ahead(line),
                 other => other,
@@ -229,7 +231,8 @@ impl Reader {
         *editor.suggestion.lock().unwrap() = look.suggestion;
         match editor.line.read_line(&PromptText(look.prompt)) {
             Ok(Signal::Success(line)) => {
-                // The editor itself writes its history only when it is dropped, and it may never be.
+                // The editor itself writes its history only when it is dropped, and it may never
+                // be.
                 let _ = editor.line.sync_history();
                 Typed::Line(line.replace("\\\n", "\n"))
             }
