@@ -4,11 +4,11 @@
 mod common;
 
 use common::program;
-use rehearsal::{Script, Server};
+use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
 use rungs_tasks::{Board, Status, Task};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     env,
@@ -44,9 +44,17 @@ fn requests_before(i: u32, kills: u32, max: u32) -> usize {
     (i * max / kills) as usize
 }
 
-fn serve(runtime: &tokio::runtime::Runtime, scenes: &str) -> Server {
-    let script = Script::parse("script", &format!("scenes: [{scenes}]")).unwrap();
-    runtime.block_on(script.record(true).serve()).unwrap()
+fn serve(runtime: &tokio::runtime::Runtime, scenes: impl IntoIterator<Item = Scene>) -> Server {
+    runtime.block_on(script(scenes).record(true).serve()).unwrap()
+}
+
+/// The lead spawns the teammates ann and bob.
+fn spawn_two() -> Turn {
+    calls(
+        ["ann", "bob"].map(|name| {
+            ("spawn_teammate", json!({"name": name, "role": "works", "prompt": "begin"}))
+        }),
+    )
 }
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
@@ -90,10 +98,8 @@ fn no_acknowledged_task_of_s07_is_lost() {
     // Each round kills two processes.
     let rounds = kills("no_acknowledged_task_of_s07_is_lost").div_ceil(2);
     for i in 0..rounds {
-        let server = serve(
-            &runtime,
-            "{when: ^go$, turns: [{repeat: 200, call: [{task_create: {subject: 'task {{ n }}'}}]}]}",
-        );
+        let create = call("task_create", json!({"subject": "task {{ n }}"})).repeat(200);
+        let server = serve(&runtime, [scene("^go$", [create])]);
         // Two at once, on the same board.
         let two = vec![
             start("s07_task_system", &server, "m", folder.path()),
@@ -144,10 +150,10 @@ fn every_file_of_s06_can_be_read() {
     let kills = kills("every_file_of_s06_can_be_read");
     for i in 0..kills {
         // The window of the rehearsal is small, so the conversation is compacted again and again.
+        let read = call("bash", json!({"command": "seq 100000 102000 # {{ n }}"})).say("more");
         let server = serve(
             &runtime,
-            "{when: ^Summarise, turns: [{say: a short summary}]},
-             {when: ^go$, turns: [{repeat: 200, say: more, call: [{bash: {command: 'seq 100000 102000 # {{ n }}'}}]}]}",
+            [scene("^Summarise", [say("a short summary")]), scene("^go$", [read.repeat(200)])],
         );
         let child = start("s06_context_compact", &server, "rehearsal", folder.path());
         kill_after_requests(vec![child], &server, requests_before(i, kills, 20));
@@ -179,25 +185,22 @@ fn no_acknowledged_letter_of_s09_is_lost() {
     let kills = kills("no_acknowledged_letter_of_s09_is_lost");
     for i in 0..kills {
         // Two teammates write to each other and to the lead as fast as they can.
-        let hire = |name: &str| {
-            format!("{{spawn_teammate: {{name: {name}, role: writes, prompt: 'begin'}}}}")
-        };
         let write = |from: &str, to: &str| {
-            format!(
-                "{{when: '{to}.>', turns: [{{repeat: 40, call: [{{send_message: {{to: {to}, text: 'run {i}, {from} {{{{ n }}}}'}}}},
-                 {{send_message: {{to: lead, text: 'run {i}, {from} {{{{ n }}}}'}}}}]}}, {{say: x}}]}}"
-            )
+            let text = format!("run {i}, {from} {{{{ n }}}}");
+            let letter = |to: &str| ("send_message", json!({"to": to, "text": text}));
+            let letters = calls([letter(to), letter("lead")]).repeat(40);
+            scene(&format!("{to}.>"), [letters, say("x")])
         };
+        let all = json!({"text": format!("run {i}, all {{{{ n }}}}")});
         let server = serve(
             &runtime,
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {}]}}, {{say: x}}]}}, {{when: '(ann|bob).>[^<]*run', turns: [{{say: heard}}]}},
-                 {{when: 'lead.>', turns: [{{repeat: 40, call: [{{broadcast: {{text: 'run {i}, all {{{{ n }}}}'}}}}]}}, {{say: x}}]}}, {}, {}",
-                hire("ann"),
-                hire("bob"),
+            [
+                scene("^go$", [spawn_two(), say("x")]),
+                scene("(ann|bob).>[^<]*run", [say("noted")]),
+                scene("lead.>", [call("broadcast", all).repeat(40), say("x")]),
                 write("ann", "bob"),
                 write("bob", "ann"),
-            ),
+            ],
         );
         let child = start("s09_agent_teams", &server, "m", folder.path());
         kill_after_requests(vec![child], &server, requests_before(i, kills, 100));
@@ -248,18 +251,15 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
     let mut done: BTreeMap<u64, Task> = BTreeMap::new();
     let kills = kills("no_task_of_s11_is_lost_or_finished_twice");
     for i in 0..kills {
-        let hire = |name: &str| {
-            format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}")
-        };
+        let finish = json!({"result": format!("run {i} did {{{{ m[1] }}}}")});
         let server = serve(
             &runtime,
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {}]}}, {{say: x}}]}}, {{when: 'lead.>', turns: [{{say: x}}]}},
-                 {{when: '(ann|bob).>', turns: [{{say: heard}}]}},
-                 {{when: '<task id=.(\\d+)', turns: [{{call: [{{finish_task: {{result: 'run {i} did {{{{ m[1] }}}}'}}}}]}}, {{say: x}}]}}",
-                hire("ann"),
-                hire("bob")
-            ),
+            [
+                scene("^go$", [spawn_two(), say("x")]),
+                scene("lead.>", [say("x")]),
+                scene("(ann|bob).>", [say("noted")]),
+                scene("<task id=.(\\d+)", [call("finish_task", finish), say("x")]),
+            ],
         );
         let child = start("s11_autonomous_agents", &server, "m", folder.path());
         kill_after_requests(vec![child], &server, requests_before(i, kills, 100));
