@@ -506,7 +506,9 @@ impl Agent {
         // What still works for this turn when it ends, or is dropped, ends too.
         let _ended = agent.scope.cancel.clone().drop_guard();
         let cx = agent.context();
-        chat.open_with(self.environment());
+        if chat.messages().is_empty() {
+            chat.open_with(self.environment());
+        }
         let prompt = prompt.into();
         chat.push(prompt.clone());
         let (layers, inner) = (&agent.parts.layers, &agent_loop);
