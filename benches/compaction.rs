@@ -1,7 +1,8 @@
 //! What compaction saves: 50 turns that each read much, with a window of 20,000 tokens.
 //!
-//! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer. Without it each request
-//! carries all that came before; the saving of a turn is what its prompt is smaller by, as the server counts it.
+//! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer.
+//! Without it each request carries all that came before; the saving of a turn is what its prompt is
+//! smaller by, as the server counts it.
 use lessons::{s01_loop::agent_loop, s06_context_compact};
 use rungs_core::{Agent, Chat, tools};
 

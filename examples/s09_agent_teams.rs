@@ -102,7 +102,8 @@ struct Address(String);
 struct Wrote(AtomicBool);
 
 /// What another layer makes of each letter before its reader sees it: a value of the turn.
-pub struct LetterFilter(pub Box<dyn Fn(Letter, &Context) -> Letter + Send + Sync>);
+pub struct LetterFilter(pub Box<Filter>);
+type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
 
 /// A lead and its teammates. A clone is the same team.
 #[derive(Clone)]
@@ -211,10 +212,10 @@ impl Team {
         }
     }
 
-    /// Waits, at most so long, for new mail of a teammate in its turn: whether it came. The teammate
+    /// Waits, at most so long, for mail of a teammate beyond these letters: whether it came. The teammate
     /// counts as idle meanwhile.
-    pub async fn await_mail(&self, me: &str, seen: &BTreeSet<LetterId>, limit: Duration) -> bool {
-        self.0.await_mail(me, seen, limit).await
+    pub async fn await_mail(&self, me: &str, known: &BTreeSet<LetterId>, limit: Duration) -> bool {
+        self.0.await_mail(me, known, limit).await
     }
 
     async fn list(&self) -> String {

@@ -63,7 +63,8 @@ pub enum Block {
         id: String,
         /// The tool.
         name: String,
-        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to run.
+        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to
+        /// run.
         input: Value,
         /// Other fields, such as `caller`.
         #[serde(flatten)]

@@ -1,8 +1,8 @@
 //! A typed builder for scripts, for tests and benchmarks.
 //!
-//! It makes the same JSON values that a YAML file would hold and reads them through the same types, so a mistake in a
-//! regular expression, a template or a fault is found by the same code. It panics at once, because a test cannot go
-//! on without its script.
+//! It makes the values that a YAML file would hold and reads them through the same types, so the
+//! same code finds a mistake in a regular expression, a template or a fault. A mistake panics at
+//! once and names scene and turn: a test cannot run without its script.
 //!
 //! ```
 //! use rehearsal::{call, calls, say, scene, script};
@@ -11,17 +11,20 @@
 //! let script = script([scene(
 //!     "^go$",
 //!     [
-//!         calls([("bash", json!({"command": "echo one"})), ("bash", json!({"command": "echo two"}))])
-//!             .say("Two commands at once."),
+//!         calls([
+//!             ("bash", json!({"command": "echo one"})),
+//!             ("bash", json!({"command": "echo two"})),
+//!         ])
+//!         .say("Two commands at once."),
 //!         call("bash", json!({"command": "echo {{ results[0].text | trim }}"})),
 //!         say("The last one printed {{ results[0].text | trim }}."),
 //!     ],
 //! )]);
 //! assert_eq!(script.scenes().collect::<Vec<_>>(), ["^go$"]);
 //! ```
-use crate::{
-    format::{self, Pattern},
-    script::Script,
+use super::{
+    Script,
+    file::{self, Pattern},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -31,32 +34,33 @@ pub const RESULTS: &str = "{{ results | map(attribute='text') | map('trim') | jo
 
 /// A script of these scenes; among those that match a prompt, the first one plays.
 pub fn script(scenes: impl IntoIterator<Item = Scene>) -> Script {
-    Script::of(scenes.into_iter().map(|Scene(scene)| scene).collect())
+    Script::from_scenes(scenes.into_iter().map(|Scene(scene)| scene).collect())
 }
 
-/// A scene that begins when the regular expression `when` is found in a text of the newest user message.
+/// A scene that begins when the regular expression `when` is found in a text of the newest user
+/// message.
 ///
 /// # Panics
-/// When `when` is no regular expression, when a turn has a mistake, and when a turn can never be played.
+/// When `when` is no regular expression, when a turn has a mistake, and when a turn can never be
+/// played.
 #[track_caller]
 pub fn scene(when: &str, turns: impl IntoIterator<Item = Turn>) -> Scene {
-    let pattern: Pattern =
-        read(Value::from(when)).unwrap_or_else(|error| panic!("scene `{when}`: {error}"));
-    let mut read_turns: Vec<format::Turn> = vec![];
+    // No closures: the panic must name the caller's line.
+    let pattern = match Pattern::deserialize(Value::from(when)) {
+        Ok(pattern) => pattern,
+        Err(error) => panic!("scene `{when}`: {error}"),
+    };
+    let mut checked = vec![];
     for (place, Turn(keys)) in turns.into_iter().enumerate() {
-        match read(Value::Object(keys)) {
-            Ok(turn) => read_turns.push(turn),
+        match file::Turn::deserialize(Value::Object(keys)) {
+            Ok(turn) => checked.push(turn),
             Err(error) => panic!("scene `{when}`, turn {place}: {error}"),
         }
     }
-    match format::Scene::new(pattern, read_turns) {
+    match file::Scene::new(pattern, checked) {
         Ok(scene) => Scene(scene),
         Err(error) => panic!("scene `{when}`: {error}"),
     }
-}
-
-fn read<T: for<'de> Deserialize<'de>>(value: Value) -> Result<T, serde_json::Error> {
-    T::deserialize(value)
 }
 
 /// A turn that says a text, which is a template.
@@ -64,7 +68,7 @@ pub fn say(text: impl Into<String>) -> Turn {
     Turn::default().say(text)
 }
 
-/// A turn that says what all results were: [`RESULTS`].
+/// A turn that says the texts of all results: [`RESULTS`].
 pub fn say_results() -> Turn {
     say(RESULTS)
 }
@@ -76,21 +80,25 @@ pub fn call(name: impl Into<String>, input: Value) -> Turn {
 
 /// A turn that calls several tools at once, in this order.
 pub fn calls<N: Into<String>>(calls: impl IntoIterator<Item = (N, Value)>) -> Turn {
-    let turn = Turn::default();
-    calls.into_iter().fold(turn, |turn, (name, input)| turn.and_call(name, input))
+    let mut turn = Turn::default();
+    for (name, input) in calls {
+        turn = turn.and_call(name, input);
+    }
+    turn
 }
 
 /// A template that stands for this very text, whatever `{{`, `{%` and `{#` are in it.
 pub fn literal(text: &str) -> String {
-    // Only braces that open begin something.
+    // A template begins with an opening brace; a closing one alone is text.
     text.replace('{', "{{ '{' }}")
 }
 
 /// A scene, checked. Made by [`scene`].
 #[derive(Clone, Debug)]
-pub struct Scene(format::Scene);
+pub struct Scene(file::Scene);
 
-/// One reply of the model. Its methods are the keys that a turn has in YAML; it is checked by [`scene`].
+/// One reply of the model. Its methods are the keys that a turn has in YAML; it is checked by
+/// [`scene`].
 ///
 /// `Turn::default()` is an empty reply, to which anything can be added.
 #[derive(Clone, Debug, Default)]
@@ -110,10 +118,10 @@ impl Turn {
         self.set("think", text.into())
     }
 
-    /// One more call, after those that the turn has. Texts in the input, at any depth, are templates.
+    /// One more call, after those that the turn has. Texts in the input, at any depth, are
+    /// templates.
     pub fn and_call(self, name: impl Into<String>, input: Value) -> Self {
-        let (name, input) = (name.into(), input);
-        self.add("call", json!({name: input}))
+        self.add("call", Value::Object(Map::from_iter([(name.into(), input)])))
     }
 
     /// One more content block, sent as it is (Messages API only).
@@ -121,8 +129,8 @@ impl Turn {
         self.add("raw", block)
     }
 
-    /// One more fault, in the form that it has in YAML, such as `json!({"status": 429, "times": 2})`. Every attempt
-    /// at the request meets the next one.
+    /// One more fault, in the form that it has in YAML: `json!({"status": 429, "times": 2})`. The
+    /// faults follow each other from attempt to attempt.
     pub fn fault(self, fault: Value) -> Self {
         self.add("faults", fault)
     }
@@ -145,7 +153,8 @@ impl Turn {
         self.set("pace_ms", milliseconds)
     }
 
-    /// Why the reply ends, in the words of the Messages API: `refusal`, `max_tokens`, `pause_turn`, ...
+    /// Why the reply ends, in the words of the Messages API: `refusal`, `max_tokens`, `pause_turn`,
+    /// ...
     #[track_caller]
     pub fn stop(self, reason: &str) -> Self {
         self.set("stop", reason)

@@ -1,32 +1,37 @@
-//! Fingerprints of requests. They need to be the same for the same content in every process, not to withstand an
-//! attacker: nobody gains anything by fooling a rehearsal.
+//! Fingerprints of requests: hashes that are equal for equal content in every process. They do not
+//! withstand an attacker, who would gain nothing.
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hasher};
 
-/// A running hash whose state can be copied at any place.
+/// A running hash; it can be cloned at any place of a request and continued from there.
 #[derive(Clone)]
-pub(crate) struct Print(DefaultHasher);
+pub(crate) struct Fingerprint(DefaultHasher);
 
-impl Print {
-    /// A fresh hash for one purpose, so that equal content under two purposes differs.
+impl Fingerprint {
+    /// A new hash for one purpose; equal content has different hashes for different purposes.
     pub(crate) fn new(purpose: &str) -> Self {
-        let mut print = Print(DefaultHasher::new());
-        print.text(purpose);
-        print
+        let mut fingerprint = Fingerprint(DefaultHasher::new());
+        fingerprint.text(purpose);
+        fingerprint
     }
 
-    /// Takes in a text. The length goes first, so that "ab","c" and "a","bc" differ.
+    /// Adds a text.
     pub(crate) fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        self.0.write(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    /// Adds bytes. Their number goes first, so that "ab", "c" and "a", "bc" differ.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.write(bytes);
     }
 
     pub(crate) fn number(&mut self, number: u64) {
         self.0.write(&number.to_le_bytes());
     }
 
-    /// Takes in a value in canonical form: the order of keys, `null` fields and `1` against `1.0` make no difference,
-    /// because client libraries change them on a round trip without meaning anything by it.
+    /// Adds a value in canonical form: the order of keys, `null` fields, and `1` instead of `1.0`
+    /// make no difference. Client libraries change them when they read and write a message.
     pub(crate) fn value(&mut self, value: &Value) {
         match value {
             Value::Null => self.text("null"),
@@ -42,27 +47,37 @@ impl Print {
             Value::Array(items) => {
                 self.text("list");
                 self.number(items.len() as u64);
-                items.iter().for_each(|item| self.value(item));
+                for item in items {
+                    self.value(item);
+                }
             }
             Value::Object(fields) => {
-                self.fields(fields.iter().map(|(key, value)| (key.as_str(), value)))
+                self.fields(fields.iter().map(|(key, value)| (key.as_str(), value)));
             }
         }
     }
 
-    /// Takes in a content block or tool definition without its cache marks, which change nothing a model sees.
+    /// Adds a content block or a tool definition without its cache marks, which a model does not
+    /// see.
     pub(crate) fn block(&mut self, block: &Value) {
         let Some(fields) = block.as_object() else { return self.value(block) };
-        let plain = |key: &str| key != "cache_control" && key != "content";
+        let included = |key: &str| key != "cache_control" && key != "content";
         self.fields(
-            fields.iter().map(|(key, value)| (key.as_str(), value)).filter(|(key, _)| plain(key)),
+            fields
+                .iter()
+                .map(|(key, value)| (key.as_str(), value))
+                .filter(|(key, _)| included(key)),
         );
         match fields.get("content") {
-            // A plain text as content is short for one text block.
+            // A text as content is short for one text block.
             Some(Value::String(text)) => {
-                self.block(&serde_json::json!([{"type": "text", "text": text}])[0])
+                self.block(&serde_json::json!({"type": "text", "text": text}));
             }
-            Some(Value::Array(items)) => items.iter().for_each(|item| self.block(item)),
+            Some(Value::Array(items)) => {
+                for item in items {
+                    self.block(item);
+                }
+            }
             Some(other) => self.value(other),
             None => {}
         }
@@ -90,19 +105,22 @@ mod tests {
     use serde_json::json;
 
     fn block(value: &Value) -> u64 {
-        let mut print = Print::new("test");
-        print.block(value);
-        print.finish()
+        let mut fingerprint = Fingerprint::new("test");
+        fingerprint.block(value);
+        fingerprint.finish()
     }
 
     #[test]
-    fn only_what_a_model_sees_counts() {
+    fn only_what_a_model_sees_makes_a_difference() {
         let plain = block(&json!({"type": "tool_result", "tool_use_id": "a", "content": "x"}));
+        let text = json!({"type": "text", "text": "x"});
+        let mut marked = text.clone();
+        marked["cache_control"] = json!({"type": "ephemeral"});
         let same = [
             json!({"tool_use_id": "a", "type": "tool_result", "content": "x", "is_error": null}),
-            json!({"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "x"}]}),
-            json!({"type": "tool_result", "tool_use_id": "a", "cache_control": {"type": "ephemeral"},
-                   "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}),
+            json!({"type": "tool_result", "tool_use_id": "a", "content": [text]}),
+            json!({"type": "tool_result", "tool_use_id": "a", "content": [marked],
+                   "cache_control": {"type": "ephemeral"}}),
         ];
         for other in same {
             assert_eq!(block(&other), plain, "{other}");
@@ -112,7 +130,7 @@ mod tests {
             plain
         );
         assert_eq!(block(&json!({"input": {"n": 1}})), block(&json!({"input": {"n": 1.0}})));
-        // In a tool's input the key is the tool's own.
+        // In a tool's input `cache_control` is a key of the tool.
         let input = |mark: &str| json!({"type": "tool_use", "input": {"cache_control": mark}});
         assert_ne!(block(&input("a")), block(&input("b")));
     }

@@ -1,9 +1,12 @@
 //! Replies of the Messages API, whole and as a stream.
 use crate::{
-    delivery::Event,
-    reply::{Part, Reply, Stop, Usage},
+    reply::{Part, Reply, StopReason, Usage},
+    response_body::Event,
 };
 use serde_json::{Value, json};
+
+/// How many characters of a text are in one delta.
+const PIECE_CHARACTERS: usize = 8;
 
 /// The whole reply.
 pub(crate) fn whole(reply: &Reply) -> Value {
@@ -16,23 +19,23 @@ pub(crate) fn whole(reply: &Reply) -> Value {
         "content": content,
         "stop_reason": reply.stop.name(),
         "stop_sequence": reply.stop_sequence,
-        "stop_details": details(reply.stop),
+        "stop_details": stop_details(reply.stop),
         "usage": usage(&reply.usage),
     })
 }
 
-/// The events that together say the same.
+/// The events that add up to the whole reply.
 pub(crate) fn events(reply: &Reply) -> Vec<Event> {
     let mut start = whole(reply);
     start["content"] = json!([]);
     start["stop_reason"] = Value::Null;
     start["stop_sequence"] = Value::Null;
     start["stop_details"] = Value::Null;
-    // What is known when the reply begins.
+    // The output is not known yet when the reply begins.
     start["usage"] = usage(&Usage { output: 1, thinking: 0, ..reply.usage });
     let mut events = vec![event(&json!({"type": "message_start", "message": start}))];
     for (index, part) in reply.parts.iter().enumerate() {
-        let (start, deltas) = pieces(part);
+        let (start, deltas) = block_events(part);
         events.push(event(
             &json!({"type": "content_block_start", "index": index, "content_block": start}),
         ));
@@ -47,7 +50,7 @@ pub(crate) fn events(reply: &Reply) -> Vec<Event> {
         events.push(event(&json!({"type": "content_block_stop", "index": index})));
     }
     let mut delta = json!({"stop_reason": reply.stop.name(), "stop_sequence": reply.stop_sequence});
-    delta["stop_details"] = details(reply.stop);
+    delta["stop_details"] = stop_details(reply.stop);
     events.push(event(
         &json!({"type": "message_delta", "delta": delta, "usage": usage(&reply.usage)}),
     ));
@@ -55,13 +58,13 @@ pub(crate) fn events(reply: &Reply) -> Vec<Event> {
     events
 }
 
-/// An event under its own name.
+/// An event whose name is its type.
 pub(crate) fn event(data: &Value) -> Event {
     Event::named(data["type"].as_str().unwrap_or_default(), data.to_string())
 }
 
-/// How a block begins, and the deltas that complete it.
-fn pieces(part: &Part) -> (Value, Vec<Value>) {
+/// The block as a stream begins it, and the deltas that complete it.
+fn block_events(part: &Part) -> (Value, Vec<Value>) {
     let mut start = part.block();
     match part {
         Part::Think { text, signature } => {
@@ -80,7 +83,7 @@ fn pieces(part: &Part) -> (Value, Vec<Value>) {
             (start, deltas(arguments, "input_json_delta", "partial_json"))
         }
         Part::Raw(block) => match (block["type"].as_str(), &block["input"]) {
-            // Calls of server tools come in pieces too.
+            // The input of a server tool's call comes in deltas too.
             (Some(kind), Value::Object(_)) if kind.ends_with("tool_use") => {
                 start["input"] = json!({});
                 (start, deltas(&block["input"].to_string(), "input_json_delta", "partial_json"))
@@ -91,23 +94,24 @@ fn pieces(part: &Part) -> (Value, Vec<Value>) {
 }
 
 fn deltas(text: &str, kind: &str, key: &str) -> Vec<Value> {
-    chunks(text).map(|piece| json!({"type": kind, key: piece})).collect()
+    pieces(text).map(|piece| json!({"type": kind, key: piece})).collect()
 }
 
-/// A text in the small pieces in which models produce it.
-pub(crate) fn chunks(mut text: &str) -> impl Iterator<Item = &str> {
+/// A text in pieces about as long as those that models produce.
+pub(crate) fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
-        let end = text.char_indices().nth(8).map_or(text.len(), |(end, _)| end);
+        let end = text.char_indices().nth(PIECE_CHARACTERS).map_or(text.len(), |(end, _)| end);
         let (piece, rest) = text.split_at(end);
         text = rest;
         (!piece.is_empty()).then_some(piece)
     })
 }
 
-fn details(stop: Stop) -> Value {
+fn stop_details(stop: StopReason) -> Value {
     match stop {
-        Stop::Refusal => {
-            json!({"type": "refusal", "category": null, "explanation": "The script of this rehearsal refuses here."})
+        StopReason::Refusal => {
+            json!({"type": "refusal", "category": null, "explanation": "The script of this \
+                                                                        rehearsal refuses here."})
         }
         _ => Value::Null,
     }
@@ -136,8 +140,8 @@ mod tests {
 
     #[test]
     fn pieces_end_between_characters() {
-        let pieces: Vec<&str> = chunks("äöüäöüäöüäöü").collect();
-        assert_eq!(pieces, ["äöüäöüäö", "üäöü"]);
-        assert_eq!(chunks("").count(), 0);
+        let found: Vec<&str> = pieces("äöüäöüäöüäöü").collect();
+        assert_eq!(found, ["äöüäöüäö", "üäöü"]);
+        assert_eq!(pieces("").count(), 0);
     }
 }

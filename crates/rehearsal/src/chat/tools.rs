@@ -1,6 +1,6 @@
 //! The tools of a Chat Completions request and the choice among them.
 use crate::{
-    refusal::{Format, Refusal},
+    api_error::{ApiError, WireFormat},
     tool_schema::{self, SchemaError, is_tool_name},
 };
 use serde_json::{Value, json};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 /// The most tools that the API accepts in a request.
 const MAX_TOOLS: usize = 128;
 
-/// Checks the tools and gives them in the terms of the Messages API.
-pub(crate) fn read(body: &Value) -> Result<Vec<Value>, Refusal> {
+/// Checks the tools and returns them in the terms of the Messages API.
+pub(crate) fn read(body: &Value) -> Result<Vec<Value>, ApiError> {
     let mut read: Vec<Value> = vec![];
     for (place, tool) in list(body)?.iter().enumerate() {
         let path = format!("tools[{place}]");
@@ -18,7 +18,7 @@ pub(crate) fn read(body: &Value) -> Result<Vec<Value>, Refusal> {
             Some(other) => {
                 let message =
                     format!("Invalid value: '{other}'. Supported values are: 'function'.");
-                return Err(Refusal::field(path + ".type", message));
+                return Err(ApiError::invalid_param(path + ".type", message));
             }
             None => return Err(missing(&format!("{path}.type"))),
         }
@@ -27,7 +27,10 @@ pub(crate) fn read(body: &Value) -> Result<Vec<Value>, Refusal> {
         let name = function["name"].as_str().ok_or_else(|| missing(&format!("{path}.name")))?;
         check_name(&path, name)?;
         if read.iter().any(|known| known["name"] == name) {
-            return Err(Refusal::field("tools", format!("Duplicate function name: '{name}'.")));
+            return Err(ApiError::invalid_param(
+                "tools",
+                format!("Duplicate function name: '{name}'."),
+            ));
         }
         check_types(&path, function)?;
         let schema = &function["parameters"];
@@ -42,33 +45,35 @@ pub(crate) fn read(body: &Value) -> Result<Vec<Value>, Refusal> {
     Ok(read)
 }
 
-fn missing(path: &str) -> Refusal {
-    Refusal::field(path, format!("Missing required parameter: '{path}'."))
+fn missing(path: &str) -> ApiError {
+    ApiError::invalid_param(path, format!("Missing required parameter: '{path}'."))
 }
 
-fn list(body: &Value) -> Result<&[Value], Refusal> {
+fn list(body: &Value) -> Result<&[Value], ApiError> {
     match &body["tools"] {
         Value::Null => Ok(&[]),
-        Value::Array(tools) if tools.is_empty() => Err(Refusal::field(
+        Value::Array(tools) if tools.is_empty() => Err(ApiError::invalid_param(
             "tools",
-            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an \
+             empty array instead.",
         )),
         Value::Array(tools) if tools.len() > MAX_TOOLS => {
             let length = tools.len();
             let message = format!(
-                "Invalid 'tools': array too long. Expected an array with maximum length {MAX_TOOLS}, but got an array \
-                 with length {length} instead."
+                "Invalid 'tools': array too long. Expected an array with maximum length \
+                 {MAX_TOOLS}, but got an array with length {length} instead."
             );
-            Err(Refusal::field("tools", message))
+            Err(ApiError::invalid_param("tools", message))
         }
         Value::Array(tools) => Ok(tools),
-        _ => {
-            Err(Refusal::field("tools", "Invalid type for 'tools': expected an array of objects."))
-        }
+        _ => Err(ApiError::invalid_param(
+            "tools",
+            "Invalid type for 'tools': expected an array of objects.",
+        )),
     }
 }
 
-fn check_name(path: &str, name: &str) -> Result<(), Refusal> {
+fn check_name(path: &str, name: &str) -> Result<(), ApiError> {
     if is_tool_name(name) {
         return Ok(());
     }
@@ -78,21 +83,24 @@ fn check_name(path: &str, name: &str) -> Result<(), Refusal> {
         65.. => {
             let length = name.len();
             let reason = format!(
-                "string too long. Expected a string with maximum length 64, but got a string with length {length} instead"
+                "string too long. Expected a string with maximum length 64, but got a string with \
+                 length {length} instead"
             );
             (reason, "string_above_max_length")
         }
         _ => (
-            "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'".into(),
+            "string does not match pattern. Expected a string that matches the pattern \
+             '^[a-zA-Z0-9_-]+$'"
+                .into(),
             "invalid_value",
         ),
     };
-    let refusal = Refusal::field(path.as_str(), format!("Invalid '{path}': {reason}."));
-    Err(Refusal { code: Some(code.into()), ..refusal })
+    let message = format!("Invalid '{path}': {reason}.");
+    Err(ApiError::invalid_param(path, message).with_code(code))
 }
 
 /// The fields of a function that have a type of their own.
-fn check_types(path: &str, function: &Value) -> Result<(), Refusal> {
+fn check_types(path: &str, function: &Value) -> Result<(), ApiError> {
     for (field, value) in function.as_object().into_iter().flatten() {
         let (fits, wanted) = match field.as_str() {
             "name" | "description" => (value.is_string(), "a string"),
@@ -100,26 +108,25 @@ fn check_types(path: &str, function: &Value) -> Result<(), Refusal> {
             "strict" => (value.is_boolean(), "a boolean"),
             _ => {
                 let message = format!("Unknown parameter: '{path}.{field}'.");
-                return Err(Refusal::field(format!("{path}.{field}"), message));
+                return Err(ApiError::invalid_param(format!("{path}.{field}"), message));
             }
         };
         if !fits && !value.is_null() {
             let message = format!("Invalid type for '{path}.{field}': expected {wanted}.");
-            return Err(Refusal::field(format!("{path}.{field}"), message));
+            return Err(ApiError::invalid_param(format!("{path}.{field}"), message));
         }
     }
     Ok(())
 }
 
-fn check_schema(path: &str, name: &str, schema: &Value) -> Result<(), Refusal> {
-    let reason = match tool_schema::check(schema, Format::Chat) {
+fn check_schema(path: &str, name: &str, schema: &Value) -> Result<(), ApiError> {
+    let reason = match tool_schema::check(schema, WireFormat::Chat) {
         Ok(()) => return Ok(()),
         Err(SchemaError::NotAnObject(kind)) => {
-            let kind = kind.as_str().map_or_else(|| kind.to_string(), |kind| format!("\"{kind}\""));
             format!("schema must be a JSON Schema of 'type: \"object\"', got 'type: {kind}'.")
         }
         Err(SchemaError::ForbiddenAtTop) => "schema must have type 'object' and not have \
-                                             'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+             'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
             .into(),
         Err(SchemaError::PropertyName(key)) => {
             format!(
@@ -134,8 +141,8 @@ fn check_schema(path: &str, name: &str, schema: &Value) -> Result<(), Refusal> {
         }
     };
     let message = format!("Invalid schema for function '{name}': {reason}");
-    let refusal = Refusal::field(format!("{path}.parameters"), message);
-    Err(Refusal { code: Some("invalid_function_parameters".into()), ..refusal })
+    let error = ApiError::invalid_param(format!("{path}.parameters"), message);
+    Err(error.with_code("invalid_function_parameters"))
 }
 
 /// A path as the API writes it, as a tuple of Python.
@@ -147,12 +154,12 @@ fn context(path: &[String]) -> String {
     }
 }
 
-fn check_choice(body: &Value, names: &[&str]) -> Result<(), Refusal> {
+fn check_choice(body: &Value, names: &[&str]) -> Result<(), ApiError> {
     let choice = &body["tool_choice"];
     for field in ["tool_choice", "parallel_tool_calls"] {
         if names.is_empty() && !body[field].is_null() {
             let message = format!("'{field}' is only allowed when 'tools' are specified.");
-            return Err(Refusal::field(field, message));
+            return Err(ApiError::invalid_param(field, message));
         }
     }
     match choice {
@@ -162,9 +169,10 @@ fn check_choice(body: &Value, names: &[&str]) -> Result<(), Refusal> {
             Some(name) if names.contains(&name) => Ok(()),
             Some(name) => {
                 let message = format!(
-                    "Invalid value for 'tool_choice': no function named '{name}' was specified in 'tools'."
+                    "Invalid value for 'tool_choice': no function named '{name}' was specified in \
+                     'tools'."
                 );
-                Err(Refusal::field("tool_choice", message))
+                Err(ApiError::invalid_param("tool_choice", message))
             }
             None => Err(missing("tool_choice.function.name")),
         },
@@ -172,7 +180,7 @@ fn check_choice(body: &Value, names: &[&str]) -> Result<(), Refusal> {
             let message = format!(
                 "Invalid value: {other}. Supported values are: 'none', 'auto', and 'required'."
             );
-            Err(Refusal::field("tool_choice", message))
+            Err(ApiError::invalid_param("tool_choice", message))
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Replies of Chat Completions, whole and as a stream.
 use crate::{
-    delivery::Event,
-    messages_out::chunks,
+    messages::response::pieces,
     reply::{Part, Reply, Usage},
+    response_body::Event,
 };
 use serde_json::{Value, json};
 
@@ -18,11 +18,12 @@ pub(crate) fn whole(reply: &Reply, created: u64) -> Value {
     }
     let calls: Vec<Value> = calls(reply)
         .map(|(id, name, arguments)| {
-            json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+            let function = json!({"name": name, "arguments": arguments});
+            json!({"id": id, "type": "function", "function": function})
         })
         .collect();
     if calls.is_empty() {
-        // An empty reply is an empty text; null stands for "only calls".
+        // An empty reply has an empty text; null means that there are only calls.
         message["content"] = json!(text);
     } else {
         message["tool_calls"] = json!(calls);
@@ -35,11 +36,11 @@ pub(crate) fn whole(reply: &Reply, created: u64) -> Value {
     whole
 }
 
-/// The chunks that together say the same.
+/// The chunks that add up to the whole reply.
 pub(crate) fn events(reply: &Reply, created: u64, include_usage: bool) -> Vec<Event> {
     let mut envelope = envelope(reply, created, "chat.completion.chunk");
     if include_usage {
-        // All but the last chunk say null.
+        // Only the last chunk has the usage.
         envelope["usage"] = Value::Null;
     }
     let chunk = |choices: Value| {
@@ -50,47 +51,45 @@ pub(crate) fn events(reply: &Reply, created: u64, include_usage: bool) -> Vec<Ev
     let delta = |delta: Value, reason: Value| {
         chunk(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason}]))
     };
-    let mut chunks_out =
+    let mut chunks =
         vec![delta(json!({"role": "assistant", "content": "", "refusal": null}), Value::Null)];
     let mut index = 0;
     for part in &reply.parts {
         match part {
             Part::Think { text, .. } => {
-                chunks_out.extend(
-                    chunks(text)
-                        .map(|piece| delta(json!({"reasoning_content": piece}), Value::Null)),
-                );
+                for piece in pieces(text) {
+                    chunks.push(delta(json!({"reasoning_content": piece}), Value::Null));
+                }
             }
             Part::Say(text) => {
-                chunks_out.extend(
-                    chunks(text).map(|piece| delta(json!({"content": piece}), Value::Null)),
-                );
+                for piece in pieces(text) {
+                    chunks.push(delta(json!({"content": piece}), Value::Null));
+                }
             }
             Part::Call { id, name, arguments } => {
                 let call = |call: Value| delta(json!({"tool_calls": [call]}), Value::Null);
                 let function = json!({"name": name, "arguments": ""});
                 let id = external_id(id);
-                chunks_out.push(call(
+                chunks.push(call(
                     json!({"index": index, "id": id, "type": "function", "function": function}),
                 ));
-                for piece in chunks(arguments) {
-                    chunks_out
-                        .push(call(json!({"index": index, "function": {"arguments": piece}})));
+                for piece in pieces(arguments) {
+                    chunks.push(call(json!({"index": index, "function": {"arguments": piece}})));
                 }
                 index += 1;
             }
-            // The format knows no other blocks.
+            // The format has no other blocks.
             Part::Raw(_) => {}
         }
     }
-    chunks_out.push(delta(json!({}), json!(reply.stop.finish_reason())));
+    chunks.push(delta(json!({}), json!(reply.stop.finish_reason())));
     if include_usage {
         let mut last = chunk(json!([]));
         last["usage"] = usage(&reply.usage);
-        chunks_out.push(last);
+        chunks.push(last);
     }
     let mut events: Vec<Event> =
-        chunks_out.iter().map(|chunk| Event::unnamed(chunk.to_string())).collect();
+        chunks.iter().map(|chunk| Event::unnamed(chunk.to_string())).collect();
     events.push(Event::unnamed("[DONE]".into()));
     events
 }
@@ -106,16 +105,17 @@ fn envelope(reply: &Reply, created: u64, object: &str) -> Value {
     })
 }
 
+/// The text and the thinking.
 fn texts(reply: &Reply) -> (String, String) {
-    let (mut said, mut thought) = (String::new(), String::new());
+    let (mut text, mut thinking) = (String::new(), String::new());
     for part in &reply.parts {
         match part {
-            Part::Say(text) => said += text,
-            Part::Think { text, .. } => thought += text,
+            Part::Say(said) => text += said,
+            Part::Think { text: thought, .. } => thinking += thought,
             Part::Call { .. } | Part::Raw(_) => {}
         }
     }
-    (said, thought)
+    (text, thinking)
 }
 
 fn calls(reply: &Reply) -> impl Iterator<Item = (String, &str, &str)> {
@@ -129,11 +129,14 @@ fn calls(reply: &Reply) -> impl Iterator<Item = (String, &str, &str)> {
 
 /// The id of a call as this format has it.
 fn external_id(id: &str) -> String {
-    id.strip_prefix("toolu_").map_or_else(|| id.to_string(), |rest| format!("call_{rest}"))
+    match id.strip_prefix("toolu_") {
+        Some(rest) => format!("call_{rest}"),
+        None => id.to_string(),
+    }
 }
 
 fn usage(usage: &Usage) -> Value {
-    // Here the tokens from the cache are part of the prompt's.
+    // In this format the prompt's tokens include those of the cache.
     let prompt = usage.input + usage.cache_read + usage.written_5m + usage.written_1h;
     json!({
         "prompt_tokens": prompt,

@@ -283,7 +283,13 @@ fn the_folder_of_a_rehearsal_goes_unless_it_is_kept() {
     }
 }
 
-/// Sends a signal once `ready` says so, and checks the exit code and that nothing is left.
+/// Whether a process has this text in its command line.
+fn alive(text: &str) -> bool {
+    Command::new("pgrep").args(["-f", text]).output().unwrap().status.success()
+}
+
+/// Sends a signal once `ready` says so, and checks the exit code, and that no process is left with
+/// the text `left` in its command line.
 fn signalled(
     mut child: Child,
     signal: &str,
@@ -293,19 +299,15 @@ fn signalled(
 ) {
     let start = Instant::now();
     while !ready() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it never came so far");
+        assert!(start.elapsed() < Duration::from_secs(20), "it was not ready for the signal");
         std::thread::sleep(Duration::from_millis(5));
     }
     let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(code));
-    // A killed process takes a moment to go.
-    let alive = || {
-        !left.is_empty()
-            && Command::new("pgrep").args(["-f", left]).output().unwrap().status.success()
-    };
+    // A killed process is gone only a moment later.
     let end = Instant::now();
-    while alive() {
+    while !left.is_empty() && alive(left) {
         assert!(end.elapsed() < Duration::from_secs(2), "{left} is still alive");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -326,11 +328,13 @@ fn a_signal_leaves_from_every_phase_and_leaves_nothing() {
         let child = lesson(busy.server.url(), busy.folder.path(), &["go"]).spawn().unwrap();
         signalled(child, signal, code, || !busy.server.seen().is_empty(), "");
         // While a command runs, and what it has started.
-        let sleep = format!("sleep 47.{}", &code);
+        // A random number, since other runs of this test search for their processes too.
+        let sleep = format!("sleep 300.{}", fastrand::u64(..));
         let tool =
             play(&format!("{{call: [{{bash: {{command: 'touch started; {sleep} & {sleep}'}}}}]}}"));
         let child = lesson(tool.server.url(), tool.folder.path(), &["go"]).spawn().unwrap();
-        signalled(child, signal, code, || tool.folder.path().join("started").exists(), &sleep);
+        let started = || tool.folder.path().join("started").exists() && alive(&sleep);
+        signalled(child, signal, code, started, &sleep);
         // At the prompt, with an open pipe.
         let idle = play("{say: hello}");
         let mut command = lesson(idle.server.url(), idle.folder.path(), &[]);

@@ -1,11 +1,11 @@
 //! The definitions of tools and the choice among them.
 use crate::{
-    refusal::{Format, Refusal},
+    api_error::{ApiError, WireFormat},
     tool_schema::{self, SchemaError, is_tool_name},
 };
 use serde_json::Value;
 
-/// What the definition of a custom tool may have.
+/// What the definition of a custom tool allows.
 const FIELDS: [&str; 10] = [
     "name",
     "description",
@@ -19,11 +19,11 @@ const FIELDS: [&str; 10] = [
     "eager_input_streaming",
 ];
 
-pub(super) fn check(body: &Value) -> Result<(), Refusal> {
+pub(super) fn check(body: &Value) -> Result<(), ApiError> {
     let tools = match &body["tools"] {
         Value::Null => &vec![],
         Value::Array(tools) => tools,
-        _ => return Err(Refusal::bad("tools: Input should be a valid list")),
+        _ => return Err(ApiError::invalid("tools: Input should be a valid list")),
     };
     let mut names: Vec<&str> = vec![];
     for (place, tool) in tools.iter().enumerate() {
@@ -32,9 +32,9 @@ pub(super) fn check(body: &Value) -> Result<(), Refusal> {
             Value::String(kind) if kind == "custom" => true,
             Value::String(kind) if is_built_in(kind) => false,
             kind => {
-                return Err(Refusal::bad(format!(
-                    "tools.{place}: Input tag {kind} found using 'type' does not match any of the expected tags: \
-                     'custom', or a dated built-in tool"
+                return Err(ApiError::invalid(format!(
+                    "tools.{place}: Input tag {kind} found using 'type' does not match any of the \
+                     expected tags: 'custom', or a dated built-in tool"
                 )));
             }
         };
@@ -42,15 +42,19 @@ pub(super) fn check(body: &Value) -> Result<(), Refusal> {
             Some(name) => name,
             // A toolset has none.
             None if !custom => continue,
-            None => return Err(Refusal::bad(format!("tools.{place}.custom.name: Field required"))),
+            None => {
+                return Err(ApiError::invalid(format!(
+                    "tools.{place}.custom.name: Field required"
+                )));
+            }
         };
         if !is_tool_name(name) {
-            return Err(Refusal::bad(format!(
+            return Err(ApiError::invalid(format!(
                 "tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
             )));
         }
         if names.contains(&name) {
-            return Err(Refusal::bad("tools: Tool names must be unique."));
+            return Err(ApiError::invalid("tools: Tool names must be unique."));
         }
         names.push(name);
         if custom {
@@ -68,7 +72,7 @@ fn is_built_in(kind: &str) -> bool {
     dated || kind == "mcp_toolset"
 }
 
-fn check_custom(path: &str, tool: &Value) -> Result<(), Refusal> {
+fn check_custom(path: &str, tool: &Value) -> Result<(), ApiError> {
     for (field, value) in tool.as_object().into_iter().flatten() {
         let wanted = match field.as_str() {
             "description" if !value.is_string() => "string",
@@ -78,20 +82,22 @@ fn check_custom(path: &str, tool: &Value) -> Result<(), Refusal> {
             "allowed_callers" | "input_examples" if !value.is_array() => "list",
             known if FIELDS.contains(&known) => continue,
             _ => {
-                return Err(Refusal::bad(format!(
+                return Err(ApiError::invalid(format!(
                     "{path}.{field}: Extra inputs are not permitted"
                 )));
             }
         };
         // Optional fields may be null.
         if !value.is_null() {
-            return Err(Refusal::bad(format!("{path}.{field}: Input should be a valid {wanted}")));
+            return Err(ApiError::invalid(format!(
+                "{path}.{field}: Input should be a valid {wanted}"
+            )));
         }
     }
     let schema = &tool["input_schema"];
     let why = match schema {
         Value::Null => ": Field required".to_string(),
-        Value::Object(_) => match tool_schema::check(schema, Format::Messages) {
+        Value::Object(_) => match tool_schema::check(schema, WireFormat::Messages) {
             Ok(()) => return Ok(()),
             Err(SchemaError::NotAnObject(Value::Null)) => ".type: Field required".into(),
             Err(SchemaError::NotAnObject(_)) => ".type: Input should be 'object'".into(),
@@ -106,10 +112,10 @@ fn check_custom(path: &str, tool: &Value) -> Result<(), Refusal> {
         },
         _ => ": Input should be a valid dictionary".into(),
     };
-    Err(Refusal::bad(format!("{path}.input_schema{why}")))
+    Err(ApiError::invalid(format!("{path}.input_schema{why}")))
 }
 
-/// The API does not say where the fault is; whoever rehearses wants to know.
+/// The message of the API, which does not say what is wrong, with the place and the reason.
 fn invalid(path: &[String], reason: &str) -> String {
     let place = if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
     format!(
@@ -118,15 +124,19 @@ fn invalid(path: &[String], reason: &str) -> String {
     )
 }
 
-fn choice(choice: &Value, names: &[&str]) -> Result<(), Refusal> {
+fn choice(choice: &Value, names: &[&str]) -> Result<(), ApiError> {
     match choice["type"].as_str() {
         _ if choice.is_null() => Ok(()),
         Some("auto" | "any" | "none") => Ok(()),
         Some("tool") => match choice["name"].as_str() {
             Some(name) if names.contains(&name) => Ok(()),
-            Some(name) => Err(Refusal::bad(format!("Tool '{name}' not found in provided tools"))),
-            None => Err(Refusal::bad("tool_choice.tool.name: Field required")),
+            Some(name) => {
+                Err(ApiError::invalid(format!("Tool '{name}' not found in provided tools")))
+            }
+            None => Err(ApiError::invalid("tool_choice.tool.name: Field required")),
         },
-        _ => Err(Refusal::bad("tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none'")),
+        _ => Err(ApiError::invalid(
+            "tool_choice.type: Input should be 'auto', 'any', 'tool' or 'none'",
+        )),
     }
 }

@@ -1,13 +1,16 @@
-//! Chat Completions requests: what that API refuses, and what they mean.
+//! Chat Completions: what it refuses, a request in the terms of the Messages API, and its
+//! responses.
+pub(crate) mod response;
+mod tools;
+
 use crate::{
-    chat_tools,
+    api_error::ApiError,
     conversation::{Conversation, Role, text_of},
-    refusal::Refusal,
 };
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
-/// What the API takes at the top of a request, and what the servers that imitate it take.
+/// What the API allows at the top of a request, and what the servers that imitate it allow.
 const FIELDS: [&str; 40] = [
     "model",
     "messages",
@@ -51,24 +54,26 @@ const FIELDS: [&str; 40] = [
     "top_k",
 ];
 
-/// Checks a request and says what it means in the terms of the other format.
-pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
+/// Checks a request and reads it.
+pub(crate) fn read(body: &Value) -> Result<Conversation, ApiError> {
     let Some(fields) = body.as_object() else {
-        return Err(Refusal::bad(
+        return Err(ApiError::invalid(
             "We could not parse the JSON body of your request: an object was expected.",
         ));
     };
     if let Some(unknown) = fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
-        return Err(Refusal::bad(format!("Unrecognized request argument supplied: {unknown}")));
+        return Err(ApiError::invalid(format!(
+            "Unrecognized request argument supplied: {unknown}"
+        )));
     }
     let Some(model) = body["model"].as_str().filter(|model| !model.is_empty()) else {
-        return Err(Refusal::bad("you must provide a model parameter"));
+        return Err(ApiError::invalid("you must provide a model parameter"));
     };
     let Some(messages) = body["messages"].as_array() else {
-        return Err(Refusal::field("messages", "Missing required parameter: 'messages'."));
+        return Err(ApiError::invalid_param("messages", "Missing required parameter: 'messages'."));
     };
     if messages.is_empty() {
-        return Err(Refusal::field(
+        return Err(ApiError::invalid_param(
             "messages",
             "Invalid 'messages': empty array. Expected at least one message.",
         ));
@@ -76,7 +81,7 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
     limits(body)?;
     let mut conversation = Conversation {
         model: model.to_string(),
-        tools: chat_tools::read(body)?,
+        tools: tools::read(body)?,
         stream: body["stream"] == true,
         stop_sequences: match &body["stop"] {
             Value::String(one) => vec![one.clone()],
@@ -90,17 +95,17 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, Refusal> {
         },
         ..Conversation::default()
     };
-    pairs(messages)?;
+    calls_and_results(messages)?;
     for (index, message) in messages.iter().enumerate() {
         add(&mut conversation, index, message)?;
     }
     Ok(conversation)
 }
 
-fn limits(body: &Value) -> Result<(), Refusal> {
+fn limits(body: &Value) -> Result<(), ApiError> {
     for field in ["max_tokens", "max_completion_tokens"] {
         if !body[field].is_null() && body[field].as_u64().is_none_or(|most| most == 0) {
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_param(
                 field,
                 format!("Invalid '{field}': integer below minimum value 1."),
             ));
@@ -108,16 +113,16 @@ fn limits(body: &Value) -> Result<(), Refusal> {
     }
     if !body["stream_options"].is_null() && body["stream"] != true {
         let message = "The 'stream_options' parameter is only allowed when 'stream' is enabled.";
-        return Err(Refusal::field("stream_options", message));
+        return Err(ApiError::invalid_param("stream_options", message));
     }
     if !body["n"].is_null() && body["n"] != 1 {
-        return Err(Refusal::field("n", "Invalid 'n': a rehearsal has one choice."));
+        return Err(ApiError::invalid_param("n", "Invalid 'n': a rehearsal has one choice."));
     }
     Ok(())
 }
 
-/// Every call is answered by a tool message right after, and every tool message answers one.
-fn pairs(messages: &[Value]) -> Result<(), Refusal> {
+/// Every call has exactly one `tool` message right after it, and every `tool` message has a call.
+fn calls_and_results(messages: &[Value]) -> Result<(), ApiError> {
     let mut open: Vec<&str> = vec![];
     let mut answered: HashSet<&str> = HashSet::new();
     for (index, message) in messages.iter().enumerate() {
@@ -127,26 +132,28 @@ fn pairs(messages: &[Value]) -> Result<(), Refusal> {
                 let message = format!(
                     "Missing parameter 'tool_call_id': messages[{index}] has the role 'tool'."
                 );
-                Refusal::field(param, message)
+                ApiError::invalid_param(param, message)
             })?;
             let Some(place) = open.iter().position(|call| *call == id) else {
-                let message = match answered.contains(id) {
-                    true => format!("Invalid parameter: the 'tool_call_id' {id} is answered twice."),
-                    false => "Invalid parameter: messages with role 'tool' must be a response to a preceding message \
-                              with 'tool_calls'."
-                        .into(),
-                };
-                return Err(Refusal::field(format!("messages.[{index}].role"), message));
+                let mut message = format!("the 'tool_call_id' {id} is answered twice.");
+                if !answered.contains(id) {
+                    message =
+                        "messages with role 'tool' must be a response to a preceding message \
+                               with 'tool_calls'."
+                            .into();
+                }
+                let message = format!("Invalid parameter: {message}");
+                return Err(ApiError::invalid_param(format!("messages.[{index}].role"), message));
             };
             answered.insert(open.remove(place));
             continue;
         }
-        closed(index, &open)?;
+        none_open(index, &open)?;
         for (place, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
             let id = check_call(&format!("messages[{index}].tool_calls[{place}]"), call)?;
             if answered.contains(id) || open.contains(&id) {
                 let param = format!("messages.[{index}].tool_calls");
-                return Err(Refusal::field(
+                return Err(ApiError::invalid_param(
                     param,
                     format!("Duplicate value for 'tool_call_id': {id}"),
                 ));
@@ -154,45 +161,47 @@ fn pairs(messages: &[Value]) -> Result<(), Refusal> {
             open.push(id);
         }
     }
-    closed(messages.len(), &open)
+    none_open(messages.len(), &open)
 }
 
-fn closed(index: usize, open: &[&str]) -> Result<(), Refusal> {
+/// No call may lack its result before the message with this index.
+fn none_open(index: usize, open: &[&str]) -> Result<(), ApiError> {
     if open.is_empty() {
         return Ok(());
     }
     let message = format!(
-        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. \
-         The following tool_call_ids did not have response messages: {}",
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to \
+         each 'tool_call_id'. The following tool_call_ids did not have response messages: {}",
         open.join(", ")
     );
-    Err(Refusal::field(format!("messages.[{index}].role"), message))
+    Err(ApiError::invalid_param(format!("messages.[{index}].role"), message))
 }
 
-fn check_call<'a>(path: &str, call: &'a Value) -> Result<&'a str, Refusal> {
-    let missing =
-        |key: &str| Refusal::field(path, format!("Missing required parameter: '{path}.{key}'."));
+fn check_call<'a>(path: &str, call: &'a Value) -> Result<&'a str, ApiError> {
+    let missing = |key: &str| {
+        ApiError::invalid_param(path, format!("Missing required parameter: '{path}.{key}'."))
+    };
     let id = call["id"].as_str().ok_or_else(|| missing("id"))?;
     call["function"]["name"].as_str().ok_or_else(|| missing("function.name"))?;
     let param = format!("{path}.function.arguments");
     let Some(arguments) = call["function"]["arguments"].as_str() else {
         let message =
             format!("Invalid type for '{param}': expected a string that holds a JSON object.");
-        return Err(Refusal::field(param, message));
+        return Err(ApiError::invalid_param(param, message));
     };
     if serde_json::from_str::<Map<String, Value>>(arguments).is_err() {
         let message = format!("Invalid '{param}': expected a string that holds a JSON object.");
-        return Err(Refusal::field(param, message));
+        return Err(ApiError::invalid_param(param, message));
     }
     Ok(id)
 }
 
-/// Adds a message to the conversation.
-fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result<(), Refusal> {
+/// Adds the message with this index to the conversation.
+fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result<(), ApiError> {
     let content = &message["content"];
     let text = text_of(content);
     let refuse = |why: &str| {
-        Refusal::field(
+        ApiError::invalid_param(
             format!("messages.[{index}].content"),
             format!("Invalid value for 'content': {why}"),
         )
@@ -207,7 +216,8 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
         }
         Some("user") => {
             let blocks = match content {
-                // Clients that send only strings join their texts with blank lines; a scene is chosen by one of them.
+                // Clients that send only strings join their texts with blank lines. They are parted
+                // again, because one text chooses the scene.
                 Value::String(text) => text
                     .split("\n\n")
                     .filter(|text| !text.trim().is_empty())
@@ -232,7 +242,8 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
                 let arguments = call["function"]["arguments"].as_str().unwrap_or_default();
                 let input = serde_json::from_str(arguments).unwrap_or(Value::Null);
                 let id = internal_id(call["id"].as_str().unwrap_or_default());
-                blocks.push(json!({"type": "tool_use", "id": id, "name": call["function"]["name"], "input": input}));
+                let name = &call["function"]["name"];
+                blocks.push(json!({"type": "tool_use", "id": id, "name": name, "input": input}));
             }
             conversation.push(index, Role::Assistant, blocks);
         }
@@ -246,10 +257,11 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
         }
         role => {
             let role = role.unwrap_or("null");
-            return Err(Refusal::field(
+            return Err(ApiError::invalid_param(
                 format!("messages[{index}].role"),
                 format!(
-                    "Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'tool', and 'developer'."
+                    "Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', \
+                     'tool', and 'developer'."
                 ),
             ));
         }
@@ -257,7 +269,10 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
     Ok(())
 }
 
-/// The id of a call as the other format would have it.
+/// The id of a call as the Messages API has it.
 fn internal_id(id: &str) -> String {
-    id.strip_prefix("call_").map_or_else(|| id.to_string(), |rest| format!("toolu_{rest}"))
+    match id.strip_prefix("call_") {
+        Some(rest) => format!("toolu_{rest}"),
+        None => id.to_string(),
+    }
 }

@@ -1,13 +1,15 @@
-//! What the Messages API refuses. A request that passes here would not be refused there for its form.
+//! The Messages API: what it refuses, and its responses. What is accepted here, the API does not
+//! refuse for its form.
+mod blocks;
+mod cache_control;
 mod fields;
-mod marks;
-mod messages;
+pub(crate) mod response;
 mod tools;
 
 use crate::{
+    api_error::ApiError,
     conversation::{Conversation, Thinking},
-    refusal::Refusal,
-    sign::{self, Seal},
+    signature::{self, Signer},
 };
 use serde_json::Value;
 
@@ -20,31 +22,31 @@ pub(crate) enum Version {
 
 impl Version {
     /// Reads the `anthropic-version` header.
-    pub(crate) fn read(header: Option<&str>) -> Result<Self, Refusal> {
+    pub(crate) fn read(header: Option<&str>) -> Result<Self, ApiError> {
         match header {
             Some("2023-06-01") => Ok(Version::V2023),
             Some("2026-10-21") => Ok(Version::V2026),
-            Some(other) => {
-                Err(Refusal::bad(format!("anthropic-version: \"{other}\" is not a valid version")))
-            }
-            None => Err(Refusal::bad("anthropic-version: header is required")),
+            Some(other) => Err(ApiError::invalid(format!(
+                "anthropic-version: \"{other}\" is not a valid version"
+            ))),
+            None => Err(ApiError::invalid("anthropic-version: header is required")),
         }
     }
 }
 
-/// Which endpoint was asked; they take different fields.
+/// The endpoint; they allow different fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Reply,
-    Count,
+    CountTokens,
 }
 
-/// Checks a request whole. The seal signs the thinking of the reply.
-pub(crate) fn check(
+/// Checks a request and reads it. The signer signs the thinking of the reply.
+pub(crate) fn read(
     body: &Value,
     version: Version,
     purpose: Purpose,
-) -> Result<(Conversation, Seal), Refusal> {
+) -> Result<(Conversation, Signer), ApiError> {
     fields::check(body, version, purpose)?;
     tools::check(body)?;
     let mut conversation = Conversation {
@@ -57,15 +59,15 @@ pub(crate) fn check(
     };
     let stops = body["stop_sequences"].as_array().into_iter().flatten();
     conversation.stop_sequences = stops.filter_map(Value::as_str).map(String::from).collect();
-    messages::read(body, version, &mut conversation)?;
-    marks::check(body, &conversation)?;
-    let seal = sign::verify(&conversation)?;
-    Ok((conversation, seal))
+    blocks::read(body, version, &mut conversation)?;
+    cache_control::check(body, &conversation)?;
+    let signer = signature::verify(&conversation)?;
+    Ok((conversation, signer))
 }
 
 fn thinking(body: &Value) -> Thinking {
-    let wish = &body["thinking"];
-    match (wish["type"].as_str(), wish["display"].as_str()) {
+    let thinking = &body["thinking"];
+    match (thinking["type"].as_str(), thinking["display"].as_str()) {
         (Some("disabled"), _) => Thinking::Off,
         (_, Some("omitted")) => Thinking::Omitted,
         _ => Thinking::Shown,

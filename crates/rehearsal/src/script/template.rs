@@ -1,10 +1,10 @@
-//! Templates: texts of a script that are filled in when a turn is played.
+//! Templates: texts of a script whose expressions are evaluated when a turn is played.
 use minijinja::{Environment, UndefinedBehavior, syntax::SyntaxConfig};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// A text with `{{ expressions }}` whose syntax was checked when the script was loaded.
+/// A text with `{{ expressions }}`. Its syntax was checked when the script was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Template(String);
 
@@ -19,9 +19,9 @@ pub(crate) enum Input {
 
 fn environment<'a>() -> Result<Environment<'a>, minijinja::Error> {
     let mut environment = Environment::new();
-    // A misspelt variable must be heard of, not vanish from the text.
+    // A misspelt variable is an error; without this it would be an empty text.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    // A file that a call writes keeps its last newline.
+    // The content of a file that a call writes ends with the newline that the script has.
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
     environment.add_filter("lines", |text: &str| -> Vec<String> {
         text.lines().filter(|line| !line.trim().is_empty()).map(String::from).collect()
@@ -35,7 +35,7 @@ impl Template {
         Ok(Template(source.to_string()))
     }
 
-    /// The text with its expressions replaced by what `variables` say.
+    /// The text with its expressions replaced by their values.
     pub(crate) fn render(&self, variables: &minijinja::Value) -> Result<String, minijinja::Error> {
         if !self.0.contains('{') {
             return Ok(self.0.clone());
@@ -67,9 +67,9 @@ impl Input {
     }
 }
 
-/// Reads a text through `parse`. A visitor of its own, and not `try_from`, so that an error carries the line of this
-/// very text and not that of the map around it.
-pub(crate) fn text<'de, D, T, E>(
+/// Reads a text through `parse`. It is a visitor and not `#[serde(try_from)]`, because then an
+/// error carries the line of the text itself and not that of the map around it.
+pub(crate) fn deserialize_text<'de, D, T, E>(
     deserializer: D,
     parse: fn(&str) -> Result<T, E>,
 ) -> Result<T, D::Error>
@@ -92,20 +92,20 @@ where
 
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer, |source| Template::parse(source).map_err(Reason))
+        deserialize_text(deserializer, |source| Template::parse(source).map_err(TemplateError))
     }
 }
 
-/// What is wrong with a template, without minijinja's talk of where: a template has no file of its own.
-pub(crate) struct Reason(pub(crate) minijinja::Error);
+/// What is wrong with a template. Displays without minijinja's line, which counts from the
+/// beginning of the template and not of the script.
+#[derive(Debug, thiserror::Error)]
+#[error("template: {}", without_location(.0))]
+pub(crate) struct TemplateError(pub(crate) minijinja::Error);
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "template: {}", self.0.kind())?;
-        match self.0.detail() {
-            Some(detail) => write!(f, ": {detail}"),
-            None => Ok(()),
-        }
+fn without_location(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
     }
 }
 
@@ -141,7 +141,7 @@ impl<'de> Visitor<'de> for InputVisitor {
         Ok(Input::Plain(Value::Number(number)))
     }
     fn visit_str<E: serde::de::Error>(self, source: &str) -> Result<Input, E> {
-        Template::parse(source).map(Input::Text).map_err(|e| E::custom(Reason(e)))
+        Template::parse(source).map(Input::Text).map_err(|e| E::custom(TemplateError(e)))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Input, A::Error> {
         let mut list = vec![];
@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for InputVisitor {
         let mut map: Vec<(String, Input)> = vec![];
         while let Some((key, value)) = fields.next_entry::<String, Input>()? {
             if map.iter().any(|(known, _)| *known == key) {
-                return Err(A::Error::custom(format!("`{key}` stands twice")));
+                return Err(A::Error::custom(format!("the key `{key}` appears twice")));
             }
             map.push((key, value));
         }
@@ -169,11 +169,21 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn inputs_are_filled_in_and_keep_their_kinds() {
-        let yaml = "{path: '{{ m[1] }}', lines: [1, 2.5, true, null], text: \"a\\n\", '{{ key }}': '{{ x | lines | length }}'}";
+    fn inputs_are_rendered_and_keep_their_types() {
+        let yaml = r#"
+            path: '{{ m[1] }}'
+            values: [1, 2.5, true, null]
+            text: "a\n"
+            '{{ key }}': '{{ x | lines | length }}'
+        "#;
         let input: Input = serde_yaml::from_str(yaml).unwrap();
         let variables = context! { m => ["whole", "a.txt"], x => "one\n\n  \ntwo\n" };
-        let expected = json!({"path": "a.txt", "lines": [1, 2.5, true, null], "text": "a\n", "{{ key }}": "2"});
+        let expected = json!({
+            "path": "a.txt",
+            "values": [1, 2.5, true, null],
+            "text": "a\n",
+            "{{ key }}": "2",
+        });
         assert_eq!(input.render(&variables).unwrap(), expected);
     }
 
