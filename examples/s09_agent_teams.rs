@@ -59,7 +59,7 @@ use rungs_core::{
     Agent, Backoff, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result,
     State, StopReason, ToolError,
 };
-use rungs_mailbox::{LetterId, MAX_LETTER_BYTES, Received, Workers, check_name, list};
+use rungs_mailbox::{MAX_LETTER_BYTES, Received, Workers, list};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -70,7 +70,7 @@ use std::{
 };
 use tokio::time::sleep;
 
-pub use rungs_mailbox::{Letter, Mailboxes, Transport, escape_tags};
+pub use rungs_mailbox::{Letter, LetterId, Mailboxes, Member, Transport, escape_tags};
 
 /// The address of the agent that the person talks to.
 pub const LEAD: &str = "lead";
@@ -187,10 +187,9 @@ impl Team {
         cx.value::<Address>().map(|address| address.0.clone())
     }
 
-    /// The name of this teammate's agent, which no later teammate of its name has. None when there
-    /// is no such teammate.
-    pub fn agent(&self, name: &str) -> Option<String> {
-        self.0.get(name).map(|mate| mate.agent)
+    /// Who has this name now. A later teammate of the same name is another member.
+    pub fn member(&self, name: &str) -> Member {
+        self.0.member(name)
     }
 
     /// Whether there are no teammates.
@@ -198,12 +197,12 @@ impl Team {
         self.0.names().is_empty()
     }
 
-    /// The agent of the teammate for which this agent works: its own, or that of the teammate whose
-    /// subagent it is. None when it works for the lead.
-    pub fn works_for(&self, cx: &Context) -> Option<String> {
+    /// The teammate for which this agent works: itself, or the one whose subagent it is. None when
+    /// it works for the lead.
+    pub fn works_for(&self, cx: &Context) -> Option<Member> {
         // With the slash: `main/ann` is not the parent of `main/ann-2`.
-        let mut agents = self.0.names().into_iter().filter_map(|name| self.agent(&name));
-        agents.find(|agent| format!("{}/", cx.name()).starts_with(&format!("{agent}/")))
+        let me = format!("{}/", cx.name());
+        self.0.find(|mate| me.starts_with(&format!("{}/", mate.agent)))
     }
 
     /// Waits for new mail: true. The lead waits no longer than somebody is at work: false.
@@ -242,7 +241,6 @@ impl Team {
     }
 
     async fn spawn(&self, name: String, role: String, prompt: String, cx: &Context) -> Answer {
-        check_name(&name)?;
         let mate = cx.agent.lasting_child(&name, &["spawn_teammate", "dismiss"]);
         let mate = mate.with(Address(name.clone())).system(identity(&name, &role));
         let info = Teammate { role, agent: mate.name().into() };
@@ -292,8 +290,8 @@ fn identity(name: &str, role: &str) -> String {
     format!(
         "You are {name}, a teammate. Your role: {role}. Your lead is `{LEAD}`. Mail comes by \
          itself, in <mail> blocks; others see nothing of what you do but the mail that you send. \
-         The last words of a turn in which you wrote to nobody go to the lead. When nothing is left \
-         to do, end your turn: mail wakes you."
+         The last words of a turn in which you wrote to nobody go to the lead. When nothing is \
+         left to do, end your turn: mail wakes you."
     )
 }
 

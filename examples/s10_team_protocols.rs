@@ -1,496 +1,362 @@
 //! # s10: rules that teammates cannot break
 //!
-//! Mail alone is talk. "May I?" needs an answer that belongs to the question, from whoever was asked, once, and in time;
-//! and until it comes, nothing may be done. A prompt that says so is a wish. A state machine that every letter passes is a
-//! rule.
+//! Mail alone is talk. "May I?" needs an answer that belongs to the question, from whoever was
+//! asked, once, and in time; and until it comes, nothing may be done. A prompt that says so is a
+//! wish. Code that every letter and every call passes is a rule.
 //!
-//! New here: a protocol. Between two agents there are two lines, one for what each has asked, and each end of a line is in
-//! one of four states. One function, [`State::after`], says which event leads where; everything else is illegal, and the
-//! model reads why. Two kinds of question use it: a teammate's **plan**, before whose approval it can change nothing, and
-//! a **shutdown**, which a teammate agrees to or declines. The rules stand between the team and its post, and so hold over
-//! any post. An answer that does not come in time leaves everyone free again. An approval lasts until its holder asks anew.
+//! ```text
+//! the end that asks:     Idle ── Ask ──> Requesting ── Sent ──> Waiting ── Answered ──> Idle
+//! the end that answers:  Idle ── Asked ──> Responding ── Respond ──> Idle
+//! both ends:             Requesting, Waiting, Responding ── TimedOut ──> Idle
+//! everything else:       illegal, and the model reads why
+//! ```
+//!
+//! New here: a protocol. A request travels in the mail, with a random id that its answer repeats.
+//! One registry knows all requests by their ids, and where the two ends of each one stand. Every
+//! change goes through one function, [`State::after`]. Two kinds of request use it:
+//!
+//! - a **plan**: until the lead has approved it, a teammate and its subagents can only make calls
+//!   that are harmless. Which calls are, the tools say ([`Effect`]); there is no list of names;
+//! - a **shutdown**: the lead asks, and the teammate agrees, or declines because it is not done.
+//!
+//! The layer sees each letter before its reader does (a [`LetterFilter`]), so the rules hold over
+//! every transport. An approval belongs to the [`Member`] that asked: a later teammate of the same
+//! name is another one, and inherits neither approvals nor questions.
+//!
+//! Terms: **finite state machine**, **correlation id** (which answer belongs to which request),
+//! **handshake**, **timeout**, **idempotent receiver** (a letter that comes twice counts once),
+//! **approval gate**.
 //!
 //! Run it: `cargo run --example s10_team_protocols`
 //!
-//! You will see a teammate refused when it acts before its plan is approved, a plan rejected and then approved, an answer
-//! that nobody asked for, and a farewell that both sides agreed to.
+//! You will see a teammate refused when it acts before its plan is approved, a plan rejected and
+//! then approved, a second answer that does not count, and a shutdown that both sides agreed to.
 //!
-//! Try: `:protocol` at any time; and in [`State::after`], allow `(State::Idle, Event::Respond)`. Which tests fail?
+//! Try, and predict first:
+//! 1. Type `:protocol` while the teammate waits for an answer. Which end is in which state?
+//! 2. In [`State::after`], allow `(Idle, Respond)`. Which tests fail, and what could a lead do?
+//! 3. Set [`REPLY_TIMEOUT`] to 1 ms and play the suggestion. Which events come too late, and who
+//!    reads that?
+//!
+//! Pitfalls: numbers that are counted up begin again after a restart, and an old answer then fits a
+//! new request; whoever waits for an answer without a timeout can wait for ever; a gate that goes
+//! by the names of tools does not know the next tool.
+//!
+//! A product also asks the person when a plan is risky, and shows open requests beside the team.
 //!
 //! Builds on s09. Motto: *Teammates need shared rules.*
 
-use futures_util::future::BoxFuture;
 use lessons::{
     s01_loop::agent_loop,
-    s09_agent_teams::{self, LEAD, Letter, Mailboxes, Received, Team, Transport},
+    s09_agent_teams::{self, LEAD, Letter, LetterFilter, LetterId, Mailboxes, Member, Team},
 };
 use rungs_core::{
-    Agent, Context, Error, Layer, NextAct, Outcome, Result, ToolCall, ToolError, ToolSpec,
+    Agent, Chat, Context, Effect, Error, Layer, NextAct, NextTurn, Reply, Result, ToolCall,
+    ToolError, ToolResult,
 };
-use rungs_mailbox::{Error as PostError, LetterId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+    collections::{BTreeMap, HashSet},
     process::ExitCode,
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// What a teammate may do without a plan, beside reading.
-const TALK: [&str; 7] = [
-    "send_message",
-    "broadcast",
-    "read_inbox",
-    "list_teammates",
-    "request",
-    "respond",
-    "list_requests",
-];
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Where one end of a line stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Where one end of a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nothing is open.
-    #[default]
     Idle,
-    /// A question is being sent.
+    /// A request is being sent.
     Requesting,
-    /// It was sent, and the answer is awaited.
+    /// It was sent, and its answer is awaited.
     Waiting,
-    /// The other end waits for an answer.
+    /// A request came, and is to be answered.
     Responding,
 }
 
-/// What can happen to it.
+/// What can happen to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// This end wants to ask.
+    /// It wants to ask.
     Ask,
-    /// Its question is on its way.
+    /// Its request was sent.
     Sent,
     /// The answer came.
     Answered,
     /// The other end has asked.
     Asked,
-    /// This end answers.
+    /// It answers.
     Respond,
     /// It took too long.
     TimedOut,
 }
 
 /// An event that must not happen in this state.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("illegal: {1:?} in state {0:?}")]
 pub struct Illegal(State, Event);
 
-impl fmt::Display for Illegal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "illegal: {:?} in state {}", self.1, self.0.name())
-    }
-}
-
-impl std::error::Error for Illegal {}
-
 impl State {
-    fn name(self) -> String {
-        format!("{self:?}").to_uppercase()
-    }
-
-    /// The protocol: where this event leads from this state, if it may happen at all.
+    /// The protocol: where this event leads from this state.
     ///
     /// # Errors
-    /// When it may not.
+    /// When it must not happen.
     pub fn after(self, event: Event) -> Result<State, Illegal> {
-        Ok(match (self, event) {
-            (State::Idle, Event::Ask) => State::Requesting,
-            (State::Requesting, Event::Sent) => State::Waiting,
-            (State::Waiting, Event::Answered) => State::Idle,
-            (State::Idle, Event::Asked) => State::Responding,
-            (State::Responding, Event::Respond) => State::Idle,
-            (State::Requesting | State::Waiting | State::Responding, Event::TimedOut) => {
-                State::Idle
-            }
-            (state, event) => return Err(Illegal(state, event)),
-        })
+        use {Event::*, State::*};
+        match (self, event) {
+            (Idle, Ask) => Ok(Requesting),
+            (Requesting, Sent) => Ok(Waiting),
+            (Waiting, Answered) => Ok(Idle),
+            (Idle, Asked) => Ok(Responding),
+            (Responding, Respond) => Ok(Idle),
+            (Requesting | Waiting | Responding, TimedOut) => Ok(Idle),
+            (state, event) => Err(Illegal(state, event)),
+        }
     }
 }
 
-/// What a question is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
-    /// A teammate's, to the lead: may I do this?
+    /// A teammate asks lead: may I do this?
     Plan,
-    /// The lead's, to a teammate: may I end you?
+    /// Lead asks a teammate: may I end you?
     Shutdown,
 }
 
-/// A question that one member asks another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Question {
-    id: String,
-    kind: Kind,
-}
-
-/// What a letter carries beside its text.
+/// What a letter carries for the protocol, beside its text.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum Note {
-    Request(Question),
+    Request { id: String, kind: Kind },
     Response { id: String, approve: bool },
 }
 
-/// One end of a line: whose, with whom, and whether it is the one that asks.
-type End = (String, String, bool);
-
-/// What is going on there.
-struct Exchange {
-    state: State,
-    question: Question,
-    since: Instant,
-    /// The letter that brought it here; it may come again.
-    letter: LetterId,
+/// A request, as far as this process knows it.
+#[derive(Clone)]
+struct Request {
+    kind: Kind,
+    from: Member,
+    to: Member,
+    /// Where each of the two ends stands, once something has happened there.
+    states: BTreeMap<String, State>,
+    /// The letter with the answer that counted. It may come again.
+    answer: Option<LetterId>,
 }
 
 #[derive(Default)]
-struct Table {
-    ends: BTreeMap<End, Exchange>,
-    /// What a member is to be told, though nobody wrote it.
-    told: BTreeMap<String, Vec<Letter>>,
-    /// Whose plan is approved.
-    approved: BTreeSet<String>,
+struct Registry {
+    /// By their ids.
+    requests: BTreeMap<String, Request>,
+    /// The teammates whose newest plan is approved.
+    approved: HashSet<Member>,
+    /// The agents that have agreed to end.
+    leaving: HashSet<String>,
 }
 
-impl Table {
-    /// Moves one end, if it may move. Every change of state passes here.
-    fn step(
-        &mut self,
-        end: &End,
-        event: Event,
-        question: &Question,
-        letter: LetterId,
-    ) -> Result<(), Illegal> {
-        let old = self.ends.get(end).map(|exchange| exchange.state).unwrap_or_default();
-        let (state, question) = (old.after(event)?, question.clone());
-        self.ends.insert(end.clone(), Exchange { state, question, since: Instant::now(), letter });
-        Ok(())
+/// What the model reads.
+type Answer<T = String> = Result<T, ToolError>;
+
+impl Registry {
+    /// The request of this id; a new one, if none is known.
+    fn request(&mut self, id: &str, kind: Kind, from: &Member, to: &Member) -> &mut Request {
+        let (from, to, states) = (from.clone(), to.clone(), BTreeMap::new());
+        let new = Request { kind, from, to, states, answer: None };
+        self.requests.entry(id.into()).or_insert(new)
     }
 
-    /// Lets all ends go that took too long.
-    fn expire(&mut self, patience: Duration) {
-        let late = |exchange: &Exchange| {
-            exchange.state != State::Idle && exchange.since.elapsed() >= patience
-        };
-        let late = self.ends.iter().filter(|(_, exchange)| late(exchange));
-        for (end, question) in
-            late.map(|(end, exchange)| (end.clone(), exchange.question.clone())).collect::<Vec<_>>()
-        {
-            let freed = self.step(&end, Event::TimedOut, &question, LetterId::default()).is_ok();
-            if let (who, other, true) = end
-                && freed
-            {
-                let id = question.id;
-                let text = format!(
-                    "{other} has not answered {id} in time: it is withdrawn, and you are IDLE again"
-                );
-                self.told.entry(who).or_default().push(Letter::new("post", text));
+    /// Moves one end of a request. Every change of state is made here.
+    fn step(&mut self, id: &str, me: &Member, event: Event) -> Answer<&mut Request> {
+        let mine = |request: &&mut Request| request.from == *me || request.to == *me;
+        let unknown = || ToolError(format!("{id} is no request of yours or to you"));
+        let request = self.requests.get_mut(id).filter(mine).ok_or_else(unknown)?;
+        let state = request.states.entry(me.name.clone()).or_insert(State::Idle);
+        *state = state.after(event)?;
+        Ok(request)
+    }
+
+    /// Begins a request, unless its sender still waits for another answer of the same member.
+    fn ask(&mut self, id: &str, kind: Kind, from: &Member, to: &Member) -> Answer<&mut Request> {
+        for other in self.requests.values() {
+            if other.from == *from && other.to == *to {
+                other.states.get(&from.name).copied().unwrap_or(State::Idle).after(Event::Ask)?;
             }
         }
+        // Nothing is approved until the answer comes.
+        self.approved.remove(from);
+        self.request(id, kind, from, to);
+        self.step(id, from, Event::Ask)
     }
 
-    /// What a letter does to the one who gets it: the letter as it is to be read.
-    fn receive(&mut self, who: &str, letter: Letter) -> Letter {
-        let Ok(note) = serde_json::from_value::<Note>(letter.data.clone()) else { return letter };
-        let head = match note {
-            Note::Request(question) => {
-                let end = (who.to_string(), letter.from.clone(), false);
-                // It may come again. Whoever asks anew no longer waits for the answer to its last question.
-                if self.ends.get(&end).is_none_or(|known| known.question != question) {
-                    let _ = self.step(&end, Event::TimedOut, &question, letter.id);
-                    let _ = self.step(&end, Event::Asked, &question, letter.id);
-                }
-                format!("request {}, {:?}; answer it with `respond`", question.id, question.kind)
-            }
-            Note::Response { id, approve } => {
-                self.answered(who, &letter, &id, approve).unwrap_or_else(|| {
-                    format!(
-                        "ignored: nothing waits for an answer to {id}, it was answered or withdrawn"
-                    )
-                })
-            }
-        };
-        Letter { text: format!("[{head}]\n{}", letter.text), ..letter }
-    }
-
-    /// Whoever gets this name next has asked nothing, and may do nothing.
-    fn forget(&mut self, name: &str) {
-        self.ends.retain(|end, _| end.0 != name && end.1 != name);
-        self.approved.remove(name);
-    }
-
-    /// An answer counts once, in time, and from whoever was asked.
-    fn answered(&mut self, who: &str, letter: &Letter, id: &str, approve: bool) -> Option<String> {
-        let end = (who.to_string(), letter.from.clone(), true);
-        let known = self.ends.get(&end).filter(|exchange| exchange.question.id == id)?;
-        let (question, again) = (known.question.clone(), known.letter == letter.id);
-        if !again {
-            self.step(&end, Event::Answered, &question, letter.id).ok()?;
-        }
-        if approve && question.kind == Kind::Plan {
-            self.approved.insert(who.into());
-        }
-        Some(format!("{id} {}", if approve { "approved" } else { "rejected" }))
+    /// Frees both ends of a request, and gives it, if its sender still waited.
+    fn time_out(&mut self, id: &str) -> Option<Request> {
+        let request = self.requests.get(id)?.clone();
+        // An end that is idle already has nothing to be freed from.
+        let _ = self.step(id, &request.to, Event::TimedOut);
+        self.step(id, &request.from, Event::TimedOut).ok()?;
+        Some(request)
     }
 }
 
-/// The rules, between the team and its post.
+/// The rules of a team. A clone is the same.
 #[derive(Clone)]
-pub struct Rules {
-    post: Arc<dyn Transport>,
-    patience: Duration,
-    table: Arc<Mutex<Table>>,
-}
-
-impl Rules {
-    /// Rules over this post; an answer may take so long.
-    pub fn over(post: impl Transport, patience: Duration) -> Rules {
-        Rules { post: Arc::new(post), patience, table: Arc::default() }
-    }
-
-    /// Asks another member; the answer comes as mail.
-    async fn request(
-        &self,
-        to: String,
-        kind: Kind,
-        letter: Letter,
-        team: &Team,
-        cx: &Context,
-    ) -> Result<String, ToolError> {
-        let me = letter.from.clone();
-        match kind {
-            Kind::Plan if me == LEAD || to != LEAD => {
-                return Err(ToolError("a plan goes from a teammate to lead".into()));
-            }
-            Kind::Shutdown if me != LEAD || !team.has(&to) => {
-                return Err(ToolError("a shutdown goes from lead to a teammate".into()));
-            }
-            _ => {}
-        }
-        let end = (me.clone(), to.clone(), true);
-        // Numbered on from what lies in the box, so that no answer fits a question of an earlier run.
-        let number = |letter: &Letter| match serde_json::from_value(letter.data.clone()) {
-            Ok(Note::Request(question)) => {
-                question.id.strip_prefix(&format!("{me}-"))?.parse::<u64>().ok()
-            }
-            _ => None,
-        };
-        let last =
-            self.post.newest(&to, usize::MAX).await?.iter().filter_map(number).max().unwrap_or(0);
-        let question = Question { id: format!("{me}-{}", last + 1), kind };
-        {
-            let mut table = self.table.lock().unwrap();
-            table.expire(self.patience);
-            table.step(&end, Event::Ask, &question, LetterId::default())?;
-            if kind == Kind::Plan {
-                table.approved.remove(&me);
-            }
-        }
-        let sent = team
-            .write(&[to], Letter { data: json!(Note::Request(question.clone())), ..letter }, cx)
-            .await;
-        let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
-        self.table.lock().unwrap().step(&end, event, &question, LetterId::default())?;
-        sent.map(|_| format!("{} is sent; end your turn, the answer wakes you", question.id))
-    }
-
-    /// Answers a question of another member.
-    async fn respond(
-        &self,
-        id: String,
-        approve: bool,
-        letter: Letter,
-        team: &Team,
-        cx: &Context,
-    ) -> Result<String, ToolError> {
-        let me = letter.from.clone();
-        let (end, question) = {
-            let mut table = self.table.lock().unwrap();
-            table.expire(self.patience);
-            let of = |(end, exchange): &(&End, &Exchange)| {
-                end.0 == me && !end.2 && exchange.question.id == id
-            };
-            let found = table
-                .ends
-                .iter()
-                .find(of)
-                .map(|(end, exchange)| (end.clone(), exchange.question.clone()));
-            let (end, question) =
-                found.ok_or_else(|| ToolError(format!("nobody has asked you {id}")))?;
-            let late = |illegal| ToolError(format!("{illegal}: {id} was answered, or withdrawn"));
-            table.step(&end, Event::Respond, &question, LetterId::default()).map_err(late)?;
-            (end, question)
-        };
-        let data = json!(Note::Response { id, approve });
-        if let Err(error) =
-            team.write(std::slice::from_ref(&end.1), Letter { data, ..letter }, cx).await
-        {
-            self.table.lock().unwrap().step(&end, Event::Asked, &question, LetterId::default())?;
-            return Err(error);
-        }
-        if question.kind == Kind::Shutdown && approve {
-            self.table.lock().unwrap().approved.remove(&me);
-            team.leave(cx);
-            return Ok("agreed; this turn is your last".into());
-        }
-        Ok(format!("{} knows", end.1))
-    }
-
-    /// Does what a member of the team wants.
-    async fn run(&self, verb: Verb, team: &Team, cx: &Context) -> Result<String, ToolError> {
-        let me =
-            team.address(cx).ok_or_else(|| ToolError("you are no member of the team".into()))?;
-        match verb {
-            Verb::Request { to, kind, text } => {
-                self.request(to, kind, Letter::new(&me, text), team, cx).await
-            }
-            Verb::Respond { id, approve, text } => {
-                self.respond(id, approve, Letter::new(&me, text), team, cx).await
-            }
-            Verb::ListRequests {} => Ok(self.list()),
-        }
-    }
-
-    /// A line for every end of a line where something is open.
-    fn list(&self) -> String {
-        let mut table = self.table.lock().unwrap();
-        table.expire(self.patience);
-        let open = table.ends.iter().filter(|(_, exchange)| exchange.state != State::Idle);
-        let lines: Vec<String> = open
-            .map(|(end, exchange)| {
-                format!("{}, {}: {} {}", end.0, end.1, exchange.question.id, exchange.state.name())
-            })
-            .collect();
-        if lines.is_empty() { "All are IDLE.".into() } else { lines.join("\n") }
-    }
-}
-
-impl Transport for Rules {
-    fn send<'a>(&'a self, to: &'a str, letter: Letter) -> BoxFuture<'a, Result<(), PostError>> {
-        self.post.send(to, letter)
-    }
-
-    fn receive<'a>(
-        &'a self,
-        who: &'a str,
-        held: &'a BTreeSet<LetterId>,
-    ) -> BoxFuture<'a, Result<Received, PostError>> {
-        Box::pin(async move {
-            let mut received = self.post.receive(who, held).await?;
-            let mut table = self.table.lock().unwrap();
-            received.letters =
-                received.letters.into_iter().map(|letter| table.receive(who, letter)).collect();
-            // After what came at the last moment.
-            table.expire(self.patience);
-            received.letters.extend(table.told.remove(who).unwrap_or_default());
-            Ok(received)
-        })
-    }
-
-    fn ack<'a>(
-        &'a self,
-        who: &'a str,
-        ids: &'a BTreeSet<LetterId>,
-    ) -> BoxFuture<'a, Result<(), PostError>> {
-        self.post.ack(who, ids)
-    }
-
-    fn has_mail<'a>(
-        &'a self,
-        who: &'a str,
-        held: &'a BTreeSet<LetterId>,
-    ) -> BoxFuture<'a, Result<bool, PostError>> {
-        Box::pin(async move {
-            let told = {
-                let mut table = self.table.lock().unwrap();
-                table.expire(self.patience);
-                table.told.contains_key(who)
-            };
-            Ok(told || self.post.has_mail(who, held).await?)
-        })
-    }
-
-    fn wait<'a>(&'a self, who: &'a str, in_flight: &'a BTreeSet<LetterId>) -> BoxFuture<'a, ()> {
-        self.post.wait(who, in_flight)
-    }
-
-    fn newest<'a>(
-        &'a self,
-        who: &'a str,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Vec<Letter>, PostError>> {
-        self.post.newest(who, most)
-    }
-}
-
-/// Lets nobody change anything before its plan is approved; a teammate's subagents stand under its plan.
-struct Gate(Team, Rules);
-
-impl Layer for Gate {
-    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let who = self.0.member(cx);
-        let name = call.input["name"].as_str().unwrap_or_default();
-        if call.name == "dismiss" || (call.name == "spawn_teammate" && !self.0.has(name)) {
-            self.1.table.lock().unwrap().forget(name);
-        }
-        let harmless = TALK.contains(&call.name.as_str()) || cx.agent.is_read_only(&call.name);
-        if who == LEAD || harmless || self.1.table.lock().unwrap().approved.contains(&who) {
-            return next.run(call, cx).await;
-        }
-        call.refuse(
-            "not run: you have no approved plan; read what you need, then `request` one from lead",
-        )
-    }
+struct Protocol {
+    team: Team,
+    reply_timeout: Duration,
+    registry: Arc<Mutex<Registry>>,
 }
 
 /// The three tools, as the model calls them.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Verb {
+enum Call {
+    /// Asks for a decision. `plan`: a teammate asks `lead` before it changes anything, and says
+    /// what it will do, step by step. `shutdown`: `lead` asks a teammate to end, and says why. One
+    /// request to one member at a time. The answer comes as mail.
     Request { to: String, kind: Kind, text: String },
+    /// Answers a request that came by mail. `text` says why, or what to change.
     Respond { id: String, approve: bool, text: String },
+    /// Lists what is open between whom.
     ListRequests {},
 }
 
-/// Adds the mechanism to a team whose post stands under these rules.
-pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
-    let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
-    let specs = [
-        tool(
-            "request",
-            "Asks for a decision. `plan`: a teammate asks lead before it changes anything; `shutdown`: lead asks a teammate \
-             to end. One question to one member at a time.",
-            json!({"to": word("Whom."), "kind": {"type": "string", "enum": ["plan", "shutdown"]},
-                "text": word("The plan, step by step; or why it should end.")}),
-        ),
-        tool(
-            "respond",
-            "Answers a request that came by mail.",
-            json!({"id": word("The request's."), "approve": {"type": "boolean"}, "text": word("Why, or what to change.")}),
-        ),
-        tool("list_requests", "Lists what is open between whom.", json!({})),
-    ];
-    let (listed, worked) = (rules.clone(), (rules.clone(), team.clone()));
+impl Protocol {
+    async fn run(&self, call: Call, cx: &Context) -> Answer {
+        let outsider = || ToolError("you are no member of the team".into());
+        let me = self.team.member(&self.team.address(cx).ok_or_else(outsider)?);
+        match call {
+            Call::Request { to, kind, text } => {
+                if LEAD != if kind == Kind::Plan { &to } else { &me.name } {
+                    return Err(ToolError("only lead approves plans and ends others".into()));
+                }
+                // Random: no answer to a request of an earlier run may fit.
+                let id = format!("{}-{:016x}", me.name, getrandom::u64()?);
+                self.registry.lock().unwrap().ask(&id, kind, &me, &self.team.member(&to))?;
+                self.time_out_later(&id, cx);
+                let data = serde_json::json!(Note::Request { id: id.clone(), kind });
+                let letter = Letter { data, ..Letter::new(&me.name, text) };
+                let sent = self.team.write(&[to], &letter, cx).await;
+                let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
+                self.registry.lock().unwrap().step(&id, &me, event)?;
+                sent?;
+                Ok(format!("{id} is sent; end your turn, the answer wakes you"))
+            }
+            Call::Respond { id, approve, text } => {
+                let asked = self.registry.lock().unwrap().step(&id, &me, Event::Respond)?.clone();
+                if self.team.member(&asked.from.name) != asked.from {
+                    return Err(ToolError(format!("whoever asked you {id} is gone")));
+                }
+                let data = serde_json::json!(Note::Response { id: id.clone(), approve });
+                let letter = Letter { data, ..Letter::new(&me.name, text) };
+                let sent = self.team.write(&[asked.from.name], &letter, cx).await;
+                if sent.is_err() {
+                    self.registry.lock().unwrap().step(&id, &me, Event::Asked)?;
+                } else if approve && asked.kind == Kind::Shutdown {
+                    self.registry.lock().unwrap().leaving.insert(cx.name().into());
+                    return Ok("agreed; this turn is your last".into());
+                }
+                sent
+            }
+            Call::ListRequests {} => Ok(self.list()),
+        }
+    }
+
+    /// Frees both ends of a request that waits for too long, and tells who has asked.
+    fn time_out_later(&self, id: &str, cx: &Context) {
+        let (protocol, id) = (self.clone(), id.to_string());
+        let time_out = async move {
+            tokio::time::sleep(protocol.reply_timeout).await;
+            let late = protocol.registry.lock().unwrap().time_out(&id);
+            let Some(Request { from, to, .. }) = late else { return };
+            let text = format!("{} has not answered {id} in time; you can ask again", to.name);
+            // Should the mailbox fail, `list_requests` says the same.
+            let _ = protocol.team.transport().send(&from.name, Letter::new("protocol", text)).await;
+        };
+        tokio::spawn(cx.shutdown().clone().run_until_cancelled_owned(time_out));
+    }
+
+    /// What the reader of a letter sees: above its text stands what it means.
+    fn receive(&self, letter: Letter, cx: &Context) -> Letter {
+        let Ok(note) = serde_json::from_value(letter.data.clone()) else { return letter };
+        let ignored = |ToolError(why)| format!("ignored: {why}");
+        let head = self.take(note, &letter, cx).unwrap_or_else(ignored);
+        Letter { text: format!("[{head}]\n{}", letter.text), ..letter }
+    }
+
+    fn take(&self, note: Note, letter: &Letter, cx: &Context) -> Answer {
+        let me = self.team.member(&self.team.address(cx).unwrap_or_default());
+        let (from, mut registry) = (self.team.member(&letter.from), self.registry.lock().unwrap());
+        match note {
+            Note::Request { id, kind } => {
+                let request = registry.request(&id, kind, &from, &me);
+                // It may come again, and to another than it was meant for.
+                if request.to != me || !request.states.contains_key(&me.name) {
+                    registry.step(&id, &me, Event::Asked)?;
+                    self.time_out_later(&id, cx);
+                }
+                Ok(format!("request {id}, {kind:?}; answer it once, in time, with `respond`"))
+            }
+            Note::Response { id, approve } => {
+                let known = registry.requests.get(&id);
+                if known.is_some_and(|request| request.to.name != from.name) {
+                    return Err(ToolError(format!("{} was not asked {id}", from.name)));
+                }
+                // The same letter may come again.
+                if known.is_none_or(|it| it.from != me || it.answer != Some(letter.id)) {
+                    registry.step(&id, &me, Event::Answered)?.answer = Some(letter.id);
+                    if approve {
+                        registry.approved.insert(me);
+                    }
+                }
+                Ok(format!("{id} {}", if approve { "approved" } else { "rejected" }))
+            }
+        }
+    }
+
+    fn list(&self) -> String {
+        let mut lines = vec![];
+        for (id, request) in &self.registry.lock().unwrap().requests {
+            let open = request.states.iter().filter(|(_, state)| **state != State::Idle);
+            lines.extend(open.map(|(name, state)| format!("{id}: {name} is {state:?}")));
+        }
+        if lines.is_empty() { "Nothing is open.".into() } else { lines.join("\n") }
+    }
+}
+
+impl Layer for Protocol {
+    async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
+        let protocol = self.clone();
+        let filter = LetterFilter(Box::new(move |letter, cx| protocol.receive(letter, cx)));
+        let end = next.run(chat, &cx.with(filter)).await;
+        if self.registry.lock().unwrap().leaving.remove(cx.name()) {
+            cx.shutdown().cancel();
+        }
+        end
+    }
+
+    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
+        let mate = self.team.works_for(cx);
+        let may_act =
+            mate.is_none_or(|mate| self.registry.lock().unwrap().approved.contains(&mate));
+        if may_act || cx.effect(&call).is_harmless() {
+            return next.run(call, cx).await;
+        }
+        call.refuse("not run: you have no approved plan; first `request` one from lead")
+    }
+}
+
+/// Adds the mechanism to a team; an answer may take so long.
+pub fn install(agent: Agent, team: &Team, reply_timeout: Duration) -> Agent {
+    let protocol = Protocol { team: team.clone(), reply_timeout, registry: Arc::default() };
+    let listed = protocol.clone();
     agent
-        .verbs(specs, move |verb, cx| {
-            let (rules, team) = worked.clone();
-            async move { rules.run(verb, &team, &cx).await }
-        })
-        .wrap(Gate(team.clone(), rules.clone()))
+        .tools(protocol.clone(), |_: &Call| Effect::Internal, Protocol::run)
+        .wrap(protocol)
         .command("protocol", "lists the open requests", async move |_, _, cx| {
             cx.notice(listed.list());
             Ok::<(), Error>(())
@@ -500,10 +366,8 @@ pub fn install(agent: Agent, team: &Team, rules: &Rules) -> Agent {
 /// The agent of lesson nine, under rules.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
-        let rules = Rules::over(post, PATIENCE);
-        let team = Team::new(rules.clone());
-        Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, &rules))
+        let team = Team::new(Mailboxes::open(&stage.state()).await.map_err(Error::other)?);
+        Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, REPLY_TIMEOUT))
     };
     lessons::run("s10_team_protocols", build, agent_loop)
 }
@@ -511,7 +375,20 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::{Chat, prompt, tools};
+    use lessons::{
+        s04_subagent,
+        testing::{Play, inserted, play, results},
+    };
+    use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
+    use rungs_core::tools;
+    use rungs_process::testing::until;
+    use serde_json::{Value, json};
+    use std::{collections::BTreeSet, path::Path};
+    use tempfile::TempDir;
+
+    const LONG: Duration = REPLY_TIMEOUT;
+    const REFUSED: &str = "not run: you have no approved plan; first `request` one from lead";
+    const SENT: &str = "ann-ID is sent; end your turn, the answer wakes you";
 
     #[test]
     fn the_whole_table() {
@@ -525,250 +402,352 @@ mod tests {
         ];
         for (state, row) in table {
             for (event, to) in events.into_iter().zip(row) {
-                assert_eq!(
-                    state.after(event),
-                    to.ok_or(Illegal(state, event)),
-                    "{state:?} {event:?}"
-                );
+                let expected = to.ok_or(Illegal(state, event));
+                assert_eq!(state.after(event), expected, "{state:?} {event:?}");
             }
         }
     }
 
+    /// A lead with tools and subagents, and its team under rules.
     struct Stage {
-        agent: Agent,
-        server: rehearsal::Server,
-        dir: tempfile::TempDir,
+        play: Play,
+        team: Team,
+        _mail: TempDir,
     }
 
-    async fn stage(patience: Duration, scenes: &str) -> Stage {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let rules =
-            Rules::over(Mailboxes::open(&dir.path().join("state")).await.unwrap(), patience);
-        let team = Team::new(rules.clone());
-        let agent = tools::all(Agent::new(client, dir.path()));
-        let agent = lessons::s04_subagent::install(agent);
-        let agent = install(s09_agent_teams::install(agent, &team), &team, &rules);
-        Stage { agent, server, dir }
+    async fn stage(timeout: Duration, scenes: impl IntoIterator<Item = Scene>) -> Stage {
+        let mail = tempfile::tempdir().unwrap();
+        let team = Team::new(Mailboxes::open(mail.path()).await.unwrap());
+        let lead = |agent: Agent, _: &Path| {
+            let agent = s04_subagent::install(tools::all(agent));
+            install(s09_agent_teams::install(agent, &team), &team, timeout)
+        };
+        Stage { play: play(scenes, lead).await, team, _mail: mail }
     }
 
     impl Stage {
-        /// Turns as long as there is something to tell the lead; all that it read and said.
-        async fn hold(&self) -> String {
-            let mut chat = Chat::new("go");
-            for _ in 0..50 {
-                agent_loop(&self.agent, &mut chat).await.unwrap();
-                let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true))
-                    .await
-                    .unwrap()
-                {
-                    return json!(chat.messages()).to_string();
-                }
-            }
-            panic!("it never ends: {}", json!(chat.messages()));
+        /// A conversation of the lead that begins with "go", until nothing more is expected.
+        async fn go(&self) -> Chat {
+            let mut chat = Chat::default();
+            self.play.run_until_idle(&mut chat, "go").await;
+            chat
         }
 
-        /// All results that an agent of this name was given.
+        /// The newest message of each request that a teammate made, not its subagents.
+        fn asked(&self, name: &str) -> Vec<Value> {
+            let bodies = self.play.bodies_of(&format!("You are {name},"));
+            let own = bodies.iter().filter(|body| body.to_string().contains("<mail id="));
+            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().clone()).collect()
+        }
+
+        /// All results that a teammate was given, without the ids.
         fn results(&self, name: &str) -> Vec<String> {
-            let bodies = self.server.seen().into_iter().map(|seen| seen.body);
-            let own = bodies
-                .filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
-            let own = own.filter(|body| !body.to_string().contains("You work for another"));
-            let newest =
-                own.map(|body| body["messages"].as_array().unwrap().last().unwrap().clone());
-            let blocks = newest
-                .flat_map(|message| message["content"].as_array().cloned().unwrap_or_default());
-            blocks
-                .filter_map(|block| Some(block["content"][0]["text"].as_str()?.to_string()))
-                .collect()
+            let asked = self.asked(name);
+            let blocks = asked.iter().flat_map(|message| message["content"].as_array().unwrap());
+            blocks.filter_map(|block| block["content"][0]["text"].as_str()).map(plain).collect()
         }
     }
 
-    const HIRE: &str =
-        "{call: [{spawn_teammate: {name: ann, role: helps, prompt: work}}]}, {say: free}";
-    const PLAN: &str = "{request: {to: lead, kind: plan, text: 'touch a'}}";
-    const WRITE: &str = "{bash: {command: touch a}}";
+    /// This text with `ID` in the place of every random id.
+    fn plain(text: &str) -> String {
+        let mut plain = String::new();
+        for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+            let digits = word.bytes().take_while(u8::is_ascii_hexdigit).count();
+            plain.push_str(&match digits {
+                16 => format!("ID{}", &word[16..]),
+                _ => word.to_string(),
+            });
+        }
+        plain
+    }
+
+    /// All results in this conversation, without the ids.
+    fn all_results(chat: &Chat) -> Vec<String> {
+        let messages = chat.messages().iter();
+        messages.flat_map(|message| results(message)).map(|text| plain(&text)).collect()
+    }
+
+    fn spawn(prompt: &str) -> (&'static str, Value) {
+        ("spawn_teammate", json!({"name": "ann", "role": "helps", "prompt": prompt}))
+    }
+
+    fn go() -> Scene {
+        scene("^go$", [calls([spawn("work")]), say("free")])
+    }
+
+    fn request(to: &str, kind: &str, text: &str) -> (&'static str, Value) {
+        ("request", json!({"to": to, "kind": kind, "text": text}))
+    }
+
+    fn plan(text: &str) -> (&'static str, Value) {
+        request("lead", "plan", text)
+    }
+
+    /// Answers the request that has begun the scene.
+    fn respond(approve: bool, text: &str) -> (&'static str, Value) {
+        ("respond", json!({"id": "{{ m[1] }}", "approve": approve, "text": text}))
+    }
+
+    /// What begins with a request that has this text.
+    fn on_request(text: &str, turns: impl IntoIterator<Item = Turn>) -> Scene {
+        scene(&format!(r"\[request (\w+-[0-9a-f]{{16}}), [^\]]*\]\s*{text}"), turns)
+    }
+
+    /// What begins with an answer that has this text.
+    fn on_answer(text: &str, turns: impl IntoIterator<Item = Turn>) -> Scene {
+        scene(&format!(r"\[(\w+-[0-9a-f]{{16}}) (?:approved|rejected)\]\s*{text}"), turns)
+    }
+
+    fn touch() -> (&'static str, Value) {
+        ("bash", json!({"command": "touch a"}))
+    }
+
+    fn list() -> (&'static str, Value) {
+        ("list_requests", json!({}))
+    }
 
     #[tokio::test]
-    async fn nothing_is_changed_before_the_plan_is_approved_and_subagents_stand_under_it() {
-        let task = "{task: {tasks: [{description: sub, prompt: sub}]}}";
+    async fn nothing_is_changed_before_the_newest_plan_is_approved() {
+        let read = || ("glob", json!({"pattern": "x"}));
+        let edit = || ("write", json!({"file_path": "a", "content": "x"}));
+        let first = [touch(), edit(), read(), plan("one"), plan("two")];
         let stage = stage(
-            PATIENCE,
-            &format!(
-                "{{when: ^go$, turns: [{HIRE}]}},
-                 {{when: ^sub$, turns: [{{call: [{WRITE}]}}, {{say: '{{{{ results[0].text }}}}'}}]}},
-                 {{when: 'lead.>\\s*work', turns: [{{call: [{WRITE}, {{glob: {{pattern: x}}}}, {task}, {PLAN}, {PLAN}]}}, {{say: waiting}}]}},
-                 {{when: 'request (ann-1)', turns: [{{call: [{{respond: {{id: ann-1, approve: false, text: 'not so'}}}}, {{respond: {{id: ann-1, approve: true, text: or}}}}]}}, {{say: x}}]}},
-                 {{when: 'ann-1 rejected', turns: [{{call: [{WRITE}, {PLAN}]}}, {{say: waiting}}]}},
-                 {{when: 'request (ann-2)', turns: [{{call: [{{respond: {{id: ann-2, approve: true, text: 'go on'}}}}]}}, {{say: x}}]}},
-                 {{when: 'ann-2 approved', turns: [{{call: [{WRITE}, {task}]}}, {{say: done}}]}}, {{when: ann, turns: [{{say: good}}]}}"
-            ),
+            LONG,
+            [
+                go(),
+                scene(r"lead.>\s*work", [calls(first), say("waiting")]),
+                on_request("one", [calls([respond(false, "no"), respond(true, "or")]), say("x")]),
+                on_answer("no", [calls([touch(), plan("three")]), say("waiting")]),
+                on_request("three", [calls([respond(true, "yes")]), say("x")]),
+                on_answer("yes", [calls([touch(), plan("four"), touch()]), say("waiting")]),
+                on_request("four", [say("seen")]),
+            ],
         )
         .await;
-        let lead = stage.hold().await;
-        let refused = "not run: you have no approved plan";
-        let results = stage.results("ann");
-        let said =
-            |n: usize, text: &str| assert!(results[n].contains(text), "{n} {text}: {results:?}");
-        said(0, refused);
-        said(1, "no files match");
-        said(3, "ann-1 is sent");
-        said(4, "illegal: Ask in state WAITING");
-        said(5, refused);
-        said(6, "ann-2 is sent");
-        assert!(!results[7].contains("not run") && !results[8].contains("not run"), "{results:?}");
-        assert!(stage.dir.path().join("a").exists());
-        assert!(
-            lead.contains("illegal: Respond in state IDLE: ann-1 was answered, or withdrawn"),
-            "{lead}"
+        let chat = stage.go().await;
+        let late = "illegal: Respond in state Idle";
+        let spawned = "ann is at work; its answer comes as mail";
+        assert_eq!(all_results(&chat), [spawned, "sent to ann", late, "sent to ann"]);
+        let waiting = "illegal: Ask in state Waiting";
+        let unread = "(no files match)";
+        assert_eq!(
+            stage.results("ann"),
+            [REFUSED, REFUSED, unread, SENT, waiting, REFUSED, SENT, "(no output)", SENT, REFUSED]
         );
-        let sub = stage
-            .server
-            .seen()
-            .into_iter()
-            .filter(|seen| seen.body.to_string().contains("You work for another"));
-        assert!(sub.map(|seen| seen.body.to_string()).any(|body| body.contains(refused)));
+        assert!(stage.play.dir.path().join("a").exists());
+        let mail = inserted(&chat, "mail");
+        let ids: BTreeSet<&str> =
+            mail.iter().map(|mail| mail.split([' ', ',']).nth(3).unwrap()).collect();
+        assert_eq!(ids.len(), 3, "{mail:?}");
+    }
+
+    #[tokio::test]
+    async fn a_teammates_subagents_stand_under_its_plan() {
+        let task = || ("task", json!({"tasks": [{"description": "sub", "prompt": "sub"}]}));
+        let stage = stage(
+            LONG,
+            [
+                go(),
+                scene("^sub$", [calls([touch()]), say_results()]),
+                scene(r"lead.>\s*work", [calls([task(), plan("one")]), say("waiting")]),
+                on_request("one", [calls([respond(true, "yes"), task()]), say("x")]),
+                on_answer("yes", [calls([task()]), say("done")]),
+                scene(r"ann.>\s*done", [say("good")]),
+            ],
+        )
+        .await;
+        let chat = stage.go().await;
+        let done = "# sub\n(no output)";
+        assert_eq!(stage.results("ann"), [&format!("# sub\n{REFUSED}"), SENT, done]);
+        // Those of the lead need no plan.
+        assert_eq!(all_results(&chat).last().unwrap(), done);
     }
 
     #[tokio::test]
     async fn a_shutdown_is_declined_or_agreed_to() {
-        let ask = "{request: {to: ann, kind: shutdown, text: enough}}";
+        let shutdown = |text: &str| request("ann", "shutdown", text);
+        let task = ("task", json!({"tasks": [{"description": "sub", "prompt": "sub"}]}));
         let stage = stage(
-            PATIENCE,
-            &format!(
-                "{{when: ^go$, turns: [{HIRE}]}}, {{when: 'lead.>\\s*work', turns: [{{say: ready}}]}},
-                 {{when: 'ann.>\\s*ready', turns: [{{call: [{ask}, {ask}]}}, {{say: asked}}]}},
-                 {{when: 'request lead-1', turns: [{{call: [{{respond: {{id: lead-1, approve: false, text: busy}}}}]}}, {{say: x}}]}},
-                 {{when: 'lead-1 rejected', turns: [{{call: [{{list_teammates: {{}}}}, {ask}]}}, {{say: asked}}]}},
-                 {{when: 'request lead-2', turns: [{{call: [{{respond: {{id: lead-2, approve: true, text: bye}}}}]}}, {{say: farewell}}]}},
-                 {{when: 'lead-2 approved', turns: [{{repeat: 20, call: [{{bash: {{command: 'sleep 0.05; echo {{{{ n }}}}'}}}}]}}, {{call: [{{list_teammates: {{}}}}, {{list_requests: {{}}}}]}}, {{say: gone}}]}}"
-            ),
+            LONG,
+            [
+                go(),
+                scene("^sub$", [say("sub")]),
+                scene(r"lead.>\s*work", [say("ready")]),
+                scene(r"ann.>\s*ready", [calls([shutdown("one"), shutdown("two")]), say("x")]),
+                on_request("one", [calls([respond(false, "busy")]), say("x")]),
+                on_answer(
+                    "busy",
+                    [calls([("list_teammates", json!({})), shutdown("three")]), say("x")],
+                ),
+                // Its subagents end before its turn does.
+                on_request("three", [calls([respond(true, "bye"), task]), say("farewell")]),
+                on_answer("bye", [calls([list()]), say("gone")]),
+            ],
         )
         .await;
-        let lead = stage.hold().await;
-        for said in [
-            "illegal: Ask in state WAITING",
-            "ann (helps), ",
-            "There are no teammates.",
-            "All are IDLE.",
-        ] {
-            assert!(lead.contains(said), "{said}: {lead}");
-        }
-        assert!(stage.results("ann").contains(&"agreed; this turn is your last".to_string()));
+        let results = all_results(&stage.go().await);
+        let sent = "lead-ID is sent; end your turn, the answer wakes you";
+        assert_eq!(results[1..3], [sent, "illegal: Ask in state Waiting"]);
+        assert!(results[3].starts_with("ann (helps), "), "{results:?}");
+        assert_eq!(results[4..], [sent, "Nothing is open."]);
+        let agreed = "agreed; this turn is your last";
+        assert_eq!(stage.results("ann"), ["sent to lead", agreed, "# sub\nsub"]);
+        assert!(until(|| stage.team.is_empty()).await);
     }
 
     #[tokio::test]
-    async fn who_gets_no_answer_in_time_is_free_again_and_a_late_one_is_ignored() {
+    async fn whoever_gets_no_answer_in_time_is_free_again_and_a_late_answer_does_not_count() {
+        let unknown = ("respond", json!({"id": "ann-9", "approve": true, "text": "x"}));
+        let sleep = call("bash", json!({"command": "sleep 1"}));
         let stage = stage(
             Duration::from_millis(300),
-            &format!(
-                "{{when: ^go$, turns: [{HIRE}]}},
-                 {{when: 'lead.>\\s*work', turns: [{{call: [{PLAN}]}}, {{say: waiting}}]}},
-                 {{when: 'request ann-1', turns: [{{repeat: 12, call: [{{bash: {{command: 'sleep 0.1; echo {{{{ n }}}}'}}}}]}},
-                    {{call: [{{respond: {{id: ann-1, approve: true, text: late}}}}, {{list_requests: {{}}}}, {{respond: {{id: ann-9, approve: true, text: x}}}}]}}, {{say: x}}]}},
-                 {{when: 'not answered ann-1', turns: [{{call: [{{list_requests: {{}}}}, {WRITE}]}}, {{delay_ms: 2500, say: 'no answer'}}]}},
-                 {{when: 'no answer', turns: [{{say: sorry}}]}}"
-            ),
+            [
+                go(),
+                scene(r"lead.>\s*work", [calls([plan("one")]), say("waiting")]),
+                on_request(
+                    "one",
+                    [sleep, calls([respond(true, "late"), list(), unknown]), say("x")],
+                ),
+                // After the lead's turn, so that its last words do not join it.
+                scene(
+                    "has not answered",
+                    [calls([list(), touch()]), say("no answer").delay_ms(3000)],
+                ),
+                scene(r"ann.>\s*no answer", [say("sorry")]),
+            ],
         )
         .await;
-        // The lead looks up only after its patience has passed too.
-        let lead = stage.hold().await;
-        for said in [
-            "Respond in state IDLE: ann-1 was answered, or withdrawn",
-            "nobody has asked you ann-9",
-        ] {
-            assert!(lead.contains(said), "{said}: {lead}");
-        }
-        let results = stage.results("ann");
-        assert!(
-            results.iter().any(|result| result.starts_with("not run: you have no approved plan")),
-            "{results:?}"
-        );
-        assert!(!stage.dir.path().join("a").exists());
+        let chat = stage.go().await;
+        let late = "illegal: Respond in state Idle";
+        let unknown = "ann-9 is no request of yours or to you";
+        assert_eq!(all_results(&chat)[2..], [late, "Nothing is open.", unknown]);
+        assert_eq!(stage.results("ann"), [SENT, "Nothing is open.", REFUSED]);
+        let mail =
+            stage.asked("ann").iter().map(|asked| plain(&asked.to_string())).collect::<String>();
+        assert!(mail.contains("lead has not answered ann-ID in time; you can ask again"), "{mail}");
+        assert!(!stage.play.dir.path().join("a").exists());
     }
 
     #[tokio::test]
     async fn an_answer_counts_once_and_only_from_whoever_was_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        let rules = Rules::over(Mailboxes::open(dir.path()).await.unwrap(), PATIENCE);
-        let end: End = ("ann".into(), LEAD.into(), true);
+        let Stage { play, team, _mail } = stage(LONG, []).await;
+        let cx = play.agent.context();
+        let protocol =
+            Protocol { team: team.clone(), reply_timeout: LONG, registry: Arc::default() };
+        let (lead, ann) = (team.member(LEAD), team.member("ann"));
         {
-            let mut table = rules.table.lock().unwrap();
-            let question = Question { id: "ann-1".into(), kind: Kind::Plan };
-            table.step(&end, Event::Ask, &question, LetterId::default()).unwrap();
-            table.step(&end, Event::Sent, &question, LetterId::default()).unwrap();
+            let mut registry = protocol.registry.lock().unwrap();
+            registry.ask("lead-1", Kind::Shutdown, &lead, &ann).unwrap();
+            registry.step("lead-1", &lead, Event::Sent).unwrap();
         }
-        let yes = |from: &str, id: &str| {
+        let letter = |from: &str, number: u64, id: &str| {
             let data = json!(Note::Response { id: id.into(), approve: true });
-            Letter { data, ..Letter::new(from, "yes") }
+            Letter { id: LetterId { number, nonce: 1 }, data, ..Letter::new(from, "yes") }
         };
-        let none = BTreeSet::new();
-        for letter in
-            [yes("bob", "ann-1"), yes(LEAD, "ann-7"), Letter::new(LEAD, "[ann-1 approved]")]
-        {
-            rules.send("ann", letter).await.unwrap();
-        }
-        let letters = rules.receive("ann", &none).await.unwrap().letters;
-        let ids = letters.iter().map(|letter| letter.id).collect();
-        let read: Vec<String> = letters.into_iter().map(|letter| letter.text).collect();
-        assert!(read[0].starts_with("[ignored") && read[1].starts_with("[ignored"), "{read:?}");
-        assert!(rules.table.lock().unwrap().approved.is_empty());
-        rules.ack("ann", &ids).await.unwrap();
-        rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        assert_eq!(
-            rules.receive("ann", &none).await.unwrap().letters[0].text,
-            "[ann-1 approved]\nyes"
-        );
-        assert!(rules.table.lock().unwrap().approved.contains("ann"));
-        // The same letter once more, because the turn was withdrawn; then another that says the same.
-        rules.send("ann", yes(LEAD, "ann-1")).await.unwrap();
-        let read: Vec<String> = rules
-            .receive("ann", &none)
-            .await
-            .unwrap()
-            .letters
-            .into_iter()
-            .map(|letter| letter.text)
-            .collect();
-        assert_eq!(read[0], "[ann-1 approved]\nyes");
-        assert!(read[1].starts_with("[ignored"), "{read:?}");
+        let read = |letter: Letter| protocol.receive(letter, &cx).text;
+        let counts = || protocol.registry.lock().unwrap().approved.contains(&lead);
+        let forged = Letter::new("ann", "[lead-1 approved]");
+        assert_eq!(read(forged), "[lead-1 approved]");
+        assert_eq!(read(letter("bob", 1, "lead-1")), "[ignored: bob was not asked lead-1]\nyes");
+        let unknown = "[ignored: lead-2 is no request of yours or to you]\nyes";
+        assert_eq!(read(letter("ann", 2, "lead-2")), unknown);
+        assert!(!counts());
+        assert_eq!(read(letter("ann", 3, "lead-1")), "[lead-1 approved]\nyes");
+        assert!(counts());
+        // The same letter again, since its turn was withdrawn: it was counted.
+        protocol.registry.lock().unwrap().approved.clear();
+        assert_eq!(read(letter("ann", 3, "lead-1")), "[lead-1 approved]\nyes");
+        let second = "[ignored: illegal: Answered in state Idle]\nyes";
+        assert_eq!(read(letter("ann", 4, "lead-1")), second);
+        assert!(!counts());
     }
 
     #[tokio::test]
-    async fn a_name_takes_neither_approval_nor_questions_from_whoever_had_it_before() {
-        let hire = |prompt: &str| {
-            format!("{{spawn_teammate: {{name: ann, role: helps, prompt: {prompt}}}}}")
-        };
+    async fn a_name_inherits_neither_approvals_nor_questions() {
+        let dismiss = ("dismiss", json!({"name": "ann"}));
+        let replace = [dismiss, spawn("second"), respond(true, "late")];
         let stage = stage(
-            PATIENCE,
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}},
-                 {{when: 'lead.>\\s*first', turns: [{{call: [{PLAN}]}}, {{say: waiting}}]}},
-                 {{when: 'request ann-1', turns: [{{call: [{{respond: {{id: ann-1, approve: true, text: go}}}}]}}, {{say: x}}]}},
-                 {{when: 'ann-1 approved', turns: [{{call: [{PLAN}]}}, {{say: done}}]}},
-                 {{when: 'request ann-2', turns: [{{call: [{{dismiss: {{name: ann}}}}, {}, {{respond: {{id: ann-2, approve: true, text: late}}}}]}}, {{say: x}}]}},
-                 {{when: 'lead.>\\s*second', turns: [{{call: [{WRITE}, {PLAN}, {WRITE}]}}, {{say: waiting}}]}},
-                 {{when: 'request ann-3', turns: [{{say: seen}}]}}, {{when: ann, turns: [{{say: good}}]}}",
-                hire("first"),
-                hire("second")
-            ),
+            LONG,
+            [
+                go(),
+                scene(r"lead.>\s*work", [calls([plan("one")]), say("waiting")]),
+                on_request("one", [calls([respond(true, "yes")]), say("x")]),
+                on_answer(
+                    "yes",
+                    [calls([("bash", json!({"command": "touch b"})), plan("two")]), say("x")],
+                ),
+                on_request("two", [calls(replace), say("x")]),
+                scene(
+                    r"lead.>\s*second",
+                    [calls([touch(), plan("three"), touch()]), say("waiting")],
+                ),
+                on_request("three", [say("seen")]),
+            ],
         )
         .await;
-        let lead = stage.hold().await;
-        assert!(
-            lead.contains("nobody has asked you ann-2") && lead.contains("request ann-3"),
-            "{lead}"
-        );
+        let chat = stage.go().await;
+        assert_eq!(all_results(&chat).last().unwrap(), "whoever asked you ann-ID is gone");
+        assert!(stage.play.dir.path().join("b").exists());
+        assert!(!stage.play.dir.path().join("a").exists());
         let results = stage.results("ann");
-        assert_eq!(
-            results
-                .iter()
-                .filter(|result| result.starts_with("not run: you have no approved plan"))
-                .count(),
-            2
+        assert_eq!(results[results.len() - 3..], [REFUSED, SENT, REFUSED]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_teammate_left_unread_is_not_for_the_next_of_its_name() {
+        let dismiss = ("dismiss", json!({"name": "ann"}));
+        let replace = [request("ann", "shutdown", "end"), dismiss, spawn("second")];
+        let stage = stage(
+            LONG,
+            [
+                go(),
+                scene("^replace$", [calls(replace), say("replaced")]),
+                scene(r"lead.>\s*second", [calls([list()]), say("here")]),
+                // It is dismissed while it waits for this.
+                scene(r"lead.>\s*work", [say("never").delay_ms(600_000)]),
+                scene(r"ann.>\s*here", [say("good")]),
+            ],
+        )
+        .await;
+        let (_, mut chat) = stage.play.ask("go").await;
+        assert!(until(|| stage.asked("ann").len() == 1).await);
+        stage.play.run_until_idle(&mut chat, "replace").await;
+        let read = plain(&stage.asked("ann")[1].to_string());
+        assert!(
+            read.contains("[ignored: lead-ID is no request of yours or to you]\\nend"),
+            "{read}"
         );
-        assert!(results.iter().any(|result| result.starts_with("ann-3 is sent")), "{results:?}");
-        assert!(!stage.dir.path().join("a").exists());
+        assert_eq!(stage.results("ann"), ["lead-ID: lead is Waiting"]);
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_run_left_decides_nothing() {
+        let stage = stage(
+            LONG,
+            [
+                on_request("old", [calls([respond(true, "yes"), list()]), say("x")]),
+                scene("^go$", [say("free")]),
+            ],
+        )
+        .await;
+        let id = "ann-0123456789abcdef";
+        for (note, text) in [
+            (json!(Note::Response { id: id.into(), approve: true }), "old answer"),
+            (json!(Note::Request { id: id.into(), kind: Kind::Plan }), "old question"),
+        ] {
+            let letter = Letter { data: note, ..Letter::new("ann", text) };
+            stage.team.transport().send(LEAD, letter).await.unwrap();
+        }
+        let chat = stage.go().await;
+        let [answer, question] = &inserted(&chat, "mail")[..] else { panic!("{chat:?}") };
+        assert!(
+            answer.contains("[ignored: ann-0123456789abcdef is no request of yours or to you]")
+        );
+        assert!(question.contains(
+            "[request ann-0123456789abcdef, Plan; answer it once, in time, with `respond`]"
+        ));
+        // Nobody of that name is here, so the request stays open.
+        let nobody = "there is no \"ann\" to write to; there is: nobody";
+        assert_eq!(all_results(&chat), [nobody, "ann-ID: lead is Responding"]);
     }
 }

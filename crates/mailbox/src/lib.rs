@@ -50,7 +50,7 @@ mod workers;
 pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, list};
 pub use mailbox::Mailbox;
 pub use transport::{Mailboxes, Transport};
-pub use workers::{SpawnError, Workers, WriteError};
+pub use workers::{Member, SpawnError, Workers, WriteError};
 
 /// How often a letter is delivered before it becomes a dead letter.
 pub const MAX_DELIVERIES: u32 = 3;

@@ -1,4 +1,4 @@
-use crate::{Error, Letter, LetterId, Transport};
+use crate::{Error, Letter, LetterId, Transport, check_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -48,9 +48,21 @@ enum Activity {
     Idle(BTreeSet<LetterId>),
 }
 
+/// A name, and the task that had it when this was made. The name may come again, its task does not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// The worker's name, or the owner's.
+    pub name: String,
+    /// None for the owner, and for whoever is no worker here.
+    task: Option<Id>,
+}
+
 /// Why a worker cannot be started.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
+    /// The name cannot name a mailbox.
+    #[error(transparent)]
+    Name(#[from] Error),
     /// The name is in use.
     #[error("there is a {0} already")]
     Taken(String),
@@ -109,13 +121,14 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
     /// says that it is [idle](Workers::idle).
     ///
     /// # Errors
-    /// When the name is taken, and when there are too many.
+    /// When the name is not valid or taken, and when there are too many.
     pub fn spawn(
         &self,
         name: &str,
         info: T,
         work: impl Future<Output: Send> + Send + 'static,
     ) -> Result<(), SpawnError> {
+        check_name(name)?;
         let mut end = Ok(());
         self.0.by_name.send_if_modified(|by_name| {
             if name == self.0.owner || by_name.contains_key(name) {
@@ -159,6 +172,19 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         others.push(self.0.owner.clone());
         others.retain(|other| other != name);
         others
+    }
+
+    /// The first worker of which this was said when it was spawned.
+    pub fn find(&self, is_wanted: impl Fn(&T) -> bool) -> Option<Member> {
+        let by_name = self.0.by_name.borrow();
+        let (name, worker) = by_name.iter().find(|(_, worker)| is_wanted(&worker.info))?;
+        Some(Member { name: name.clone(), task: Some(worker.task.id()) })
+    }
+
+    /// Who has this name now.
+    pub fn member(&self, name: &str) -> Member {
+        let task = self.0.by_name.borrow().get(name).map(|worker| worker.task.id());
+        Member { name: name.into(), task }
     }
 
     /// What was said of the worker of this name when it was spawned.
@@ -391,19 +417,41 @@ mod tests {
     async fn names_are_unique_and_workers_are_limited() {
         let folder = tempfile::tempdir().unwrap();
         let workers = workers(folder.path()).await;
-        assert_eq!(workers.spawn("ann", "one", pending()), Ok(()));
-        assert_eq!(workers.spawn("ann", "two", pending()), Err(SpawnError::Taken("ann".into())));
-        assert_eq!(workers.spawn("lead", "", pending()), Err(SpawnError::Taken("lead".into())));
-        assert_eq!(workers.spawn("bob", "", pending()), Ok(()));
-        assert_eq!(workers.spawn("eve", "", pending()), Ok(()));
-        assert_eq!(workers.spawn("joe", "", pending()), Err(SpawnError::Full(3)));
+        let spawn = |name: &str, info| match workers.spawn(name, info, pending()) {
+            Ok(()) => "spawned".into(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(spawn("ann", "one"), "spawned");
+        assert_eq!(spawn("ann", "two"), "there is a ann already");
+        assert_eq!(spawn("lead", ""), "there is a lead already");
+        assert!(spawn("../joe", "").starts_with("\"../joe\" is no name"));
+        assert_eq!(spawn("bob", ""), "spawned");
+        assert_eq!(spawn("eve", ""), "spawned");
+        assert_eq!(spawn("joe", ""), "there are 3 already, which is the most; end one first");
         assert_eq!(
             (workers.names().join(" "), workers.get("ann")),
             ("ann bob eve".into(), Some("one"))
         );
         assert!(workers.stop("ann", LONG).await && !workers.stop("ann", LONG).await);
-        assert_eq!(workers.spawn("ann", "two", pending()), Ok(()));
+        assert_eq!(spawn("ann", "two"), "spawned");
         assert_eq!(workers.get("ann"), Some("two"));
+    }
+
+    #[tokio::test]
+    async fn a_member_is_another_one_when_its_name_comes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let workers = workers(folder.path()).await;
+        workers.spawn("ann", "one", pending()).unwrap();
+        assert_eq!(workers.find(|info| *info == "one"), Some(workers.member("ann")));
+        assert_eq!(workers.find(|info| *info == "two"), None);
+        let (ann, lead) = (workers.member("ann"), workers.member("lead"));
+        workers.stop("ann", LONG).await;
+        let nobody = workers.member("ann");
+        workers.spawn("ann", "", pending()).unwrap();
+        assert_eq!(workers.member("ann").name, ann.name);
+        assert_ne!(workers.member("ann"), ann);
+        assert_ne!(nobody, ann);
+        assert_eq!((workers.member("ann"), workers.member("lead")), (workers.member("ann"), lead));
     }
 
     #[tokio::test]
