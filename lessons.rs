@@ -60,7 +60,7 @@ mod examples {
     // pub mod s06_context_compact;
     pub mod s07_task_system;
     pub mod s08_background_tasks;
-    // pub mod s09_agent_teams;
+    pub mod s09_agent_teams;
     // pub mod s10_team_protocols;
     // pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;

@@ -59,6 +59,13 @@ impl Play {
     pub(crate) fn bodies(&self) -> Vec<Value> {
         self.server.seen().into_iter().map(|seen| seen.body).collect()
     }
+
+    /// The bodies of the requests whose system text contains this.
+    pub(crate) fn bodies_of(&self, system: &str) -> Vec<Value> {
+        let mut bodies = self.bodies();
+        bodies.retain(|body| body["system"].to_string().contains(system));
+        bodies
+    }
 }
 
 /// The texts of the results in a message, in order.
