@@ -62,7 +62,7 @@ mod examples {
     pub mod s08_background_tasks;
     pub mod s09_agent_teams;
     // pub mod s10_team_protocols;
-    // pub mod s11_autonomous_agents;
+    pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
     pub mod s24_loop_detection;
 }

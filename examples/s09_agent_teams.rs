@@ -260,8 +260,12 @@ impl Team {
         loop {
             let failures = backoff.consecutive_failures();
             if failures == 0 || failures >= MAX_FAILURES {
-                self.0.idle(&me, chat.state::<InFlight>().0.clone());
-                if !mate.woken(&chat).await {
+                let in_flight = chat.state::<InFlight>();
+                self.0.idle(&me, in_flight.0.clone());
+                if failures > 0 {
+                    // Only mail ends this wait: what else wakes it may be there all the time.
+                    self.transport().wait(&me, &in_flight.0).await;
+                } else if !mate.woken(&chat).await {
                     return;
                 }
                 self.0.busy(&me);

@@ -295,7 +295,6 @@ mod tests {
     use super::*;
     use lessons::{
         s04_subagent,
-        s06_context_compact::Compact,
         s07_task_system::Status,
         testing::{Play, play},
     };
@@ -535,45 +534,6 @@ mod tests {
         };
         assert!(rungs_process::testing::until(given_back).await);
         assert_eq!(workers.task(1).failures, [""; 0]);
-    }
-
-    /// Compacts once: the script begins again with each summary, since the task is kept before it.
-    struct Once(Compact);
-
-    impl Layer for Once {
-        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            let is_summary = |name: &str| name == "summary";
-            let mut origins = chat.blocks().filter_map(|block| block.origin());
-            if origins.any(|origin| is_summary(&origin.name)) {
-                return next.run(chat, cx).await;
-            }
-            self.0.ask(chat, cx, next).await
-        }
-    }
-
-    #[tokio::test]
-    async fn after_a_compaction_a_teammate_still_knows_who_it_is_and_what_it_works_on() {
-        let read = call("bash", json!({"command": "echo {{ n }}"}));
-        let read = read.say("{% for i in range(1500) %}word {% endfor %}").repeat(12);
-        let scenes = [
-            scene("Summarise", [say("I read numbers.")]),
-            scene("<task id", [read, finish("fine"), say("x")]),
-        ];
-        let wrap = |agent: Agent, dir: &Path| {
-            agent.wrap(Once(Compact { window: 20_000, folder: dir.join("compact") }))
-        };
-        let workers = workers(&[("read it all", 0, &[])], team(&["ann"], scenes), wrap).await;
-        workers.run().await;
-        assert_eq!(workers.task(1).result.as_deref(), Some("fine"));
-        let bodies = workers.play.bodies();
-        let after: Vec<&Value> =
-            bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
-        assert!(!after.is_empty());
-        for body in after {
-            assert!(body["system"].to_string().contains("You are ann, a teammate"), "{body}");
-            let task = "<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all";
-            assert!(body["messages"].to_string().contains(task), "{body}");
-        }
     }
 
     #[tokio::test]
