@@ -299,6 +299,8 @@ impl Agent {
         let command = self.parts.commands.iter().find(|command| command.name == name)?;
         let cx = self.context();
         cx.follow(chat);
+        // A command may be the first to say something, and only the first message tells where it is.
+        chat.open_with(self.environment());
         Some(command.run.run(chat, args, &cx).await)
     }
 
