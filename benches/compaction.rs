@@ -1,8 +1,8 @@
 //! What compaction saves: 50 turns that each read much, with a window of 20,000 tokens.
 //!
-//! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer. Without
-//! it each request carries all that came before; the saving of a turn is what its prompt is smaller by,
-//! as the server counts it.
+//! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer.
+//! Without it each request carries all that came before; the saving of a turn is what its prompt is
+//! smaller by, as the server counts it.
 use lessons::{s01_loop::agent_loop, s06_context_compact};
 use rehearsal::{call, say, scene, script};
 use rungs_core::{Agent, Chat, tools};
@@ -21,7 +21,8 @@ async fn main() {
     let peak = savings.iter().copied().fold(0.0, f64::max);
     let all = |prompts: &[f64]| prompts.iter().sum::<f64>();
     println!(
-        "{TURNS} turns, window {WINDOW} tokens: the prompt is smaller by {:.1} % on average, {:.1} % at most",
+        "{TURNS} turns, window {WINDOW} tokens: the prompt is smaller by {:.1} % on average, \
+         {:.1} % at most",
         100.0 * average,
         100.0 * peak
     );
@@ -36,8 +37,8 @@ async fn main() {
 
 /// The size of each turn's prompts, in bytes / 4, as the rehearsal counts.
 async fn prompts(compact: bool) -> Vec<f64> {
-    let summary = "Fifty listings of numbers were read in order; each went up by 1,500 lines. None was \
-                   changed.";
+    let summary = "Fifty listings of numbers were read in order; each went up by 1,500 lines. None \
+                   was changed.";
     let read = call("bash", json!({"command": "seq 100000 101500 # {{ n }}"}));
     let turns = [read.say("One more.").repeat(TURNS), say("done")];
     let scenes = [scene("^Summarise", [say(summary)]), scene("^go$", turns)];

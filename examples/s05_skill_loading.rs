@@ -1,9 +1,9 @@
 //! # s05: knowledge that is loaded when it is needed
 //!
-//! How to review code, how to take a PDF apart: an agent could know a hundred such things, but not all
-//! at once. In the system text they would be paid for with every request, and most are never used. So
-//! the system text holds a list of names and descriptions. The tool `load_skill` brings the
-//! instructions of one skill when a task calls for them, and its further files one by one.
+//! How to review code, how to take a PDF apart: an agent could know a hundred such things, but not
+//! all at once. In the system text they would be paid for with every request, and most are never
+//! used. So the system text holds a list of names and descriptions. The tool `load_skill` brings
+//! the instructions of one skill when a task calls for them, and its further files one by one.
 //!
 //! ```text
 //! skills/*/SKILL.md --names, descriptions--> system text, once at the start
@@ -14,30 +14,31 @@
 //!                            with `file`            is what counts as loaded
 //! ```
 //!
-//! New here: system text that a lesson adds. It must not change while a conversation lasts, because the
-//! prompt cache goes by the prefix, and everything after a changed word is paid for again. New too: a
-//! result that is **kept**, so that compaction (s06) leaves it word for word. What is loaded is a state
-//! [of the text](State::OF_TEXT): the lesson reads it off the conversation after each reply, so it is
-//! right after a withdrawn prompt, in a fork and after compaction, whatever became of the text.
+//! New here: system text that a lesson adds. It must not change while a conversation lasts, because
+//! the prompt cache goes by the prefix, and everything after a changed word is paid for again. New
+//! too: a result that is **kept**, so that compaction (s06) leaves it word for word. What is loaded
+//! is a state [of the text](State::OF_TEXT): the lesson reads it off the conversation after each
+//! reply, so it is right after a withdrawn prompt, in a fork and after compaction, whatever became
+//! of the text.
 //!
-//! Terms: **skill** (the Agent Skills standard, <https://agentskills.io>: a folder with a `SKILL.md`),
-//! **front matter** (the YAML between two lines `---` that names and describes it), **progressive
-//! disclosure** (first the description, then the instructions, then the files).
+//! Terms: **skill** (the Agent Skills standard, <https://agentskills.io>: a folder with a
+//! `SKILL.md`), **front matter** (the YAML between two lines `---` that names and describes it),
+//! **progressive disclosure** (first the description, then the instructions, then the files).
 //!
 //! Run it: `cargo run --example s05_skill_loading`
 //!
-//! You will see the model load the skill `code-review` for a review, then one of its checklists, and
-//! prove that a line of the reviewed script is dangerous.
+//! You will see the model load the skill `code-review` for a review, then one of its checklists,
+//! and prove that a line of the reviewed script is dangerous.
 //!
 //! Try, and predict first:
 //! 1. Delete the line `name:` in `skills/pdf/SKILL.md`. Who is told, and does the program start?
 //! 2. Take the layer [`FindLoaded`] out of [`install`]. Which tests fail, and why?
-//! 3. Repeat the line `load_skill` in `config/rehearsals/s05_skill_loading.yaml`. What does the second
-//!    call return?
+//! 3. Repeat the line `load_skill` in `config/rehearsals/s05_skill_loading.yaml`. What does the
+//!    second call return?
 //!
 //! Pitfalls: a description that says what a skill is, but not when to use it, is never followed; a
-//! skill's files are outside of the working directory, so they need a guard of their own; skills are
-//! instructions, so a project that brings some can steer your agent.
+//! skill's files are outside of the working directory, so they need a guard of their own; skills
+//! are instructions, so a project that brings some can steer your agent.
 //!
 //! A product also asks before it trusts a project's skills, limits how much of them survives
 //! compaction, and runs some in a subagent (s04).

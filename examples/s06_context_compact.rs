@@ -1,8 +1,8 @@
 //! # s06: making room in a full context
 //!
-//! Every request carries the whole conversation, and a model's window is finite. An agent that works
-//! long enough would stop with an error, and before that it pays for every old file with every new
-//! question. So it makes room, in an order that loses least.
+//! Every request carries the whole conversation, and a model's window is finite. An agent that
+//! works long enough would stop with an error, and before that it pays for every old file with
+//! every new question. So it makes room, in an order that loses least.
 //!
 //! ```text
 //! ask: chat -- over 70 % of the window? --no--> model -- "too long"? --> make room, ask again
@@ -18,36 +18,36 @@
 //!
 //! New here: a layer that rewrites history, and the rules for it.
 //! - A call is never parted from its result, or the server refuses the conversation for ever.
-//! - [`Chat::compact`] strips signed thinking, whose signature is bound to all that stood before, and
-//!   resets the states of the text: a file counts as unread once its text is gone.
+//! - [`Chat::compact`] strips signed thinking, whose signature is bound to all that stood before,
+//!   and resets the states of the text: a file counts as unread once its text is gone.
 //! - What survives word for word is found by origin, never by how a text begins: blocks with `keep`
-//!   (the environment, loaded skills), and what the person typed. Each has a budget, and what does not
-//!   fit into it is reported.
+//!   (the environment, loaded skills), and what the person typed. Each has a budget, and what does
+//!   not fit into it is reported.
 //! - A summary that fails changes nothing, and is not asked for again at once.
-//! - No state may exist in which every later prompt fails. When the newest step alone is too large, its
-//!   largest results go to disk too; when nothing can shrink, the prompt is withdrawn.
+//! - No state may exist in which every later prompt fails. When the newest step alone is too large,
+//!   its largest results go to disk too; when nothing can shrink, the prompt is withdrawn.
 //!
-//! Terms: **context window**, **compaction** (micro: results; auto: a summary), **transcript**, **token
-//! budget**, **provenance** (who a text is from).
+//! Terms: **context window**, **compaction** (micro: results; auto: a summary), **transcript**,
+//! **token budget**, **provenance** (who a text is from).
 //!
 //! Run it: `cargo run --example s06_context_compact`
 //!
-//! You will see an agent read six long chapters with a window of 20,000 tokens: old results are cleared
-//! on the way, older turns are summarised on `:compact`, and at the end it still knows what you asked
-//! for first.
+//! You will see an agent read six long chapters with a window of 20,000 tokens: old results are
+//! cleared on the way, older turns are summarised on `:compact`, and at the end it still knows what
+//! you asked for first.
 //!
 //! Try, and predict first:
 //! 1. Type `:compact` once more at the end. What does it say, and why?
-//! 2. Run it with `--keep < /dev/null` and look into `.rungs/s06_context_compact` of the kept folder.
-//!    Which files are there, and which of them does the model know of?
+//! 2. Run it with `--keep < /dev/null` and look into `.rungs/s06_context_compact` of the kept
+//!    folder. Which files are there, and which of them does the model know of?
 //! 3. Set [`FULL_SHARE`] to 0.4. After which chapter is room made for the first time?
 //!
-//! Pitfalls: bytes are not tokens, so the server's count goes before any estimate; a rewritten prefix
-//! is paid for in full once, so room is made rarely, and then much of it; a summary that is asked for
-//! again at every step costs more than it saves.
+//! Pitfalls: bytes are not tokens, so the server's count goes before any estimate; a rewritten
+//! prefix is paid for in full once, so room is made rarely, and then much of it; a summary that is
+//! asked for again at every step costs more than it saves.
 //!
-//! A product also puts the newest files back after a summary, keeps the plan in view, and lets hooks
-//! add to what survives (s14).
+//! A product also puts the newest files back after a summary, keeps the plan in view, and lets
+//! hooks add to what survives (s14).
 //!
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
@@ -76,8 +76,8 @@ const SUMMARISE: &str = "Summarise the conversation so far for yourself, since i
     what was asked, what was decided and why, which files were read or changed and what matters of \
     them, what is still open, what failed. Facts, names and numbers; no tool calls.";
 
-/// What the server last counted, and the size that the conversation had then. Compaction does not reset
-/// it: the bytes that are gone since then are subtracted.
+/// What the server last counted, and the size that the conversation had then. Compaction does not
+/// reset it: the bytes that are gone since then are subtracted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct TokenCount {
     tokens: u64,
@@ -132,7 +132,8 @@ impl Layer for Compaction {
             if let Err(failed) = self.make_room(chat, cx, tail).await? {
                 let used = self.used(chat);
                 if used >= 1.0 {
-                    // This error withdraws the prompt, so that the next one finds a usable conversation.
+                    // This error withdraws the prompt, so that the next one finds a usable
+                    // conversation.
                     let (stop, why) = (StopReason::WindowFull, failed.to_string());
                     return Err(Error::Unfinished { stop, why });
                 }
@@ -147,8 +148,7 @@ impl Layer for Compaction {
                 Err(error @ Error::Api { status: 413, .. }) => error,
                 other => break other?,
             };
-            // The server knows its window better. Half of what it refused fits into a request for a
-            // summary.
+            // Half of what the server refused fits into a request for a summary.
             if self.make_room(chat, cx, chat.size() / 2).await?.is_err() {
                 return Err(full);
             }
@@ -161,8 +161,8 @@ impl Layer for Compaction {
 }
 
 impl Compaction {
-    /// Makes the conversation smaller by a tenth or more: by clearing results, which costs nothing, or
-    /// by a summary. The newest steps, of so many bytes, stay.
+    /// Makes the conversation smaller by a tenth or more: by clearing results, which costs nothing,
+    /// or by a summary. The newest steps, of so many bytes, stay.
     async fn make_room(&self, chat: &mut Chat, cx: &Context, tail: usize) -> Attempt {
         let (smaller, files) = self.without_results(chat, tail);
         let (count, before, after) = (files.len(), tokens(chat), tokens(&smaller));
@@ -174,8 +174,8 @@ impl Compaction {
         Ok(Ok(()))
     }
 
-    /// Micro: the conversation with stubs for all results but those of the newest steps, and the files
-    /// that the stubs name. If the newest step alone is too large, its largest results go too.
+    /// Micro: the conversation with stubs for all results but those of the newest steps, and the
+    /// files that the stubs name. If the newest step is too large, its largest results go too.
     fn without_results(&self, chat: &Chat, tail: usize) -> (Chat, Files) {
         let mut files = vec![];
         let mut messages: Vec<Message> = chat.messages().iter().map(|m| (**m).clone()).collect();
@@ -198,11 +198,11 @@ impl Compaction {
         (smaller, files)
     }
 
-    /// Puts a stub in place of a result that is worth it; what must survive stays. Returns the file that
-    /// the stub names.
+    /// Puts a stub in place of a result that is worth it; what must survive stays. Returns the file
+    /// that the stub names.
     fn clear(&self, chat: &Chat, block: &mut Block) -> Option<(PathBuf, String)> {
         let Block::ToolResult { content, .. } = block else { return None };
-        // Also an earlier stub.
+        // An earlier stub stays too, or it would count as a result.
         let stays = |block: &Block| block.origin().is_some_and(|o| o.keep || o.name == "cleared");
         let size: usize = content.iter().filter(|block| !stays(block)).map(Block::size).sum();
         if size < MIN_CLEARED_BYTES {
@@ -256,8 +256,8 @@ impl Compaction {
         Ok(Ok(()))
     }
 
-    /// What takes the place of older messages: what must survive word for word, the person's own words,
-    /// the summary. And what did not fit into its budget.
+    /// What takes the place of older messages: what must survive word for word, the person's own
+    /// words, the summary. And what did not fit into its budget.
     fn head(&self, old: &[Arc<Message>], summary: &str) -> (Message, String) {
         let (mut kept, mut typed, mut left_out) = (vec![], vec![], String::new());
         for message in old {
@@ -280,7 +280,7 @@ impl Compaction {
             }
         }
         let text = format!(
-            "<summary>\nWhat came before was removed to make room{left_out}. What stands above, such \
+            "<summary>\nWhat came before was removed to make room{left_out}. What stands above, \
              as the person's own words, was kept. You wrote of the rest:\n{summary}\n</summary>"
         );
         let summary = Block::inserted("summary", text);
@@ -288,8 +288,8 @@ impl Compaction {
         (Message { content, ..Message::empty() }, left_out)
     }
 
-    /// Disk: puts the new conversation in place, once these files and the whole old conversation, each
-    /// time under another name, are written.
+    /// Disk: puts the new conversation in place, once these files and the whole old conversation,
+    /// each time under another name, are written.
     async fn replace(&self, chat: &mut Chat, new: Chat, files: Files) -> Result<()> {
         let (id, folder) = (chat.id().to_string(), self.folder.join("transcripts"));
         let whole = serde_json::to_vec(chat).map_err(Error::other)?;
@@ -317,15 +317,15 @@ impl Compaction {
     }
 }
 
-/// Tokens that a conversation takes: what the server counted, and an estimate of what changed since.
+/// Tokens that a conversation takes: what the server counted, and an estimate of later changes.
 fn tokens(chat: &Chat) -> u64 {
     let (bytes, count) = (chat.size(), chat.state::<TokenCount>());
     let since = (bytes as i64 - count.bytes as i64) / BYTES_PER_TOKEN as i64;
     count.tokens.saturating_add_signed(since).max((bytes / BYTES_PER_TOKEN) as u64)
 }
 
-/// Where the newest steps begin: as many as fit into so many bytes, at least one, and never between a
-/// call and its result.
+/// Where the newest steps begin: as many as fit into so many bytes, at least one, and never between
+/// a call and its result.
 fn newest(chat: &Chat, bytes: usize) -> usize {
     let (mut begin, mut size) = (chat.messages().len(), 0);
     for step in chat.messages().chunk_by(|_, next| next.has_results()).rev() {
@@ -426,7 +426,7 @@ mod tests {
     async fn old_results_give_way_first_and_their_text_is_kept() {
         let read = calls([seq("100000 101000 # {{ n }}")]).think("hm").say("look").repeat(12);
         let play = stage(15_000, [scene("^go$", [read, say("end")])]).await;
-        // The server is strict: a parted call, or thinking before a changed prefix, would be refused.
+        // The server is strict: it refuses a parted call, and thinking after a changed prefix.
         let (_, chat) = play.ask("go").await;
         let notices = play.ui.take();
         let cleared =
@@ -518,8 +518,9 @@ mod tests {
         }
         let head = texts(&chat.messages()[0]);
         assert!(head[0].starts_with("<environment>\n") && head[1].starts_with("know how\n\n"));
-        let summary = "<summary>\nWhat came before was removed to make room. What stands above, such \
-            as the person's own words, was kept. You wrote of the rest:\nit was about numbers\n</summary>";
+        let summary = "<summary>\nWhat came before was removed to make room. What stands above, \
+                       as the person's own words, was kept. You wrote of the rest:\nit was about \
+                       numbers\n</summary>";
         let words = ["first words", "<task>second words", summary, "third words"];
         assert_eq!(head[2..], words);
         let rest: Vec<String> = chat.messages()[1..].iter().map(|message| message.text()).collect();
@@ -758,7 +759,7 @@ mod tests {
             let asked = bodies.iter().filter(|body| body.to_string().contains("Summarise"));
             summaries.push(asked.count());
         }
-        // Before `two` 75 % were used, before `three` 80 %, before `four` 90 %; the half is at 87.5 %.
+        // 75 %, 80 % and 90 % were used before `two`, `three` and `four`; the half is at 87.5 %.
         assert_eq!(summaries, [0, 1, 1, 2]);
     }
 

@@ -1,192 +1,226 @@
 //! # s07: tasks that wait for each other
 //!
-//! The plan of s03 lives in one conversation and is gone with it. Work that takes days needs a board that outlives it:
-//! tasks on disk, which wait for each other, which several agents (and, from s11 on, several processes) take from, and
-//! which no crash may lose.
+//! The plan of s03 lives in one conversation and ends with it. Work that takes days needs a board
+//! that outlives it: tasks on disk, which wait for each other, which several agents (and, from s11
+//! on, several processes) take from, and which no crash may lose.
 //!
-//! New here: state on disk. The board is a journal, a file to which each change is appended, flushed and only then
-//! believed. Whoever changes something holds the lock, first reads what others have written, decides, and appends; so two
-//! processes never decide on old news. The crate `rungs-tasks` holds the
-//! board; this file gives it to a model.
+//! ```text
+//! task_create ──┐                       ┌───────────────────────────────┐
+//! task_update ──┤  lock, read what is   │ tasks.jsonl: one change a line│
+//! task_next   ──┼─ new, decide, append, ┤ #1 done                       │
+//! task_list   ──┤  flush, unlock        │ #2 pending, after #1          │
+//! task_get    ──┘                       └───────────────────────────────┘
+//! ```
+//!
+//! New here: state on disk. The board is a **write-ahead journal**: each change is appended and
+//! flushed before anybody hears that it was made. Whoever changes something holds the file's lock
+//! and first reads what others have written, so two processes never decide on old data. Tasks and
+//! what they wait for are a **directed acyclic graph**: a change that would close a cycle is
+//! refused. The crate `rungs-tasks` holds journal and graph; this file gives them to a model.
+//!
+//! Terms: **write-ahead journal**, **advisory lock**, **dependency graph** and **cycle**,
+//! **fsync**, **torn write** (a line that a crash left half written; it is set aside when the board
+//! is opened).
 //!
 //! Run it: `cargo run --example s07_task_system`
 //!
-//! You will see a goal broken into four tasks, one of them refused because it would wait for itself, and the board
-//! saying at each step what can be done next.
+//! You will see a goal broken into four tasks, one change refused because the task would wait for
+//! itself, and the board saying at each step what can begin next.
 //!
-//! Try: run it with `--keep`, and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that stays.
+//! Try, and predict first:
+//! 1. Run it with `-- --keep` and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that
+//!    stays. How many lines has a task that was created, begun and finished?
+//! 2. Delete the last three characters of that file and start the lesson in that folder with a live
+//!    model, or read the test `damage_is_set_aside_and_reported` in `crates/tasks`. What is lost?
+//! 3. Give two tasks the same priority. Which one does `task_next` take?
+//!
+//! Pitfalls: a board that is rewritten whole on each change loses all of it when the program dies
+//! in the middle; a task that failed must not free those that wait for it.
+//!
+//! A product also keeps the history of each task, and lets people edit the board beside the agents.
 //!
 //! Builds on s01. Motto: *Break big goals into small tasks, order them, persist them.*
 
 use lessons::s01_loop::agent_loop;
-use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
+use rungs_core::{Agent, Context, Effect, Error, Result, ToolError};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{collections::BTreeSet, process::ExitCode};
 
 pub use rungs_tasks::{Board, Status, Task, TaskError, Tasks, list};
 
-/// A verb of the board, as a tool: what the model is told, and what is done.
-struct Verb {
-    spec: ToolSpec,
-    run: fn(&Board, Value, &str) -> Result<String, ToolError>,
-    board: Board,
+/// How many tasks one listing shows.
+const MAX_LISTED_TASKS: usize = 200;
+
+/// The five tools, as the model calls them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    /// Adds a task to the board.
+    TaskCreate {
+        /// What is to be done, in a line.
+        subject: String,
+        /// All that whoever does it must know.
+        description: Option<String>,
+        /// The greater, the sooner; 0 unless given.
+        priority: Option<i64>,
+        /// The tasks that must be done before.
+        after: Option<BTreeSet<u64>>,
+    },
+    /// Lists the tasks, or those of one status.
+    TaskList { status: Option<Status> },
+    /// Shows one task with everything.
+    TaskGet {
+        /// Its number.
+        id: u64,
+    },
+    /// Changes a task. Set it to done or failed, with a result, when it is over.
+    TaskUpdate(Update),
+    /// Takes the most urgent task that can begin, and begins it.
+    TaskNext {},
 }
 
-impl Tool for Verb {
-    fn spec(&self) -> ToolSpec {
-        self.spec.clone()
+#[derive(Deserialize, JsonSchema)]
+struct Update {
+    /// Its number.
+    id: u64,
+    status: Option<Status>,
+    /// What came of it.
+    result: Option<String>,
+    /// Who works on it.
+    owner: Option<String>,
+    /// The greater, the sooner.
+    priority: Option<i64>,
+    /// The tasks that must be done before.
+    after: Option<BTreeSet<u64>>,
+}
+
+impl Update {
+    fn apply(self, task: &mut Task) {
+        if let Some(status) = self.status {
+            task.status = status;
+        }
+        if let Some(priority) = self.priority {
+            task.priority = priority;
+        }
+        if let Some(after) = self.after {
+            task.after = after;
+        }
+        if self.result.is_some() {
+            task.result = self.result;
+        }
+        if self.owner.is_some() {
+            task.owner = self.owner;
+        }
     }
+}
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let (run, board, who) = (self.run, self.board.clone(), cx.name().to_string());
-        Ok(board.blocking(move |board| run(board, input, &who)).await?.into())
+/// The board waits for the disk and for its lock, so its work is done on a blocking thread.
+async fn run(board: &Board, call: Call, cx: &Context) -> Result<String, ToolError> {
+    let who = cx.name().to_string();
+    board.blocking(move |board| work(board, call, &who)).await
+}
+
+fn work(board: &Board, call: Call, who: &str) -> Result<String, ToolError> {
+    match call {
+        Call::TaskCreate { subject, description, priority, after } => {
+            let task = Task {
+                subject,
+                description: description.unwrap_or_default(),
+                priority: priority.unwrap_or_default(),
+                after: after.unwrap_or_default(),
+                ..Task::default()
+            };
+            Ok(format!("created {}", board.create(task)?))
+        }
+        Call::TaskList { status } => listing(board, status),
+        Call::TaskGet { id } => details(board, id),
+        Call::TaskUpdate(update) => {
+            let (task, freed) = board.update(update.id, |task| update.apply(task))?;
+            if freed.is_empty() {
+                return Ok(task.to_string());
+            }
+            Ok(format!("{task}\nnow {} can begin", list(&freed)))
+        }
+        Call::TaskNext {} => next(board, who),
     }
 }
 
-/// Adds the mechanism: the five verbs of this board.
-pub fn install(agent: Agent, board: &Board) -> Agent {
-    let word = |what: &str| json!({"type": "string", "description": what});
-    let number = |what: &str| json!({"type": "integer", "description": what});
-    let ids = json!({"type": "array", "items": {"type": "integer"}, "description": "Tasks that must be done before."});
-    let status = json!({"type": "string", "enum": ["pending", "in_progress", "done", "failed"]});
-    let listed = board.clone();
-    let verb = |name, description, fields: Value, required: &[&str], run| {
-        let schema = json!({"type": "object", "properties": fields, "required": required});
-        Verb { spec: ToolSpec::new(name, description, schema), run, board: board.clone() }
-    };
-    agent
-        .tool(verb(
-            "task_create",
-            "Adds a task to the board.",
-            json!({"subject": word("What is to be done, in a line."), "description": word("All that whoever does it must know."),
-                "priority": number("The greater, the sooner; 0 unless given."), "after": ids}),
-            &["subject"],
-            create,
-        ))
-        .tool(verb("task_list", "Lists the tasks, or those of one status.", json!({"status": status}), &[], show))
-        .tool(verb("task_get", "Shows one task with everything.", json!({"id": number("Its number.")}), &["id"], get))
-        .tool(verb(
-            "task_update",
-            "Changes a task. Set it to done or failed, with a result, when it is over.",
-            json!({"id": number("Its number."), "status": status, "result": word("What came of it."), "owner": word("Who works on it."),
-                "priority": number("The greater, the sooner."), "after": ids}),
-            &["id"],
-            update,
-        ))
-        .tool(verb("task_next", "Takes the most urgent task that can be begun, and begins it.", json!({}), &[], next))
-        .command("tasks", "lists the board", async move |_, _, cx| {
-            let board = listed.clone();
-            let shown = board.blocking(|board| show(board, json!({}), "")).await;
-            cx.notice(shown.unwrap_or_else(|error| error.0));
-            Ok::<(), Error>(())
-        })
-}
-
-#[derive(Deserialize)]
-struct Create {
-    subject: String,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    priority: i64,
-    #[serde(default)]
-    after: BTreeSet<u64>,
-}
-
-fn create(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
-    let Create { subject, description, priority, after } = args(input)?;
-    let task = Task { subject, description, priority, after, ..Task::default() };
-    Ok(format!("created {}", board.create(task)?))
-}
-
-fn show(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct List {
-        status: Option<Status>,
-    }
-    let List { status } = args(input)?;
-    let lines: Vec<String> = board.look(|state| {
+fn listing(board: &Board, status: Option<Status>) -> Result<String, ToolError> {
+    let lines: Vec<String> = board.look(|tasks| {
         let wanted = |task: &&Task| status.is_none_or(|status| task.status == status);
-        state.all().filter(wanted).take(MOST + 1).map(|task| task.to_string()).collect()
+        let all = tasks.all().filter(wanted).map(ToString::to_string);
+        all.take(MAX_LISTED_TASKS + 1).collect()
     })?;
-    Ok(match lines.len() {
-        0 => "There are none.".into(),
-        n if n > MOST => format!("{}\n... more follow", lines[..MOST].join("\n")),
+    Ok(match lines.get(..MAX_LISTED_TASKS) {
+        Some(first) if lines.len() > MAX_LISTED_TASKS => {
+            format!("{}\n... more follow", first.join("\n"))
+        }
+        _ if lines.is_empty() => "There are none.".into(),
         _ => lines.join("\n"),
     })
 }
 
-/// How many tasks one listing shows.
-const MOST: usize = 200;
-
-fn get(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct Get {
-        id: u64,
-    }
-    let Get { id } = args(input)?;
-    let (task, open) =
-        board.look(|state| state.get(id).map(|task| (task.clone(), state.blockers(task))))??;
+fn details(board: &Board, id: u64) -> Result<String, ToolError> {
+    let found =
+        board.look(|tasks| tasks.get(id).map(|task| (task.clone(), tasks.blockers(task))))?;
+    let (task, blockers) = found?;
     let mut text = format!("{task}\n{}", task.description);
-    if !open.is_empty() {
-        text.push_str(&format!("\nwaits for {}", list(&open)));
+    if !blockers.is_empty() {
+        text.push_str(&format!("\nwaits for {}", list(&blockers)));
     }
-    task.result.iter().for_each(|result| text.push_str(&format!("\nresult: {result}")));
+    if let Some(result) = &task.result {
+        text.push_str(&format!("\nresult: {result}"));
+    }
     Ok(text)
 }
 
-fn update(board: &Board, input: Value, _who: &str) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct Update {
-        id: u64,
-        status: Option<Status>,
-        result: Option<String>,
-        owner: Option<String>,
-        priority: Option<i64>,
-        after: Option<BTreeSet<u64>>,
+fn next(board: &Board, who: &str) -> Result<String, ToolError> {
+    if let Some(task) = board.take_next(who)? {
+        return Ok(format!("{task}\n{}", task.description));
     }
-    let asked: Update = args(input)?;
-    let (task, freed) = board.update(asked.id, |task| {
-        task.status = asked.status.unwrap_or(task.status);
-        task.priority = asked.priority.unwrap_or(task.priority);
-        task.after = asked.after.unwrap_or_else(|| std::mem::take(&mut task.after));
-        task.result = asked.result.or(task.result.take());
-        task.owner = asked.owner.or(task.owner.take());
+    let (all, left) = board.look(|tasks| {
+        let left = tasks.all().filter(|task| task.status != Status::Done).count();
+        (tasks.all().len(), left)
     })?;
-    Ok(match freed.is_empty() {
-        true => task.to_string(),
-        false => format!("{task}\nnow {} can begin", list(&freed)),
+    Ok(match (all, left) {
+        (0, _) => "The board is empty.".into(),
+        (_, 0) => "Everything is done.".into(),
+        (_, left) => {
+            format!("Nothing can begin; in progress, failed or waiting for others: {left}.")
+        }
     })
 }
 
-fn next(board: &Board, input: Value, who: &str) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct Next {}
-    let Next {} = args(input)?;
-    Ok(match board.take_next(who)? {
-        Some(task) => format!("{task}\n{}", task.description),
-        None => {
-            match board.look(|state| {
-                (state.all().len(), state.all().filter(|t| t.status != Status::Done).count())
-            })? {
-                (0, _) => "The board is empty.".into(),
-                (_, 0) => "Everything is done.".into(),
-                (_, left) => format!(
-                    "Nothing can be begun; in progress, failed or waiting for others: {left}."
-                ),
+/// Adds the mechanism: the tools of this board.
+pub fn install(agent: Agent, board: &Board) -> Agent {
+    let listed = board.clone();
+    let effect = |call: &Call| match call {
+        Call::TaskList { .. } | Call::TaskGet { .. } => Effect::Reads,
+        _ => Effect::Internal,
+    };
+    agent.tools(board.clone(), effect, run).command(
+        "tasks",
+        "lists the board",
+        async move |_, _, cx| {
+            match listed.blocking(|board| listing(board, None)).await {
+                Ok(lines) => cx.notice(lines),
+                Err(ToolError(why)) => cx.notice(why),
             }
-        }
-    })
+            Ok::<(), Error>(())
+        },
+    )
 }
 
 /// The agent of lesson one, with a board.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = stage.agent();
-        let (board, word) =
-            Board::open_async(stage.state().join("tasks.jsonl")).await.map_err(Error::other)?;
-        word.into_iter().for_each(|word| agent.context().notice(word));
+        let file = stage.state().join("tasks.jsonl");
+        let (board, damage) = Board::open_async(file).await.map_err(Error::other)?;
+        if let Some(damage) = damage {
+            agent.context().notice(damage);
+        }
         Ok(install(agent, &board))
     };
     lessons::run("s07_task_system", build, agent_loop)
@@ -195,38 +229,63 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::Chat;
-
-    fn open(dir: &tempfile::TempDir) -> Board {
-        Board::open(&dir.path().join("board/tasks.jsonl")).unwrap().0
-    }
+    use lessons::testing::{play, results};
+    use rehearsal::{calls, say, scene};
+    use serde_json::json;
 
     #[tokio::test]
     async fn the_model_works_the_board() {
-        let dir = tempfile::tempdir().unwrap();
-        let (client, _server) = lessons::rehearse(
-            "scenes: [{when: ^go$, turns: [
-                {call: [{task_create: {subject: a}}, {task_create: {subject: b, after: [1]}}, {task_next: {}}, {task_next: {}},
-                        {task_update: {id: 1, status: done, result: fine}}, {task_get: {id: 1}}, {task_list: {status: pending}},
-                        {task_update: {id: 1, state: done}}]},
-                {say: \"{{ results | map(attribute='text') | join(' | ') }}\"}]}]",
-        )
-        .await
-        .unwrap();
-        let agent = install(Agent::new(client, dir.path()), &open(&dir));
-        let text = agent_loop(&agent, &mut Chat::new("go")).await.unwrap().text();
+        let turns = [
+            calls([
+                ("task_next", json!({})),
+                ("task_create", json!({"subject": "a"})),
+                ("task_create", json!({"subject": "b", "after": [1]})),
+                ("task_next", json!({})),
+                ("task_next", json!({})),
+                ("task_update", json!({"id": 1, "status": "done", "result": "fine"})),
+                ("task_get", json!({"id": 1})),
+                ("task_get", json!({"id": 2})),
+                ("task_list", json!({"status": "pending"})),
+                ("task_list", json!({"status": "failed"})),
+                ("task_update", json!({"id": 1, "state": "done"})),
+            ]),
+            say("done"),
+        ];
+        let play = play([scene("^go$", turns)], |agent, dir| {
+            install(agent, &Board::open(&dir.join("board/tasks.jsonl")).unwrap().0)
+        })
+        .await;
+        let (_, chat) = play.ask("go").await;
+        let fields = "(there are: id, status, result, owner, priority, after)";
         assert_eq!(
-            text.split(" | ").collect::<Vec<_>>(),
+            results(&chat.messages()[2]),
             [
+                "The board is empty.",
                 "created #1 [pending] a",
                 "created #2 [pending] b, after #1",
                 "#1 [in_progress] a, owner main\n",
-                "Nothing can be begun; in progress, failed or waiting for others: 2.",
+                "Nothing can begin; in progress, failed or waiting for others: 2.",
                 "#1 [done] a, owner main\nnow #2 can begin",
                 "#1 [done] a, owner main\n\nresult: fine",
+                "#2 [pending] b, after #1\n",
                 "#2 [pending] b, after #1",
-                "there is no field `state`",
+                "There are none.",
+                &format!("there is no field `state` {fields}"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_long_board_says_that_more_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = Board::open(&dir.path().join("tasks.jsonl")).unwrap().0;
+        let task = |subject: String| Task { subject, ..Task::default() };
+        for n in 1..=MAX_LISTED_TASKS {
+            board.create(task(format!("t{n}"))).unwrap();
+        }
+        assert!(listing(&board, None).unwrap().ends_with("#200 [pending] t200"));
+        board.create(task("one more".into())).unwrap();
+        let lines = listing(&board, None).unwrap();
+        assert!(lines.ends_with("#200 [pending] t200\n... more follow"), "{lines}");
     }
 }

@@ -1,40 +1,68 @@
 //! # s08: slow work in the background
 //!
-//! A build takes minutes, a development server never ends; an agent that waits for them does nothing else, and one that
-//! starts a server in the foreground hangs until its time limit. So commands can run in the background: the agent goes on,
-//! looks at their output when it wants to, and hears of their end without asking.
+//! A build takes minutes, a development server never ends. An agent that waits for them does
+//! nothing else, and one that starts a server in the foreground hangs until its time limit. So
+//! commands can run in the background: the agent continues, looks at their output when it wants to,
+//! and is told of their end without asking.
 //!
-//! New here: something that happens while nobody asks. A job's end is told in the next request, as the last words of the
-//! message that is about to be sent; and if the prompt is idle, `wake` begins a turn for it. Each end is told once, and
-//! none is lost. Whatever an agent has started dies with it: the whole tree of processes, on every way out.
+//! ```text
+//! bash_background ──> job ── output ──> log (bg_logs reads it)
+//!                      │
+//!                     end ──> a turn runs?  the notice joins the next request
+//!                         └─> idle prompt?  wake begins a turn, and the notice is its content
+//! ```
+//!
+//! New here: something that happens while nobody asks. `wake` waits while the agent is idle. The
+//! `ask` layer appends a notice for each job that has ended, as the last block of the message that
+//! is about to be sent. Which ends were reported is a state of the conversation: if the prompt is
+//! withdrawn, its notices were never read, and they come again. The jobs are a resource of the
+//! agent: they do not roll back, and they stop when the agent does, with their whole process tree.
+//!
+//! Terms: **background job**, **process group** and **session** (a job's children cannot escape the
+//! kill), **SIGTERM, then SIGKILL**, **rolling log** (the newest lines in memory, all of them on
+//! disk).
 //!
 //! Run it: `cargo run --example s08_background_tasks`
 //!
-//! You will see a build that goes on while the agent answers something else, and the agent speaking up by itself when the
-//! build has ended; then a server that it first starts the wrong way.
+//! You will see a build that runs while the agent answers something else, and a turn that begins by
+//! itself when the build has ended; then a server that the model first starts the wrong way.
 //!
-//! Try: `:jobs` while something runs, and then Ctrl+C: nothing is left behind. (Only `kill -9` of this program itself
-//! leaves its jobs alone; nothing but a process-number name space of their own would end them then.)
+//! Try, and predict first:
+//! 1. Type `:jobs` while the server runs, then press Ctrl+C. Which processes are left? (`ps`
+//!    tells.)
+//! 2. Start `sleep 5` in the background and ask nothing more. What appears after five seconds?
+//! 3. Let `effect` return [`Effect::Reads`] for every call. Which later lesson would go wrong?
+//!
+//! Pitfalls: only `kill -9` of this program leaves its jobs running, since nothing runs then that
+//! could stop them; a PID namespace of their own would end them too. A command that ends with `&`
+//! is done when its shell is, so it is no background job.
+//!
+//! A product also keeps jobs over a restart, and shows their output beside the conversation.
 //!
 //! Builds on s01. Motto: *Slow work runs in the background; the agent goes on thinking.*
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Reply, Result,
-    ToolCall, ToolError, ToolSpec, tools::Log,
+    Agent, Chat, Context, Effect, Error, Layer, Message, NextAct, NextAsk, Reply, Result, State,
+    ToolCall, ToolError, ToolResult,
 };
-use rungs_jobs::{Job, Jobs, Owner};
-use serde::Deserialize;
-use serde_json::json;
-use std::{path::Path, process::ExitCode, sync::OnceLock, time::Duration};
+use rungs_process::{
+    Log,
+    jobs::{Job, Jobs},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
 /// How many jobs run at once.
-const MOST: usize = 100;
-/// How many of its last lines the end of a job tells.
-const LAST: usize = 20;
+const MAX_RUNNING_JOBS: usize = 100;
+/// How many of its last lines the notice of a job's end holds.
+const NOTICE_LINES: usize = 20;
+/// How many lines `bg_logs` shows unless the model says otherwise.
+const DEFAULT_LOG_LINES: usize = 50;
 /// How long jobs may take to end when the program does.
-const CLOSING: Duration = Duration::from_secs(4);
-/// Commands that mostly don't end by themselves.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Commands that mostly do not end by themselves.
 const SERVERS: [&str; 20] = [
     "npm run dev",
     "npm run serve",
@@ -58,27 +86,70 @@ const SERVERS: [&str; 20] = [
     "tail -f",
 ];
 
-/// What the model is told of a job that has ended.
-fn told(job: &Job) -> String {
-    let (lines, count) = job.log.newest(LAST);
-    let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
-    format!(
-        "<job id=\"{}\">\n`{}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>",
-        job.id, job.command
-    )
+/// The jobs whose ends this conversation has been told of.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct ReportedEnds(BTreeSet<u64>);
+
+impl State for ReportedEnds {
+    const NAME: &'static str = "reported_ends";
 }
 
-/// What it reads when it looks at one.
-fn logs(job: &Job, lines: usize) -> String {
-    let (lines, count) = job.log.newest(lines.min(Log::LINES));
-    let end = job.end.as_deref().unwrap_or("running");
-    let fault = job.log.fault().map(|why| format!(" (not whole: {why})")).unwrap_or_default();
-    format!(
-        "{end}, {count} lines, all of them in {}{fault}; the last {}:\n{}",
-        job.log.path().display(),
-        lines.len(),
-        lines.join("\n")
-    )
+/// The four tools, as the model calls them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    /// Starts a command in the background: a server, a long build. It runs while you do something
+    /// else, and you are told when it ends.
+    BashBackground {
+        /// The command.
+        command: String,
+    },
+    /// Lists your background jobs.
+    BgList {},
+    /// Shows the newest output of a job.
+    BgLogs {
+        /// The number of the job.
+        id: u64,
+        /// How many of the newest lines; 50 unless given, 500 at most.
+        lines: Option<usize>,
+    },
+    /// Ends a job and all that it has started.
+    BgKill {
+        /// The number of the job.
+        id: u64,
+    },
+}
+
+fn effect(call: &Call) -> Effect {
+    match call {
+        Call::BashBackground { .. } => Effect::Anything,
+        Call::BgList {} | Call::BgLogs { .. } => Effect::Reads,
+        Call::BgKill { .. } => Effect::Internal,
+    }
+}
+
+async fn run(jobs: &Jobs, call: Call, cx: &Context) -> Result<String, ToolError> {
+    let me = cx.name();
+    let missing = |id: u64| ToolError(format!("there is no job {id}; bg_list shows them"));
+    match call {
+        Call::BashBackground { command } if command.trim().is_empty() => {
+            Err(ToolError("`command` is empty".into()))
+        }
+        Call::BashBackground { command } => {
+            // A job outlives the turn, and ends with the agent.
+            let job = jobs.start(me, &command, cx.cwd(), cx.shutdown()).await?;
+            Ok(format!("job {} is running; you will be told when it ends", job.id))
+        }
+        Call::BgList {} => Ok(list(jobs, me)),
+        Call::BgLogs { id, lines } => {
+            let job = jobs.find(me, id).ok_or_else(|| missing(id))?;
+            Ok(logs(&job, lines.unwrap_or(DEFAULT_LOG_LINES)))
+        }
+        Call::BgKill { id } => match jobs.kill(me, id).ok_or_else(|| missing(id))?.end {
+            Some(end) => Ok(format!("it had ended already ({end})")),
+            None => Ok("it is asked to end, and killed in two seconds if it does not".into()),
+        },
+    }
 }
 
 /// A line for each job of this agent.
@@ -87,65 +158,57 @@ fn list(jobs: &Jobs, me: &str) -> String {
     if lines.is_empty() { "There are no jobs.".into() } else { lines.join("\n") }
 }
 
-/// The four tools, as the model calls them.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verb {
-    BashBackground { command: String },
-    BgList {},
-    BgLogs { id: u64, lines: Option<usize> },
-    BgKill { id: u64 },
-}
-
-/// What each of them does, for the agent that calls it.
-fn run(jobs: &Jobs, verb: Verb, cx: &Context) -> Result<String, ToolError> {
-    let me = cx.name();
-    let known = |job: Option<Job>, id| {
-        job.ok_or_else(|| ToolError(format!("there is no job {id}; bg_list shows them")))
+/// The newest output of a job, and where all of it is.
+fn logs(job: &Job, lines: usize) -> String {
+    let (lines, count) = job.log.newest(lines.min(Log::MAX_LINES));
+    let end = job.end.as_deref().unwrap_or("running");
+    let incomplete = match job.log.fault() {
+        Some(why) => format!(" (incomplete: {why})"),
+        None => String::new(),
     };
-    Ok(match verb {
-        Verb::BashBackground { command } if command.trim().is_empty() => {
-            return Err(ToolError("missing field `command`".into()));
-        }
-        Verb::BashBackground { command } => {
-            // What stops the agent stops its jobs; so does the agent's own end, or that of its conversation.
-            let job = jobs.start(me, &command, cx.cwd(), cx.cancel())?;
-            cx.local::<OnceLock<Owner>>().get_or_init(|| jobs.owner(me));
-            format!("job {} is running; you will be told when it ends", job.id)
-        }
-        Verb::BgList {} => list(jobs, me),
-        Verb::BgLogs { id, lines } => logs(&known(jobs.find(me, id), id)?, lines.unwrap_or(50)),
-        Verb::BgKill { id } => match known(jobs.kill(me, id), id)?.end {
-            Some(end) => format!("it had ended already ({end})"),
-            None => "it is asked to end, and killed in two seconds if it does not".into(),
-        },
-    })
+    format!(
+        "{end}, {count} lines, all of them in {}{incomplete}; the last {}:\n{}",
+        job.log.path().display(),
+        lines.len(),
+        lines.join("\n")
+    )
 }
 
-/// Tells the model of ends, and keeps it from waiting for a server.
+/// What the model is told of a job that has ended.
+fn notice(job: &Job) -> String {
+    let (lines, count) = job.log.newest(NOTICE_LINES);
+    let (id, command) = (job.id, &job.command);
+    let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
+    format!(
+        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>"
+    )
+}
+
+/// Reports the ends of jobs, and keeps the model from waiting for a server.
 struct Background(Jobs);
 
 impl Layer for Background {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        for job in self.0.ends(cx.name()) {
-            let end = told(&job);
-            cx.notice(end.lines().nth(1).unwrap_or_default());
-            chat.push(Message::user(end));
+        for job in self.0.ended(cx.name(), &chat.state::<ReportedEnds>().0) {
+            let notice = notice(&job);
+            cx.notice(notice.lines().nth(1).unwrap_or_default());
+            chat.push(Message::inserted("job", notice));
+            chat.update(|reported: &mut ReportedEnds| reported.0.insert(job.id));
         }
         next.run(chat, cx).await
     }
 
-    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let command = call.input["command"]
-            .as_str()
-            .filter(|_| call.name == "bash" && call.input["timeout"].is_null());
-        match command.and_then(server) {
-            Some(server) => call.refuse(format!(
-                "not run: `{server}` looks like a server, which would not end. Start it with bash_background; or give a \
-                 `timeout`, if it is to run in the foreground for so long."
-            )),
-            None => next.run(call, cx).await,
+    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
+        if call.name == "bash"
+            && call.input["timeout"].is_null()
+            && let Some(server) = call.input["command"].as_str().and_then(server)
+        {
+            return call.refuse(format!(
+                "not run: `{server}` looks like a server, which would not end. Start it with \
+                 bash_background; or give a `timeout`, if it is to run in the foreground for so long."
+            ));
         }
+        next.run(call, cx).await
     }
 }
 
@@ -154,43 +217,22 @@ fn server(command: &str) -> Option<&str> {
     if command.trim_end().ends_with('&') {
         return None;
     }
-    let parts = command.split(['\n', ';', '|', '&']).map(str::trim);
-    let mut plain = parts.filter(|part| !part.starts_with("timeout "));
-    plain.find(|part| {
-        SERVERS.iter().any(|server| {
-            part.strip_prefix(server)
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+    let is_server = |part: &&str| {
+        SERVERS.iter().any(|server| match part.strip_prefix(server) {
+            Some(rest) => !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'),
+            None => false,
         })
-    })
+    };
+    // `timeout 5 npm start` ends, and begins with none of them.
+    command.split(['\n', ';', '|', '&']).map(str::trim).find(is_server)
 }
 
 /// Adds the mechanism; logs go into this folder.
 pub fn install(agent: Agent, folder: &Path) -> Agent {
-    let jobs = Jobs::new(folder, MOST);
-    let command = json!({"type": "string", "description": "The command."});
-    let id = json!({"type": "integer", "description": "The number of the job."});
-    let lines = json!({"type": "integer", "description": "How many of the newest lines; 50 unless given, 500 at most."});
-    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
-    let fields =
-        json!({"type": "object", "properties": {"id": id, "lines": lines}, "required": ["id"]});
-    let logs = ToolSpec::new("bg_logs", "Shows the newest output of a job.", fields);
+    let jobs = Jobs::new(folder, MAX_RUNNING_JOBS);
     let (woken, listed, closed) = (jobs.clone(), jobs.clone(), jobs.clone());
-    let specs = [
-        tool(
-            "bash_background",
-            "Starts a command in the background: a server, a long build. It goes on while you do something else.",
-            json!({"command": command}),
-        ),
-        tool("bg_list", "Lists your background jobs.", json!({})),
-        logs,
-        tool("bg_kill", "Ends a job and all that it has started.", json!({"id": id})),
-    ];
-    let worked = jobs.clone();
     agent
-        .verbs(specs, move |verb, cx| {
-            let jobs = worked.clone();
-            async move { run(&jobs, verb, &cx) }
-        })
+        .tools(jobs.clone(), effect, run)
         .wrap(Background(jobs))
         .command("jobs", "lists the background jobs", async move |_, _, cx| {
             cx.notice(list(&listed, cx.name()));
@@ -198,9 +240,11 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
         })
         .wake(move |cx| {
             let jobs = woken.clone();
-            async move { jobs.wait(cx.name()).await }
+            async move { jobs.wait(cx.name(), &cx.state::<ReportedEnds>().0).await }
         })
-        .on_exit(move || async move { closed.close(CLOSING).await })
+        .on_exit("stopping the background jobs", CLOSE_TIMEOUT, async move || {
+            closed.close(CLOSE_TIMEOUT).await;
+        })
 }
 
 /// The agent of lesson one, with jobs.
@@ -212,106 +256,115 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::{prompt, tools};
+    use lessons::testing::{Play, inserted, play, results};
+    use rehearsal::{Scene, Turn, call, calls, say, scene};
+    use rungs_core::tools;
+    use rungs_process::testing::{alive, gone, marker, until};
+    use serde_json::json;
 
-    async fn stage(scenes: &str) -> (Agent, tempfile::TempDir, rehearsal::Server) {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let agent =
-            install(Agent::new(client, dir.path()).tool(tools::Bash), &dir.path().join("state"));
-        (agent, dir, server)
+    async fn background(scenes: impl IntoIterator<Item = Scene>) -> Play {
+        play(scenes, |agent, dir| install(agent.tool(tools::Bash), &dir.join("state"))).await
     }
 
-    fn alive(word: &str) -> bool {
-        std::process::Command::new("pgrep").args(["-f", word]).output().unwrap().status.success()
-    }
-
-    /// Waits, for at most five seconds, until no process has this word in its command line.
-    async fn gone(word: &str) -> bool {
-        for _ in 0..250 {
-            if !alive(word) {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
-    }
-
-    async fn waits(agent: &Agent) -> bool {
-        tokio::time::timeout(Duration::from_secs(30), prompt::woken(&agent.context(), true))
-            .await
-            .unwrap()
+    fn start(command: impl Into<String>) -> (&'static str, serde_json::Value) {
+        ("bash_background", json!({"command": command.into()}))
     }
 
     #[tokio::test]
-    async fn a_hundred_ends_are_told_once_each_and_one_more_job_is_too_many() {
-        let jobs = (0..101)
-            .map(|n| format!("{{bash_background: {{command: 'sleep 2; echo end of {n}'}}}}"));
-        let jobs = jobs.collect::<Vec<_>>().join(", ");
-        let scenes = format!(
-            "{{when: ^go$, turns: [{{call: [{jobs}]}}, {{say: started}}]}}, {{when: ., turns: [{{say: heard}}]}}"
-        );
-        let (agent, _dir, _server) = stage(&scenes).await;
-        let mut chat = Chat::new("go");
-        agent_loop(&agent, &mut chat).await.unwrap();
-        while waits(&agent).await {
-            agent_loop(&agent, &mut chat).await.unwrap();
-        }
-        let text = json!(chat.messages()).to_string();
-        assert!(text.contains("100 jobs are running already"));
-        for n in 0..100 {
-            // On a line of its own, as output; the command that printed it names it too.
-            assert_eq!(text.matches(&format!("\\nend of {n}\\n")).count(), 1, "{n}");
-        }
+    async fn a_hundred_ends_are_reported_once_each_and_one_more_job_is_too_many() {
+        let jobs = (0..101).map(|n| start(format!("sleep 2; echo end of {n}")));
+        let scenes = [scene("^go$", [calls(jobs), say("started")]), scene("<job", [say("noted")])];
+        let play = background(scenes).await;
+        let mut chat = Chat::default();
+        play.run_until_idle(&mut chat, "go").await;
+        let started = results(&chat.messages()[2]);
+        assert_eq!(started[100], "100 jobs are running already; kill one first");
+        let mut ends: Vec<String> = inserted(&chat, "job");
+        ends.sort();
+        let line = |end: &String| end.lines().nth(2).unwrap().to_string();
+        let mut printed: Vec<String> = ends.iter().map(line).collect();
+        printed.sort();
+        let mut expected: Vec<String> = (0..100).map(|n| format!("end of {n}")).collect();
+        expected.sort();
+        assert_eq!(printed, expected);
     }
 
     #[tokio::test]
     async fn an_end_joins_the_message_that_is_about_to_be_sent() {
-        let (agent, _dir, server) = stage(
-            "{when: ^go$, turns: [{call: [{bash_background: {command: echo quick}}, {bash: {command: sleep 0.5}}]}, {say: done}]},
-             {when: 'quick', turns: [{say: heard}]}",
-        )
-        .await;
-        let mut chat = Chat::new("go");
-        assert_eq!(agent_loop(&agent, &mut chat).await.unwrap().text(), "heard");
-        assert_eq!((chat.messages().len(), chat.messages()[2].content.len()), (4, 3));
-        assert!(
-            chat.messages()[2]
-                .text()
-                .contains("`echo quick` ended (exit status: 0), 1 lines. The last ones:\nquick")
-        );
-        assert!(!waits(&agent).await);
-        assert!(server.seen().iter().all(|seen| seen.status == 200));
+        let turns = [calls([start("echo quick"), ("bash", json!({"command": "sleep 1"}))])];
+        let play = background([scene("^go$", turns), scene("quick", [say("noted")])]).await;
+        let (answer, chat) = play.ask("go").await;
+        assert_eq!((answer.as_str(), chat.messages().len()), ("noted", 4));
+        let end = "`echo quick` ended (exit status: 0), 1 lines. The last ones:\nquick";
+        assert_eq!(inserted(&chat, "job"), [format!("<job id=\"1\">\n{end}\n</job>")]);
+        assert_eq!(chat.messages()[2].content.last().unwrap().origin().unwrap().name, "job");
+        assert!(!play.agent.woken(&chat).await, "nothing more is expected");
+    }
+
+    /// Blocks one prompt.
+    struct Block;
+
+    impl Layer for Block {
+        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+            match chat.messages().last() {
+                Some(last) if last.typed().any(|text| text == "bad") => {
+                    Err(Error::Blocked("on purpose".into()))
+                }
+                _ => next.run(chat, cx).await,
+            }
+        }
     }
 
     #[tokio::test]
-    async fn jobs_die_with_a_kill_with_their_agent_and_at_the_end() {
-        let start = |mark: &str| {
-            format!(
-                "{{call: [{{bash_background: {{command: 'sleep {mark} & setsid sleep {mark} & sleep {mark}'}}}}]}}"
-            )
-        };
-        // By a kill, which is not told again.
-        let (agent, _dir, _server) = stage(&format!(
-            "{{when: ^go$, turns: [{}, {{call: [{{bg_kill: {{id: 1}}}}]}}, {{say: x}}]}}",
-            start("61.61")
-        ))
-        .await;
-        agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
-        assert!(gone("sleep 61.61").await && !waits(&agent).await);
-        // With a child that goes.
-        let (agent, _dir, _server) =
-            stage(&format!("{{when: ^go$, turns: [{}, {{say: x}}]}}", start("62.62"))).await;
-        let child = agent.child("helper", &[]);
-        agent_loop(&child, &mut Chat::new("go")).await.unwrap();
-        assert!(alive("sleep 62.62"));
+    async fn an_end_whose_turn_was_withdrawn_is_reported_again() {
+        let start = [call("bash_background", json!({"command": "true"})), say("started")];
+        let scenes = [scene("^go$", start), scene("<job", [say("noted")])];
+        let play = play(scenes, |agent, dir| install(agent.wrap(Block), &dir.join("state"))).await;
+        let mut chat = Chat::default();
+        play.run(&mut chat, "go").await.unwrap();
+        assert!(play.agent.woken(&chat).await);
+        // The notice joins the prompt's message, and is withdrawn with it.
+        play.run(&mut chat, "bad").await.unwrap_err();
+        assert_eq!(inserted(&chat, "job"), [""; 0]);
+        assert!(play.agent.woken(&chat).await);
+        play.agent.run(&mut chat, Message::empty(), agent_loop).await.unwrap();
+        assert_eq!(inserted(&chat, "job").len(), 1);
+        assert!(!play.agent.woken(&chat).await);
+    }
+
+    fn endless(marker: &str) -> Turn {
+        calls([start(format!("sleep {marker} & setsid sleep {marker} & sleep {marker}"))])
+    }
+
+    #[tokio::test]
+    async fn a_killed_job_leaves_nothing_and_is_not_reported() {
+        let marker = marker();
+        let kill = call("bg_kill", json!({"id": 1}));
+        let play = background([scene("^go$", [endless(&marker), kill, say("x")])]).await;
+        let (_, chat) = play.ask("go").await;
+        assert!(gone(&marker).await);
+        assert!(!play.agent.woken(&chat).await);
+    }
+
+    #[tokio::test]
+    async fn the_jobs_of_a_child_end_with_it() {
+        let marker = marker();
+        let play = background([scene("^go$", [endless(&marker), say("x")])]).await;
+        let child = play.agent.lasting_child("helper", &[]);
+        child.run(&mut Chat::default(), "go", agent_loop).await.unwrap();
+        assert!(until(|| alive(&marker)).await);
         drop(child);
-        assert!(gone("sleep 62.62").await);
-        // At the end of the program.
-        agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
-        assert!(alive("sleep 62.62"));
-        agent.exit().await;
-        assert!(!alive("sleep 62.62"));
+        assert!(gone(&marker).await);
+    }
+
+    #[tokio::test]
+    async fn jobs_outlive_the_turn_and_end_with_the_program() {
+        let marker = marker();
+        let play = background([scene("^go$", [endless(&marker), say("x")])]).await;
+        play.ask("go").await;
+        assert!(until(|| alive(&marker)).await);
+        assert_eq!(play.agent.exit().await, [""; 0]);
+        assert!(!alive(&marker));
     }
 
     #[test]
@@ -338,17 +391,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_exist_is_said() {
-        let (agent, dir, _server) = stage("{when: ., turns: [{say: x}]}").await;
-        let call = |name: &str, input| ToolCall { id: name.into(), name: name.into(), input };
-        let calls = vec![
-            call("bg_logs", json!({"id": 7})),
-            call("bg_kill", json!({})),
-            call("bash_background", json!({"command": " "})),
+        let turns = [
+            calls([
+                ("bg_logs", json!({"id": 7})),
+                ("bg_kill", json!({})),
+                start(" "),
+                ("bash", json!({"command": "npm start"})),
+            ]),
+            say("x"),
         ];
-        let results = agent.at(dir.path()).act(calls).await;
-        let text = json!(results.content).to_string();
-        for said in ["there is no job 7", "missing field `id`", "missing field `command`"] {
-            assert!(text.contains(said), "{text}");
-        }
+        let (_, chat) = background([scene("^go$", turns)]).await.ask("go").await;
+        let results = results(&chat.messages()[2]);
+        assert_eq!(
+            results[..3],
+            ["there is no job 7; bg_list shows them", "missing field `id`", "`command` is empty"]
+        );
+        assert!(results[3].starts_with("not run: `npm start` looks like a server"));
     }
 }

@@ -7,8 +7,8 @@ use std::{borrow::Cow, sync::Arc};
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.
 const ORIGIN: &str = "$origin";
 
-/// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens of
-/// about four bytes; its base64 text may be a thousand times as long.
+/// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens
+/// of about four bytes; its base64 text may be a thousand times as long.
 const IMAGE_SIZE: usize = 6400;
 
 /// JSON kept byte for byte. A parsed value would not do: it rounds numbers and rewrites escapes,
@@ -67,7 +67,8 @@ pub enum Block {
         id: String,
         /// The tool.
         name: String,
-        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to run.
+        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to
+        /// run.
         input: Value,
         /// Other fields, such as `caller`.
         #[serde(flatten)]

@@ -1,12 +1,14 @@
 //! The guard: which paths a tool may touch.
 //!
-//! Those beneath the agent's directory, judged by where they really lead, and opened so that no link swapped meanwhile
-//! leads out (see [`rungs_files`]); and, for reading, the long outputs that its commands have left.
+//! Those beneath the agent's directory, judged by where they really lead, and opened so that no
+//! link swapped meanwhile leads out (see [`rungs_files`]); and, for reading, the long outputs that
+//! its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
 use rungs_files::{PathError, Root};
 use std::{fs::File, path::PathBuf};
 
-/// Folders whose insides are nobody's business: git's, whose files can run programs, and this program's own state.
+/// Folders whose insides are nobody's business: git's, whose files can run programs, and this
+/// program's own state.
 const PRIVATE: &[&str] = &[".git", ".rungs"];
 
 /// The agent's directory, to open and write files beneath it.
@@ -24,7 +26,7 @@ pub fn root(cx: &Context) -> Result<Root, ToolError> {
 /// # Errors
 /// When there is no such folder.
 pub fn root_to_read(cx: &Context, path: &str) -> Result<Root, ToolError> {
-    match cx.resource::<Outputs>().holding(path) {
+    match cx.resource::<Outputs>().folder_of(path) {
         Some(outputs) => Ok(Root::open(&outputs)?),
         None => root(cx),
     }
@@ -87,7 +89,7 @@ mod tests {
     fn long_outputs_are_readable_but_by_their_own_conversation() {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let file = cx.resource::<Outputs>().next().unwrap();
+        let file = cx.resource::<Outputs>().create().unwrap().1;
         std::fs::write(&file, "text").unwrap();
         let path = file.to_str().unwrap();
         assert_eq!(std::io::read_to_string(open(&cx, path).unwrap()).unwrap(), "text");

@@ -1,7 +1,8 @@
 //! What the tests of whole programs share.
 use std::{path::PathBuf, process::Command, sync::Once};
 
-/// A lesson's program. `cargo test` builds it beside the tests, `cargo test --test course` alone would not.
+/// A lesson's program. `cargo test` builds it beside the tests, `cargo test --test course` alone
+/// would not.
 pub fn program(lesson: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {

@@ -1,4 +1,5 @@
-//! What is known of each model: its window, its greatest output, its prices. From `config/models.yaml`.
+//! What is known of each model: its window, its greatest output, its prices. From
+//! `config/models.yaml`.
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
@@ -68,8 +69,8 @@ impl Models {
         })
     }
 
-    /// What is known of this model. A proxy's `vendor/model` and a dated snapshot (`model-20260101`) are found by
-    /// the plain name.
+    /// What is known of this model. A proxy's `vendor/model` and a dated snapshot
+    /// (`model-20260101`) are found by the plain name.
     pub fn get(&self, model: &str) -> Option<&ModelInfo> {
         let plain = model.rsplit('/').next().unwrap_or(model);
         let undated = plain

@@ -5,8 +5,8 @@ use std::{collections::HashMap, path::Path, time::Duration};
 /// Asked for when nothing else is named: the everyday model of the Anthropic API.
 const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
 
-/// The most tokens of a reply that does not stream: what the slowest model gives within ten minutes, by the rule of the
-/// official SDKs (an hour for 128,000), which refuse to ask for more.
+/// The most tokens of a reply that does not stream: what the slowest model gives within ten
+/// minutes, by the rule of the official SDKs (an hour for 128,000), which refuse to ask for more.
 const PLAIN: u32 = 21_333;
 
 /// The language spoken on the wire.
@@ -88,7 +88,8 @@ pub struct Endpoint {
     pub model: String,
     /// The header `anthropic-version`.
     pub version: String,
-    /// The bound on the tokens of a reply: by default 16,000 plain and 32,000 streamed, and never above 21,333 plain.
+    /// The bound on the tokens of a reply: by default 16,000 plain and 32,000 streamed, and never
+    /// above 21,333 plain.
     pub max_tokens: Option<u32>,
     /// The most that this model can put out, which caps the above.
     pub greatest_output: Option<u32>,
@@ -128,8 +129,8 @@ pub enum Choice {
     Rehearsal(Format),
 }
 
-/// The environment over `.env`: what is set in the environment wins, whatever its name. Nothing is ever set in the
-/// process.
+/// The environment over `.env`: what is set in the environment wins, whatever its name. Nothing is
+/// ever set in the process.
 #[derive(Clone, Default)]
 pub struct Settings {
     environment: HashMap<String, String>,
@@ -140,7 +141,8 @@ impl Settings {
     /// Reads the environment and, where it exists, this `.env` file.
     ///
     /// # Errors
-    /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold a key.
+    /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold
+    /// a key.
     pub fn load(dotenv: &Path) -> Result<Self> {
         let mut file = HashMap::new();
         if dotenv.exists() {
@@ -177,8 +179,9 @@ impl Settings {
         })
     }
 
-    /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then one of the OpenAI
-    /// format, then a base URL alone (a proxy or local server without keys); with nothing set, the rehearsal.
+    /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then
+    /// one of the OpenAI format, then a base URL alone (a proxy or local server without keys); with
+    /// nothing set, the rehearsal.
     ///
     /// # Errors
     /// [`Error::Setting`] that names the variable and what it wants.
@@ -284,7 +287,8 @@ fn setting(key: &str, why: impl Into<String>) -> Error {
     Error::Setting { key: key.into(), why: why.into() }
 }
 
-/// Finds the number of the line that the parser stumbled over: it gives the line, or what it had not understood of it.
+/// Finds the number of the line that the parser stumbled over: it gives the line, or what it had
+/// not understood of it.
 fn broken(file: &Path, text: &str, parsed: &str) -> Error {
     let first = parsed.lines().next().unwrap_or("").trim();
     let line = text
@@ -381,7 +385,8 @@ mod tests {
         std::fs::write(&file, "\u{feff}RUNGS_TEST_ONLY=\"a # b\"\n").unwrap();
         let mut settings = Settings::load(&file).unwrap();
         assert_eq!(settings.get(&["RUNGS_TEST_ONLY"]), Some("a # b"));
-        // The environment wins as a whole: the file's key does not come before the environment's token.
+        // The environment wins as a whole: the file's key does not come before the environment's
+        // token.
         settings.environment.insert("RUNGS_TEST_OTHER".into(), "set".into());
         assert_eq!(settings.get(&["RUNGS_TEST_ONLY", "RUNGS_TEST_OTHER"]), Some("set"));
         assert!(Settings::load(&dir.path().join("none")).is_ok());

@@ -15,10 +15,10 @@ const MAX_TIMEOUT_MS: u64 = 600_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Bash;
 
-/// Runs a command with bash in the working directory and returns what it prints, standard output and
-/// error together; of long output both ends, and the path of a file with all of it. Each call starts
-/// afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be asked.
-/// Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
+/// Runs a command with bash in the working directory and returns what it prints, standard output
+/// and error together; of long output both ends, and the path of a file with all of it. Each call
+/// starts afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be
+/// asked. Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct BashInput {
     /// The command.
@@ -57,16 +57,12 @@ impl Tool for Bash {
         let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
         let mut process = Process::start(&command, cx.cwd())
             .map_err(|e| ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display())))?;
-        let mut clip = match cx.resource::<Outputs>().next() {
-            Ok(file) => Clip::spilling(file),
-            // Without a place for all of the output, both ends of it are shown, which the text says.
-            Err(_) => Clip::default(),
-        };
+        let mut clip = Clip::spilling(cx.resource::<Outputs>());
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
                 let status = status?;
                 match (status.code(), status.signal()) {
-                    (Some(0), _) => return Ok(clip.into_text().into()),
+                    (Some(0), _) => return Ok(clip.into_text().await.into()),
                     (Some(code), _) => format!("[exit code {code}]"),
                     (None, signal) => format!("[killed by signal {}]", signal.unwrap_or_default()),
                 }
@@ -78,7 +74,7 @@ impl Tool for Bash {
         };
         // Nothing is left to stop when it has ended by itself.
         process.stop(&mut clip).await;
-        let printed = clip.into_text();
+        let printed = clip.into_text().await;
         let newline = if printed.is_empty() || printed.ends_with('\n') { "" } else { "\n" };
         Err(ToolError(format!("{printed}{newline}{how}")))
     }
@@ -135,7 +131,8 @@ mod tests {
             "hi\n"
         );
         let refused = bash(json!({"command": "cd / && rm -rf /*"})).await.unwrap_err();
-        assert!(refused.starts_with("refused: it takes all files of the system"), "{refused}");
+        let why = "refused: it deletes or changes all files of the system";
+        assert!(refused.starts_with(why), "{refused}");
         let gone = bash_in(std::path::Path::new("/nonexistent"), json!({"command": "ls"}))
             .await
             .unwrap_err();
@@ -199,7 +196,7 @@ mod tests {
         assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
         let path = std::path::PathBuf::from(path);
         drop(cx);
-        assert!(!path.exists());
+        assert!(rungs_process::testing::until(|| !path.exists()).await);
     }
 
     #[tokio::test]

@@ -10,9 +10,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy)]
 pub struct Edit;
 
-/// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must be
-/// there exactly, white space included and without line numbers, and only once, unless `replace_all`
-/// is set. With an empty `old_string` it makes a new file.
+/// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must
+/// be there exactly, white space included and without line numbers, and only once, unless
+/// `replace_all` is set. With an empty `old_string` it makes a new file.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct EditInput {
     /// The file, relative to the working directory or absolute.
@@ -49,7 +49,9 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     let path = root.path().join(root.resolve(file_path)?);
     let file = match root.open_file(file_path) {
         Ok(file) => file,
-        Err(missing) if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() => {
+        Err(missing)
+            if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() =>
+        {
             let new = root.write(file_path, new_string.as_bytes(), None)?;
             cx.update(|read: &mut ReadTracker| read.note(path, new));
             let lines = new_string.lines().count();

@@ -45,8 +45,11 @@ mod tests {
         }
         let cx = Agent::new(crate::test::Mute, dir.path().join("a")).context();
         let lines = json!({"pattern": "needle", "output_mode": "content", "-C": 1});
-        assert_eq!(call(Grep, lines, &cx).await.unwrap(), "x.rs:1:needle\n");
-        assert_eq!(call(Glob, json!({"pattern": "*.rs"}), &cx).await.unwrap(), "x.rs\n");
+        let left_out = "[left out: .git (closed to tools)]";
+        let found = call(Grep, lines, &cx).await.unwrap();
+        assert_eq!(found, format!("x.rs:1:needle\n{left_out}\n"));
+        let found = call(Glob, json!({"pattern": "*.rs"}), &cx).await.unwrap();
+        assert_eq!(found, format!("x.rs\n{left_out}\n"));
         let wrong = call(Grep, json!({"pattern": "x", "-C": "one", "colour": true}), &cx)
             .await
             .unwrap_err();
@@ -54,7 +57,7 @@ mod tests {
         assert!(wrong.contains("got \"one\"; there is no field `colour` (there are: "), "{wrong}");
         let outside = call(Glob, json!({"pattern": "*", "path": ".."}), &cx).await.unwrap_err();
         assert_eq!(outside, "..: it is outside the working directory");
-        let output = cx.resource::<Outputs>().next().unwrap();
+        let output = cx.resource::<Outputs>().create().unwrap().1;
         std::fs::write(&output, "line\nneedle\n").unwrap();
         let found =
             call(Grep, json!({"pattern": "needle", "path": output, "output_mode": "count"}), &cx)

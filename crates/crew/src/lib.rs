@@ -1,7 +1,9 @@
-//! Named tasks that work, rest, and are nudged when there is something to do; all of them end together.
+//! Named tasks that work, rest, and are nudged when there is something to do; all of them end
+//! together.
 //!
-//! The one hard question is when *nobody* has anything left to do, asked from outside while nudges fly about. So a nudge
-//! takes the rest away at once, before the sleeper has noticed; and who wants to rest says which nudge it has seen last:
+//! The one hard question is when *nobody* has anything left to do, asked from outside while nudges
+//! fly about. So a nudge takes the rest away at once, before the sleeper has noticed; and who wants
+//! to rest says which nudge it has seen last:
 //!
 //! ```
 //! use rungs_crew::Crew;
@@ -107,8 +109,8 @@ impl Crew {
         self.0.members.lock().unwrap()
     }
 
-    /// Starts a task under this name, unless the name is taken. When it ends, the name is free again. When it is stopped,
-    /// its token fires, and it is dropped at its next await.
+    /// Starts a task under this name, unless the name is taken. When it ends, the name is free
+    /// again. When it is stopped, its token fires, and it is dropped at its next await.
     pub fn hire<Fut>(
         &self,
         name: &str,
@@ -142,7 +144,8 @@ impl Crew {
         true
     }
 
-    /// Has members look for something to do. None of them rests from now on, until it says again that it does.
+    /// Has members look for something to do. None of them rests from now on, until it says again
+    /// that it does.
     pub fn nudge(&self, which: impl Fn(&str) -> bool) {
         for (_, member) in self.members().iter_mut().filter(|(name, _)| which(name)) {
             (member.nudges, member.resting) = (member.nudges + 1, false);
@@ -158,7 +161,8 @@ impl Crew {
         })
     }
 
-    /// A member has nothing left to do. False when it was nudged since it [began](Crew::begin): it must look again.
+    /// A member has nothing left to do. False when it was nudged since it [began](Crew::begin): it
+    /// must look again.
     pub fn rest(&self, name: &str, since: u64) -> bool {
         let rests = self.members().get_mut(name).is_some_and(|member| {
             member.resting = member.nudges == since;
@@ -178,7 +182,8 @@ impl Crew {
         self.members().values().all(|member| member.resting || member.run.is_finished())
     }
 
-    /// Ends with the next change of any member. Make it before looking, or what happens in between is missed.
+    /// Ends with the next change of any member. Make it before looking, or what happens in between
+    /// is missed.
     pub fn changed(&self) -> Notified<'_> {
         self.0.changed.notified()
     }

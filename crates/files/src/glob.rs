@@ -24,7 +24,8 @@ struct Newest {
     count: usize,
 }
 
-/// Lists the files whose names match the glob, one a line, the newest first, at most 100.
+/// Lists the files whose names match the glob, one a line, the newest first, at most 100. What was
+/// left out is said in a last line.
 ///
 /// # Errors
 /// When the glob or the folder is wrong, or the caller has cancelled.
@@ -35,26 +36,28 @@ pub fn glob(
     is_cancelled: IsCancelled<'_>,
 ) -> Result<String, SearchError> {
     let scope = SearchScope::new(root, path)?;
-    let names = NameFilter::new(root, glob)?;
+    let names = NameFilter::default().with_glob(root, glob)?;
     let newest = Mutex::new(Newest::default());
-    scope.visit(&scope.walk(), &names, is_cancelled, || {
+    let met = scope.visit(&names, is_cancelled, || {
         |relative: &Path| {
             // Asked below the directory handle: what is not there was never below it.
-            if let Ok(modified) = root.modified(relative) {
-                newest.lock().unwrap().add(modified, relative.to_path_buf());
+            match root.modified(relative) {
+                Ok(modified) => newest.lock().unwrap().add(modified, relative.to_path_buf()),
+                Err(_) => scope.left_out.unreadable(),
             }
             true
         }
     })?;
     let mut newest = newest.into_inner().unwrap();
     newest.drop_older();
-    if newest.files.is_empty() {
-        return Ok("(no files match)".into());
-    }
     let mut text = String::new();
     for (_, path) in &newest.files {
         text.push_str(&display_path(path));
         text.push('\n');
+    }
+    if newest.files.is_empty() {
+        scope.look_for_ignored(met, is_cancelled)?;
+        text.push_str("(no files match)");
     }
     if newest.count > MAX_FILES {
         text.push_str(&format!(
@@ -62,6 +65,7 @@ pub fn glob(
             newest.count
         ));
     }
+    scope.left_out.append_to(&mut text);
     Ok(text)
 }
 

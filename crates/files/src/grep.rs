@@ -8,7 +8,6 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
 };
-use ignore::types::TypesBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
@@ -25,8 +24,7 @@ const DEFAULT_HEAD_LIMIT: usize = 250;
 /// How much of a line, and how much in all, is shown, in bytes.
 const MAX_LINE_BYTES: usize = 500;
 const MAX_SHOWN_BYTES: usize = 30_000;
-/// How much of one file is collected before its search ends early, in bytes: more than is shown,
-/// since lines are skipped for `offset`.
+/// How much of one file is collected after what `offset` skips, in bytes: more than is shown.
 const MAX_FILE_BYTES: usize = 2 * MAX_SHOWN_BYTES;
 /// How much is collected in all before the walk ends early, in bytes.
 const MAX_COLLECTED_BYTES: usize = 32_000_000;
@@ -36,7 +34,8 @@ const MAX_BUFFER_BYTES: usize = 64_000_000;
 // The doc comments of this type are what a model reads about the tool and its arguments. The names
 // of the arguments are those of ripgrep's options, which models know.
 /// Searches the content of files below the working directory with a regular expression, as ripgrep
-/// does. Files that git ignores, binary files and the targets of links are left out.
+/// does. Files that git ignores, binary files and the targets of links are left out; a last line
+/// says what was.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct Query {
     /// The regular expression, in Rust's syntax.
@@ -104,7 +103,17 @@ struct FileMatches {
     lines: usize,
 }
 
-/// Searches files with a regular expression, as ripgrep does.
+/// What a search of one file has come to.
+enum Searched {
+    Found(FileMatches),
+    Nothing,
+    Binary,
+    /// Or a line in it is too long to hold in memory.
+    Unreadable,
+}
+
+/// Searches files with a regular expression, as ripgrep does. What was left out is said in a last
+/// line.
 ///
 /// # Errors
 /// When the pattern or the path is wrong, or the caller has cancelled.
@@ -114,52 +123,64 @@ pub fn grep(
     is_cancelled: IsCancelled<'_>,
 ) -> Result<String, SearchError> {
     let scope = SearchScope::new(root, query.path.as_deref())?;
-    let names = match &query.glob {
-        Some(glob) => NameFilter::new(root, glob)?,
-        None => NameFilter::default(),
-    };
-    let matcher = query.matcher()?;
-    let mut walk = scope.walk();
-    if let Some(name) = &query.r#type {
-        let Ok(types) = TypesBuilder::new().add_defaults().select(name).build() else {
-            return Err(SearchError::UnknownType(name.clone()));
-        };
-        walk.types(types);
+    let mut names = NameFilter::default();
+    if let Some(glob) = &query.glob {
+        names = names.with_glob(root, glob)?;
     }
+    if let Some(name) = &query.r#type {
+        names = names.with_type(name)?;
+    }
+    let matcher = query.matcher()?;
     let (found, collected) = (Mutex::new(vec![]), AtomicUsize::new(0));
     // Whether to search on.
-    let search =
-        |searcher: &mut Searcher, matcher: &RegexMatcher, relative: &Path, file: &File| match query
-            .search(searcher, matcher, relative, file, is_cancelled)
-        {
-            Some(matches) => {
+    let search = |searcher: &mut Searcher, matcher: &RegexMatcher, relative: &Path, file: &File| {
+        match query.search(searcher, matcher, relative, file, is_cancelled) {
+            Searched::Found(matches) => {
                 let size = matches.text.len() + relative.as_os_str().len();
                 found.lock().unwrap().push(matches);
-                collected.fetch_add(size, Relaxed) < MAX_COLLECTED_BYTES
+                return collected.fetch_add(size, Relaxed) < MAX_COLLECTED_BYTES;
             }
-            None => true,
-        };
+            Searched::Nothing => {}
+            Searched::Binary => scope.left_out.binary(),
+            Searched::Unreadable => scope.left_out.unreadable(),
+        }
+        true
+    };
+    let mut met = None;
     match root.open_resolved(&scope.relative) {
         // A file that is named is searched, whatever its name and even if git ignores it.
         Ok(file) => {
             search(&mut query.searcher(), &matcher, &scope.relative, &file);
         }
-        Err(_) => scope.visit(&walk, &names, is_cancelled, || {
-            // One for each thread: a shared matcher makes them wait for its buffers, which costs a
-            // fifth of the time.
-            let (mut searcher, matcher) = (query.searcher(), matcher.clone());
-            let search = &search;
-            move |relative: &Path| match root.open_resolved(relative) {
-                Ok(file) => search(&mut searcher, &matcher, relative, &file),
-                Err(_) => true,
-            }
-        })?,
+        Err(_) => {
+            met = Some(scope.visit(&names, is_cancelled, || {
+                // One for each thread: a shared matcher makes them wait for its buffers, which
+                // costs a fifth of the time.
+                let (mut searcher, matcher) = (query.searcher(), matcher.clone());
+                let (search, left_out) = (&search, &scope.left_out);
+                move |relative: &Path| match root.open_resolved(relative) {
+                    Ok(file) => search(&mut searcher, &matcher, relative, &file),
+                    Err(_) => {
+                        left_out.unreadable();
+                        true
+                    }
+                }
+            })?);
+        }
+    }
+    let found = found.into_inner().unwrap();
+    if found.is_empty()
+        && let Some(met) = met
+    {
+        scope.look_for_ignored(met, is_cancelled)?;
     }
     if is_cancelled() {
         return Err(SearchError::Cancelled);
     }
     let ended_early = collected.into_inner() >= MAX_COLLECTED_BYTES;
-    Ok(query.answer(found.into_inner().unwrap(), ended_early))
+    let mut answer = query.answer(found, ended_early);
+    scope.left_out.append_to(&mut answer);
+    Ok(answer)
 }
 
 impl Query {
@@ -231,7 +252,7 @@ impl Query {
         relative: &Path,
         file: &File,
         is_cancelled: IsCancelled<'_>,
-    ) -> Option<FileMatches> {
+    ) -> Searched {
         let matches = FileMatches {
             path: relative.to_path_buf(),
             modified: SystemTime::UNIX_EPOCH,
@@ -240,18 +261,28 @@ impl Query {
             lines: 0,
         };
         let name = display_path(relative);
-        let mut collector =
-            Collector { query: self, matches, name, is_binary: false, is_cancelled };
-        // What cannot be read, or has a line too long to hold, is as if nothing were in it.
-        let searched = searcher.search_file(matcher, file, &mut collector);
-        if searched.is_err() || collector.is_binary || collector.matches.count == 0 {
-            return None;
+        let mut collector = Collector {
+            query: self,
+            matches,
+            name,
+            skipped_bytes: 0,
+            is_binary: false,
+            is_cancelled,
+        };
+        if searcher.search_file(matcher, file, &mut collector).is_err() {
+            return Searched::Unreadable;
+        }
+        if collector.is_binary {
+            return Searched::Binary;
+        }
+        if collector.matches.count == 0 {
+            return Searched::Nothing;
         }
         if self.output_mode() == OutputMode::FilesWithMatches {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
             collector.matches.modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
         }
-        Some(collector.matches)
+        Searched::Found(collector.matches)
     }
 
     fn answer(&self, mut found: Vec<FileMatches>, ended_early: bool) -> String {
@@ -281,6 +312,9 @@ impl Query {
             text.push_str(line);
             text.push('\n');
         }
+        if shown == 0 && !more {
+            return format!("(nothing more from offset {} on)", self.offset());
+        }
         if more {
             text.push_str(&format!(
                 "[there is more; narrow the search, or go on with offset {}]\n",
@@ -299,6 +333,8 @@ struct Collector<'a> {
     query: &'a Query,
     matches: FileMatches,
     name: String,
+    /// How much of the text `offset` may skip.
+    skipped_bytes: usize,
     is_binary: bool,
     is_cancelled: IsCancelled<'a>,
 }
@@ -325,8 +361,14 @@ impl Collector<'_> {
             }
             text.push('\n');
             self.matches.lines += 1;
+            if self.matches.lines <= self.query.offset() {
+                self.skipped_bytes = self.matches.text.len();
+            }
         }
-        self.matches.text.len() < MAX_FILE_BYTES && self.matches.lines <= self.query.max_lines()
+        let bytes = self.matches.text.len();
+        bytes - self.skipped_bytes < MAX_FILE_BYTES
+            && bytes < MAX_COLLECTED_BYTES
+            && self.matches.lines <= self.query.max_lines()
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod glob;
 mod grep;
 mod image;
+mod left_out;
 mod name_filter;
 mod nearest;
 mod notebook;

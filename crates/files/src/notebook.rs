@@ -38,6 +38,8 @@ struct Output {
     data: Map<String, Value>,
     ename: Option<String>,
     evalue: Option<String>,
+    #[serde(default)]
+    traceback: Vec<Value>,
 }
 
 impl Default for MultilineText {
@@ -73,6 +75,9 @@ pub(crate) fn cells(file: impl Read) -> Result<String, ReadError> {
             if let Some(name) = &output.ename {
                 let value = output.evalue.as_deref().unwrap_or_default();
                 shown.push_str(&format!("{name}: {value}\n"));
+            }
+            if !output.traceback.is_empty() {
+                shown.push_str("[the traceback is not shown]\n");
             }
         }
     }

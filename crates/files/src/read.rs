@@ -120,7 +120,7 @@ mod tests {
             {"cell_type": "code", "source": "1/0", "outputs": [
                 {"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]},
                 {"output_type": "execute_result", "data":
-                    {"text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
+                    {"text/html": "<b>42</b>", "text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
                 {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero",
                     "traceback": ["\u001b[31mx"]}
             ]},
@@ -140,10 +140,12 @@ mod tests {
                 "a",
                 "b",
                 "[output]",
+                "[text/html is not shown]",
                 "[image/png is not shown]",
                 "42",
                 "[output]",
                 "ZeroDivisionError: division by zero",
+                "[the traceback is not shown]",
                 "[cell 3: code]"
             ]
         );

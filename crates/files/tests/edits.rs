@@ -115,6 +115,9 @@ fn the_nearest_match_is_shown() {
     ] {
         assert_eq!(edit(code, old, "x", false).unwrap_err(), message);
     }
+    let long: String = (1..=60).map(|line| format!("line {line}\n")).collect();
+    let cut = edit(&long, &long.replace("line 1\n", "line one\n"), "x", false).unwrap_err();
+    assert!(cut.ends_with(" line 38\n line 39\n[the rest is not shown]\n"), "{cut}");
 }
 
 #[test]

@@ -73,33 +73,53 @@ impl Fixture {
     }
 }
 
+/// What a search of the whole fixture says of the folders that it may not open.
+const CLOSED: &str = ".git (closed to tools), .rungs (closed to tools)";
+
+/// An answer with its last line, which says what was left out.
+fn with_note(found: &str, left_out: &str) -> String {
+    match left_out {
+        "" => found.to_owned(),
+        left_out => format!("{found}[left out: {left_out}]\n"),
+    }
+}
+
 #[test]
 fn files_are_found_by_name_the_newest_first() {
     let fixture = Fixture::build();
     let rooted = format!("{}/src/*.rs", fixture.root().path().display());
-    for (pattern, path, found) in [
-        ("*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
-        ("**/*.rs", None, "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
-        ("/*.rs", None, "main.rs\n"),
-        ("./*.rs", None, "main.rs\n"),
-        ("src/*.rs", None, "src/lib.rs\n"),
-        ("src/**", None, "src/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n"),
-        ("src/**/x.{rs,py}", None, "src/deep/er/x.rs\n"),
-        ("[ml]*.[rm]?", None, "main.rs\nsrc/lib.rs\n"),
-        ("\\[odd\\]*", None, "src/[odd] name.txt\n"),
-        ("ci.yml", None, ".github/ci.yml\n"),
-        ("*.rs", Some("src"), "src/lib.rs\nsrc/deep/er/x.rs\n"),
-        ("deep/**", Some("src"), "src/deep/er/x.rs\n"),
-        ("*.rs", Some("src/../src/deep"), "src/deep/er/x.rs\n"),
-        (&rooted, None, "src/lib.rs\n"),
-        ("!*.{rs,txt,md,bin}", None, ".github/ci.yml\n.gitignore\nempty\n"),
-        ("*.log", None, "(no files match)"),
-        ("secret*", None, "(no files match)"),
-        ("config", None, "(no files match)"),
-        ("out/*", None, "(no files match)"),
-        (".git/*", None, "(no files match)"),
+    let all = "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n";
+    let below_src = "src/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n";
+    let git = ".git (closed to tools)";
+    let links = &format!("4 links, {CLOSED}");
+    let links_and_pipe = &format!("4 links, 1 special file, {CLOSED}");
+    let nothing = "(no files match)\n";
+    let ignored = &format!("files that git ignores, {links}");
+    for (pattern, path, found, left_out) in [
+        ("*.rs", None, all, links_and_pipe.as_str()),
+        ("**/*.rs", None, all, links_and_pipe),
+        ("/*.rs", None, "main.rs\n", links_and_pipe),
+        ("./*.rs", None, "main.rs\n", links_and_pipe),
+        ("src/*.rs", None, "src/lib.rs\n", links),
+        ("src/**", None, below_src, links),
+        ("src/**/x.{rs,py}", None, "src/deep/er/x.rs\n", links),
+        ("[ml]*.[rm]?", None, "main.rs\nsrc/lib.rs\n", links),
+        ("\\[odd\\]*", None, "src/[odd] name.txt\n", links),
+        ("ci.yml", None, ".github/ci.yml\n", links),
+        ("*.rs", Some("src"), "src/lib.rs\nsrc/deep/er/x.rs\n", git),
+        ("deep/**", Some("src"), "src/deep/er/x.rs\n", git),
+        ("*.rs", Some("src/../src/deep"), "src/deep/er/x.rs\n", ""),
+        ("*.py", Some("src/deep"), "(no files match)", ""),
+        (&rooted, None, "src/lib.rs\n", links),
+        ("!*.{rs,txt,md,bin}", None, ".github/ci.yml\n.gitignore\nempty\n", links),
+        ("*.log", None, nothing, ignored),
+        ("secret*", None, nothing, ignored),
+        ("config", None, nothing, ignored),
+        ("out/*", None, nothing, ignored),
+        (".git/*", None, nothing, ignored),
     ] {
-        assert_eq!(fixture.glob(pattern, path).as_deref(), Ok(found), "{pattern} in {path:?}");
+        let found = with_note(found, left_out);
+        assert_eq!(fixture.glob(pattern, path), Ok(found), "{pattern} in {path:?}");
     }
     for (pattern, path, message) in [
         ("../*", None, "../*: it may not hold `..`; `path` says where to search"),
@@ -129,7 +149,8 @@ fn a_repository_is_not_bound_by_what_lies_above_it() {
         glob(&root, None, "a.*", &|| false).unwrap()
     };
     // Where there is no repository, a `.gitignore` counts all the same.
-    assert_eq!(found("tree"), "(no files match)");
+    let ignored = "(no files match)\n[left out: files that git ignores]\n";
+    assert_eq!(found("tree"), ignored);
     // As in a worktree, whose `.git` is a file.
     write("tree/.git", "gitdir: ../elsewhere\n");
     assert_eq!((found("tree").as_str(), found("tree/sub").as_str()), ("sub/a.txt\n", "a.txt\n"));
@@ -150,63 +171,89 @@ fn no_more_than_a_hundred_files_are_shown() {
 #[test]
 fn text_is_found() {
     let fixture = Fixture::build();
-    for (query, found) in [
+    let whole = &format!("1 binary file, 4 links, 1 special file, {CLOSED}");
+    let ignored = &format!("files that git ignores, {whole}");
+    let links = &format!("4 links, {CLOSED}");
+    let links_and_pipe = &format!("4 links, 1 special file, {CLOSED}");
+    let git = ".git (closed to tools)";
+    for (query, found, left_out) in [
         (
             json!({"pattern": "greet"}),
             "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n\
              .github/ci.yml\nlatin.txt\nutf16.txt\n",
+            whole.as_str(),
         ),
-        (json!({"pattern": "greet", "glob": "*.rs"}), "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n"),
+        (
+            json!({"pattern": "greet", "glob": "*.rs"}),
+            "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n",
+            links_and_pipe,
+        ),
         (
             json!({"pattern": "greet", "glob": "src/*"}),
             "src/lib.rs\nsrc/notes.md\nsrc/[odd] name.txt\n",
+            links,
         ),
         (
             json!({"pattern": "greet", "type": "rust", "path": "src"}),
             "src/lib.rs\nsrc/deep/er/x.rs\n",
+            git,
         ),
-        (json!({"pattern": "greet", "path": "src/lib.rs"}), "src/lib.rs\n"),
-        (json!({"pattern": "greet", "path": "a.log"}), "a.log\n"),
+        (json!({"pattern": "greet", "type": "markdown"}), "src/notes.md\n", links),
+        (json!({"pattern": "greet", "path": "src/lib.rs"}), "src/lib.rs\n", ""),
+        (json!({"pattern": "greet", "path": "a.log"}), "a.log\n", ""),
+        (json!({"pattern": "greet", "path": "binary.bin"}), "(nothing found)\n", "1 binary file"),
+        (json!({"pattern": "nobody", "path": "main.rs"}), "(nothing found)", ""),
+        (json!({"pattern": "nobody", "path": "src/deep"}), "(nothing found)", ""),
         (
             json!({"pattern": "greet", "head_limit": 2}),
             "main.rs\nsrc/lib.rs\n[there is more; narrow the search, or go on with offset 2]\n",
+            whole,
         ),
-        (json!({"pattern": "greet", "head_limit": 1, "offset": 7}), "utf16.txt\n"),
-        (json!({"pattern": "nobody"}), "(nothing found)"),
-        (json!({"pattern": "secretly"}), "(nothing found)"),
+        (json!({"pattern": "greet", "head_limit": 1, "offset": 7}), "utf16.txt\n", whole),
+        (json!({"pattern": "greet", "offset": 8}), "(nothing more from offset 8 on)\n", whole),
+        (json!({"pattern": "nobody"}), "(nothing found)\n", ignored),
+        (json!({"pattern": "secretly"}), "(nothing found)\n", ignored),
         (
             json!({"pattern": "greet", "output_mode": "content", "glob": "*.{rs,txt}"}),
             "latin.txt:1:caf\u{fffd} greet\nmain.rs:2:    greet();\nsrc/[odd] name.txt:1:greet\n\
              src/deep/er/x.rs:1:// greet\nsrc/lib.rs:1:pub fn greet() {\nutf16.txt:1:greet\n",
+            links_and_pipe,
         ),
         (
             json!({"pattern": "^.*\\}$", "output_mode": "content", "-n": false, "glob": "main.rs"}),
             "main.rs:}\n",
+            links,
         ),
         (
             json!({"pattern": "GREET", "-i": true, "output_mode": "count", "path": "src"}),
             "src/[odd] name.txt:1\nsrc/deep/er/x.rs:1\nsrc/lib.rs:1\nsrc/notes.md:2\n\
              [5 in 4 files]\n",
+            git,
         ),
         (
             json!({"pattern": "greet\\(\\)", "output_mode": "content", "-B": 1,
                 "glob": "/main.rs"}),
             "main.rs-1-fn main() {\nmain.rs:2:    greet();\n",
+            links,
         ),
         (
             json!({"pattern": "main", "output_mode": "content", "-A": 1, "glob": "*.rs"}),
             "main.rs:1:fn main() {\nmain.rs-2-    greet();\n",
+            links_and_pipe,
         ),
         (
             json!({"pattern": "println", "output_mode": "content", "-C": 1}),
             "src/lib.rs-1-pub fn greet() {\nsrc/lib.rs:2:    println!(\"hi\");\nsrc/lib.rs-3-}\n",
+            whole,
         ),
         (
             json!({"pattern": "main.*\\n.*greet", "output_mode": "content", "multiline": true}),
             "main.rs:1:fn main() {\nmain.rs:2:    greet();\n",
+            whole,
         ),
     ] {
-        assert_eq!(fixture.grep(query.clone()).as_deref(), Ok(found), "{query}");
+        let found = with_note(found, left_out);
+        assert_eq!(fixture.grep(query.clone()), Ok(found), "{query}");
     }
     for (query, message) in [
         (json!({"pattern": ""}), "`pattern` is empty"),
@@ -311,10 +358,35 @@ fn answers_are_bounded() {
         json!({"pattern": "found", "output_mode": "content", "path": "many", "head_limit": 0}),
     );
     assert!(all.len() < 31_000 && all.contains("[there is more"));
+    let far = lines(json!({"pattern": "found", "output_mode": "content", "path": "many",
+        "head_limit": 2, "offset": 10_000}));
+    assert_eq!(
+        far,
+        "many:10001:found\nmany:10002:found\n\
+         [there is more; narrow the search, or go on with offset 10002]\n"
+    );
+    let far_from_the_end = lines(json!({"pattern": "found", "output_mode": "content",
+        "path": "many", "head_limit": 0, "offset": 10_000}));
+    assert!(far_from_the_end.starts_with("many:10001:found\n"));
+    assert!(far_from_the_end.contains("[there is more") && far_from_the_end.len() < 31_000);
     let wide = lines(json!({"pattern": "found", "output_mode": "content", "path": "wide"}));
     assert_eq!(wide, format!("wide:1:found {} [line cut]\n", "\u{e9}".repeat(247)));
     let count = lines(json!({"pattern": "found", "output_mode": "count"}));
     assert_eq!(count, "many:1000000\nwide:1\n[1000001 in 2 files]\n");
+}
+
+#[test]
+fn a_line_too_long_to_hold_is_not_searched_and_that_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("long"), vec![b'a'; 64_000_001]).unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    for path in [None, Some("long".into())] {
+        let query = Query { pattern: "needle".into(), path, ..Query::default() };
+        assert_eq!(
+            grep(&root, &query, &|| false).unwrap(),
+            "(nothing found)\n[left out: 1 unreadable path]\n"
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,10 @@
-//! What watching a command costs: `cargo bench -p rungs-process`.
+//! What it costs to run a command as a `Process`: `cargo bench -p rungs-process`.
 use rungs_process::{Clip, Process};
-use std::{path::Path, time::Duration, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const RUNS: u32 = 300;
 
@@ -12,21 +16,19 @@ async fn main() {
         bare.args(["--norc", "--noprofile", "-c", ":"]).output().await.expect("bash runs");
     }
     let bare = start.elapsed() / RUNS;
-    let watched = time(":").await;
+    let supervised = time(":").await;
     let escaped = time("setsid sleep 9 >/dev/null 2>&1 &").await;
     let start = Instant::now();
-    let dir = std::env::temp_dir().join(format!("rungs-bench-{}", std::process::id()));
-    let mut clip = Clip::spilling(dir.clone());
+    let mut clip = Clip::spilling(Arc::default());
     let much = "head -c 200000000 /dev/zero | tr '\\0' x";
     Process::start(much, Path::new("/"))
         .expect("bash runs")
         .finish(&mut clip)
         .await
         .expect("it ends");
-    println!("bash -c :                      {bare:?} bare, {watched:?} watched");
+    println!("bash -c :                      {bare:?} bare, {supervised:?} supervised");
     println!("with one that escaped          {escaped:?}");
     println!("200 MB of output, 64 MiB kept  {:?}, {} of memory at most", start.elapsed(), peak());
-    let _ = std::fs::remove_file(dir);
 }
 
 async fn time(command: &str) -> Duration {
@@ -38,7 +40,7 @@ async fn time(command: &str) -> Duration {
     start.elapsed() / RUNS
 }
 
-/// The most memory that this program has held, as Linux counts it.
+/// The most memory that this program has used at once, as Linux counts it.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,46 +1,42 @@
-//! Both ends of what a command prints.
-use crate::Sink;
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+//! The beginning and the end of what a command prints.
+use crate::{
+    Outputs, Sink,
+    file_copy::{FileCopy, MAX_FILE_BYTES, Target},
 };
+use std::{collections::VecDeque, sync::Arc};
 
-/// The first and the last bytes of what is pushed, and how many were left out between: as much as a model should
-/// read, whatever the command prints. When something is left out, all of it can go to a file.
+/// The first and the last bytes of an output, and how many were left out between: as much as a
+/// model should read, whatever the command prints. When something is left out, the whole output can
+/// go to a file.
 #[derive(Debug, Default)]
 pub struct Clip {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
-    spill: Option<Spill>,
-}
-
-/// Where the whole goes.
-#[derive(Debug)]
-struct Spill {
-    path: PathBuf,
-    file: Option<File>,
-    kept: u64,
-    fault: Option<io::Error>,
+    outputs: Option<Arc<Outputs>>,
+    /// There from the moment on when something is left out.
+    copy: Option<FileCopy>,
 }
 
 impl Clip {
-    const HEAD: usize = 20_000;
-    const TAIL: usize = 10_000;
-    /// How much of one output a file takes, in bytes.
-    pub const SPILL: u64 = 64 * 1024 * 1024;
+    /// How many of the first bytes are kept.
+    const MAX_HEAD_BYTES: usize = 20_000;
+    /// How many of the last bytes are kept.
+    const MAX_TAIL_BYTES: usize = 10_000;
+    /// How many bytes of one output a file takes.
+    pub const MAX_FILE_BYTES: u64 = MAX_FILE_BYTES;
 
-    /// One that keeps the whole, up to [`Clip::SPILL`], in a new file at this path once it leaves something out; the
-    /// file is its owner's alone, and stays.
-    pub fn spilling(path: PathBuf) -> Clip {
-        Clip { spill: Some(Spill { path, file: None, kept: 0, fault: None }), ..Clip::default() }
+    /// A clip that, once it leaves something out, writes the whole output to a new file among
+    /// these, up to [`MAX_FILE_BYTES`](Clip::MAX_FILE_BYTES). A short output costs no disk access.
+    pub fn spilling(outputs: Arc<Outputs>) -> Clip {
+        Clip { outputs: Some(outputs), ..Clip::default() }
     }
 
-    /// As text, whatever the bytes were, saying what was left out and where all of it is.
-    pub fn into_text(mut self) -> String {
+    /// The output as text, whatever the bytes were. It says how many bytes were left out, and where
+    /// all of them are or why they could not be kept. Writes what is still to be written to the
+    /// file first.
+    pub async fn into_text(mut self) -> String {
+        self.flush().await;
         let tail = self.tail.make_contiguous();
         if self.left_out == 0 {
             self.head.extend_from_slice(tail);
@@ -50,42 +46,21 @@ impl Clip {
         let (until, from) = (whole_until(&self.head), whole_from(tail));
         let (head, tail) = (&self.head[..until], &tail[from..]);
         let left_out = self.left_out + (self.head.len() - until + from) as u64;
-        let file = self.spill.map(|spill| spill.to_string()).unwrap_or_default();
+        let file = self.copy.map(|copy| location(&copy)).unwrap_or_default();
         let (head, tail) = (String::from_utf8_lossy(head), String::from_utf8_lossy(tail));
         format!("{head}\n[... {left_out} bytes left out{file} ...]\n{tail}")
     }
 }
 
-impl Spill {
-    fn write(&mut self, bytes: &[u8]) {
-        let room = usize::try_from(Clip::SPILL - self.kept).unwrap_or(usize::MAX);
-        let bytes = &bytes[..bytes.len().min(room)];
-        if self.fault.is_some() || bytes.is_empty() {
-            return;
+/// What is said of the file in the text.
+fn location(copy: &FileCopy) -> String {
+    match (copy.path(), copy.error()) {
+        (_, Some(error)) => format!("; they could not be kept in {error}"),
+        (Some(path), None) if copy.is_truncated() => {
+            format!("; the first {} MiB are in {}", MAX_FILE_BYTES >> 20, path.display())
         }
-        self.kept += bytes.len() as u64;
-        self.fault = self.open().and_then(|mut file| file.write_all(bytes)).err();
-    }
-
-    fn open(&mut self) -> io::Result<&File> {
-        if self.file.is_none() {
-            self.file =
-                Some(File::options().write(true).create_new(true).mode(0o600).open(&self.path)?);
-        }
-        Ok(self.file.as_ref().expect("just opened"))
-    }
-}
-
-impl std::fmt::Display for Spill {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.display();
-        match &self.fault {
-            Some(why) => write!(f, "; they could not be kept in {path}: {why}"),
-            None if self.kept == Clip::SPILL => {
-                write!(f, "; the first {} MiB are in {path}", self.kept >> 20)
-            }
-            None => write!(f, "; all of it is in {path}"),
-        }
+        (Some(path), None) => format!("; all of it is in {}", path.display()),
+        (None, None) => String::new(),
     }
 }
 
@@ -111,25 +86,34 @@ fn whole_from(bytes: &[u8]) -> usize {
 }
 
 impl Sink for Clip {
-    /// Takes in more. A file is written at once: to the system's cache, which is no slower than the pipe it came from.
     fn push(&mut self, bytes: &[u8]) {
-        if self.head.len() + self.tail.len() + bytes.len() > Self::HEAD + Self::TAIL
-            && let Some(spill) = &mut self.spill
-        {
-            if spill.file.is_none() && self.left_out == 0 {
-                spill.write(&self.head);
-                spill.write(self.tail.make_contiguous());
+        let kept = self.head.len() + self.tail.len();
+        if kept + bytes.len() > Self::MAX_HEAD_BYTES + Self::MAX_TAIL_BYTES {
+            if let Some(outputs) = self.outputs.take() {
+                let mut copy = FileCopy::new(Target::Outputs(outputs));
+                copy.push(&self.head);
+                copy.push(self.tail.make_contiguous());
+                self.copy = Some(copy);
             }
-            spill.write(bytes);
+            if let Some(copy) = &mut self.copy {
+                copy.push(bytes);
+            }
         }
-        let (head, rest) = bytes.split_at(bytes.len().min(Self::HEAD - self.head.len()));
+        let (head, rest) = bytes.split_at(bytes.len().min(Self::MAX_HEAD_BYTES - self.head.len()));
         self.head.extend_from_slice(head);
-        // Of a large piece only its end can stay: the rest need not pass through the queue.
-        let (passed, rest) = rest.split_at(rest.len().saturating_sub(Self::TAIL));
+        // Only the end of a large piece can stay, so the rest of it need not pass through the
+        // queue.
+        let (passed, rest) = rest.split_at(rest.len().saturating_sub(Self::MAX_TAIL_BYTES));
         self.tail.extend(rest);
-        let over = self.tail.len().saturating_sub(Self::TAIL);
+        let over = self.tail.len().saturating_sub(Self::MAX_TAIL_BYTES);
         self.tail.drain(..over);
         self.left_out += (passed.len() + over) as u64;
+    }
+
+    async fn flush(&mut self) {
+        if let Some(copy) = &mut self.copy {
+            copy.flush().await;
+        }
     }
 }
 
@@ -137,22 +121,31 @@ impl Sink for Clip {
 mod tests {
     use super::*;
 
+    const KEPT_BYTES: usize = Clip::MAX_HEAD_BYTES + Clip::MAX_TAIL_BYTES;
+
     fn numbers() -> Vec<u8> {
         (0..100_000u32).flat_map(|i| format!("{i}\n").into_bytes()).collect()
     }
 
-    #[test]
-    fn both_ends_are_kept() {
+    /// The path that the text names after `before`.
+    fn path_in(text: &str, before: &str) -> String {
+        let (_, after) = text.split_once(before).unwrap_or_else(|| panic!("{text}"));
+        after.split_once(" ...]").unwrap().0.into()
+    }
+
+    #[tokio::test]
+    async fn both_ends_are_kept() {
         let mut clip = Clip::default();
         clip.push(b"short");
-        assert_eq!(clip.into_text(), "short");
+        assert_eq!(clip.into_text().await, "short");
         let all = numbers();
         for size in [1000, 16_384, all.len()] {
             let mut clip = Clip::default();
-            all.chunks(size).for_each(|piece| clip.push(piece));
-            let text = clip.into_text();
-            let left_out =
-                format!("[... {} bytes left out ...]", all.len() - Clip::HEAD - Clip::TAIL);
+            for piece in all.chunks(size) {
+                clip.push(piece);
+            }
+            let text = clip.into_text().await;
+            let left_out = format!("[... {} bytes left out ...]", all.len() - KEPT_BYTES);
             assert!(
                 text.starts_with("0\n1\n2\n")
                     && text.ends_with("99998\n99999\n")
@@ -161,53 +154,71 @@ mod tests {
         }
     }
 
-    #[test]
-    fn all_of_it_is_in_the_file() {
-        let dir = tempfile::tempdir().unwrap();
+    #[tokio::test]
+    async fn the_whole_output_is_in_the_file() {
+        let outputs = Arc::new(Outputs::default());
         let all = numbers();
         for size in [1000, 16_384, all.len()] {
-            let path = dir.path().join(size.to_string());
-            let mut clip = Clip::spilling(path.clone());
-            all.chunks(size).for_each(|piece| clip.push(piece));
-            assert!(
-                clip.into_text()
-                    .contains(&format!(" bytes left out; all of it is in {} ...]", path.display()))
-            );
+            let mut clip = Clip::spilling(outputs.clone());
+            for piece in all.chunks(size) {
+                clip.push(piece);
+                clip.flush().await;
+            }
+            let text = clip.into_text().await;
+            let path = path_in(&text, " bytes left out; all of it is in ");
+            assert!(outputs.folder_of(&path).is_some());
             assert_eq!(std::fs::read(&path).unwrap(), all);
         }
-        let unneeded = dir.path().join("unneeded");
-        let mut clip = Clip::spilling(unneeded.clone());
-        clip.push(&all[..Clip::HEAD]);
-        clip.push(&all[..Clip::TAIL]);
-        assert_eq!(clip.into_text().len(), Clip::HEAD + Clip::TAIL);
-        assert!(!unneeded.exists());
     }
 
-    #[test]
-    fn the_file_is_bounded_and_may_fail() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("much");
-        let mut clip = Clip::spilling(path.clone());
-        let piece = vec![b'x'; 1 << 20];
-        (0..66).for_each(|_| clip.push(&piece));
-        assert!(
-            clip.into_text()
-                .contains(&format!("; the first 64 MiB are in {} ...]", path.display()))
-        );
-        assert_eq!(path.metadata().unwrap().len(), Clip::SPILL);
-        let mut clip = Clip::spilling(path);
-        clip.push(&piece);
-        assert!(clip.into_text().contains("; they could not be kept in "));
+    #[tokio::test]
+    async fn a_short_output_makes_no_file() {
+        let outputs = Arc::new(Outputs::default());
+        let all = numbers();
+        let mut clip = Clip::spilling(outputs.clone());
+        clip.push(&all[..Clip::MAX_HEAD_BYTES]);
+        clip.push(&all[..Clip::MAX_TAIL_BYTES]);
+        clip.flush().await;
+        assert_eq!(clip.into_text().await.len(), KEPT_BYTES);
+        // The next file is the first one.
+        assert!(outputs.create().unwrap().1.ends_with("1.txt"));
     }
 
-    #[test]
-    fn no_character_is_cut() {
+    #[tokio::test]
+    async fn the_file_is_bounded() {
+        let mut clip = Clip::spilling(Arc::default());
+        let mebibyte = vec![b'x'; 1 << 20];
+        for _ in 0..66 {
+            clip.push(&mebibyte);
+            clip.flush().await;
+        }
+        // The copy holds the outputs, and they their folder, until the text is made.
+        let path = clip.copy.as_ref().unwrap().path().unwrap().to_path_buf();
+        assert_eq!(path.metadata().unwrap().len(), Clip::MAX_FILE_BYTES);
+        let text = clip.into_text().await;
+        assert_eq!(path_in(&text, "; the first 64 MiB are in "), path.display().to_string());
+    }
+
+    #[tokio::test]
+    async fn why_there_is_no_file_is_said() {
+        let outputs = Arc::new(Outputs::default());
+        let (_, first) = outputs.create().unwrap();
+        std::fs::remove_dir_all(first.parent().unwrap()).unwrap();
+        let mut clip = Clip::spilling(outputs);
+        clip.push(&numbers());
+        let text = clip.into_text().await;
+        let why = format!("{}: No such file", first.with_file_name("2.txt").display());
+        assert!(path_in(&text, "; they could not be kept in ").starts_with(&why), "{text}");
+    }
+
+    #[tokio::test]
+    async fn no_character_is_cut() {
         for shift in 0..4 {
             let mut all = "x".repeat(shift);
             all.push_str(&"\u{20ac}\u{1f600}\u{e9}".repeat(10_000));
             let mut clip = Clip::default();
             clip.push(all.as_bytes());
-            let text = clip.into_text();
+            let text = clip.into_text().await;
             assert!(!text.contains('\u{fffd}'), "{shift}");
             let left_out: usize =
                 text.split(['[', ' ']).find_map(|word| word.parse().ok()).unwrap();

@@ -1,8 +1,8 @@
-//! What a command inherits.
+//! What a command inherits of this program's environment.
 use tokio::process::Command;
 
-/// Nothing that asks, pages or opens an editor: there is nobody to answer.
-const SET: [(&str, &str); 12] = [
+/// Nothing may ask, page or open an editor: there is nobody to answer.
+const NON_INTERACTIVE: [(&str, &str); 12] = [
     ("PAGER", "cat"),
     ("GIT_PAGER", "cat"),
     ("MANPAGER", "cat"),
@@ -17,17 +17,18 @@ const SET: [(&str, &str); 12] = [
     ("TERM", "dumb"),
 ];
 
-/// Gives it this program's environment without secrets and without what steers it.
-pub fn tame(command: &mut Command) {
+/// Gives a command this program's environment, without secrets and without what makes it run other
+/// code, and sets what keeps it from asking.
+pub(crate) fn restrict(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_none_or(|name| is_secret(name) || steers(name)) {
+        if name.to_str().is_none_or(|name| is_secret(name) || runs_other_code(name)) {
             command.env_remove(name);
         }
     }
-    command.envs(SET);
+    command.envs(NON_INTERACTIVE);
 }
 
-/// Names that mostly hold secrets: a command that a model writes has no business with them.
+/// Names of variables that usually hold secrets, which a command written by a model does not need.
 fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 9] = [
         "KEY",
@@ -43,8 +44,9 @@ fn is_secret(name: &str) -> bool {
     name.to_ascii_uppercase().split('_').any(|word| WORDS.contains(&word))
 }
 
-/// Names that make bash or the programs below it run other code than the command that was shown.
-fn steers(name: &str) -> bool {
+/// Names of variables that make bash, or programs that it starts, run other code than the command
+/// that was shown.
+fn runs_other_code(name: &str) -> bool {
     const NAMES: [&str; 14] = [
         "BASH_ENV",
         "ENV",
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_their_names() {
+    fn secrets_are_recognised_by_name() {
         for name in [
             "ANTHROPIC_API_KEY",
             "GITHUB_TOKEN",
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_steers_is_known_by_its_name() {
+    fn what_runs_other_code_is_recognised_by_name() {
         for name in [
             "BASH_ENV",
             "BASH_FUNC_ls%%",
@@ -101,10 +103,10 @@ mod tests {
             "DELTA_PAGER",
             "CDPATH",
         ] {
-            assert!(steers(name), "{name}");
+            assert!(runs_other_code(name), "{name}");
         }
         for name in ["PATH", "HOME", "LANG", "CARGO_HOME", "RUSTFLAGS", "VIRTUAL_ENV", "OLD_LD"] {
-            assert!(!steers(name), "{name}");
+            assert!(!runs_other_code(name), "{name}");
         }
     }
 }

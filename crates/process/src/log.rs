@@ -1,92 +1,122 @@
 //! The newest lines of what a command prints.
-use crate::Sink;
+use crate::{
+    Sink,
+    file_copy::{FileCopy, MAX_FILE_BYTES, Target},
+};
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-/// The newest lines of what a command prints, however much that is, and all of it in a file. Clones are the same log:
-/// one is written while others are read.
+/// The newest lines of what a command prints, to be read while a [`LogWriter`] adds to them. Clones
+/// are the same log.
 #[derive(Debug, Clone)]
-pub struct Log(Arc<Mutex<Inner>>);
+pub struct Log(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    file: Result<File, io::Error>,
-    lines: VecDeque<String>,
-    /// How many lines are whole.
+    lines: Mutex<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    /// Lines that have ended, without their newline.
+    complete: VecDeque<String>,
+    /// How many lines have ended, including those no longer kept.
     count: u64,
-    /// What has come of the next one.
-    begun: Vec<u8>,
+    /// The line that has not ended yet.
+    partial: Vec<u8>,
+    /// Why the file is missing or incomplete.
+    fault: Option<String>,
+}
+
+/// Where a command's output goes: the newest lines to a [`Log`], and all of it to a file.
+#[derive(Debug)]
+pub struct LogWriter {
+    log: Log,
+    copy: FileCopy,
 }
 
 impl Log {
     /// How many lines are kept in memory.
-    pub const LINES: usize = 500;
-    /// How much of a line is, in bytes.
-    pub const LINE: usize = 2000;
+    pub const MAX_LINES: usize = 500;
+    /// How many bytes of a line are kept in memory.
+    pub const MAX_LINE_BYTES: usize = 2000;
 
-    /// One that writes everything to a new file at this path, its owner's alone. A file that can't be written costs the
-    /// file, not the log; [`fault`](Log::fault) tells.
-    pub fn new(path: PathBuf) -> Log {
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        Log(Arc::new(Mutex::new(Inner {
-            path,
-            file,
-            lines: VecDeque::new(),
-            count: 0,
-            begun: vec![],
-        })))
+    /// The newest lines, at most `max`, the oldest first; and how many there have been in all.
+    pub fn newest(&self, max: usize) -> (Vec<String>, u64) {
+        let lines = self.0.lines.lock().unwrap();
+        let mut newest: Vec<String> = lines.complete.iter().cloned().collect();
+        let mut count = lines.count;
+        if !lines.partial.is_empty() {
+            newest.push(String::from_utf8_lossy(&lines.partial).into_owned());
+            count += 1;
+        }
+        (newest.split_off(newest.len().saturating_sub(max)), count)
     }
 
-    /// The newest lines, at most so many, the oldest first; and how many there have been in all.
-    pub fn newest(&self, most: usize) -> (Vec<String>, u64) {
-        let log = self.0.lock().unwrap();
-        let begun =
-            (!log.begun.is_empty()).then(|| String::from_utf8_lossy(&log.begun).into_owned());
-        let count = log.count + u64::from(begun.is_some());
-        let mut lines: Vec<String> = log.lines.iter().cloned().chain(begun).collect();
-        (lines.split_off(lines.len().saturating_sub(most)), count)
+    /// The file with the whole output.
+    pub fn path(&self) -> &Path {
+        &self.0.path
     }
 
-    /// Where all of it is.
-    pub fn path(&self) -> PathBuf {
-        self.0.lock().unwrap().path.clone()
-    }
-
-    /// Why the file is not whole, if it is not.
+    /// Why the file is missing or incomplete, if it is.
     pub fn fault(&self) -> Option<String> {
-        self.0.lock().unwrap().file.as_ref().err().map(|error| error.to_string())
+        self.0.lines.lock().unwrap().fault.clone()
     }
 }
 
-impl Sink for Log {
+impl LogWriter {
+    /// An empty log, whose output goes to a file at this path, up to 64 MiB, readable by the same
+    /// user only. The first flush creates the file, in place of an older one. If it cannot be
+    /// written, only the file is missing: the lines are kept, and [`Log::fault`] says why.
+    pub fn new(path: PathBuf) -> LogWriter {
+        let copy = FileCopy::new(Target::Path(path.clone()));
+        LogWriter { log: Log(Arc::new(Inner { path, lines: Mutex::default() })), copy }
+    }
+
+    /// The log that this adds to.
+    pub fn log(&self) -> Log {
+        self.log.clone()
+    }
+}
+
+impl Sink for LogWriter {
     fn push(&mut self, bytes: &[u8]) {
-        let mut log = self.0.lock().unwrap();
-        let log = &mut *log;
-        if let Ok(file) = &mut log.file
-            && let Err(error) = file.write_all(bytes)
-        {
-            log.file = Err(error);
-        }
+        self.copy.push(bytes);
+        self.log.0.lines.lock().unwrap().push(bytes);
+    }
+
+    async fn flush(&mut self) {
+        self.copy.flush().await;
+        let fault = match self.copy.error() {
+            Some(error) => error.to_string(),
+            None if self.copy.is_truncated() => {
+                format!("only the first {} MiB are in it", MAX_FILE_BYTES >> 20)
+            }
+            None => return,
+        };
+        self.log.0.lines.lock().unwrap().fault = Some(fault);
+    }
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, true),
                 None => (piece, false),
             };
-            let room = Self::LINE.saturating_sub(log.begun.len());
-            log.begun.extend(&text[..text.len().min(room)]);
+            let room = Log::MAX_LINE_BYTES.saturating_sub(self.partial.len());
+            self.partial.extend(&text[..text.len().min(room)]);
             if ends {
-                let line = String::from_utf8_lossy(&std::mem::take(&mut log.begun)).into_owned();
-                log.lines.push_back(line);
-                log.count += 1;
-                if log.lines.len() > Self::LINES {
-                    log.lines.pop_front();
+                let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
+                self.complete.push_back(line);
+                self.count += 1;
+                if self.complete.len() > Log::MAX_LINES {
+                    self.complete.pop_front();
                 }
             }
         }
@@ -97,34 +127,55 @@ impl Sink for Log {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_newest_lines_stay_and_the_file_has_them_all() {
+    #[tokio::test]
+    async fn the_newest_lines_are_kept_and_the_file_has_them_all() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Log::new(dir.path().join("log"));
+        let mut writer = LogWriter::new(dir.path().join("log"));
+        let log = writer.log();
         let all: String = (0..1200).map(|i| format!("line {i}\n")).collect();
         for piece in all.as_bytes().chunks(37) {
-            log.push(piece);
+            writer.push(piece);
+            writer.flush().await;
         }
-        log.push(b"half a li");
+        writer.push(b"half a li");
+        writer.flush().await;
         let (lines, count) = log.newest(3);
         assert_eq!(
             (lines, count),
             (vec!["line 1198".into(), "line 1199".into(), "half a li".into()], 1201)
         );
-        assert_eq!(log.newest(9999).0.len(), Log::LINES + 1);
+        assert_eq!(log.newest(9999).0.len(), Log::MAX_LINES + 1);
         assert_eq!(std::fs::read_to_string(log.path()).unwrap(), all + "half a li");
+        assert_eq!(log.fault(), None);
     }
 
-    #[test]
-    fn long_lines_are_cut_in_memory_alone_and_a_missing_file_costs_only_the_file() {
+    #[tokio::test]
+    async fn long_lines_are_cut_in_memory_only_and_a_missing_file_costs_only_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Log::new(dir.path().join("log"));
-        log.push(&[b'x'; 1_000_000]);
-        log.push(b"\nend\n");
-        assert_eq!(log.newest(2).0.iter().map(String::len).collect::<Vec<_>>(), [Log::LINE, 3]);
+        let mut writer = LogWriter::new(dir.path().join("log"));
+        writer.push(&[b'x'; 1_000_000]);
+        writer.push(b"\nend\n");
+        writer.flush().await;
+        let log = writer.log();
+        let lengths: Vec<usize> = log.newest(2).0.iter().map(String::len).collect();
+        assert_eq!(lengths, [Log::MAX_LINE_BYTES, 3]);
         assert_eq!(std::fs::metadata(log.path()).unwrap().len(), 1_000_005);
-        let mut log = Log::new(dir.path().join("no/such/folder"));
-        log.push(b"a\n");
-        assert!(log.fault().is_some() && log.newest(1).0 == ["a"]);
+
+        let missing = dir.path().join("no/such/folder");
+        let mut writer = LogWriter::new(missing.clone());
+        writer.push(b"a\n");
+        writer.flush().await;
+        let (fault, log) = (writer.log().fault().unwrap(), writer.log());
+        assert!(fault.starts_with(&format!("{}: No such file", missing.display())), "{fault}");
+        assert_eq!(log.newest(1).0, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_full_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = LogWriter::new(dir.path().join("log"));
+        writer.push(&vec![b'x'; 65 << 20]);
+        writer.flush().await;
+        assert_eq!(writer.log().fault().as_deref(), Some("only the first 64 MiB are in it"));
     }
 }

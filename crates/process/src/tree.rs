@@ -1,82 +1,117 @@
-//! All that a command has started, also what has left its process group.
+//! All processes that a command has started, including those that have left its process group.
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd, time::Duration};
 
-/// A shell, its process group, and what escaped from that.
+/// A shell, its process group, and what escaped from that group.
 ///
-/// Killing the group misses whoever called `setsid` or was given a group of its own. On Linux those are found among
-/// the process numbers handed out since the shell began, by their session or by a mark in their environment: asking
-/// for the few numbers in between costs microseconds, where reading all of `/proc` would cost milliseconds, and
-/// adopting orphans would leave this program's own children to be told from theirs.
+/// To kill the group misses a process that called `setsid` or was given a group of its own. On
+/// Linux those are found among the process ids handed out since the shell began, by their session
+/// or by a mark in their environment. To look at the few ids in between costs microseconds, where
+/// reading all of `/proc` would cost milliseconds. A subreaper, which adopts orphans, could not
+/// tell them from this program's other children.
 ///
-/// Not found is a daemon that also wipes its environment (`env -i setsid ..`, or one that writes its title over it).
-/// Only a name space of process numbers holds those.
+/// Not found is a daemon that also wipes its environment (`env -i setsid ..`, or one that
+/// overwrites it with its title). Only a PID namespace holds those.
 #[derive(Debug)]
-pub struct Tree {
-    /// The shell; also the number of its group and session.
+pub(crate) struct Tree {
+    /// The shell; also the id of its group and session.
     leader: Pid,
+    /// The entry in the environment.
     mark: Vec<u8>,
-    asked: Vec<Pid>,
+    /// What escaped and was sent SIGTERM already.
+    signalled: Vec<Pid>,
+    /// How often it was looked for.
     looks: u32,
 }
 
-/// What has escaped, whether something has not, and whether something in the middle of starting can't be told yet.
+/// What was found outside of the group, and whether there may be more.
 #[derive(Default)]
 struct Escaped {
     found: Vec<(Pid, OwnedFd)>,
-    stayed: bool,
+    /// Whether something is left in the group.
+    group_alive: bool,
+    /// Whether there is a process that is about to start a program, so that its environment cannot
+    /// be read yet.
     unsure: bool,
 }
 
-/// How often something that can't be told is looked at again, a millisecond or two apart.
-const UNSURE: u32 = 8;
+/// How often a process whose environment cannot be read yet is looked at, a millisecond or two
+/// apart.
+const MAX_UNSURE_LOOKS: u32 = 8;
+/// How often to look for what is started while the rest is being killed.
+const MAX_KILL_LOOKS: u32 = 100;
+/// The pause between two such looks.
+const KILL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The name of an environment variable that no other command has. Named anew each time, so that a command that itself
-/// runs such commands marks theirs with both names.
-pub fn mark() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    format!("RUNGS_TREE_{:016x}", std::hash::RandomState::new().build_hasher().finish())
+/// The name of an environment variable that no other command has. Each command gets a new name, so
+/// that a command that itself runs marked commands marks theirs with both names.
+///
+/// # Errors
+/// When the system has no random numbers.
+pub(crate) fn mark() -> io::Result<String> {
+    Ok(format!("RUNGS_TREE_{:016x}", getrandom::u64()?))
 }
 
 impl Tree {
-    pub fn new(leader: Pid, mark: &str) -> Tree {
-        Tree { leader, mark: format!("{mark}=1").into_bytes(), asked: vec![], looks: 0 }
+    pub(crate) fn new(leader: Pid, mark: &str) -> Tree {
+        Tree { leader, mark: format!("{mark}=1").into_bytes(), signalled: vec![], looks: 0 }
     }
 
-    /// Asks all of it to end, everybody once; whether there is anybody left to wait for.
-    pub fn ask(&mut self) -> bool {
+    /// Sends SIGTERM to all processes that have not had it yet; whether there is one left to wait
+    /// for.
+    pub(crate) fn terminate(&mut self) -> bool {
         self.looks += 1;
         if self.looks == 1 {
             let _ = kill_process_group(self.leader, Signal::TERM);
         }
         let escaped = self.escaped();
         for (pid, process) in &escaped.found {
-            if !self.asked.contains(pid) {
-                self.asked.push(*pid);
+            if !self.signalled.contains(pid) {
+                self.signalled.push(*pid);
                 send(process, Signal::TERM);
             }
         }
-        escaped.stayed || !escaped.found.is_empty() || (escaped.unsure && self.looks < UNSURE)
+        let may_be_more = escaped.unsure && self.looks < MAX_UNSURE_LOOKS;
+        escaped.group_alive || !escaped.found.is_empty() || may_be_more
     }
 
-    /// Kills all of it, also what is started while it dies.
-    pub fn kill(&self) {
-        // The group dies as one. What escaped may be starting more, so look again until a look finds nothing.
-        let _ = kill_process_group(self.leader, Signal::KILL);
-        for look in 0..100 {
-            let escaped = self.escaped();
-            escaped.found.iter().for_each(|(_, process)| send(process, Signal::KILL));
-            if escaped.found.is_empty() && !(escaped.unsure && look < UNSURE) {
+    /// Kills all of it, including what is started meanwhile.
+    pub(crate) async fn kill(&self) {
+        for look in 0..MAX_KILL_LOOKS {
+            if !self.kill_once(look) {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            tokio::time::sleep(KILL_INTERVAL).await;
         }
+    }
+
+    /// The same for `Drop`. It rarely takes more than one or two looks.
+    pub(crate) fn kill_blocking(&self) {
+        for look in 0..MAX_KILL_LOOKS {
+            if !self.kill_once(look) {
+                return;
+            }
+            std::thread::sleep(KILL_INTERVAL);
+        }
+    }
+
+    /// Kills what is there, and says whether to look again: what escaped may have started more.
+    fn kill_once(&self, look: u32) -> bool {
+        if look == 0 {
+            // The group dies as one.
+            let _ = kill_process_group(self.leader, Signal::KILL);
+        }
+        let escaped = self.escaped();
+        for (_, process) in &escaped.found {
+            send(process, Signal::KILL);
+        }
+        !escaped.found.is_empty() || (escaped.unsure && look < MAX_UNSURE_LOOKS)
     }
 
     #[cfg(not(target_os = "linux"))]
     fn escaped(&self) -> Escaped {
-        let stayed = rustix::process::test_kill_process_group(self.leader).is_ok();
-        Escaped { stayed, ..Escaped::default() }
+        let group_alive = rustix::process::test_kill_process_group(self.leader).is_ok();
+        Escaped { group_alive, ..Escaped::default() }
     }
 }
 
@@ -85,7 +120,7 @@ fn send(_: &OwnedFd, _: Signal) {}
 
 #[cfg(target_os = "linux")]
 fn send(process: &OwnedFd, signal: Signal) {
-    // Whoever is gone needs none.
+    // An error means that it has ended.
     let _ = rustix::process::pidfd_send_signal(process, signal);
 }
 
@@ -95,12 +130,15 @@ mod escaped {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use std::{fs, os::fd::OwnedFd};
 
-    enum Whose {
-        Ours(OwnedFd),
+    /// What a process is to a tree.
+    enum Membership {
+        /// It left the group.
+        Escaped(OwnedFd),
         /// It is in the group.
         Group,
-        /// It is changing its program this very moment, and has no environment.
+        /// It is about to start a program and has no environment yet.
         Unsure,
+        /// It does not belong to the tree.
         Other,
     }
 
@@ -108,49 +146,49 @@ mod escaped {
         pub(super) fn escaped(&self) -> Escaped {
             let mut escaped = Escaped::default();
             for pid in self.candidates().into_iter().filter_map(Pid::from_raw) {
-                match self.whose(pid).unwrap_or(Whose::Other) {
-                    Whose::Ours(process) => escaped.found.push((pid, process)),
-                    Whose::Group => escaped.stayed = true,
-                    Whose::Unsure => escaped.unsure = true,
-                    Whose::Other => {}
+                match self.membership(pid) {
+                    Some(Membership::Escaped(process)) => escaped.found.push((pid, process)),
+                    Some(Membership::Group) => escaped.group_alive = true,
+                    Some(Membership::Unsure) => escaped.unsure = true,
+                    Some(Membership::Other) | None => {}
                 }
             }
             escaped
         }
 
-        /// What a process is to this tree; `None` when there is no such process, or no more than its exit status, which
-        /// the first process of a container may never fetch.
-        fn whose(&self, pid: Pid) -> Option<Whose> {
-            // Opened before it is judged: the number may be another's by then, the handle never.
+        /// What a process is to this tree; `None` when there is no such process, or only its exit
+        /// status (a zombie), which the first process of a container may never fetch.
+        fn membership(&self, pid: Pid) -> Option<Membership> {
+            // Opened before it is judged: the id may be reused by then, the handle stays this
+            // process's.
             let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-            // Not by `getsid`: that is 0 for a process about to vanish, which `Pid` can't hold.
+            // Not by `getsid`, which gives 0 for a process about to vanish: `Pid` cannot hold that.
             let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-            // The name, in parentheses, may hold anything.
+            // The name, in parentheses, may contain anything, also spaces and parentheses.
             let mut fields = stat.rsplit_once(") ")?.1.split(' ');
             let (state, parent) = (fields.next()?, fields.next()?);
             let (group, session) = (fields.next()?, fields.next()?);
             let leader = self.leader.as_raw_pid().to_string();
-            // The children of number 2 are the kernel's own.
+            // The children of process 2 are threads of the kernel.
             if matches!(state, "Z" | "X") || parent == "2" {
                 return None;
             }
             if group == leader {
-                return Some(Whose::Group);
+                return Some(Membership::Group);
             }
             if session == leader {
-                return Some(Whose::Ours(process));
+                return Some(Membership::Escaped(process));
             }
             let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_pid())).ok()?;
-            Some(match environment.is_empty() {
-                true => Whose::Unsure,
-                false if environment.split(|byte| *byte == 0).any(|entry| entry == self.mark) => {
-                    Whose::Ours(process)
-                }
-                false => Whose::Other,
-            })
+            if environment.is_empty() {
+                return Some(Membership::Unsure);
+            }
+            let marked = environment.split(|byte| *byte == 0).any(|entry| entry == self.mark);
+            Some(if marked { Membership::Escaped(process) } else { Membership::Other })
         }
 
-        /// The numbers of all processes started since the shell; of all processes where numbers have begun anew.
+        /// The ids of all processes started since the shell; of all processes if the ids have
+        /// wrapped around.
         fn candidates(&self) -> Vec<i32> {
             let first = self.leader.as_raw_pid() + 1;
             let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -1,5 +1,8 @@
-//! What a command may leave behind, against every way in which it can end.
-use rungs_process::{Clip, Process};
+//! Whatever a command leaves running is gone afterwards, however the command ends.
+use rungs_process::{
+    Clip, Process,
+    testing::{gone, marker, processes, until},
+};
 use std::{
     future::Future,
     path::Path,
@@ -8,15 +11,15 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Each starts `SLEEP` in a way of its own and comes to its end, but for what it waits for.
+/// Each starts `SLEEP` in another way and then ends, unless it waits for something.
 const DAEMONS: [(&str, &str); 19] = [
     ("in the background", "SLEEP &"),
     ("holding no pipe", "SLEEP >/dev/null 2>&1 </dev/null &"),
     ("disowned", "SLEEP & disown"),
     ("nohup", "nohup SLEEP >/dev/null 2>&1 &"),
-    ("deaf to TERM", "trap '' TERM; SLEEP &"),
+    ("ignoring SIGTERM", "trap '' TERM; SLEEP &"),
     (
-        "deaf to all that can be ignored",
+        "ignoring all signals that can be ignored",
         "trap '' TERM INT HUP QUIT USR1 USR2; (SLEEP; SLEEP) & disown",
     ),
     ("stopped", "SLEEP & sleep 0.2; kill -STOP $!"),
@@ -26,7 +29,10 @@ const DAEMONS: [(&str, &str); 19] = [
     ("in a group of its own", "set -m; SLEEP & disown"),
     ("in a group of its own, without an environment", "set -m; env -i SLEEP & disown"),
     ("in a session of its own", "setsid SLEEP &"),
-    ("in a session of its own, deaf", "trap '' TERM; setsid SLEEP >/dev/null 2>&1 </dev/null &"),
+    (
+        "in a session of its own, ignoring SIGTERM",
+        "trap '' TERM; setsid SLEEP >/dev/null 2>&1 </dev/null &",
+    ),
     ("forked twice", "(setsid SLEEP >/dev/null 2>&1 </dev/null &) &"),
     ("setsid --fork", "setsid --fork SLEEP >/dev/null 2>&1 </dev/null"),
     (
@@ -38,63 +44,35 @@ const DAEMONS: [(&str, &str); 19] = [
         "setsid bash -c 'trap \"\" TERM; while :; do SLEEP; done' >/dev/null 2>&1 &",
     ),
     (
-        "in Perl, by the book",
+        "in Perl, as a textbook daemon",
         "perl -e 'use POSIX; fork && exit; setsid; fork && exit; open STDOUT, \">/dev/null\"; \
       open STDERR, \">/dev/null\"; close STDIN; chdir \"/\"; system \"SLEEP\"'",
     ),
 ];
 
-/// A `sleep` that no other test starts: a day and some seconds.
-fn sleep(number: usize) -> String {
-    format!("sleep {}.{:06}", 86_400 + number, std::process::id())
+/// The marked processes that run `sleep`, which others got as text only.
+fn sleeps(marker: &str) -> usize {
+    processes(marker).iter().filter(|line| line.starts_with("sleep ")).count()
 }
 
-/// The processes whose command line holds this, but for the shell that was given it as text.
-fn running(sleep: &str) -> Vec<String> {
-    let listed = std::process::Command::new("ps").args(["-axwwo", "stat=,args="]).output().unwrap();
-    let lines = String::from_utf8_lossy(&listed.stdout).into_owned();
-    lines
-        .lines()
-        .filter(|line| line.contains(sleep) && !line.starts_with('Z'))
-        .map(String::from)
-        .collect()
-}
-
-async fn until(mut done: impl FnMut() -> bool) -> bool {
-    for _ in 0..1000 {
-        if done() {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    false
-}
-
-/// Runs every daemon, each ended by `end`, all at once, and wants nothing left of any.
-async fn none_is_left<F: Future<Output = ()> + Send + 'static>(
-    start: usize,
-    end: fn(Process) -> F,
-    wait: &str,
-) {
+/// Runs all of these at once, ends each by `end`, and asserts that nothing of any is left.
+async fn none_is_left<F: Future<Output = ()> + Send + 'static>(end: fn(Process) -> F, wait: &str) {
     let mut all = JoinSet::new();
-    for (number, (name, command)) in DAEMONS.into_iter().enumerate() {
+    for (name, command) in DAEMONS {
         if cfg!(not(target_os = "linux"))
             && (command.contains("setsid") || command.contains("set -m"))
         {
             continue;
         }
-        let sleep = sleep(start + number);
-        let command = format!("{}\n{wait}", command.replace("SLEEP", &sleep));
+        let marker = marker();
+        let command = format!("{}\n{wait}", command.replace("SLEEP", &format!("sleep {marker}")));
         all.spawn(async move {
             let process = Process::start(&command, Path::new("/")).unwrap();
             if !command.ends_with('\n') {
-                assert!(
-                    until(|| running(&sleep).iter().any(|line| !line.contains("bash"))).await,
-                    "{name} never ran"
-                );
+                assert!(until(|| sleeps(&marker) > 0).await, "{name} never ran");
             }
             end(process).await;
-            assert!(until(|| running(&sleep).is_empty()).await, "{name}: {:?}", running(&sleep));
+            assert!(gone(&marker).await, "{name}: {:?}", processes(&marker));
         });
     }
     while let Some(ended) = all.join_next().await {
@@ -107,9 +85,9 @@ async fn nothing_is_left_when_the_command_ends() {
     async fn finish(mut process: Process) {
         process.finish(&mut Clip::default()).await.unwrap();
     }
-    // The shell may well be faster than what it starts; that is stopped all the same.
-    none_is_left(0, finish, "").await;
-    none_is_left(100, finish, "sleep 0.5").await;
+    // The shell may end before what it started has begun; that is stopped too.
+    none_is_left(finish, "").await;
+    none_is_left(finish, "sleep 0.5").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +95,7 @@ async fn nothing_is_left_when_it_is_stopped() {
     async fn stop(mut process: Process) {
         process.stop(&mut Clip::default()).await;
     }
-    none_is_left(200, stop, "sleep 100").await;
+    none_is_left(stop, "sleep 100").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,33 +103,33 @@ async fn nothing_is_left_when_it_is_dropped() {
     async fn drop_it(process: Process) {
         drop(process);
     }
-    none_is_left(300, drop_it, "sleep 100").await;
-    none_is_left(400, drop_it, "trap '' TERM; while :; do sleep 100; done").await;
+    none_is_left(drop_it, "sleep 100").await;
+    none_is_left(drop_it, "trap '' TERM; while :; do sleep 100; done").await;
 }
 
 #[tokio::test]
 async fn other_commands_are_left_alone() {
-    let mine = sleep(500);
-    let command = format!("setsid {mine} & setsid --fork {mine}; sleep 100");
+    let marker = marker();
+    let command = format!("setsid sleep {marker} & setsid --fork sleep {marker}; sleep 100");
     let mut other = Process::start(&command, Path::new("/")).unwrap();
-    assert!(until(|| running(&mine).len() == 2).await);
+    assert!(until(|| sleeps(&marker) == 2).await);
     let mut process = Process::start("setsid sleep 100 & exit 0", Path::new("/")).unwrap();
     process.finish(&mut Clip::default()).await.unwrap();
-    assert_eq!(running(&mine).len(), 2);
+    assert_eq!(sleeps(&marker), 2);
     other.stop(&mut Clip::default()).await;
-    assert!(until(|| running(&mine).is_empty()).await);
+    assert!(gone(&marker).await);
 }
 
 async fn run(command: &str) -> (ExitStatus, String) {
     let mut clip = Clip::default();
     let status = Process::start(command, Path::new("/")).unwrap().finish(&mut clip).await.unwrap();
-    (status, clip.into_text())
+    (status, clip.into_text().await)
 }
 
 #[tokio::test]
-async fn the_result_is_there_soon_after_the_shell_has_gone() {
+async fn the_result_is_there_soon_after_the_end_of_the_shell() {
     let mut all = JoinSet::new();
-    // Each once held an agent for as long as it ran.
+    // Without a bound each would delay the result for as long as it runs.
     for command in [
         "sleep 100 & echo hi",
         "trap '' TERM; sleep 100 & echo hi",
@@ -162,7 +140,7 @@ async fn the_result_is_there_soon_after_the_shell_has_gone() {
             let start = Instant::now();
             let (status, text) = run(command).await;
             assert!(status.success() && text.contains("hi\n"), "{command}: {text}");
-            // Three seconds are promised; the rest is for a machine that does much else.
+            // At most 1.5 seconds are promised; the rest is for a machine under load.
             assert!(start.elapsed() < Duration::from_secs(20), "{command}: {:?}", start.elapsed());
         });
     }
@@ -172,14 +150,15 @@ async fn the_result_is_there_soon_after_the_shell_has_gone() {
 }
 
 #[tokio::test]
-async fn it_can_not_ask() {
-    let (_, text) =
-        run("cat; read x; echo \"[$x]\"; (: </dev/tty) 2>/dev/null || echo no terminal; echo $PAGER $EDITOR").await;
+async fn it_cannot_ask() {
+    let command = "cat; read x; echo \"[$x]\"; (: </dev/tty) 2>/dev/null || echo no terminal; \
+                   echo $PAGER $EDITOR";
+    let (_, text) = run(command).await;
     assert_eq!(text, "[]\nno terminal\ncat true\n");
 }
 
 #[tokio::test]
-async fn what_it_says_while_it_ends_is_read() {
+async fn what_it_prints_while_it_ends_is_read() {
     let mut clip = Clip::default();
     let mut process = Process::start(
         "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done",
@@ -189,22 +168,23 @@ async fn what_it_says_while_it_ends_is_read() {
     let up = tokio::time::timeout(Duration::from_millis(300), process.finish(&mut clip)).await;
     assert!(up.is_err());
     process.stop(&mut clip).await;
-    let text = clip.into_text();
+    let text = clip.into_text().await;
     assert!(text.starts_with("up\n") && text.contains("bye\n"), "{text}");
 }
 
 #[test]
-fn it_may_be_dropped_when_the_runtime_is_gone() {
-    let mine = sleep(600);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let process = runtime.block_on(async {
-        Process::start(&format!("setsid {mine} & {mine}"), Path::new("/")).unwrap()
+fn it_may_be_dropped_after_the_runtime() {
+    let marker = marker();
+    let command = format!("setsid sleep {marker} & sleep {marker}");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let process = first.block_on(async {
+        let process = Process::start(&command, Path::new("/")).unwrap();
+        assert!(until(|| sleeps(&marker) == 2).await);
+        process
     });
-    assert!(runtime.block_on(until(|| {
-        running(&mine).iter().filter(|line| !line.contains("bash")).count() == 2
-    })));
-    drop(runtime);
+    drop(first);
+    assert_eq!(sleeps(&marker), 2);
     drop(process);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert!(runtime.block_on(until(|| running(&mine).is_empty())));
+    assert!(runtime().block_on(gone(&marker)));
 }
