@@ -56,8 +56,8 @@ mod examples {
     pub mod s02_tool_use;
     pub mod s03_todo_write;
     pub mod s04_subagent;
-    // pub mod s05_skill_loading;
-    // pub mod s06_context_compact;
+    pub mod s05_skill_loading;
+    pub mod s06_context_compact;
     pub mod s07_task_system;
     pub mod s08_background_tasks;
     pub mod s09_agent_teams;

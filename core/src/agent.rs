@@ -300,6 +300,8 @@ impl Agent {
         let command = self.parts.commands.iter().find(|command| command.name == name)?;
         let cx = self.context();
         cx.follow(chat);
+        // A command may speak first, and only the first message says where the agent is.
+        chat.open_with(self.environment());
         Some(command.run.run(chat, args, &cx).await)
     }
 

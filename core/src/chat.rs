@@ -101,7 +101,7 @@ impl Message {
         self.content.iter().any(|block| block.answers().is_some())
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.content.iter().map(Block::size).sum()
     }
@@ -304,7 +304,7 @@ impl Chat {
         self.messages.last().is_some_and(|m| m.role == Role::User)
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.messages.iter().map(|m| m.size()).sum()
     }
