@@ -1,7 +1,6 @@
 //! kill -9 at any moment: what was acknowledged is there, and every file can be read.
 mod common;
 
-use common::program;
 use rehearsal::{Script, Server};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
@@ -11,7 +10,7 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -24,14 +23,10 @@ fn serve(runtime: &tokio::runtime::Runtime, scenes: &str) -> Server {
 }
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
-    let mut command = Command::new(program(lesson));
-    command
-        .arg("go")
-        .current_dir(folder)
-        .env("RUNGS_PROVIDER", "anthropic")
-        .env("RUNGS_ENV", "/dev/null");
+    let mut command = common::lesson(lesson);
+    command.arg("go").current_dir(folder).env("RUNGS_PROVIDER", "anthropic");
     command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", model);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills it after a while that differs from time to time, from before its first request to somewhere in its work.
