@@ -68,6 +68,8 @@ mod examples {
 }
 pub use examples::*;
 
+pub mod models;
+mod settings;
 mod stage;
 #[cfg(test)]
 mod testing;

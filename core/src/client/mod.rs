@@ -1,12 +1,10 @@
 //! The client: what is asked, what is answered, and the two wire formats behind one [`Client`].
 mod anthropic;
+mod endpoint;
 mod http;
-mod models;
 mod openai;
-mod settings;
 
-pub use models::{ModelInfo, Models, Price, UNKNOWN_CONTEXT};
-pub use settings::{Auth, Choice, Endpoint, Format, Limits, Secret, Settings};
+pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
 use crate::{Block, BoxFuture, Chat, Context, Error, Message, Result, ToolCall, ToolSpec};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
