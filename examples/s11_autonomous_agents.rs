@@ -294,7 +294,7 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
     use lessons::{
-        s04_subagent,
+        s04_subagent, s06_context_compact,
         s07_task_system::Status,
         testing::{Play, play},
     };
@@ -534,6 +534,31 @@ mod tests {
         };
         assert!(rungs_process::testing::until(given_back).await);
         assert_eq!(workers.task(1).failures, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn after_a_compaction_a_teammate_still_knows_who_it_is_and_what_it_works_on() {
+        let read = call("bash", json!({"command": "echo {{ n }}"}));
+        let read = read.say("{% for i in range(1500) %}word {% endfor %}").repeat(8);
+        let scenes = [
+            scene("Summarise", [say("I read numbers.")]),
+            scene("<task id", [read, finish("fine"), say("x")]),
+        ];
+        let wrap = |agent: Agent, dir: &Path| {
+            s06_context_compact::install(agent, 20_000, dir.join("compact"))
+        };
+        let workers = workers(&[("read it all", 0, &[])], team(&["ann"], scenes), wrap).await;
+        workers.run().await;
+        assert_eq!(workers.task(1).result.as_deref(), Some("fine"));
+        let bodies = workers.play.bodies();
+        let after: Vec<&Value> =
+            bodies.iter().filter(|body| body.to_string().contains("<summary>")).collect();
+        assert!(!after.is_empty());
+        for body in after {
+            assert!(body["system"].to_string().contains("You are ann, a teammate"), "{body}");
+            let task = "<task id=\\\"1\\\" attempt=\\\"1\\\">\\nread it all";
+            assert!(body["messages"].to_string().contains(task), "{body}");
+        }
     }
 
     #[tokio::test]
