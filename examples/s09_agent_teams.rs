@@ -1,8 +1,8 @@
 //! # s09: teammates with mailboxes
 //!
-//! A subagent answers once and is gone, and whoever asked waits for it. Larger work needs agents that
-//! last: each has a name, a role and a conversation of its own, all work at the same time, and they
-//! write to each other when there is something to say.
+//! A subagent answers once and is gone, and whoever asked waits for it. Larger work needs agents
+//! that last: each has a name, a role and a conversation of its own, all work at the same time, and
+//! they write to each other when there is something to say.
 //!
 //! ```text
 //! lead ── spawn_teammate ──> idle ── mail ──> turn: agent_loop ──> idle ── mail ──> turn ...
@@ -16,21 +16,21 @@
 //!
 //! New here: agents that outlive a call, and **at-least-once delivery** between them.
 //!
-//! - A teammate is a [`lasting_child`](Agent::lasting_child) that runs the same loop whenever it has
-//!   mail. The last words of a turn in which it wrote to nobody go to the lead, and mail wakes the
-//!   lead's prompt.
-//! - A letter is on the disk before its sender reads "sent". The layer [`Inbox`] puts it into the next
-//!   request, and acknowledges it as the last thing of the turn.
-//! - Which letters are in flight is a [`State`] of the conversation. A turn that is withdrawn takes its
-//!   letters back with it, and they come again.
+//! - A teammate is a [`lasting_child`](Agent::lasting_child) that runs the same loop whenever it
+//!   has mail. The last words of a turn in which it wrote to nobody go to the lead, and mail wakes
+//!   the lead's prompt.
+//! - A letter is on the disk before its sender reads "sent". The layer `Inbox` puts it into the
+//!   next request, and acknowledges it as the last thing of the turn.
+//! - Which letters are in flight is a [`State`] of the conversation. A turn that is withdrawn takes
+//!   its letters back with it, and they come again.
 //! - An address is a value of the agent. Values do not reach children, so a subagent has none.
 //!
 //! The crate `rungs-mailbox` has the mailboxes, behind the trait [`Transport`] (here files, in s22
 //! Redis), and the [`Workers`], which know whether anybody still has something to do.
 //!
-//! Terms: **mailbox**, **at-least-once delivery**, **acknowledgement**, **in flight**, **redelivery**,
-//! **dead letter**, **exponential backoff** (a failed turn is tried again, later each time),
-//! **quiescence** (all are idle and no letter is under way).
+//! Terms: **mailbox**, **at-least-once delivery**, **acknowledgement**, **in flight**,
+//! **redelivery**, **dead letter**, **exponential backoff** (a failed turn is tried again, later
+//! each time), **quiescence** (all are idle and no letter is under way).
 //!
 //! Run it: `cargo run --example s09_agent_teams`
 //!
@@ -39,13 +39,15 @@
 //!
 //! Try, and predict first:
 //! 1. Type `:team` while they work, and when they are done. Is somebody at work who is in no turn?
-//! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the folder
-//!    that stays. How many records has a letter, and what would a crash before each of them mean?
-//! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, and what ends that?
+//! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the
+//!    folder that stays. How many records has a letter, and what would a crash before each of them
+//!    mean?
+//! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, and what ends
+//!    that?
 //!
-//! Pitfalls: a letter can come twice, so a teammate must look at what is done already; two agents can
-//! thank each other for ever, so letters are counted; whoever looks at one mailbox after the other can
-//! miss a letter that is under way between two of them.
+//! Pitfalls: a letter can come twice, so a teammate must look at what is done already; two agents
+//! can thank each other for ever, so letters are counted; whoever looks at one mailbox after the
+//! other can miss a letter that is under way between two of them.
 //!
 //! A product also shows each teammate in a pane of its own, lets the person write to it, and brings
 //! teammates back with their conversations after a restart.
@@ -102,7 +104,8 @@ struct Address(String);
 struct Wrote(AtomicBool);
 
 /// What another layer makes of each letter before its reader sees it: a value of the turn.
-pub struct LetterFilter(pub Box<dyn Fn(Letter, &Context) -> Letter + Send + Sync>);
+pub struct LetterFilter(pub Box<Filter>);
+type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
 
 /// A lead and its teammates. A clone is the same team.
 #[derive(Clone)]
@@ -127,8 +130,8 @@ enum Call {
     SendMessage { to: String, text: String },
     /// Writes to all others of the team.
     Broadcast { text: String },
-    /// Shows the last letters that you got. New mail comes by itself; this is for what you no longer
-    /// have before you.
+    /// Shows the last letters that you got. New mail comes by itself; this is for what you no
+    /// longer have before you.
     ReadInbox { last: usize },
     /// Lists the team: names, roles, who is at work.
     ListTeammates {},
@@ -211,10 +214,10 @@ impl Team {
         }
     }
 
-    /// Waits, at most so long, for new mail of a teammate in its turn: whether it came. The teammate
-    /// counts as idle meanwhile.
-    pub async fn await_mail(&self, me: &str, seen: &BTreeSet<LetterId>, limit: Duration) -> bool {
-        self.0.await_mail(me, seen, limit).await
+    /// Waits, at most so long, for mail of a teammate beyond these letters: whether it came. The
+    /// teammate counts as idle meanwhile.
+    pub async fn await_mail(&self, me: &str, known: &BTreeSet<LetterId>, limit: Duration) -> bool {
+        self.0.await_mail(me, known, limit).await
     }
 
     async fn list(&self) -> String {
@@ -291,10 +294,10 @@ impl Team {
 /// Who a teammate is: in the system text, where no compaction reaches it.
 fn identity(name: &str, role: &str) -> String {
     format!(
-        "You are {name}, a teammate. Your role: {role}. Your lead is `{LEAD}`. Mail comes by itself, \
-         in <mail> blocks; others see nothing of what you do but the mail that you send. The last \
-         words of a turn in which you wrote to nobody go to the lead. When nothing is left to do, end \
-         your turn: mail wakes you."
+        "You are {name}, a teammate. Your role: {role}. Your lead is `{LEAD}`. Mail comes by \
+         itself, in <mail> blocks; others see nothing of what you do but the mail that you send. \
+         The last words of a turn in which you wrote to nobody go to the lead. When nothing is left \
+         to do, end your turn: mail wakes you."
     )
 }
 
@@ -567,8 +570,8 @@ mod tests {
         assert_eq!(letters[1..], ["ann: lost"]);
         let asked = stage.asked("ann");
         assert_eq!(asked.iter().filter(|asked| asked.contains("\nbad\n")).count(), 3);
-        let notice = "A letter from lead is set aside as a dead letter: it was delivered 3 times and \
-                      never answered.";
+        let notice = "A letter from lead is set aside as a dead letter: it was delivered 3 times \
+                      and never answered.";
         assert!(asked[3].ends_with(notice), "{asked:?}");
         assert!(stage.play.ui.take().contains(&format!("main/ann: notice {notice}")));
         let dead = stage.folder.path().join("team-1/ann.dead.jsonl");
@@ -640,7 +643,8 @@ mod tests {
     async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
-        // Further in than the inbox, so the mail is in the conversation before the prompt is blocked.
+        // Further in than the inbox, so the mail is in the conversation before the prompt is
+        // blocked.
         let lead = |agent: Agent, _: &Path| install(agent.wrap(Block), &team);
         let play = play([scene("<mail", [say("heard")])], lead).await;
         team.transport().send(LEAD, Letter::new("ann", "hello")).await.unwrap();

@@ -17,8 +17,8 @@
 //! [`Transport`] is what a team writes against, [`Mailboxes`] the form in files. A [`Mailbox`] is
 //! one file of JSON lines, `NAME.jsonl`: any number of threads and processes put letters in, and
 //! one reads. Its dead letters are in `NAME.dead.jsonl`. Acknowledged letters stay: the newest of
-//! them are its owner's memory. [`Workers`] are tasks that work on what comes into their mailboxes, and
-//! know when nobody has anything left to do.
+//! them are its owner's memory. [`Workers`] are tasks that work on what comes into their mailboxes,
+//! and know when nobody has anything left to do.
 //!
 //! ```
 //! use rungs_mailbox::{Letter, Mailbox};

@@ -14,9 +14,9 @@ use tokio::{
 /// writes to them and is written to. Clones are the same workers.
 ///
 /// It answers one question that is easy to get wrong: is nobody [at work](Workers::is_at_work) any
-/// more, so that no letter is to be expected? A worker says when it is [busy](Workers::busy) and when
-/// it is [idle](Workers::idle), and acknowledges letters while it is busy. So there is no moment
-/// between a letter and the work on it at which it seems to have nothing to do.
+/// more, so that no letter is to be expected? A worker says when it is [busy](Workers::busy) and
+/// when it is [idle](Workers::idle), and acknowledges letters while it is busy. So there is no
+/// moment between a letter and the work on it at which it seems to have nothing to do.
 #[derive(Clone)]
 pub struct Workers<T>(Arc<Inner<T>>);
 
@@ -88,8 +88,8 @@ impl<T> Drop for Place<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Workers<T> {
-    /// No workers yet, and at most so many at once. Their mailboxes, and that of the owner, are those
-    /// of this transport.
+    /// No workers yet, and at most so many at once. Their mailboxes, and that of the owner, are
+    /// those of this transport.
     pub fn new(transport: impl Transport, owner: &str, max_workers: usize) -> Self {
         Workers(Arc::new(Inner {
             transport: Arc::new(transport),
@@ -105,8 +105,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         &*self.0.transport
     }
 
-    /// Starts a task under this name. When it ends, the name is free again. It is busy until it says
-    /// that it is [idle](Workers::idle).
+    /// Starts a task under this name. When it ends, the name is free again. It is busy until it
+    /// says that it is [idle](Workers::idle).
     ///
     /// # Errors
     /// When the name is taken, and when there are too many.
@@ -171,8 +171,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         self.set(name, Activity::Busy);
     }
 
-    /// A worker has nothing to do. Letters in flight that it has not acknowledged are letters that it
-    /// has given up on: they are no work until it is busy again.
+    /// A worker has nothing to do. Letters in flight that it has not acknowledged are letters that
+    /// it has given up on: they are no work until it is busy again.
     pub fn idle(&self, name: &str, in_flight: BTreeSet<LetterId>) {
         self.set(name, Activity::Idle(in_flight));
     }
@@ -187,8 +187,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         });
     }
 
-    /// How many letters may be [written](Workers::write) from now on: two workers can thank each other
-    /// for ever. Before the first call it is none.
+    /// How many letters may be [written](Workers::write) from now on: two workers can thank each
+    /// other for ever. Before the first call it is none.
     pub fn allow_letters(&self, max: usize) {
         *self.0.letters.lock().unwrap() = Some(Allowed { max, left: max });
     }
@@ -254,8 +254,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         time::timeout(limit, self.transport().wait(name, in_flight)).await.is_ok()
     }
 
-    /// Whether the worker of this name is busy or has mail. Mail that cannot be read counts as none:
-    /// nobody must wait for it for ever.
+    /// Whether the worker of this name is busy or has mail. Mail that cannot be read counts as
+    /// none: nobody must wait for it for ever.
     pub async fn is_at_work(&self, name: &str) -> bool {
         let in_flight = match self.0.by_name.borrow().get(name).map(|worker| &worker.activity) {
             None => return false,
@@ -265,8 +265,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         self.transport().has_mail(name, &in_flight).await.unwrap_or(false)
     }
 
-    /// Waits until no worker is at work. Then they have sent all that they will send, unless somebody
-    /// else writes to them.
+    /// Waits until no worker is at work. Then they have sent all that they will send, unless
+    /// somebody else writes to them.
     pub async fn all_idle(&self) {
         let mut changes = self.0.by_name.subscribe();
         loop {
