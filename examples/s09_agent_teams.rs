@@ -104,8 +104,7 @@ struct Address(String);
 struct Wrote(AtomicBool);
 
 /// What another layer makes of each letter before its reader sees it: a value of the turn.
-pub struct LetterFilter(pub Box<Filter>);
-type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
+pub struct LetterFilter(pub Box<dyn Fn(Letter, &Context) -> Letter + Send + Sync>);
 
 /// A lead and its teammates. A clone is the same team.
 #[derive(Clone)]
@@ -208,10 +207,8 @@ impl Team {
 
     /// Waits for new mail: true. The lead waits no longer than somebody is at work: false.
     pub async fn wait(&self, cx: &Context) -> bool {
-        match self.address(cx) {
-            Some(me) => self.0.wait(&me, &cx.state::<InFlight>().0).await,
-            None => false,
-        }
+        let Some(me) = self.address(cx) else { return false };
+        self.0.wait(&me, &cx.state::<InFlight>().0).await
     }
 
     /// Waits, at most so long, for mail of a teammate beyond these letters: whether it came. The
@@ -262,13 +259,13 @@ impl Team {
         let (mut chat, mut backoff) = (Chat::default(), Backoff::default());
         loop {
             let failures = backoff.consecutive_failures();
-            if failures == 0 || failures >= MAX_FAILURES {
-                let in_flight = chat.state::<InFlight>();
-                self.0.idle(&me, in_flight.0.clone());
-                if failures > 0 {
-                    // Only mail ends this wait: what else wakes it may be there all the time.
-                    self.transport().wait(&me, &in_flight.0).await;
-                } else if !mate.woken(&chat).await {
+            let in_flight = chat.state::<InFlight>().0.clone();
+            if failures >= MAX_FAILURES {
+                // Only mail ends this wait: what else wakes it may be there all the time.
+                self.await_mail(&me, &in_flight, Duration::MAX).await;
+            } else if failures == 0 {
+                self.0.idle(&me, in_flight);
+                if !mate.woken(&chat).await {
                     return;
                 }
                 self.0.busy(&me);

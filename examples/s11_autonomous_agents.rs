@@ -299,7 +299,7 @@ mod tests {
         testing::{Play, play},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{NextAsk, tools};
+    use rungs_core::tools;
     use serde_json::{Value, json};
     use std::{collections::BTreeSet, path::Path};
 
