@@ -1,12 +1,13 @@
 //! # Rungs: how a coding agent works, built one rung at a time
 //!
-//! Every lesson is one file that adds one mechanism, and is both a program (`cargo run --example s01_loop`) and a
-//! module of this crate, so that later lessons can build on it. What all of them share is [`rungs_core`].
+//! Every lesson is one file that adds one mechanism, and is both a program (`cargo run --example
+//! s01_loop`) and a module of this crate, so that later lessons can build on it. What all of them
+//! share is [`rungs_core`].
 //!
 //! # Embedding an agent
 //!
-//! Nothing here needs a terminal. An agent tells all that it does as typed events, and a program that embeds one reads
-//! them as a stream:
+//! Nothing here needs a terminal. An agent tells all that it does as typed events, and a program
+//! that embeds one reads them as a stream:
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -48,23 +49,27 @@
 
 extern crate self as lessons;
 
-// An inline module, so that rustc looks for its files in the folder of the same name, where cargo finds the programs.
+// An inline module, so that rustc looks for its files in the folder of the same name, where cargo
+// finds the programs.
 mod examples {
     pub mod s01_loop;
     pub mod s02_tool_use;
     pub mod s03_todo_write;
-    // pub mod s04_subagent;
-    // pub mod s05_skill_loading;
-    // pub mod s06_context_compact;
+    pub mod s04_subagent;
+    pub mod s05_skill_loading;
+    pub mod s06_context_compact;
     pub mod s07_task_system;
     pub mod s08_background_tasks;
-    // pub mod s09_agent_teams;
+    pub mod s09_agent_teams;
     // pub mod s10_team_protocols;
-    // pub mod s11_autonomous_agents;
-    // pub mod s12_worktree_task_isolation;
+    pub mod s11_autonomous_agents;
+    pub mod s12_worktree_task_isolation;
+    pub mod s24_loop_detection;
 }
 pub use examples::*;
 
+pub mod models;
+mod settings;
 mod stage;
 #[cfg(test)]
 mod testing;

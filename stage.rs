@@ -1,9 +1,17 @@
-//! What stands around every lesson: the command line, the choice of the model, and the folder in which it plays.
-use clap::Parser;
+//! What stands around every lesson: the command line, the choice of the model, and the folder in
+//! which it plays.
+use crate::{
+    models::{Models, UNKNOWN_CONTEXT},
+    settings::{Choice, Settings},
+};
+use lexopt::{
+    Arg::{Long, Short, Value},
+    ValueExt,
+};
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Client, Error, Loop, Result,
-    client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
+    client::{Endpoint, Format},
     tools,
 };
 use rungs_terminal::{Prompt, Screen, Signals, command_list};
@@ -18,6 +26,8 @@ use std::{
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The exit code for wrong use of the command line.
+const USAGE_ERROR: u8 = 2;
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -33,7 +43,8 @@ pub struct Stage {
     pub system: String,
     /// The model's window, in tokens.
     pub window: u32,
-    /// Where the person is; attached before any lesson is, so that what a lesson has to say at its start is seen.
+    /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
+    /// start is seen.
     pub screen: Screen,
 }
 
@@ -47,7 +58,8 @@ impl Stage {
     /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
     pub fn state(&self) -> PathBuf {
         let rungs = self.folder.join(".rungs");
-        // Or `git add` would take it in. Where it can't be written, neither can the state, and that will be said.
+        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
+        // will be said.
         if durable::create_folder(&rungs).is_ok()
             && let Ok(mut ignored) = File::create_new(rungs.join(".gitignore"))
         {
@@ -57,25 +69,43 @@ impl Stage {
     }
 }
 
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
+/// The command line; see [`USAGE`].
+#[derive(Default)]
 struct Args {
     prompt: Vec<String>,
-    #[arg(long)]
     keep: bool,
-    #[arg(short, long)]
     help: bool,
 }
 
-/// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds the conversation
-/// with `agent_loop`. Returns the exit code: 0, 1 when a turn failed, 2 for wrong use, 128 + a signal's number.
+fn parse(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
+    let mut args = Args::default();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("keep") => args.keep = true,
+            Long("help") | Short('h') => args.help = true,
+            Value(word) => args.prompt.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(args)
+}
+
+/// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds
+/// the conversation with `agent_loop`. Returns the exit code: 0, 1 when a turn failed, 2 for wrong
+/// use, 128 + a signal's number.
 pub fn run(
     lesson: &'static str,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
-    let args = Args::parse();
     let screen = Screen::stdio();
+    let args = match parse(lexopt::Parser::from_env()) {
+        Ok(args) => args,
+        Err(error) => {
+            screen.say(&format!("error: {error}; --help says what there is"));
+            return ExitCode::from(USAGE_ERROR);
+        }
+    };
     let fail = |error: &dyn std::fmt::Display| {
         screen.say(&format!("error: {error}"));
         ExitCode::FAILURE
@@ -85,8 +115,8 @@ pub fn run(
         Err(error) => return fail(&error),
     };
     let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
-    // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks a
-    // thread, such as a name that is being looked up, must not hold up the end for long.
+    // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks
+    // a thread, such as a name that is being looked up, must not hold up the end for long.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
@@ -126,7 +156,7 @@ async fn play(
     if question.trim().is_empty() && !args.prompt.is_empty() {
         screen
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
-        return Ok(2);
+        return Ok(USAGE_ERROR);
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
@@ -210,8 +240,8 @@ async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
     Ok((Endpoint::new(format, &url, "rehearsal"), server))
 }
 
-/// A model that plays this script, for tests and examples: a [`rehearsal::script`], or YAML. It plays, and records what
-/// it is sent, until the server is dropped.
+/// A model that plays this script, for tests and examples: a [`rehearsal::script`], or YAML. It
+/// plays, and records what it is sent, until the server is dropped.
 ///
 /// # Errors
 /// Names the line and the reason when YAML is no script.
@@ -224,7 +254,8 @@ where
     Ok((Client::new(endpoint)?, server))
 }
 
-/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the model's window.
+/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the
+/// model's window.
 fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
     let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
     let Some(info) = models.get(&endpoint.model) else {
@@ -238,7 +269,8 @@ fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
     Ok((endpoint, info.context))
 }
 
-/// The repository's `.env`, never one of the folder in which the program is started; or the file that `RUNGS_ENV` names.
+/// The repository's `.env`, never one of the folder in which the program is started; or the file
+/// that `RUNGS_ENV` names.
 fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
 }
@@ -247,7 +279,8 @@ fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(Error::at(file))
 }
 
-/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help` print.
+/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
+/// print.
 fn head(file: &Path) -> Result<String> {
     let source = read(file)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));

@@ -20,8 +20,8 @@ pub(crate) struct Play {
     pub(crate) dir: TempDir,
 }
 
-/// An agent before a model that plays these scenes; `install` adds tools and lessons, and is given the
-/// agent's folder.
+/// An agent before a model that plays these scenes; `install` adds tools and lessons, and is given
+/// the agent's folder.
 pub(crate) async fn play(
     scenes: impl IntoIterator<Item = Scene>,
     install: impl FnOnce(Agent, &Path) -> Agent,
@@ -38,15 +38,16 @@ impl Play {
         self.agent.run(chat, prompt, agent_loop).await
     }
 
-    /// Runs one turn of a new conversation that must end well: the last words, and the conversation.
+    /// Runs one turn of a new conversation that must end well: the last words, and the
+    /// conversation.
     pub(crate) async fn ask(&self, prompt: &str) -> (String, Chat) {
         let mut chat = Chat::default();
         let reply = self.run(&mut chat, prompt).await.unwrap();
         (reply.text(), chat)
     }
 
-    /// Runs one turn, and then one more each time the agent is woken, until nothing more is expected.
-    /// Every turn must end well.
+    /// Runs one turn, and then one more each time the agent is woken, until nothing more is
+    /// expected. Every turn must end well.
     pub(crate) async fn run_until_idle(&self, chat: &mut Chat, prompt: &str) {
         self.run(chat, prompt).await.unwrap();
         while tokio::time::timeout(IDLE_TIMEOUT, self.agent.woken(chat)).await.unwrap() {
@@ -57,6 +58,13 @@ impl Play {
     /// The bodies of all requests so far, of all agents.
     pub(crate) fn bodies(&self) -> Vec<Value> {
         self.server.seen().into_iter().map(|seen| seen.body).collect()
+    }
+
+    /// The bodies of the requests whose system text contains this.
+    pub(crate) fn bodies_of(&self, system: &str) -> Vec<Value> {
+        let mut bodies = self.bodies();
+        bodies.retain(|body| body["system"].to_string().contains(system));
+        bodies
     }
 }
 

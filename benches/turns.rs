@@ -1,7 +1,7 @@
 //! What the harness itself costs: start to first request, time per turn, memory.
 //!
-//! `cargo bench --bench turns`: the release build of the first lesson, as a process of its own, before a rehearsal that
-//! counts. Nothing is asserted; it prints figures.
+//! `cargo bench --bench turns`: the release build of the first lesson, as a process of its own,
+//! before a rehearsal that counts. Nothing is asserted; it prints figures.
 use rehearsal::{Script, Server};
 use std::{
     process::{Command, Stdio},
@@ -46,7 +46,8 @@ fn main() {
     let memory = peak_memory(child.id());
     child.wait().unwrap();
     let seen = server.seen();
-    // From the answer of the model to the next request, less the tool: what the harness itself takes.
+    // From the answer of the model to the next request, less the tool: what the harness itself
+    // takes.
     let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());
     let mut turns: Vec<Duration> = turns.map(|turn| turn.saturating_sub(tool)).collect();
     let (all, last) =

@@ -1,8 +1,9 @@
 //! # s02: adding a tool means adding one handler
 //!
-//! With bash alone a model can do much, and get much wrong: it guesses at flags, and it cannot add. A
-//! tool of its own for one purpose does that part reliably. This lesson writes one, [`SumColumn`], and
-//! adds it to the six that core has. Nothing else changes, since dispatch is a look-up by name.
+//! With bash alone a model can do much, and get much wrong: it guesses at flags, and it cannot add.
+//! A tool of its own for one purpose does that part reliably. This lesson writes one,
+//! [`SumColumn`], and adds it to the six that core has. Nothing else changes, since dispatch is a
+//! look-up by name.
 //!
 //! ```text
 //! tool call {name, input} -> find the tool by name -> check input against its schema -> run it
@@ -13,9 +14,9 @@
 //!                                            a tool result that says what would be right
 //! ```
 //!
-//! Every path ends in a result. A name that does not exist, arguments that do not fit, a missing file:
-//! the model reads what was wrong and tries again, so an error message is part of the prompt. This is
-//! the look-up, from `core/src/dispatch.rs`:
+//! Every path ends in a result. A name that does not exist, arguments that do not fit, a missing
+//! file: the model reads what was wrong and tries again, so an error message is part of the prompt.
+//! This is the look-up, from `core/src/dispatch.rs`:
 //!
 //! ```text
 //!         match cx.agent.find(&call.name) {
@@ -27,13 +28,13 @@
 //!         }
 //! ```
 //!
-//! Terms: **dispatch map**, **JSON Schema** (here made from a Rust type: its doc comments are what the
-//! model reads), **validation**, **effect** (what a call does to the world, for later lessons).
+//! Terms: **dispatch map**, **JSON Schema** (here made from a Rust type: its doc comments are what
+//! the model reads), **validation**, **effect** (what a call does to the world, for later lessons).
 //!
 //! Run it: `cargo run --example s02_tool_use`
 //!
-//! You will see the model name a column that does not exist, read which ones do, and get it right; then
-//! call a tool that does not exist, and use bash instead.
+//! You will see the model name a column that does not exist, read which ones do, and get it right;
+//! then call a tool that does not exist, and use bash instead.
 //!
 //! Try, and predict first:
 //! 1. Give [`SumInput`] a field `filter`, such as `region = north`. Which other file must change?
@@ -43,8 +44,8 @@
 //! Pitfalls: a path that the model names must pass the guard ([`paths::open`]), or it can read your
 //! keys; a tool that returns a wrong number is worse than one that refuses.
 //!
-//! A product also limits how long a tool may run and how much it may return, and has tools that come
-//! and go with servers (s21).
+//! A product also limits how long a tool may run and how much it may return, and has tools that
+//! come and go with servers (s21).
 //!
 //! Builds on s01. Motto: *Adding a tool means adding one handler.*
 
@@ -90,8 +91,8 @@ impl Tool for SumColumn {
     }
 }
 
-/// The sum of a column, in words that tell the model what it needs next. What this simple reader does
-/// not understand, it refuses, since a wrong sum would be believed.
+/// The sum of a column, in words that tell the model what it needs next. What this simple reader
+/// does not understand, it refuses, since a wrong sum would be believed.
 fn sum(csv: &str, column: &str) -> Result<String, String> {
     let csv = csv.trim_start_matches('\u{feff}');
     if csv.contains('"') {

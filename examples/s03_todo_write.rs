@@ -1,8 +1,8 @@
 //! # s03: a plan that the model writes down
 //!
 //! On a task of many steps a model forgets some and starts others: the goal is far up in the
-//! conversation, the newest tool result is right in front. So it gets a list to write on, and when it
-//! has not changed an unfinished list for a while, the harness reminds it.
+//! conversation, the newest tool result is right in front. So it gets a list to write on, and when
+//! it has not changed an unfinished list for a while, the harness reminds it.
 //!
 //! ```text
 //! todo_write, todo_update -> the plan, a state of the conversation
@@ -10,14 +10,14 @@
 //! ask: chat --> [Reminder: plan unchanged for 3 steps? append it] --> model --> reply
 //! ```
 //!
-//! New here: three tools that share a state, and the first [`Layer`]. The plan is a [`State`] of the
-//! conversation, so a subagent or a fork has its own, and a saved session brings it back. The reminder
-//! joins the message that is about to be sent and never changes one that was: the server caches the
-//! conversation by its prefix, and a changed word far back would make every later request pay for all
-//! of it again.
+//! New here: three tools that share a state, and the first [`Layer`]. The plan is a [`State`] of
+//! the conversation, so a subagent or a fork has its own, and a saved session brings it back. The
+//! reminder joins the message that is about to be sent and never changes one that was: the server
+//! caches the conversation by its prefix, and a changed word far back would make every later
+//! request pay for all of it again.
 //!
-//! Terms: **todo list**, **system reminder** (inserted text, marked with its origin so that nobody takes
-//! it for the person's words), **prompt cache**, **append-only history**.
+//! Terms: **todo list**, **system reminder** (inserted text, marked with its origin so that nobody
+//! takes it for the person's words), **prompt cache**, **append-only history**.
 //!
 //! Run it: `cargo run --example s03_todo_write`
 //!
@@ -26,11 +26,11 @@
 //!
 //! Try, and predict first:
 //! 1. "Do two things at once." What does the model read, and where is that decided?
-//! 2. Set [`STALE_STEPS`] to 0. In how many messages does the plan stand after ten steps?
+//! 2. Set `STALE_STEPS` to 0. In how many messages does the plan stand after ten steps?
 //! 3. Type `:commands`, then a new prompt. Does the plan of the first prompt still hold?
 //!
-//! Pitfalls: a reminder that is sent too often trains the model to ignore it; a plan kept in the agent
-//! instead of the conversation would survive a withdrawn prompt that wrote it.
+//! Pitfalls: a reminder that is sent too often trains the model to ignore it; a plan kept in the
+//! agent instead of the conversation would survive a withdrawn prompt that wrote it.
 //!
 //! A product also shows the plan on the screen while it changes, and blocks the end of a turn while
 //! items are open.
@@ -205,7 +205,7 @@ mod tests {
         play([scene("^go$", turns)], |agent, _| install(agent)).await
     }
 
-    fn write(todos: Value) -> Turn {
+    fn write(todos: &Value) -> Turn {
         call("todo_write", json!({ "todos": todos }))
     }
 
@@ -258,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn a_stale_plan_is_appended_to_the_unsent_message() {
         let read = call("todo_read", json!({})).repeat(8);
-        let play = planner([write(json!([{"content": "a"}])), read, say("end")]).await;
+        let play = planner([write(&json!([{"content": "a"}])), read, say("end")]).await;
         let (_, chat) = play.ask("go").await;
         // Four requests after the plan was written the model is reminded, and again four later.
         assert_eq!(reminders(&chat), [8, 16]);
@@ -271,14 +271,14 @@ mod tests {
         let read = || call("todo_read", json!({})).repeat(8);
         let (_, chat) = planner([read(), say("end")]).await.ask("go").await;
         assert_eq!(reminders(&chat), [0; 0]);
-        let done = write(json!([{"content": "a", "status": "completed"}]));
+        let done = write(&json!([{"content": "a", "status": "completed"}]));
         let (_, chat) = planner([done, read(), say("end")]).await.ask("go").await;
         assert_eq!(reminders(&chat), [0; 0]);
     }
 
     #[tokio::test]
     async fn a_fork_and_a_child_have_plans_of_their_own_and_a_file_brings_the_plan_back() {
-        let play = planner([write(json!([{"content": "mine"}])), say("end")]).await;
+        let play = planner([write(&json!([{"content": "mine"}])), say("end")]).await;
         let (_, chat) = play.ask("go").await;
         let fork = chat.fork();
         fork.update(|plan: &mut Plan| plan.items.clear());

@@ -1,197 +1,229 @@
-//! # s04: a fresh conversation for each side job
+//! # s04: a new conversation for each side job
 //!
-//! Whatever an agent reads stays in its conversation, and is paid for again with every request that follows. Most of it
-//! was needed once: the thousand lines of a log, for the one that mattered. So a side job goes to a subagent: the same
-//! loop, the same tools, an empty chat. It reads all it wants, and only its last words come back.
+//! Whatever an agent reads stays in its conversation and is sent again with every request that
+//! follows. Most of it was needed once: a thousand lines of a log, for the one that mattered. So a
+//! side job goes to a subagent: the same loop and the same tools on an empty chat. It reads as much
+//! as it needs, and only its last message comes back.
 //!
-//! New here: the tool `task`, which calls [`agent_loop`] from inside the loop; one call may carry several jobs, which
-//! run side by side. What calls itself needs bounds, and they hold for the whole tree of subagents together: how deep,
-//! how many, how many turns. And an agent that makes the same call over and over, with the same result, is stopped.
+//! ```text
+//! main:   prompt -> task [job a, job b] ........................ two reports -> answer
+//!                        |                                          ^
+//!                        +-> main/a: empty chat -> agent_loop ------+
+//!                        +-> main/b: empty chat -> agent_loop ------+
+//!                                                   |
+//!                          every subagent and every step of theirs is taken from one budget
+//! ```
+//!
+//! New here: the tool `task`, which runs [`agent_loop`] inside a call of the loop; several jobs of
+//! one call run concurrently. A program that calls itself needs bounds, and here they hold for the
+//! whole tree of subagents that one prompt leads to: how deep it is, how many agents, how many
+//! steps. The [`Budget`] is a *value of the turn*: `Bounds` sets it when a prompt begins, and
+//! since values do not reach children by themselves, [`subagents`] hands it on.
+//!
+//! Terms: **subagent**, **delegation**, **context isolation** (what a subagent reads stays out of
+//! the parent's context window), **fan-out** and **fan-in**, **budget**.
 //!
 //! Run it: `cargo run --example s04_subagent`
 //!
-//! You will see three subagents read three long logs at once, and what that saves the conversation that asked.
+//! You will see three subagents read three long logs at the same time, their three reports, and how
+//! many tokens that kept out of the main conversation.
 //!
-//! Try: set [`DEPTH`] to 0. The model reads that there is nobody to do its work.
+//! Try, and predict first:
+//! 1. Set [`MAX_DEPTH`] to 0 and play the first suggestion. What does the model read now?
+//! 2. Set [`MAX_STEPS`] to 4. Each of the three subagents needs three steps. How many finish?
+//! 3. In `call`, pass `&["task"]` to [`subagents`] instead of `&[]`, so that subagents cannot
+//!    delegate. `cargo test --lib s04` fails: what do subagents no longer share with their parent?
+//!
+//! Pitfalls: a subagent knows nothing of the conversation, so a job must say everything; bounds for
+//! each agent alone multiply with every level; a subagent that outlives the call that asked for it
+//! would change files while nobody waits for it.
+//!
+//! A product also offers subagents with roles (another system text, fewer tools, a cheaper model),
+//! shows their progress and lets a person look into their conversations.
 //!
 //! Builds on s01. Motto: *Break big tasks down; each subtask gets a clean context.*
 
+use futures_util::future::join_all;
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, Outcome, Output, Reply, Result,
-    Tool, ToolCall, ToolError, ToolSpec, prompt, tools::args,
+    Agent, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result, Tool,
+    ToolError, ToolOutput, ToolSpec,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{
-    collections::VecDeque,
-    hash::{DefaultHasher, Hash, Hasher},
     process::ExitCode,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
-/// How many levels of subagents stand below the agent that the person talks to.
-pub const DEPTH: usize = 2;
-/// How many subagents one prompt may lead to, theirs included.
-pub const AGENTS: usize = 20;
-/// How many turns they may take, all together.
-pub const TURNS: usize = 200;
-/// Replies in a row whose calls bring nothing new: after how many a known call is refused, and the agent is stopped.
-const IDLE: (usize, usize) = (3, 6);
-/// How many calls are remembered, so that going in circles is noticed too.
-const MEMORY: usize = 50;
+/// How many levels of subagents there may be below the agent that the person talks to.
+pub const MAX_DEPTH: usize = 2;
+/// How many subagents one prompt may lead to, those of subagents included.
+pub const MAX_SUBAGENTS: usize = 20;
+/// How many steps they may take, all together.
+pub const MAX_STEPS: usize = 200;
 
-/// What is left for the subagents of one prompt.
-struct Budget {
-    agents: AtomicUsize,
-    turns: AtomicUsize,
+/// The first thing that a subagent reads.
+const BRIEF: &str = "You work for another agent, which sees only your last message: report what it \
+                     asks for, briefly.";
+
+/// What the subagents of one prompt have left, all together. It is a value of the turn.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    left: Arc<Left>,
+    /// How many agents stand above this one.
+    depth: usize,
 }
 
-/// Takes some, if enough is left.
+#[derive(Debug)]
+struct Left {
+    subagents: AtomicUsize,
+    steps: AtomicUsize,
+}
+
+impl Default for Budget {
+    /// The whole budget of a prompt.
+    fn default() -> Self {
+        let left = Left { subagents: MAX_SUBAGENTS.into(), steps: MAX_STEPS.into() };
+        Budget { left: Arc::new(left), depth: 0 }
+    }
+}
+
+/// Takes all that is wanted, or nothing. Subagents run concurrently, so looking and taking is one
+/// operation.
 fn take(left: &AtomicUsize, wanted: usize) -> bool {
     left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(wanted)).is_ok()
 }
 
-/// Where an agent stands: what its prompt has left, and how deep it is. One that is nobody's subagent has a whole budget
-/// with each prompt.
-#[derive(Default)]
-struct Place(Mutex<Option<(Arc<Budget>, usize)>>);
-
-impl Place {
-    fn of(cx: &Context) -> (Arc<Budget>, usize) {
-        let whole = || Budget { agents: AtomicUsize::new(AGENTS), turns: AtomicUsize::new(TURNS) };
-        cx.local::<Place>().0.lock().unwrap().get_or_insert_with(|| (Arc::new(whole()), 0)).clone()
-    }
-}
-
-#[derive(Deserialize)]
-struct Args {
+/// Gives one or several independent jobs to subagents, which run concurrently. Each has your tools
+/// and an empty conversation; only its final report comes back. Use it for work that reads much and
+/// reports little.
+#[derive(Deserialize, JsonSchema)]
+struct TaskInput {
     tasks: Vec<Job>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Job {
+    /// Three to five words for the person who watches.
     description: String,
+    /// The job. The subagent knows nothing else: say what is wanted, where to look, what to report.
     prompt: String,
 }
 
-/// Gives jobs to subagents.
-pub struct Task;
+struct Task;
 
 impl Tool for Task {
+    type Input = TaskInput;
+
     fn spec(&self) -> ToolSpec {
-        let word = |what: &str| json!({"type": "string", "description": what});
-        let job = json!({
-            "type": "object",
-            "properties": {
-                "description": word("Three to five words for the person who watches."),
-                "prompt": word("The job. The subagent knows nothing else: say what is wanted, where to look, what to report."),
-            },
-            "required": ["description", "prompt"],
-        });
-        ToolSpec::new(
-            "task",
-            "Gives one or several independent jobs to subagents, which run side by side. Each has your tools and an \
-             empty conversation; only its final report comes back. Use it for work that reads much and reports little.",
-            json!({"type": "object", "properties": {"tasks": {"type": "array", "items": job}}, "required": ["tasks"]}),
-        )
+        ToolSpec::of::<TaskInput>("task")
     }
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let asked = input.to_string().len();
-        let Args { tasks } = args(input)?;
+    /// Every call of a subagent passes all layers and is judged there.
+    fn effect(&self, _: &TaskInput) -> Effect {
+        Effect::Delegates
+    }
+
+    async fn call(&self, input: TaskInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let TaskInput { tasks } = input;
         if tasks.is_empty() {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
-        let names: Vec<String> = tasks.iter().map(|job| name(&job.description)).collect();
-        // Every layer that restricts comes along: a subagent can do nothing that its parent could not.
+        let names: Vec<String> = tasks.iter().map(|job| child_name(&job.description)).collect();
+        // No tool is left out: with the same tools, parent and subagents share the prompt cache.
         let children = subagents(cx, &names, &[])?;
-        let reports = children.into_iter().zip(&tasks).map(|(child, job)| run(child, &job.prompt));
-        let reports = futures_util::future::join_all(reports).await;
-        let text: Vec<String> = tasks
-            .iter()
-            .zip(&reports)
+        let running = children.into_iter().zip(&tasks).map(|(child, job)| run(child, &job.prompt));
+        let reports = join_all(running).await;
+
+        let sections = tasks.iter().zip(&reports);
+        let sections: Vec<String> = sections
             .map(|(job, report)| format!("# {}\n{}", job.description, report.text))
             .collect();
-        let text = text.join("\n\n");
-        cx.notice(saving(reports.iter().map(|report| report.read).sum(), asked + text.len()));
-        match reports.iter().all(|report| report.failed) {
-            true => Err(ToolError(text)),
-            false => Ok(text.into()),
+        let text = sections.join("\n\n");
+        let jobs: usize = tasks.iter().map(|job| job.description.len() + job.prompt.len()).sum();
+        let there = reports.iter().map(|report| report.chat_bytes).sum();
+        cx.notice(savings(there, jobs + text.len()));
+        if reports.iter().all(|report| report.failed) {
+            return Err(ToolError(text));
         }
-    }
-
-    // The subagents' own calls are judged one by one, so the task itself may run beside others.
-    fn read_only(&self) -> bool {
-        true
+        Ok(text.into())
     }
 }
 
-const BRIEF: &str = "You work for another agent, which sees only your last message: report what it asks for, briefly.";
-
-/// Children of these names for side jobs of this prompt, without these tools, within what its budget has left.
+/// Children with these names and without these tools, each for one job of this turn. The budget of
+/// the turn has room for all of them, or there is none.
+///
+/// # Errors
+/// Says to the model which bound is reached.
 pub fn subagents(
     cx: &Context,
     names: &[String],
     without: &[&str],
 ) -> Result<Vec<Agent>, ToolError> {
-    let (budget, depth) = Place::of(cx);
-    if depth >= DEPTH {
+    // Without a budget there would be no bounds, so there are no subagents either.
+    let Some(budget) = cx.value::<Budget>() else {
+        return Err(ToolError("this turn has no budget for subagents; do this yourself".into()));
+    };
+    if budget.depth >= MAX_DEPTH {
         return Err(ToolError(format!(
-            "subagents stand {DEPTH} levels deep at most; do this yourself"
+            "subagents may be {MAX_DEPTH} levels deep at most; do this yourself"
         )));
     }
-    if !take(&budget.agents, names.len()) {
-        let left = budget.agents.load(Relaxed);
+    if !take(&budget.left.subagents, names.len()) {
+        let left = budget.left.subagents.load(Relaxed);
         return Err(ToolError(format!(
-            "{} subagents are too many: {left} of {AGENTS} are left",
+            "{} subagents are too many: {left} of {MAX_SUBAGENTS} are left",
             names.len()
         )));
     }
     let child = |name: &String| {
-        let child = cx.agent.child(name, without);
-        *child.context().local::<Place>().0.lock().unwrap() = Some((budget.clone(), depth + 1));
-        child
+        let shared = Budget { left: budget.left.clone(), depth: budget.depth + 1 };
+        cx.agent.child(name, without).with(shared)
     };
     Ok(names.iter().map(child).collect())
 }
 
-/// What came of a job, and how many bytes of conversation it took.
+/// What came of a job.
+#[derive(Debug)]
 pub struct Report {
-    /// The subagent's last words, or why there are none.
+    /// The subagent's last message, or why there is none.
     pub text: String,
     /// Whether it failed.
     pub failed: bool,
-    read: usize,
+    /// How large its conversation was.
+    chat_bytes: usize,
 }
 
-/// Lets a subagent do a job, in an empty chat. It goes with its last word, and what it has started goes with it.
+/// Lets a subagent do a job, in an empty chat. It ends with its report, and whatever it has started
+/// ends with it.
 pub async fn run(child: Agent, job: &str) -> Report {
-    let mut chat = Chat::default();
-    chat.push(prompt::first_message(&child.context(), BRIEF));
-    chat.push(Message::user(job));
-    let (text, failed) = match agent_loop(&child, &mut chat).await {
+    let mut chat = child.new_chat();
+    // The job stands for what a person types; the brief is inserted, and survives compaction.
+    chat.push(Message::kept("brief", BRIEF));
+    let (text, failed) = match child.run(&mut chat, job, agent_loop).await {
         Ok(reply) => (reply.text(), false),
         Err(error) => (format!("This subagent failed: {error}"), true),
     };
-    Report { text, failed, read: chat.size() }
+    Report { text, failed, chat_bytes: chat.size() }
 }
 
 /// A name that can stand in a line, made of the description.
-fn name(description: &str) -> String {
+fn child_name(description: &str) -> String {
     let letters =
         description.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
-    let words: String = letters.collect();
-    let name: String =
-        words.split_whitespace().take(4).collect::<Vec<_>>().join("-").chars().take(30).collect();
+    let letters: String = letters.collect();
+    let words: Vec<&str> = letters.split_whitespace().take(4).collect();
+    let name: String = words.join("-").chars().take(30).collect();
     if name.is_empty() { "subagent".into() } else { name }
 }
 
-/// What stayed with the subagents, against what the call and its result take here. A token is about four bytes.
-fn saving(there: usize, here: usize) -> String {
+/// What stayed with the subagents, against what the jobs and the reports take here. Both are bytes;
+/// a token is about four.
+fn savings(there: usize, here: usize) -> String {
     let percent = 100.0 * (1.0 - here as f64 / there.max(1) as f64);
     format!(
         "({} tokens stayed with the subagents, {} came here: {percent:.1} % saved)",
@@ -200,82 +232,26 @@ fn saving(there: usize, here: usize) -> String {
     )
 }
 
-/// Counts the turns of the whole tree, and stops whoever goes in circles.
+/// Gives each prompt a budget for its subagents, and stops those that have used it up.
 struct Bounds;
 
-/// What an agent has seen lately: calls with their results, as hashes.
-#[derive(Default)]
-struct Lately {
-    seen: VecDeque<(u64, u64)>,
-    /// Replies in a row whose calls brought nothing new.
-    idle: usize,
-    /// Whether the newest reply had calls, and one that brought something new.
-    called: bool,
-    fresh: bool,
-    /// How large the conversation was.
-    size: usize,
-}
-
-fn hash(what: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
-}
-
 impl Layer for Bounds {
-    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        let answers = chat.messages().last().is_some_and(|message| message.has_results());
-        let (budget, depth) = Place::of(cx);
-        if depth > 0 && !take(&budget.turns, 1) {
-            return Err(Error::Limit("turns of all subagents together", TURNS));
+    async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
+        if cx.value::<Budget>().is_some() {
+            // A subagent, which shares the budget of its parent.
+            return next.run(chat, cx).await;
         }
-        if depth == 0 && !answers {
-            // A new prompt, and a new budget.
-            *cx.local::<Place>().0.lock().unwrap() = None;
-        }
-        let idle = {
-            let lately = cx.local::<Mutex<Lately>>();
-            let mut lately = lately.lock().unwrap();
-            if !answers || chat.size() < lately.size {
-                // Somebody asked for something, or room was made: what was seen before may well be looked at again.
-                *lately = Lately::default();
-            }
-            if std::mem::take(&mut lately.called) {
-                lately.idle = if std::mem::take(&mut lately.fresh) { 0 } else { lately.idle + 1 };
-            }
-            lately.size = chat.size();
-            lately.idle
-        };
-        if idle >= IDLE.1 {
-            return Err(Error::Limit("replies in a row that brought nothing new", idle));
-        }
-        next.run(chat, cx).await
+        next.run(chat, &cx.with(Budget::default())).await
     }
 
-    async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> Outcome {
-        let lately = cx.local::<Mutex<Lately>>();
-        let key = hash((&call.name, call.input.to_string()));
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        if let Some(budget) = cx.value::<Budget>()
+            && budget.depth > 0
+            && !take(&budget.left.steps, 1)
         {
-            let mut lately = lately.lock().unwrap();
-            lately.called = true;
-            if lately.idle >= IDLE.0 && lately.seen.iter().any(|(seen, _)| *seen == key) {
-                return call.refuse(
-                    "not run: this call has been made before, and the last replies brought nothing new. Do something \
-                     else, or report what you have; to wait for something, wait longer within one call.",
-                );
-            }
+            return Err(Error::Limit("steps of all subagents together", MAX_STEPS));
         }
-        let outcome = next.run(call, cx).await;
-        let pair = (key, hash((&outcome.output.text, outcome.is_error)));
-        let mut lately = lately.lock().unwrap();
-        if !lately.seen.contains(&pair) {
-            lately.fresh = true;
-            lately.seen.push_back(pair);
-            if lately.seen.len() > MEMORY {
-                lately.seen.pop_front();
-            }
-        }
-        outcome
+        next.run(chat, cx).await
     }
 }
 
@@ -292,154 +268,285 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::{
-        Client, Recorder,
-        client::{Endpoint, Format},
-        tools,
+    use lessons::{
+        s03_todo_write,
+        testing::{Play, play, results},
     };
+    use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
+    use rungs_core::{CancellationToken, Role, tools};
+    use serde_json::{Value, json};
+    use std::{sync::Mutex, time::Duration};
+    use tokio::sync::Barrier;
 
-    async fn play(scenes: &str) -> (Result<Reply>, Chat, Vec<String>, Vec<Value>) {
-        let script = rehearsal::Script::parse("test", &format!("scenes: [{scenes}]")).unwrap();
-        let server = script.record(true).serve().await.unwrap();
-        let endpoint = Endpoint::new(Format::Anthropic, server.url(), "rehearsal");
-        let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
-        let agent =
-            Agent::new(Client::new(endpoint).unwrap(), dir.path()).tool(tools::Bash).ui(ui.clone());
-        let mut chat = Chat::new("go");
-        let end = agent_loop(&install(agent), &mut chat).await;
-        (end, chat, ui.take(), server.seen().into_iter().map(|seen| seen.body).collect())
+    fn jobs(prompts: &[&str]) -> Value {
+        let job = |prompt: &&str| json!({"description": prompt, "prompt": prompt});
+        json!({"tasks": prompts.iter().map(job).collect::<Vec<_>>()})
     }
 
-    const TOLD: &str = "{say: \"{{ results | map(attribute='text') | join(' | ') }}\"}";
+    fn task(prompts: &[&str]) -> Turn {
+        call("task", jobs(prompts))
+    }
 
-    fn job(prompt: &str) -> String {
-        format!("{{description: '{prompt}', prompt: '{prompt}'}}")
+    /// What begins with the prompt "go": jobs for subagents, whose reports are the answer.
+    fn delegate(prompts: &[&str]) -> Scene {
+        scene("^go$", [task(prompts), say_results()])
+    }
+
+    async fn parent(scenes: impl IntoIterator<Item = Scene>) -> Play {
+        play(scenes, |agent, _| install(agent.tool(tools::Bash))).await
+    }
+
+    /// The texts of the first message of a request.
+    fn first_texts(body: &Value) -> Vec<&str> {
+        let content = body["messages"][0]["content"].as_array().unwrap();
+        content.iter().map(|block| block["text"].as_str().unwrap()).collect()
+    }
+
+    /// What the tools below look at, and the layer that records it.
+    #[derive(Clone)]
+    struct Observed {
+        turns: Arc<Mutex<Vec<BegunTurn>>>,
+        meeting: Arc<Barrier>,
+    }
+
+    /// What a turn began with.
+    struct BegunTurn {
+        token: CancellationToken,
+        first: Arc<Message>,
+    }
+
+    /// Something that was granted to one agent.
+    struct Grant;
+
+    impl Layer for Observed {
+        async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
+            let (token, first) = (cx.cancel().clone(), chat.messages()[0].clone());
+            self.turns.lock().unwrap().push(BegunTurn { token, first });
+            next.run(chat, cx).await
+        }
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Probe {
+        /// Waits until two agents are here.
+        Meet {},
+        /// Says whether something was granted to this agent.
+        Granted {},
+        /// Stops the turn of the main agent.
+        StopMain {},
+    }
+
+    async fn probe(observed: &Observed, call: Probe, cx: &Context) -> Result<String, ToolError> {
+        match call {
+            Probe::Meet {} => {
+                observed.meeting.wait().await;
+            }
+            Probe::Granted {} => return Ok(cx.value::<Grant>().is_some().to_string()),
+            Probe::StopMain {} => observed.turns.lock().unwrap()[0].token.cancel(),
+        }
+        Ok("done".into())
+    }
+
+    async fn observed(scenes: impl IntoIterator<Item = Scene>) -> (Play, Observed) {
+        let observed = Observed { turns: Arc::default(), meeting: Arc::new(Barrier::new(2)) };
+        let play = play(scenes, |agent, _| {
+            let agent = agent.tools(observed.clone(), |_: &Probe| Effect::Internal, probe);
+            install(agent).wrap(observed.clone()).with(Grant)
+        });
+        (play.await, observed)
     }
 
     #[tokio::test]
     async fn each_job_has_an_empty_chat_and_only_its_report_comes_back() {
-        let (end, chat, shown, bodies) = play(&format!(
-            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}, {}]}}}}]}}, {TOLD}]}},
-             {{when: '^count (.)', turns: [
-                {{call: [{{bash: {{command: 'seq {{{{ m[1] }}}}000'}}}}]}},
-                {{say: '{{{{ results[0].text | lines | length }}}} lines'}}]}}",
-            job("count 3"),
-            job("count 4")
-        ))
-        .await;
-        assert_eq!(end.unwrap().text(), "# count 3\n3000 lines\n\n# count 4\n4000 lines");
+        let count = [
+            call("bash", json!({"command": "seq {{ m[1] }}000"})),
+            say("{{ results[0].text | lines | length }} lines"),
+        ];
+        let scenes = [delegate(&["count 3", "count 4"]), scene("^count (.)", count)];
+        let play = parent(scenes).await;
+        let (answer, chat) = play.ask("go").await;
+        assert_eq!(answer, "# count 3\n3000 lines\n\n# count 4\n4000 lines");
         assert_eq!(chat.messages().len(), 4);
-        let first =
-            bodies.iter().find(|body| body["messages"].to_string().contains("count 3\"")).unwrap();
-        assert_eq!(
-            bodies.iter().filter(|b| b["messages"].as_array().unwrap().len() == 1).count(),
-            3
-        );
-        assert!(
-            first["tools"] == bodies[0]["tools"] && first["system"] == bodies[0]["system"],
-            "the prefix is shared"
-        );
-        let saved = shown.iter().find(|line| line.contains("saved")).unwrap();
-        assert!(saved.starts_with("main: notice (") && saved.contains("came here: 9"), "{saved}");
-        assert!(shown.contains(&"main/count-3: reply 3000 lines".to_string()), "{shown:?}");
-    }
-
-    #[tokio::test]
-    async fn depth_and_number_are_bounded_for_the_whole_tree() {
-        let deeper = format!(
-            "{{when: '^deeper', turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}",
-            job("deeper")
-        );
-        let start = format!(
-            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}",
-            job("deeper")
-        );
-        let (end, _, _, _) = play(&format!("{start}, {deeper}")).await;
-        assert_eq!(
-            end.unwrap().text(),
-            "# deeper\n# deeper\nsubagents stand 2 levels deep at most; do this yourself"
-        );
-        let many = vec![job("x"); AGENTS + 1].join(", ");
-        let (end, _, _, bodies) = play(&format!(
-            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{many}]}}}}]}}, {TOLD}]}}"
-        ))
-        .await;
-        assert_eq!(
-            (end.unwrap().text().as_str(), bodies.len()),
-            ("21 subagents are too many: 20 of 20 are left", 2)
-        );
-    }
-
-    #[tokio::test]
-    async fn several_calls_of_one_prompt_share_the_bounds() {
-        let nine = vec![job("x"); 9].join(", ");
-        let calls = vec![format!("{{task: {{tasks: [{nine}]}}}}"); 3].join(", ");
-        let scenes = format!(
-            "{{when: ^go$, turns: [{{call: [{calls}]}}, {TOLD}]}}, {{when: ^x$, turns: [{{say: y}}]}}"
-        );
-        let (end, _, _, bodies) = play(&scenes).await;
-        assert!(end.unwrap().text().ends_with("9 subagents are too many: 2 of 20 are left"));
-        assert_eq!(bodies.len(), 2 + 18);
-    }
-
-    #[tokio::test]
-    async fn turns_are_bounded_for_the_whole_tree() {
-        let jobs = [job("run 1"), job("run 2"), job("run 3"), job("run 4")].join(", ");
-        let (end, _, _, bodies) = play(&format!(
-            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{jobs}]}}}}]}}, {TOLD}]}},
-             {{when: ^run, turns: [{{repeat: 300, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}]}}"
-        ))
-        .await;
-        let text = end.unwrap().text();
-        let failed = "This subagent failed: stopped after 200 turns of all subagents together";
-        assert_eq!(text.matches(failed).count(), 4, "{text}");
-        assert_eq!(bodies.len(), 2 + TURNS);
-    }
-
-    #[tokio::test]
-    async fn one_that_fails_leaves_the_others() {
-        let (end, chat, _, _) = play(&format!(
-            "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}, {}]}}}}]}}, {TOLD}]}},
-             {{when: ^good, turns: [{{say: fine}}]}}, {{when: ^bad, turns: [{{say: x, faults: [{{status: 400, message: no}}]}}]}}",
-            job("good"),
-            job("bad")
-        ))
-        .await;
-        let text = end.unwrap().text();
-        assert!(
-            text.starts_with("# good\nfine\n\n# bad\nThis subagent failed: 127.0.0.1:")
-                && text.contains(": no"),
-            "{text}"
-        );
-        assert!(!json!(chat.messages()[2].content).to_string().contains("\"is_error\":true"));
-    }
-
-    #[tokio::test]
-    async fn who_goes_in_circles_is_stopped_also_below() {
-        for calls in [
-            "{bash: {command: echo same}}",
-            "{bash: {command: echo one}}, {bash: {command: echo two}}",
-        ] {
-            let circle = format!("turns: [{{repeat: 100, call: [{calls}]}}]");
-            let (end, chat, _, _) = play(&format!("{{when: ^go$, {circle}}}")).await;
-            assert!(
-                matches!(end, Err(Error::Limit("replies in a row that brought nothing new", 6))),
-                "{end:?}"
+        let bodies = play.bodies();
+        let firsts: Vec<&Value> =
+            bodies.iter().filter(|body| body["messages"].as_array().unwrap().len() == 1).collect();
+        let mut prompts: Vec<&[&str]> = vec![];
+        let texts: Vec<Vec<&str>> = firsts.iter().map(|body| first_texts(body)).collect();
+        for texts in &texts {
+            assert!(texts[0].starts_with("<environment>"), "{texts:?}");
+            prompts.push(&texts[1..]);
+        }
+        prompts.sort();
+        assert_eq!(prompts, [&[BRIEF, "count 3"][..], &[BRIEF, "count 4"], &["go"]]);
+        // The prefix is the same, so the prompt cache of the parent serves the subagents too.
+        for first in firsts {
+            assert_eq!(
+                [&first["tools"], &first["system"]],
+                [&bodies[0]["tools"], &bodies[0]["system"]]
             );
-            assert!(json!(chat.messages()).to_string().contains("this call has been made before"));
-            let (end, _, _, _) = play(&format!(
-                "{{when: ^go$, turns: [{{call: [{{task: {{tasks: [{}]}}}}]}}, {TOLD}]}}, {{when: ^circle, {circle}}}",
-                job("circle")
-            ))
-            .await;
-            assert!(end.unwrap().text().contains("replies in a row that brought nothing new"));
+        }
+        assert!(play.ui.take().contains(&"main/count-3: reply 3000 lines".to_string()));
+    }
+
+    #[tokio::test]
+    async fn what_was_saved_is_said() {
+        let read = [call("bash", json!({"command": "seq 10000"})), say("read")];
+        let play = parent([delegate(&["read"]), scene("^read$", read)]).await;
+        play.ask("go").await;
+        let shown = play.ui.take();
+        let notices: Vec<&String> = shown.iter().filter(|line| line.contains("notice")).collect();
+        let [notice] = notices[..] else { panic!("{shown:?}") };
+        // Eight bytes of a job and eleven of a report.
+        assert!(notice.starts_with("main: notice (") && notice.contains(", 5 came here: 99."));
+        let said = "(25 tokens stayed with the subagents, 6 came here: 79.0 % saved)";
+        assert_eq!(savings(100, 21), said);
+    }
+
+    #[tokio::test]
+    async fn the_brief_is_inserted_and_kept_and_the_job_counts_as_typed() {
+        let (play, observed) = observed([delegate(&["x"]), scene("^x$", [say("y")])]).await;
+        play.ask("go").await;
+        let BegunTurn { first, .. } = observed.turns.lock().unwrap().pop().unwrap();
+        let [_, brief, job] = &first.content[..] else { panic!("{first:?}") };
+        assert_eq!(brief, &rungs_core::Block::kept("brief", BRIEF));
+        assert_eq!((first.role, job), (Role::User, &rungs_core::Block::text("x")));
+    }
+
+    #[tokio::test]
+    async fn the_jobs_of_one_call_run_concurrently() {
+        let meet = [call("meet", json!({})), say_results()];
+        let scenes = [delegate(&["meet 1", "meet 2"]), scene("^meet", meet)];
+        let (play, _) = observed(scenes).await;
+        // One after the other, each would wait for the other for ever.
+        let asked = tokio::time::timeout(Duration::from_secs(60), play.ask("go")).await;
+        assert_eq!(asked.unwrap().0, "# meet 1\ndone\n\n# meet 2\ndone");
+    }
+
+    #[tokio::test]
+    async fn depth_is_bounded() {
+        let deeper = scene("^deeper$", [task(&["deeper"]), say_results()]);
+        let (answer, _) = parent([delegate(&["deeper"]), deeper]).await.ask("go").await;
+        let refused = "subagents may be 2 levels deep at most; do this yourself";
+        assert_eq!(answer, format!("# deeper\n# deeper\n{refused}"));
+    }
+
+    #[tokio::test]
+    async fn too_many_jobs_are_refused_all_together() {
+        let play = parent([delegate(&["x"; MAX_SUBAGENTS + 1])]).await;
+        let (answer, _) = play.ask("go").await;
+        assert_eq!(answer, "21 subagents are too many: 20 of 20 are left");
+        assert_eq!(play.bodies().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn several_calls_of_one_prompt_share_its_budget_and_the_next_prompt_has_its_own() {
+        let nine = || ("task", jobs(&["x"; 9]));
+        let go = [calls([nine(), nine(), nine()]), say("{{ results[2].text }}")];
+        let play = parent([scene("^go$", go), scene("^x$", [say("y")])]).await;
+        let mut chat = Chat::default();
+        for prompt in 1..=2 {
+            let reply = play.run(&mut chat, "go").await.unwrap();
+            assert_eq!(reply.text(), "9 subagents are too many: 2 of 20 are left");
+            assert_eq!(play.bodies().len(), prompt * (2 + 18));
         }
     }
 
     #[tokio::test]
-    async fn who_brings_new_things_is_not_stopped() {
-        let steps = "{repeat: 20, call: [{bash: {command: 'echo x >> f; cat f | wc -l'}}, {bash: {command: 'true'}}]}";
-        let (end, _, _, _) = play(&format!("{{when: ^go$, turns: [{steps}, {{say: end}}]}}")).await;
-        assert_eq!(end.unwrap().text(), "end");
+    async fn steps_are_bounded_for_the_whole_tree() {
+        let endless = [call("nope", json!({})).repeat(300)];
+        let deeper = [task(&["run 3"]), say("ended: {{ results[0].text }}")];
+        let scenes = [
+            delegate(&["run 1", "run 2", "deeper"]),
+            scene("^run", endless),
+            scene("^deeper$", deeper),
+        ];
+        let play = parent(scenes).await;
+        let (answer, _) = play.ask("go").await;
+        let failed = "This subagent failed: stopped after 200 steps of all subagents together";
+        let expected = ["run 1", "run 2", "deeper"].map(|job| format!("# {job}\n{failed}"));
+        assert_eq!(answer, expected.join("\n\n"));
+        assert_eq!(play.bodies().len(), 2 + MAX_STEPS);
+    }
+
+    #[tokio::test]
+    async fn without_a_budget_there_are_no_subagents() {
+        let play = play([delegate(&["x"])], |agent, _| agent.tool(Task)).await;
+        let (answer, _) = play.ask("go").await;
+        assert_eq!(answer, "this turn has no budget for subagents; do this yourself");
+    }
+
+    fn failing() -> Scene {
+        scene("^bad", [say("x").fault(json!({"status": 400, "message": "no"}))])
+    }
+
+    /// Whether the newest result in this chat is an error.
+    fn is_error(chat: &Chat) -> bool {
+        let content = json!(chat.messages()[2].content);
+        content[0]["is_error"] == true
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_leaves_the_others() {
+        let scenes = [delegate(&["good", "bad"]), scene("^good$", [say("fine")]), failing()];
+        let (answer, chat) = parent(scenes).await.ask("go").await;
+        let (start, end) = answer.split_once("127.0.0.1:").unwrap();
+        assert_eq!(start, "# good\nfine\n\n# bad\nThis subagent failed: ");
+        assert!(end.contains(" answered 400 (invalid_request_error): no"), "{end}");
+        assert!(!is_error(&chat));
+    }
+
+    #[tokio::test]
+    async fn when_all_fail_the_result_is_an_error() {
+        let scenes = [delegate(&["bad 1", "bad 2"]), failing()];
+        let (answer, chat) = parent(scenes).await.ask("go").await;
+        assert_eq!(answer.matches("This subagent failed: ").count(), 2);
+        assert!(is_error(&chat));
+    }
+
+    #[tokio::test]
+    async fn a_subagent_has_a_plan_of_its_own() {
+        let write = |what: &str| ("todo_write", json!({"todos": [{"content": what}]}));
+        let read = || ("todo_read", json!({}));
+        let go = [calls([write("mine")]), task(&["x"]), calls([read()]), say_results()];
+        let x = [calls([read(), write("theirs")]), say_results()];
+        let play = play([scene("^go$", go), scene("^x$", x)], |agent, _| {
+            install(s03_todo_write::install(agent))
+        })
+        .await;
+        let (answer, chat) = play.ask("go").await;
+        let report = "# x\nThere is no plan yet. | [ ] 1. theirs";
+        assert_eq!(results(&chat.messages()[4]), [report]);
+        assert_eq!(answer, "[ ] 1. mine");
+    }
+
+    #[tokio::test]
+    async fn what_was_granted_to_the_parent_is_not_granted_to_a_subagent() {
+        let granted = || ("granted", json!({}));
+        let go = [calls([granted(), ("task", jobs(&["x"]))]), say_results()];
+        let x = [calls([granted()]), say_results()];
+        let (play, _) = observed([scene("^go$", go), scene("^x$", x)]).await;
+        assert_eq!(play.ask("go").await.0, "true | # x\nfalse");
+    }
+
+    #[tokio::test]
+    async fn a_subagent_stops_with_the_turn() {
+        let stop = [call("stop_main", json!({})), say("never")];
+        let (play, observed) = observed([delegate(&["x"]), scene("^x$", stop)]).await;
+        let mut chat = Chat::default();
+        let end = play.run(&mut chat, "go").await;
+        assert!(matches!(end, Err(Error::Cancelled)), "{end:?}");
+        assert_eq!(results(&chat.messages()[2]), ["# x\nThis subagent failed: interrupted"]);
+        // One request of each, and none after the stop.
+        assert_eq!(play.bodies().len(), 2);
+        let turns = observed.turns.lock().unwrap();
+        let stopped: Vec<bool> = turns.iter().map(|turn| turn.token.is_cancelled()).collect();
+        assert_eq!(stopped, [true, true]);
+    }
+
+    #[test]
+    fn a_name_is_made_of_the_description() {
+        let names = ["Read the auth log, please", " ?! ", "../../etc"].map(child_name);
+        assert_eq!(names, ["read-the-auth-log", "subagent", "etc"]);
     }
 }

@@ -1,8 +1,8 @@
 //! # s07: tasks that wait for each other
 //!
-//! The plan of s03 lives in one conversation and ends with it. Work that takes days needs a board that
-//! outlives it: tasks on disk, which wait for each other, which several agents (and, from s11 on,
-//! several processes) take from, and which no crash may lose.
+//! The plan of s03 lives in one conversation and ends with it. Work that takes days needs a board
+//! that outlives it: tasks on disk, which wait for each other, which several agents (and, from s11
+//! on, several processes) take from, and which no crash may lose.
 //!
 //! ```text
 //! task_create ──┐                       ┌───────────────────────────────┐
@@ -12,14 +12,15 @@
 //! task_get    ──┘                       └───────────────────────────────┘
 //! ```
 //!
-//! New here: state on disk. The board is a **write-ahead journal**: each change is appended and flushed
-//! before anybody hears that it was made. Whoever changes something holds the file's lock and first
-//! reads what others have written, so two processes never decide on old data. Tasks and what they wait
-//! for are a **directed acyclic graph**: a change that would close a cycle is refused. The crate
-//! `rungs-tasks` holds journal and graph; this file gives them to a model.
+//! New here: state on disk. The board is a **write-ahead journal**: each change is appended and
+//! flushed before anybody hears that it was made. Whoever changes something holds the file's lock
+//! and first reads what others have written, so two processes never decide on old data. Tasks and
+//! what they wait for are a **directed acyclic graph**: a change that would close a cycle is
+//! refused. The crate `rungs-tasks` holds journal and graph; this file gives them to a model.
 //!
-//! Terms: **write-ahead journal**, **advisory lock**, **dependency graph** and **cycle**, **fsync**,
-//! **torn write** (a line that a crash left half written; it is set aside when the board is opened).
+//! Terms: **write-ahead journal**, **advisory lock**, **dependency graph** and **cycle**,
+//! **fsync**, **torn write** (a line that a crash left half written; it is set aside when the board
+//! is opened).
 //!
 //! Run it: `cargo run --example s07_task_system`
 //!
@@ -27,14 +28,14 @@
 //! itself, and the board saying at each step what can begin next.
 //!
 //! Try, and predict first:
-//! 1. Run it with `-- --keep` and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that stays.
-//!    How many lines has a task that was created, begun and finished?
+//! 1. Run it with `-- --keep` and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that
+//!    stays. How many lines has a task that was created, begun and finished?
 //! 2. Delete the last three characters of that file and start the lesson in that folder with a live
-//!    model, or read the test `damage_is_set_aside_and_said` in `crates/tasks`. What is lost?
+//!    model, or read the test `damage_is_set_aside_and_reported` in `crates/tasks`. What is lost?
 //! 3. Give two tasks the same priority. Which one does `task_next` take?
 //!
-//! Pitfalls: a board that is rewritten whole on each change loses all of it when the program dies in
-//! the middle; a task that failed must not free those that wait for it.
+//! Pitfalls: a board that is rewritten whole on each change loses all of it when the program dies
+//! in the middle; a task that failed must not free those that wait for it.
 //!
 //! A product also keeps the history of each task, and lets people edit the board beside the agents.
 //!
@@ -161,8 +162,9 @@ fn listing(board: &Board, status: Option<Status>) -> Result<String, ToolError> {
 }
 
 fn details(board: &Board, id: u64) -> Result<String, ToolError> {
-    let (task, blockers) =
-        board.look(|tasks| tasks.get(id).map(|task| (task.clone(), tasks.blockers(task))))??;
+    let found =
+        board.look(|tasks| tasks.get(id).map(|task| (task.clone(), tasks.blockers(task))))?;
+    let (task, blockers) = found?;
     let mut text = format!("{task}\n{}", task.description);
     if !blockers.is_empty() {
         text.push_str(&format!("\nwaits for {}", list(&blockers)));

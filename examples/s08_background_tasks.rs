@@ -1,9 +1,9 @@
 //! # s08: slow work in the background
 //!
-//! A build takes minutes, a development server never ends. An agent that waits for them does nothing
-//! else, and one that starts a server in the foreground hangs until its time limit. So commands can run
-//! in the background: the agent continues, looks at their output when it wants to, and is told of their
-//! end without asking.
+//! A build takes minutes, a development server never ends. An agent that waits for them does
+//! nothing else, and one that starts a server in the foreground hangs until its time limit. So
+//! commands can run in the background: the agent continues, looks at their output when it wants to,
+//! and is told of their end without asking.
 //!
 //! ```text
 //! bash_background ──> job ── output ──> log (bg_logs reads it)
@@ -12,14 +12,15 @@
 //!                         └─> idle prompt?  wake begins a turn, and the notice is its content
 //! ```
 //!
-//! New here: something that happens while nobody asks. `wake` waits while the agent is idle. The `ask`
-//! layer appends a notice for each job that has ended, as the last block of the message that is about to
-//! be sent. Which ends were reported is a state of the conversation: if the prompt is withdrawn, its
-//! notices were never read, and they come again. The jobs are a resource of the agent: they do not roll
-//! back, and they stop when the agent does, with their whole process tree.
+//! New here: something that happens while nobody asks. `wake` waits while the agent is idle. The
+//! `ask` layer appends a notice for each job that has ended, as the last block of the message that
+//! is about to be sent. Which ends were reported is a state of the conversation: if the prompt is
+//! withdrawn, its notices were never read, and they come again. The jobs are a resource of the
+//! agent: they do not roll back, and they stop when the agent does, with their whole process tree.
 //!
 //! Terms: **background job**, **process group** and **session** (a job's children cannot escape the
-//! kill), **SIGTERM, then SIGKILL**, **rolling log** (the newest lines in memory, all of them on disk).
+//! kill), **SIGTERM, then SIGKILL**, **rolling log** (the newest lines in memory, all of them on
+//! disk).
 //!
 //! Run it: `cargo run --example s08_background_tasks`
 //!
@@ -27,13 +28,14 @@
 //! itself when the build has ended; then a server that the model first starts the wrong way.
 //!
 //! Try, and predict first:
-//! 1. Type `:jobs` while the server runs, then press Ctrl+C. Which processes are left? (`ps` tells.)
+//! 1. Type `:jobs` while the server runs, then press Ctrl+C. Which processes are left? (`ps`
+//!    tells.)
 //! 2. Start `sleep 5` in the background and ask nothing more. What appears after five seconds?
 //! 3. Let `effect` return [`Effect::Reads`] for every call. Which later lesson would go wrong?
 //!
-//! Pitfalls: only `kill -9` of this program leaves its jobs running, since nothing runs then that could
-//! stop them; a PID namespace of their own would end them too. A command that ends with `&` is done
-//! when its shell is, so it is no background job.
+//! Pitfalls: only `kill -9` of this program leaves its jobs running, since nothing runs then that
+//! could stop them; a PID namespace of their own would end them too. A command that ends with `&`
+//! is done when its shell is, so it is no background job.
 //!
 //! A product also keeps jobs over a restart, and shows their output beside the conversation.
 //!

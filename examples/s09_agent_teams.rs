@@ -1,463 +1,389 @@
 //! # s09: teammates with mailboxes
 //!
-//! A subagent answers once and is gone, and whoever asked waits for it. Larger work wants colleagues: each with a name, a
-//! role and a conversation that lasts, working at the same time, writing to each other when there is something to say.
+//! A subagent answers once and is gone, and whoever asked waits for it. Larger work needs agents
+//! that last: each has a name, a role and a conversation of its own, all work at the same time, and
+//! they write to each other when there is something to say.
 //!
-//! New here: agents that outlive a call. A teammate is the same loop on a chat of its own; between two turns it rests until
-//! it has mail. Mail goes through the trait [`Transport`]: here a file of JSON lines for each name ([`Mailboxes`]), in lesson 22
-//! Redis. A letter is on the disk before its sender hears "sent", joins the next request of whoever gets it, and is over
-//! only when that turn has ended: after a crash it comes again, and one that nobody can handle is set aside. The last words
-//! of a turn in which a teammate wrote to nobody go to the lead, and that wakes the lead's prompt.
+//! ```text
+//! lead ── spawn_teammate ──> idle ── mail ──> turn: agent_loop ──> idle ── mail ──> turn ...
+//!                                              │
+//! one letter:                                  │
+//! send ──> mailbox ──> received, in flight ────┴─ the turn ended well ──> acknowledged: over
+//!             ^                │
+//!             └─ redelivery ───┘ the turn was withdrawn, the program crashed;
+//!                                after three deliveries: dead letter
+//! ```
+//!
+//! New here: agents that outlive a call, and **at-least-once delivery** between them.
+//!
+//! - A teammate is a [`lasting_child`](Agent::lasting_child) that runs the same loop whenever it
+//!   has mail. The last words of a turn in which it wrote to nobody go to the lead, and mail wakes
+//!   the lead's prompt.
+//! - A letter is on the disk before its sender reads "sent". The layer `Inbox` puts it into the
+//!   next request, and acknowledges it as the last thing of the turn.
+//! - Which letters are in flight is a [`State`] of the conversation. A turn that is withdrawn takes
+//!   its letters back with it, and they come again.
+//! - An address is a value of the agent. Values do not reach children, so a subagent has none.
+//!
+//! The crate `rungs-mailbox` has the mailboxes, behind the trait [`Transport`] (here files, in s22
+//! Redis), and the [`Workers`], which know whether anybody still has something to do.
+//!
+//! Terms: **mailbox**, **at-least-once delivery**, **acknowledgement**, **in flight**,
+//! **redelivery**, **dead letter**, **exponential backoff** (a failed turn is tried again, later
+//! each time), **quiescence** (all are idle and no letter is under way).
 //!
 //! Run it: `cargo run --example s09_agent_teams`
 //!
-//! You will see a lead hire a writer and a reviewer, who settle a text between them by mail, while the lead is free for
-//! other questions and speaks up by itself when the text is done.
+//! You will see a lead spawn a writer and a reviewer, who agree on a text by mail, while the lead
+//! answers other questions and speaks up by itself when the text is done.
 //!
-//! Try: `:team` while they work; or `--keep`, and look at the boxes below `.rungs/s09_agent_teams` in the folder that stays.
+//! Try, and predict first:
+//! 1. Type `:team` while they work, and when they are done. Is somebody at work who is in no turn?
+//! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the
+//!    folder that stays. How many records has a letter, and what would a crash before each of them
+//!    mean?
+//! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, and what ends
+//!    that?
+//!
+//! Pitfalls: a letter can come twice, so a teammate must look at what is done already; two agents
+//! can thank each other for ever, so letters are counted; whoever looks at one mailbox after the
+//! other can miss a letter that is under way between two of them.
+//!
+//! A product also shows each teammate in a pane of its own, lets the person write to it, and brings
+//! teammates back with their conversations after a restart.
 //!
 //! Builds on s04. Motto: *Too big for one: delegate to teammates.*
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Stop, ToolError,
-    ToolSpec, prompt,
+    Agent, Backoff, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result,
+    State, StopReason, ToolError,
 };
-use rungs_crew::{Crew, Owner};
-use rungs_mailbox::{LetterId, MAX_LETTER_BYTES, list};
-use serde::Deserialize;
-use serde_json::json;
+use rungs_mailbox::{LetterId, MAX_LETTER_BYTES, Received, Workers, check_name, list};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     process::ExitCode,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
+use tokio::time::sleep;
 
-pub use rungs_mailbox::{Letter, Mailboxes, Received, Transport, escape_tags};
+pub use rungs_mailbox::{Letter, Mailboxes, Transport, escape_tags};
 
 /// The address of the agent that the person talks to.
 pub const LEAD: &str = "lead";
-/// How many teammates there are at most.
-const MOST: usize = 8;
-/// How many letters one prompt of the person may lead to: two agents can thank each other for ever.
-const LETTERS: usize = 100;
-/// How many earlier letters a teammate is given whose name had mail before.
-const EARLIER: usize = 20;
-/// How many bytes of them at most.
-const ROOM: usize = 20_000;
-/// After how many failed turns a teammate rests.
-const FAILURES: u32 = 3;
+/// How many teammates there may be at once.
+const MAX_TEAMMATES: usize = 8;
+/// How many letters one prompt of the person may lead to.
+const MAX_LETTERS: usize = 100;
+/// How many earlier letters a new conversation begins with, and how many bytes of them at most.
+const MAX_EARLIER_LETTERS: usize = 20;
+const MAX_EARLIER_BYTES: usize = 20_000;
+/// After how many failed turns in a row a teammate stays idle until it has new mail.
+const MAX_FAILURES: u32 = 3;
+/// How many lines of a letter to the lead the person is shown.
+const SHOWN_LINES: usize = 4;
 /// How long teammates may take to end.
-const CLOSING: Duration = Duration::from_secs(4);
-/// How often a box is looked at, since another process may have put something in.
-const LOOK: Duration = Duration::from_millis(200);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// A lead and its teammates.
-#[derive(Clone)]
-pub struct Team {
-    post: Arc<dyn Transport>,
-    mates: Crew,
-    /// The address of each agent that has one.
-    addresses: Arc<Mutex<BTreeMap<String, String>>>,
-    /// How many letters may still be written.
-    left: Arc<AtomicUsize>,
+/// The letters that stand in this conversation and are not answered yet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct InFlight(pub BTreeSet<LetterId>);
+
+impl State for InFlight {
+    const NAME: &'static str = "letters_in_flight";
 }
 
-/// What a subagent hears that wants to join in.
-const OUTSIDER: &str = "you are no member of the team; report to whoever gave you this job";
+/// The address of an agent: a value, so its subagents have none.
+struct Address(String);
 
-/// What is remembered of a teammate from one turn to the next.
+/// Whether an agent has written to somebody in this turn: a value of the turn.
 #[derive(Default)]
-struct Seat {
-    /// How many turns it has begun.
-    turns: AtomicUsize,
-    /// Whether it has written to anybody in this turn.
-    wrote: AtomicBool,
-    /// Whether this turn is its last.
-    leaves: AtomicBool,
-    /// The letters in its conversation that it has not handled yet.
-    held: Mutex<BTreeSet<LetterId>>,
+struct Wrote(AtomicBool);
+
+/// What another layer makes of each letter before its reader sees it: a value of the turn.
+pub struct LetterFilter(pub Box<dyn Fn(Letter, &Context) -> Letter + Send + Sync>);
+
+/// A lead and its teammates. A clone is the same team.
+#[derive(Clone)]
+pub struct Team(Workers<Teammate>);
+
+#[derive(Clone)]
+struct Teammate {
+    role: String,
+    /// The name of its agent. No other agent ever has it, while the teammate's name may come again.
+    agent: String,
 }
 
-/// The number of the letter that a text shows, if it shows one.
-fn number_of(text: &str) -> Option<u64> {
-    text.strip_prefix("<mail id=\"")?.split('"').next()?.parse().ok()
+/// The six tools, as the model calls them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    /// Starts a teammate that works beside you, with your tools and a conversation of its own that
+    /// lasts. It knows nothing but `prompt`: say what is wanted, and where to look. Don't wait for
+    /// it: its answer wakes you. Names are of lower-case letters, digits, `-` and `_`.
+    SpawnTeammate { name: String, role: String, prompt: String },
+    /// Writes to a teammate, or to `lead`. An answer comes by itself, as mail.
+    SendMessage { to: String, text: String },
+    /// Writes to all others of the team.
+    Broadcast { text: String },
+    /// Shows the last letters that you got. New mail comes by itself; this is for what you no
+    /// longer have before you.
+    ReadInbox { last: usize },
+    /// Lists the team: names, roles, who is at work.
+    ListTeammates {},
+    /// Ends a teammate at once.
+    Dismiss { name: String },
 }
 
-impl Seat {
-    /// What is no longer in the conversation, since a turn was withdrawn or dropped, is not held any more: it comes again.
-    fn keep(&self, chat: &Chat) -> BTreeSet<LetterId> {
-        let texts =
-            chat.messages().iter().flat_map(|message| &message.content).filter_map(Block::as_text);
-        let there: BTreeSet<u64> = texts.filter_map(number_of).collect();
-        let mut held = self.held.lock().unwrap();
-        held.retain(|id| there.contains(&id.number));
-        held.clone()
+fn effect(call: &Call) -> Effect {
+    match call {
+        Call::SpawnTeammate { .. } => Effect::Delegates,
+        Call::ReadInbox { .. } | Call::ListTeammates {} => Effect::Reads,
+        _ => Effect::Internal,
+    }
+}
+
+/// What a tool answers.
+type Answer = Result<String, ToolError>;
+
+async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
+    let Some(me) = team.address(cx) else {
+        return Err(ToolError("you are no member of the team; report to whoever asked you".into()));
+    };
+    match call {
+        Call::SpawnTeammate { name, role, prompt } => team.spawn(name, role, prompt, cx).await,
+        Call::SendMessage { to, text } => team.write(&[to], &Letter::new(&me, text), cx).await,
+        Call::Broadcast { text } => {
+            team.write(&team.0.others(&me), &Letter::new(&me, text), cx).await
+        }
+        Call::ReadInbox { last } => {
+            Ok(list(&team.transport().newest(&me, last).await?, 2 * MAX_LETTER_BYTES))
+        }
+        Call::ListTeammates {} => Ok(team.list().await),
+        Call::Dismiss { name } if team.0.stop(&name, CLOSE_TIMEOUT).await => {
+            Ok(format!("{name} is gone; its mail waits for the next of that name"))
+        }
+        Call::Dismiss { name } => Err(ToolError(format!("there is no teammate {name:?}"))),
     }
 }
 
 impl Team {
-    /// A lead without teammates yet, and the post between them.
-    pub fn new(post: impl Transport) -> Team {
-        let left = Arc::new(AtomicUsize::new(LETTERS));
-        Team { post: Arc::new(post), mates: Crew::default(), addresses: Arc::default(), left }
+    /// A lead without teammates yet, and the mailboxes between them.
+    pub fn new(transport: impl Transport) -> Team {
+        Team(Workers::new(transport, LEAD, MAX_TEAMMATES))
+    }
+
+    /// The mailboxes.
+    pub fn transport(&self) -> &dyn Transport {
+        self.0.transport()
     }
 
     /// The address of an agent: the lead's, a teammate's, and none for a subagent of either.
     pub fn address(&self, cx: &Context) -> Option<String> {
-        if cx.is_child() {
-            self.addresses.lock().unwrap().get(cx.name()).cloned()
-        } else {
-            Some(LEAD.into())
+        cx.value::<Address>().map(|address| address.0.clone())
+    }
+
+    /// The name of this teammate's agent, which no later teammate of its name has. None when there
+    /// is no such teammate.
+    pub fn agent(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|mate| mate.agent)
+    }
+
+    /// Whether there are no teammates.
+    pub fn is_empty(&self) -> bool {
+        self.0.names().is_empty()
+    }
+
+    /// The agent of the teammate for which this agent works: its own, or that of the teammate whose
+    /// subagent it is. None when it works for the lead.
+    pub fn works_for(&self, cx: &Context) -> Option<String> {
+        // With the slash: `main/ann` is not the parent of `main/ann-2`.
+        let mut agents = self.0.names().into_iter().filter_map(|name| self.agent(&name));
+        agents.find(|agent| format!("{}/", cx.name()).starts_with(&format!("{agent}/")))
+    }
+
+    /// Waits for new mail: true. The lead waits no longer than somebody is at work: false.
+    pub async fn wait(&self, cx: &Context) -> bool {
+        let Some(me) = self.address(cx) else { return false };
+        self.0.wait(&me, &cx.state::<InFlight>().0).await
+    }
+
+    /// Waits, at most so long, for mail of a teammate beyond these letters: whether it came. The
+    /// teammate counts as idle meanwhile.
+    pub async fn await_mail(&self, me: &str, known: &BTreeSet<LetterId>, limit: Duration) -> bool {
+        self.0.await_mail(me, known, limit).await
+    }
+
+    async fn list(&self) -> String {
+        let mut lines = vec![];
+        for (name, mate, is_at_work) in self.0.list().await {
+            let activity = if is_at_work { "at work" } else { "idle" };
+            lines.push(format!("{name} ({}), {activity}", mate.role));
         }
+        if lines.is_empty() { "There are no teammates.".into() } else { lines.join("\n") }
     }
 
-    /// For whom an agent works: itself, or the member whose subagent it is.
-    pub fn member(&self, cx: &Context) -> String {
-        let addresses = self.addresses.lock().unwrap();
-        let of = |(name, _): &(&String, &String)| {
-            cx.name().strip_prefix(*name).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let member = addresses
-            .get(cx.name())
-            .or_else(|| addresses.iter().find(of).map(|(_, address)| address));
-        member.map_or(LEAD.into(), String::clone)
-    }
-
-    /// Whether there is a teammate of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.mates.list().iter().any(|mate| mate.name == name)
-    }
-
-    /// Which of a teammate's turns this is.
-    pub fn turn(&self, cx: &Context) -> usize {
-        cx.local::<Seat>().turns.load(Relaxed)
-    }
-
-    /// Whether it has written to anybody in this turn.
-    pub fn wrote(&self, cx: &Context) -> bool {
-        cx.local::<Seat>().wrote.load(Relaxed)
-    }
-
-    /// Ends a teammate when its turn does.
-    pub fn leave(&self, cx: &Context) {
-        cx.local::<Seat>().leaves.store(true, Relaxed);
-    }
-
-    /// Has all teammates look, now, whether there is something to do: none of them counts as idle before it has.
-    pub fn nudge(&self) {
-        self.mates.nudge(|_| true);
-    }
-
-    async fn hire(
-        &self,
-        name: &str,
-        role: &str,
-        prompt: String,
-        cx: &Context,
-    ) -> Result<String, ToolError> {
-        if self.mates.list().len() >= MOST {
-            return Err(ToolError(format!(
-                "there are {MOST} teammates already; dismiss one first"
-            )));
-        }
-        if name == LEAD || self.has(name) {
-            return Err(ToolError(format!("there is a {name} already; send_message reaches it")));
-        }
-        self.post.send(name, Letter::new(LEAD, prompt)).await?;
-        // The team ends when the lead's conversation does.
-        cx.local::<OnceLock<Owner>>().get_or_init(|| self.mates.owner());
-        let mate =
-            cx.agent.child(name, &["spawn_teammate", "dismiss"]).system(identity(name, role));
-        self.addresses.lock().unwrap().insert(mate.name().into(), name.into());
-        let (team, me) = (self.clone(), name.to_string());
-        // It outlives the turn, so what stops the turn must not stop it.
-        self.mates
-            .hire(name, role, |stop| async move { team.serve(&me, mate.cancelled_by(stop)).await });
-        Ok(format!("{name} is at work; its answer comes as mail"))
-    }
-
-    /// A teammate's life: turns as long as there is something to tell it, then rest.
-    async fn serve(&self, me: &str, mate: Agent) {
-        let (cx, mut chat, mut failures) = (mate.context(), Chat::default(), 0);
-        let seat = cx.local::<Seat>();
-        while !seat.leaves.load(Relaxed) {
-            let (before, began) = (chat.clone(), self.mates.begin(me));
-            seat.turns.fetch_add(1, Relaxed);
-            seat.wrote.store(false, Relaxed);
-            let turn = agent_loop(&mate, &mut chat).await;
-            chat.close_open_calls("not run: the turn failed");
-            let mut report = match turn {
-                Ok(reply) => {
-                    failures = 0;
-                    reply.text()
-                }
-                Err(Error::NothingToAnswer) => {
-                    if self.mates.rest(me, began) {
-                        prompt::woken(&cx, false).await;
-                    }
-                    continue;
-                }
-                Err(error) => {
-                    if matches!(error, Error::Unfinished { stop: Stop::WindowFull, .. }) {
-                        // It begins anew, with what its mail tells it.
-                        chat = Chat::default();
-                    } else if error.refuses_request() {
-                        chat = before;
-                    }
-                    seat.keep(&chat);
-                    failures += 1;
-                    format!("My turn failed: {error}")
-                }
-            };
-            report.truncate(report.floor_char_boundary(MAX_LETTER_BYTES));
-            // Of failures in a row the first one tells enough.
-            let unsaid = !report.trim().is_empty() && !seat.wrote.load(Relaxed) && failures < 2;
-            if unsaid && let Err(error) = self.send(LEAD, Letter::new(me, report)).await {
-                cx.notice(format!("its report did not reach the lead: {error}"));
-            }
-            if failures > 0 {
-                // It tries again, later each time; after some times it rests until there is something new.
-                tokio::time::sleep(prompt::pause(failures)).await;
-                if failures >= FAILURES
-                    && !self.has_mail(me, &cx).await
-                    && self.mates.rest(me, began)
-                {
-                    prompt::woken(&cx, false).await;
-                }
-            }
-        }
-    }
-
-    /// Waits until there is something for this agent: true; for the lead also until nothing can come any more: false.
-    async fn wait(self, cx: Context) -> bool {
-        let Some(me) = self.address(&cx) else { return false };
-        loop {
-            let changed = self.mates.changed();
-            let (nudged, over) = (self.mates.is_nudged(&me), self.mates.all_rest());
-            // Mail of an earlier run waits for the person's first wish to work as a team.
-            let is_team = !self.addresses.lock().unwrap().is_empty();
-            if nudged || (is_team && self.has_mail(&me, &cx).await) {
-                return true;
-            }
-            // Whoever rested before we looked into the box had sent its report before that.
-            if me == LEAD && over {
-                return false;
-            }
-            let _ = tokio::time::timeout(LOOK, changed).await;
-        }
-    }
-
-    /// Whether mail waits for this member.
-    pub async fn has_mail(&self, me: &str, cx: &Context) -> bool {
-        let held = cx.local::<Seat>().held.lock().unwrap().clone();
-        // What a disk that fails has to say, the next turn hears.
-        self.post.has_mail(me, &held).await.unwrap_or(false)
-    }
-
-    /// Delivers a letter, and has its reader look.
-    async fn send(&self, to: &str, letter: Letter) -> Result<(), rungs_mailbox::Error> {
-        self.post.send(to, letter).await?;
-        self.mates.nudge(|name| name == to);
-        Ok(())
-    }
-
-    /// Sends a letter of this agent to others, as far as letters are left.
+    /// Writes a letter of this agent to others.
     ///
     /// # Errors
-    /// When one of them is no member, and when the post fails.
-    pub async fn write(
-        &self,
-        to: &[String],
-        letter: Letter,
-        cx: &Context,
-    ) -> Result<String, ToolError> {
-        if let Some(name) = to.iter().find(|to| *to != LEAD && !self.has(to)) {
-            return Err(self.unknown(name));
+    /// When one of them is no member, when too many letters were written, when the transport fails.
+    pub async fn write(&self, to: &[String], letter: &Letter, cx: &Context) -> Answer {
+        self.0.write(to, letter).await?;
+        if let Some(wrote) = cx.value::<Wrote>() {
+            wrote.0.store(true, Relaxed);
         }
-        if to.is_empty() || to.contains(&letter.from) {
-            return Err(ToolError("a letter to yourself helps nobody".into()));
-        }
-        if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(to.len())).is_err() {
-            return Err(ToolError(format!(
-                "{LETTERS} letters were written since the person last spoke; come to an end"
-            )));
-        }
-        for name in to {
-            self.send(name, letter.clone()).await?;
-        }
-        cx.local::<Seat>().wrote.store(true, Relaxed);
         Ok(format!("sent to {}", to.join(", ")))
     }
 
-    fn unknown(&self, name: &str) -> ToolError {
-        ToolError(format!("there is no teammate {name:?}\n{}", self.list()))
+    async fn spawn(&self, name: String, role: String, prompt: String, cx: &Context) -> Answer {
+        check_name(&name)?;
+        let mate = cx.agent.lasting_child(&name, &["spawn_teammate", "dismiss"]);
+        let mate = mate.with(Address(name.clone())).system(identity(&name, &role));
+        let info = Teammate { role, agent: mate.name().into() };
+        let shutdown = mate.context().shutdown().clone();
+        let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.clone(), mate));
+        self.0.spawn(&name, info, life)?;
+        if let Err(error) = self.transport().send(&name, Letter::new(LEAD, prompt)).await {
+            self.0.stop(&name, CLOSE_TIMEOUT).await;
+            return Err(error.into());
+        }
+        Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
-    fn list(&self) -> String {
-        let lines: Vec<String> = self.mates.list().iter().map(ToString::to_string).collect();
-        if lines.is_empty() { "There are no teammates.".into() } else { lines.join("\n") }
+    /// A teammate's life: a turn whenever there is something to tell it. It holds no agent but its
+    /// own, so it ends with the lead's.
+    async fn serve(self, me: String, mate: Agent) {
+        let (mut chat, mut backoff) = (Chat::default(), Backoff::default());
+        loop {
+            let failures = backoff.consecutive_failures();
+            let in_flight = chat.state::<InFlight>().0.clone();
+            if failures >= MAX_FAILURES {
+                // Only mail ends this wait: what else wakes it may be there all the time.
+                self.await_mail(&me, &in_flight, Duration::MAX).await;
+            } else if failures == 0 {
+                self.0.idle(&me, in_flight);
+                if !mate.woken(&chat).await {
+                    return;
+                }
+                self.0.busy(&me);
+            }
+            sleep(backoff.delay()).await;
+            let end = mate.run(&mut chat, Message::empty(), agent_loop).await;
+            backoff.count(&end);
+            if let Err(Error::Unfinished { stop: StopReason::WindowFull, .. }) = end {
+                // In a new conversation nothing is in flight, so its mail comes again.
+                chat = Chat::default();
+            }
+            // Of failures in a row the first one says enough.
+            if let (Err(error), 1) = (end, backoff.consecutive_failures()) {
+                let text = format!("My turn failed: {error}");
+                mate.context().notice(&text);
+                // Should that fail too, the person has read it.
+                let _ = self.transport().send(LEAD, Letter::truncated(&me, text)).await;
+            }
+        }
     }
 }
 
-/// In the system text, where no compaction reaches it.
+/// Who a teammate is: in the system text, where no compaction reaches it.
 fn identity(name: &str, role: &str) -> String {
     format!(
-        "You are {name}, a teammate. Your role: {role}. Your lead is `{LEAD}`. Mail comes by itself, in <mail> blocks; \
-         others see nothing of what you do but the mail that you send. The last words of a turn in which you wrote to \
-         nobody go to the lead. When nothing is left to do, end your turn: mail wakes you."
+        "You are {name}, a teammate. Your role: {role}. Your lead is `{LEAD}`. Mail comes by \
+         itself, in <mail> blocks; others see nothing of what you do but the mail that you send. \
+         The last words of a turn in which you wrote to nobody go to the lead. When nothing is left \
+         to do, end your turn: mail wakes you."
     )
 }
 
-/// Puts mail into the next request of whoever has some.
+/// Brings mail in, and acknowledges it when it is answered.
 struct Inbox(Team);
 
 impl Layer for Inbox {
-    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+    async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
-        if me == LEAD
-            && chat.awaits_reply()
-            && !chat.messages().last().is_some_and(|newest| newest.has_results())
-        {
-            self.0.left.store(LETTERS, Relaxed);
+        if me == LEAD && next.prompt().typed().next().is_some() {
+            self.0.0.allow_letters(MAX_LETTERS);
         }
-        let seat = cx.local::<Seat>();
-        let held = seat.keep(chat);
-        let taken = self.0.post.receive(&me, &held).await;
-        let Received { letters, dead, damage } = taken.unwrap_or_else(|error| {
-            cx.notice(format!("no mail: {error}"));
-            Received::default()
-        });
-        damage.iter().for_each(|word| cx.notice(word));
-        if chat.messages().is_empty() && !letters.is_empty() {
-            let mut earlier = self.0.post.newest(&me, EARLIER).await.map_err(Error::other)?;
-            earlier.retain(|letter| letter.id < letters[0].id);
-            chat.push(prompt::first_message(
-                cx,
-                format!("Your mail so far: {}", list(&earlier, ROOM)),
-            ));
+        let cx = cx.with(Wrote::default());
+        let reply = next.run(chat, &cx).await?;
+        let wrote = cx.value::<Wrote>().is_some_and(|wrote| wrote.0.load(Relaxed));
+        if me != LEAD && !wrote {
+            let report = Letter::truncated(&me, reply.text());
+            self.0.transport().send(LEAD, report).await.map_err(Error::other)?;
         }
-        for letter in &letters {
-            if me == LEAD {
-                cx.notice(letter.to_string().lines().take(4).collect::<Vec<_>>().join("\n"));
-            }
-            chat.push(Message::user(letter.to_string()));
-            seat.held.lock().unwrap().insert(letter.id);
-        }
-        for letter in dead {
-            let lost = format!(
-                "Letter from {} set aside: no turn with it could be finished.",
-                letter.from
-            );
-            cx.notice(&lost);
-            chat.push(Message::user(lost));
-        }
-        let reply = next.run(chat, cx).await?;
-        if reply.message.calls().is_empty() {
-            // The turn is over, and with it all mail that it was about.
-            let held = std::mem::take(&mut *seat.held.lock().unwrap());
-            self.0.post.ack(&me, &held).await.map_err(Error::other)?;
-        }
+        // Last: after a crash before this line the letters come again, and none is lost.
+        let answered = chat.state::<InFlight>();
+        self.0.transport().ack(&me, &answered.0).await.map_err(Error::other)?;
+        chat.update(|in_flight: &mut InFlight| in_flight.0.clear());
         Ok(reply)
     }
-}
 
-/// The six tools, as the model calls them.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verb {
-    SpawnTeammate { name: String, role: String, prompt: String },
-    SendMessage { to: String, text: String },
-    Broadcast { text: String },
-    ReadInbox { last: usize },
-    ListTeammates {},
-    Dismiss { name: String },
-}
-
-impl Team {
-    /// Does what a member of the team wants.
-    async fn run(&self, verb: Verb, cx: &Context) -> Result<String, ToolError> {
-        let me = self.address(cx).ok_or_else(|| ToolError(OUTSIDER.into()))?;
-        Ok(match verb {
-            Verb::SpawnTeammate { name, role, prompt } => {
-                self.hire(&name, &role, prompt, cx).await?
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
+        let transport = self.0.transport();
+        let received = match transport.receive(&me, &chat.state::<InFlight>().0).await {
+            Ok(received) => received,
+            Err(error) if chat.awaits_reply() => {
+                cx.notice(format!("no mail: {error}"));
+                Received::default()
             }
-            Verb::SendMessage { to, text } => self.write(&[to], Letter::new(&me, text), cx).await?,
-            Verb::Broadcast { text } => {
-                let mates = self.mates.list().into_iter().map(|mate| mate.name);
-                let others: Vec<String> =
-                    mates.chain([LEAD.into()]).filter(|name| *name != me).collect();
-                self.write(&others, Letter::new(&me, text), cx).await?
+            Err(error) => return Err(Error::other(error)),
+        };
+        if chat.messages().is_empty()
+            && let Some(first) = received.letters.first()
+        {
+            let mut earlier =
+                transport.newest(&me, MAX_EARLIER_LETTERS).await.map_err(Error::other)?;
+            earlier.retain(|letter| letter.id < first.id);
+            let text = format!("Your mail so far: {}", list(&earlier, MAX_EARLIER_BYTES));
+            chat.push(Message::inserted("earlier_mail", text));
+        }
+        // From here on nothing waits: a turn that is dropped has all of the mail, or none.
+        for notice in received.notices() {
+            cx.notice(&notice);
+            chat.push(Message::inserted("mail_notice", notice));
+        }
+        for mut letter in received.letters {
+            chat.update(|in_flight: &mut InFlight| in_flight.0.insert(letter.id));
+            if let Some(filter) = cx.value::<LetterFilter>() {
+                letter = filter.0(letter, cx);
             }
-            Verb::ReadInbox { last } => {
-                list(&self.post.newest(&me, last).await?, 2 * MAX_LETTER_BYTES)
+            let text = letter.to_string();
+            if me == LEAD {
+                cx.notice(text.lines().take(SHOWN_LINES).collect::<Vec<_>>().join("\n"));
             }
-            Verb::ListTeammates {} => self.list(),
-            Verb::Dismiss { name } if self.mates.end(&name, CLOSING).await => {
-                format!(
-                    "{name} is gone; its mail is kept, and a teammate of that name would find it"
-                )
-            }
-            Verb::Dismiss { name } => return Err(self.unknown(&name)),
-        })
+            chat.push(Message::inserted("mail", text));
+        }
+        next.run(chat, cx).await
     }
 }
 
 /// Adds the mechanism.
 pub fn install(agent: Agent, team: &Team) -> Agent {
-    let word = |what: &str| json!({"type": "string", "description": what});
-    let tool = |name, description, fields| ToolSpec::with_fields(name, description, &fields);
-    let specs = [
-        tool(
-            "spawn_teammate",
-            "Starts a teammate that works beside you, with your tools and a conversation of its own that lasts. Don't \
-             wait for it: its answer wakes you.",
-            json!({"name": word("Of lower-case letters, digits, `-` and `_`."), "role": word("What it is for, in a line."),
-                "prompt": word("Its first job. It knows nothing else: say what is wanted, and where to look.")}),
-        ),
-        tool(
-            "send_message",
-            "Writes to a member of the team. An answer comes by itself, as mail.",
-            json!({"to": word("A teammate's name, or `lead`."), "text": word("What it needs to know.")}),
-        ),
-        tool(
-            "broadcast",
-            "Writes to all others of the team.",
-            json!({"text": word("What all need to know.")}),
-        ),
-        tool(
-            "read_inbox",
-            "Shows your mail again. New mail comes by itself; this is for what you no longer have before you.",
-            json!({"last": {"type": "integer", "description": "How many letters."}}),
-        ),
-        tool("list_teammates", "Lists the team: names, roles, who is at work.", json!({})),
-        tool("dismiss", "Ends a teammate at once.", json!({"name": word("Whom.")})),
-    ];
-    let (worked, listed, woken, closed) =
-        (team.clone(), team.clone(), team.clone(), team.mates.clone());
+    let (listed, woken, closed) = (team.clone(), team.clone(), team.clone());
     agent
-        .verbs(specs, move |verb, cx| {
-            let team = worked.clone();
-            async move { team.run(verb, &cx).await }
-        })
+        .with(Address(LEAD.into()))
+        .tools(team.clone(), effect, run)
         .wrap(Inbox(team.clone()))
         .command("team", "lists the teammates", async move |_, _, cx| {
-            cx.notice(listed.list());
+            cx.notice(listed.list().await);
             Ok::<(), Error>(())
         })
-        .wake(move |cx| woken.clone().wait(cx))
-        .on_exit(move || async move { closed.close(CLOSING).await })
+        .wake(move |cx| {
+            let team = woken.clone();
+            async move { team.wait(&cx).await }
+        })
+        .on_exit("ending the teammates", CLOSE_TIMEOUT, async move || closed.0.stop_all().await)
 }
 
 /// The agent of lesson four, with teammates.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let post = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
-        Ok(install(s04_subagent::install(stage.agent()), &Team::new(post)))
+        let mailboxes = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
+        Ok(install(s04_subagent::install(stage.agent()), &Team::new(mailboxes)))
     };
     lessons::run("s09_agent_teams", build, agent_loop)
 }
@@ -465,330 +391,456 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rehearsal::Server;
-    use rungs_core::{Recorder, ToolCall, tools};
-    use serde_json::Value;
+    use lessons::testing::{Play, inserted, play, results};
+    use rehearsal::{Scene, call, calls, say, say_results, scene};
+    use rungs_core::{Role, tools};
+    use rungs_process::testing::{alive, gone, marker, until};
+    use serde_json::{Value, json};
+    use std::{future::poll_fn, path::Path, pin::pin, task::Poll};
+    use tempfile::TempDir;
 
     struct Stage {
-        agent: Agent,
+        play: Play,
         team: Team,
-        server: Server,
-        ui: Arc<Recorder>,
+        folder: TempDir,
     }
 
-    async fn stage(folder: &std::path::Path, scenes: &str) -> Stage {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let (team, ui) = (
-            Team::new(Mailboxes::open(&folder.join("state")).await.unwrap()),
-            Arc::new(Recorder::default()),
-        );
-        let agent = Agent::new(client, folder).tool(tools::Bash).ui(ui.clone());
-        let agent = install(s04_subagent::install(agent), &team);
-        Stage { agent, team, server, ui }
+    /// A lead with subagents and bash, and its team, whose mailboxes are in the folder.
+    async fn stage_in(folder: TempDir, scenes: impl IntoIterator<Item = Scene>) -> Stage {
+        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        let lead =
+            |agent: Agent, _: &Path| install(s04_subagent::install(agent.tool(tools::Bash)), &team);
+        Stage { play: play(scenes, lead).await, team, folder }
+    }
+
+    async fn stage(scenes: impl IntoIterator<Item = Scene>) -> Stage {
+        stage_in(tempfile::tempdir().unwrap(), scenes).await
     }
 
     impl Stage {
-        /// What the prompt does: a turn, and further ones while there is something to tell. Gives the replies.
-        async fn hold(&self, chat: &mut Chat) -> Vec<String> {
-            let mut said = vec![];
-            loop {
-                match agent_loop(&self.agent, chat).await {
-                    Ok(reply) => said.push(reply.text()),
-                    Err(error) => said.push(error.to_string()),
-                }
-                let cx = self.agent.context();
-                if !tokio::time::timeout(Duration::from_secs(30), prompt::woken(&cx, true))
-                    .await
-                    .unwrap()
-                {
-                    return said;
-                }
-            }
+        /// A conversation of the lead that begins with "go", until nothing more is expected.
+        async fn go(&self) -> Chat {
+            let mut chat = Chat::default();
+            self.play.run_until_idle(&mut chat, "go").await;
+            chat
         }
 
-        /// The newest messages that an agent of this name sent to the model.
+        /// The newest messages that a teammate sent to the model.
         fn asked(&self, name: &str) -> Vec<String> {
-            let bodies = self.server.seen().into_iter().map(|seen| seen.body);
-            let own = bodies
-                .filter(|body| body["system"].to_string().contains(&format!("You are {name},")));
-            own.map(|body| body["messages"].as_array().unwrap().last().unwrap().to_string())
-                .collect()
+            let bodies = self.play.bodies_of(&format!("You are {name},"));
+            let newest =
+                |body: &Value| body["messages"].as_array().unwrap().last().unwrap().clone();
+            bodies.iter().map(|body| texts(&newest(body))).collect()
         }
     }
 
-    fn spawn(name: &str, prompt: &str) -> String {
-        format!("{{spawn_teammate: {{name: {name}, role: helps, prompt: '{prompt}'}}}}")
+    /// The texts of a message on the wire, joined.
+    fn texts(message: &Value) -> String {
+        let blocks = message["content"].as_array().unwrap().iter();
+        blocks.filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().join("\n")
     }
 
-    fn mail(to: &str, text: &str) -> String {
-        format!("{{send_message: {{to: {to}, text: '{text}'}}}}")
+    fn spawn(name: &str, prompt: &str) -> (&'static str, Value) {
+        ("spawn_teammate", json!({"name": name, "role": "helps", "prompt": prompt}))
     }
 
-    fn alive(word: &str) -> bool {
-        std::process::Command::new("pgrep").args(["-f", word]).output().unwrap().status.success()
+    fn mail(to: &str, text: &str) -> (&'static str, Value) {
+        ("send_message", json!({"to": to, "text": text}))
     }
 
-    async fn until(what: impl Fn() -> bool) {
-        for _ in 0..500 {
-            if what() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("it never came to that");
+    /// The lead's first turn: it makes these calls and is free for other things.
+    fn go(first: impl IntoIterator<Item = (&'static str, Value)>) -> Scene {
+        scene("^go$", [calls(first), say("free")])
     }
 
-    #[tokio::test]
-    async fn a_teammate_works_beside_the_lead_remembers_and_wakes_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = stage(
-            dir.path(),
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}},
-                 {{when: 'lead.>\\s*count', turns: [{{call: [{{bash: {{command: seq 3 | wc -l}}}}]}}, {{say: 'counted {{{{ results[0].text | trim }}}}'}}]}},
-                 {{when: 'ann.>\\s*counted (\\d)', turns: [{{call: [{}]}}, {{say: 'so {{{{ m[1] }}}}'}}]}},
-                 {{when: 'lead.>\\s*again', turns: [{{say: twice}}]}},
-                 {{when: 'ann.>\\s*twice', turns: [{{say: good}}]}}",
-                spawn("ann", "count"),
-                mail("ann", "again")
-            ),
-        )
-        .await;
-        let mut chat = Chat::new("go");
-        assert_eq!(stage.hold(&mut chat).await, ["free", "so 3", "good"]);
-        let last = stage.asked("ann").pop().unwrap();
-        assert!(last.contains("again"), "{last}");
-        let whole = stage
-            .server
-            .seen()
-            .into_iter()
-            .rfind(|seen| seen.body["system"].to_string().contains("You are ann,"));
-        let whole = whole.unwrap().body["messages"].to_string();
-        assert!(
-            whole.contains("count") && whole.contains("counted 3") && whole.contains("again"),
-            "{whole}"
-        );
-        assert_eq!(stage.team.list(), "ann (helps), idle");
-        stage.agent.exit().await;
-        assert_eq!(stage.team.list(), "There are no teammates.");
+    /// What the model said at the end of each turn.
+    fn said(chat: &Chat) -> Vec<String> {
+        let replies = chat.messages().iter().filter(|message| message.role == Role::Assistant);
+        replies.filter(|reply| reply.calls().is_empty()).map(|reply| reply.text()).collect()
     }
 
-    #[tokio::test]
-    async fn what_a_crash_left_is_handled_by_the_next_of_that_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let post = Mailboxes::open(&dir.path().join("state")).await.unwrap();
-        for text in ["old", "half"] {
-            post.send("ann", Letter::new("bob", text)).await.unwrap();
-            let taken = post.receive("ann", &[].into()).await.unwrap().letters;
-            assert_eq!(taken[0].text, text);
-            if text == "old" {
-                post.ack("ann", &[taken[0].id].into()).await.unwrap();
-            }
-        }
-        post.send(LEAD, Letter::new("ann", "half an answer")).await.unwrap();
-        drop(post);
-        let stage = stage(
-            dir.path(),
-            &format!(
-                "{{when: '^go', turns: [{{call: [{}]}}, {{say: free}}]}}, {{when: 'half an answer', turns: [{{call: [{}]}}, {{say: heard}}]}}, {{when: 'lead.>', turns: [{{say: done}}]}}, {{when: 'ann.>', turns: [{{say: fine}}]}}",
-                spawn("ann", "new"),
-                spawn("ann", "new"),
-            ),
-        )
-        .await;
-        assert_eq!(stage.hold(&mut Chat::new("go")).await, ["heard", "fine"]);
-        let asked = stage.asked("ann").remove(0);
-        let order = ["Your mail so far", "old", "<mail id=\\\"2", "half", "<mail id=\\\"3", "new"];
-        order.iter().fold(asked.as_str(), |rest, word| {
-            rest.split_once(word).unwrap_or_else(|| panic!("{word}: {asked}")).1
-        });
-    }
-
-    #[tokio::test]
-    async fn mail_that_the_model_refuses_comes_again_and_is_set_aside_at_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = stage(
-            dir.path(),
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}}, {{when: 'set aside', turns: [{{say: lost}}]}},
-                 {{when: 'lead.>\\s*bad', turns: [{{say: x, faults: [{{status: 400, times: always}}]}}]}},
-                 {{when: 'ann.>', turns: [{{say: heard}}]}}",
-                spawn("ann", "bad")
-            ),
-        )
-        .await;
-        let mut chat = Chat::new("go");
-        let said = stage.hold(&mut chat).await;
-        assert_eq!(said[0], "free");
-        let all = chat.messages().iter().map(|message| message.text()).collect::<String>();
-        assert!(all.contains("My turn failed: ") && all.contains("\nlost\n"), "{all}");
-        assert_eq!(stage.asked("ann").iter().filter(|asked| asked.contains("bad")).count(), 3);
-        let shown = stage.ui.take();
-        assert!(
-            shown.contains(
-                &"main/ann: notice Letter from lead set aside: no turn with it could be finished."
-                    .into()
-            )
-        );
-        let dead = std::fs::read_to_string(dir.path().join("state/team-1/ann.dead.jsonl")).unwrap();
-        assert!(dead.contains("bad"));
-    }
-
-    #[tokio::test]
-    async fn who_talks_without_end_is_stopped() {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = stage(
-            dir.path(),
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {}]}}, {{say: free}}]}},
-                 {{when: 'lead.>\\s*begin', turns: [{{call: [{}]}}, {{say: sent}}]}},
-                 {{when: 'bob.>\\s*ping', turns: [{{call: [{}]}}, {{say: 'told: {{{{ results[0].text }}}}'}}]}},
-                 {{when: 'ann.>\\s*ping', turns: [{{call: [{}]}}, {{say: 'told: {{{{ results[0].text }}}}'}}]}},
-                 {{when: 'lead.>\\s*wait', turns: [{{say: waiting}}]}}, {{when: '<mail', turns: [{{say: heard}}]}}",
-                spawn("bob", "wait"),
-                spawn("ann", "begin"),
-                mail("bob", "ping"),
-                mail("bob", "ping"),
-                mail("ann", "ping"),
-            ),
-        )
-        .await;
-        let mut chat = Chat::new("go");
-        stage.hold(&mut chat).await;
-        let all = chat.messages().iter().map(|message| message.text()).collect::<String>();
-        assert!(
-            all.contains("told: 100 letters were written since the person last spoke"),
-            "{all}"
-        );
-    }
-
-    #[tokio::test]
-    async fn teammates_end_with_their_processes_by_dismissal_with_the_lead_and_at_the_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let scenes = |n: u32| {
-            format!(
-                "{{when: ^go$, turns: [{{call: [{}]}}, {{say: free}}]}},
-                 {{when: ^stop$, turns: [{{call: [{{dismiss: {{name: ann}}}}, {{dismiss: {{name: ann}}}}]}}, {{say: '{{{{ results[0].text }}}} {{{{ results[1].text }}}}'}}]}},
-                 {{when: 'lead.>', turns: [{{call: [{{bash: {{command: 'sleep 6{n}.09 & sleep 6{n}.09'}}}}]}}]}}",
-                spawn("ann", "sleep")
-            )
+    /// The texts of the letters that stand in this conversation, each with its sender.
+    fn letters(chat: &Chat) -> Vec<String> {
+        let letter = |text: &String| {
+            let (head, rest) = text.split_once(">\n").unwrap();
+            let from = head.split('"').nth(3).unwrap();
+            format!("{from}: {}", rest.strip_suffix("\n</mail>").unwrap())
         };
-        for n in 1..=3 {
-            let word = format!("sleep 6{n}.09");
-            let stage = stage(dir.path(), &scenes(n)).await;
-            let mut chat = Chat::new("go");
-            assert_eq!(agent_loop(&stage.agent, &mut chat).await.unwrap().text(), "free");
-            until(|| alive(&word)).await;
-            match n {
-                1 => {
-                    chat.push(Message::user("stop"));
-                    let said = agent_loop(&stage.agent, &mut chat).await.unwrap().text();
-                    assert!(
-                        said.starts_with("ann is gone")
-                            && said.contains("there is no teammate \"ann\""),
-                        "{said}"
-                    );
+        inserted(chat, "mail").iter().map(letter).collect()
+    }
+
+    #[tokio::test]
+    async fn a_teammate_keeps_its_conversation_and_its_last_words_wake_the_lead() {
+        let count = [
+            call("bash", json!({"command": "seq 3 | wc -l"})),
+            say("counted {{ results[0].text | trim }}"),
+        ];
+        let stage = stage([
+            go([spawn("ann", "count")]),
+            scene(r"lead.>\s*count", count),
+            scene(r"ann.>\s*counted (\d)", [calls([mail("ann", "again")]), say("so {{ m[1] }}")]),
+            scene(r"lead.>\s*again", [say("twice")]),
+            scene(r"ann.>\s*twice", [say("good")]),
+        ])
+        .await;
+        let chat = stage.go().await;
+        assert_eq!(said(&chat), ["free", "so 3", "good"]);
+        assert_eq!(letters(&chat), ["ann: counted 3", "ann: twice"]);
+        let last = stage.play.bodies_of("You are ann,").pop().unwrap();
+        let messages: Vec<String> =
+            last["messages"].as_array().unwrap().iter().map(texts).collect();
+        let parts = ["count", "", "", "counted 3", "again"];
+        assert_eq!(messages.len(), parts.len());
+        for (message, part) in messages.iter().zip(parts) {
+            assert!(message.contains(part), "{part}: {messages:?}");
+        }
+        assert_eq!(stage.team.list().await, "ann (helps), idle");
+        assert_eq!(stage.play.agent.exit().await, [""; 0]);
+        assert_eq!(stage.team.list().await, "There are no teammates.");
+    }
+
+    #[tokio::test]
+    async fn last_words_go_to_the_lead_only_when_the_teammate_wrote_to_nobody() {
+        let stage = stage([
+            go([spawn("ann", "one"), spawn("bob", "two")]),
+            scene(r"lead.>\s*one", [calls([mail("bob", "hello")]), say("not for the lead")]),
+            scene(r"lead.>\s*two", [say("mine")]),
+            scene(r"ann.>\s*hello", [say("for the lead")]),
+            scene("bob.>", [say("heard")]),
+        ])
+        .await;
+        let mut letters = letters(&stage.go().await);
+        letters.sort();
+        // Bob may get both letters in one turn.
+        letters.retain(|letter| letter != "bob: mine");
+        assert_eq!(letters, ["bob: for the lead"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_comes_again_and_what_was_answered_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailboxes = Mailboxes::open(folder.path()).await.unwrap();
+        for (text, answered) in [("old", true), ("half", false)] {
+            mailboxes.send("ann", Letter::new("bob", text)).await.unwrap();
+            let received = mailboxes.receive("ann", &BTreeSet::new()).await.unwrap().letters;
+            assert_eq!(received[0].text, text);
+            if answered {
+                mailboxes.ack("ann", &[received[0].id].into()).await.unwrap();
+            }
+        }
+        mailboxes.send(LEAD, Letter::new("ann", "half an answer")).await.unwrap();
+        drop(mailboxes);
+        let start = [calls([spawn("ann", "new")]), say("heard")];
+        let scenes = [
+            scene("half an answer", start),
+            scene("lead.>", [say("fine")]),
+            scene("ann.>", [say("good")]),
+        ];
+        let stage = stage_in(folder, scenes).await;
+        // It begins nothing before the person has spoken.
+        assert!(!stage.play.agent.woken(&Chat::default()).await);
+        let chat = stage.go().await;
+        assert_eq!(said(&chat), ["heard", "good"]);
+        assert_eq!(letters(&chat), ["ann: half an answer", "ann: fine"]);
+        let asked = stage.asked("ann");
+        let (_, mail) = asked[0].split_once("</environment>\n").unwrap();
+        let letter = |id: u32, from: &str, text: &str| {
+            format!("<mail id=\"{id}\" from=\"{from}\">\n{text}\n</mail>")
+        };
+        let [old, half, new] =
+            [letter(1, "bob", "old"), letter(2, "bob", "half"), letter(3, "lead", "new")];
+        assert_eq!(mail, format!("Your mail so far: {old}\n{half}\n{new}"));
+    }
+
+    #[tokio::test]
+    async fn mail_that_the_server_refuses_comes_again_and_is_a_dead_letter_at_last() {
+        let refused = say("x").fault(json!({"status": 400, "times": "always"}));
+        let stage = stage([
+            go([spawn("ann", "bad")]),
+            scene("dead letter", [say("lost")]),
+            scene(r"lead.>\s*bad", [refused]),
+            scene("ann.>", [say("heard")]),
+        ])
+        .await;
+        let letters = letters(&stage.go().await);
+        assert!(letters[0].starts_with("ann: My turn failed: 127.0.0.1"), "{letters:?}");
+        assert_eq!(letters[1..], ["ann: lost"]);
+        let asked = stage.asked("ann");
+        assert_eq!(asked.iter().filter(|asked| asked.contains("\nbad\n")).count(), 3);
+        let notice = "A letter from lead is set aside as a dead letter: it was delivered 3 times \
+                      and never answered.";
+        assert!(asked[3].ends_with(notice), "{asked:?}");
+        assert!(stage.play.ui.take().contains(&format!("main/ann: notice {notice}")));
+        let dead = stage.folder.path().join("team-1/ann.dead.jsonl");
+        assert!(std::fs::read_to_string(dead).unwrap().contains("bad"));
+    }
+
+    #[tokio::test]
+    async fn after_three_failures_a_teammate_is_idle_until_it_has_new_mail() {
+        let down = |times: u32| json!({"status": 401, "times": times});
+        let stage = stage([
+            go([spawn("ann", "work")]),
+            scene(r"lead.>\s*work", [say("x").fault(down(99))]),
+            scene(r"ann.>\s*My turn failed", [say("noted")]),
+            scene("^try$", [calls([mail("ann", "now")]), say("free")]),
+            scene(r"lead.>\s*now", [say("done")]),
+            scene(r"ann.>\s*done", [say("good")]),
+        ])
+        .await;
+        let mut chat = stage.go().await;
+        // The lead is not told of every failure, and does not wait for somebody who has given up.
+        assert_eq!(said(&chat), ["free", "noted"]);
+        assert_eq!(stage.asked("ann").len(), 3);
+        assert_eq!(stage.team.list().await, "ann (helps), idle");
+        stage.play.run_until_idle(&mut chat, "try").await;
+        assert_eq!(said(&chat)[2..], ["free", "good"]);
+        // The first letter stayed in the conversation all the time, and was delivered once.
+        let asked = stage.asked("ann").pop().unwrap();
+        assert_eq!((asked.matches("\nwork\n").count(), asked.matches("\nnow\n").count()), (1, 1));
+        assert!(!stage.team.transport().has_mail("ann", &BTreeSet::new()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn when_its_window_is_full_a_teammate_begins_a_new_conversation() {
+        let full = say("x").stop("model_context_window_exceeded");
+        let stage = stage([
+            go([spawn("ann", "one")]),
+            scene(r"lead.>\s*one", [say("first")]),
+            scene(r"lead.>\s*two", [full]),
+            scene("ann.>", [say("heard")]),
+        ])
+        .await;
+        stage.go().await;
+        stage.team.transport().send("ann", Letter::new(LEAD, "two")).await.unwrap();
+        assert!(until(|| stage.asked("ann").len() > 2).await);
+        let third = &stage.play.bodies_of("You are ann,")[2]["messages"];
+        assert_eq!(third.as_array().unwrap().len(), 1);
+        let asked = stage.asked("ann");
+        let (_, mail) = asked[2].split_once("</environment>\n").unwrap();
+        let [one, two] = [(1, "one"), (2, "two")]
+            .map(|(id, text)| format!("<mail id=\"{id}\" from=\"lead\">\n{text}\n</mail>"));
+        assert_eq!(mail, format!("Your mail so far: {one}\n{two}"));
+    }
+
+    /// Blocks one prompt.
+    struct Block;
+
+    impl Layer for Block {
+        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+            match chat.messages().last() {
+                Some(last) if last.typed().any(|text| text == "bad") => {
+                    Err(Error::Blocked("on purpose".into()))
                 }
-                2 => stage.agent.exit().await,
-                // Without any farewell.
-                _ => drop(stage),
+                _ => next.run(chat, cx).await,
             }
-            until(|| !alive(&word)).await;
         }
     }
 
     #[tokio::test]
-    async fn wrong_addresses_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = stage(dir.path(), "{when: ., turns: [{say: x}]}").await;
-        let call =
-            |name: &str, input: Value| ToolCall { id: name.into(), name: name.into(), input };
-        let new = |name: &str| {
-            call("spawn_teammate", json!({"name": name, "role": "helps", "prompt": "go"}))
-        };
-        let refused = [
-            (new("../ann"), "\"../ann\" is no name"),
-            (new("lead"), "there is a lead already"),
-            (new("Ann"), "\"Ann\" is no name"),
-            (
-                call("send_message", json!({"to": "../ann", "text": "x"})),
-                "there is no teammate \"../ann\"",
-            ),
-            (
-                call("send_message", json!({"to": "lead", "text": "x"})),
-                "a letter to yourself helps nobody",
-            ),
-            (call("broadcast", json!({"text": "x"})), "a letter to yourself helps nobody"),
-            (call("send_message", json!({"to": "lead"})), "missing field `text`"),
-            (call("read_inbox", json!({"last": -1})), "-1"),
-            (call("list_teammates", json!({"all": true})), "all"),
-        ];
-        for (call, why) in refused {
-            let text =
-                json!(stage.agent.act(vec![call]).await.content).to_string().replace("\\\"", "\"");
-            assert!(text.contains(why), "{why}: {text}");
+    async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        // Further in than the inbox, so the mail is in the conversation before the prompt is
+        // blocked.
+        let lead = |agent: Agent, _: &Path| install(agent.wrap(Block), &team);
+        let play = play([scene("<mail", [say("heard")])], lead).await;
+        team.transport().send(LEAD, Letter::new("ann", "hello")).await.unwrap();
+        let mut chat = Chat::default();
+        play.run(&mut chat, "bad").await.unwrap_err();
+        assert_eq!((chat.messages().len(), play.ui.take().len()), (0, 2));
+        play.run(&mut chat, "go").await.unwrap();
+        assert_eq!(letters(&chat), ["ann: hello"]);
+        assert!(!team.transport().has_mail(LEAD, &BTreeSet::new()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn mail_of_a_turn_that_was_dropped_at_any_await_comes_again() {
+        let stage = stage([scene("<mail", [say("heard")])]).await;
+        let mut received = vec![];
+        for max_polls in 1.. {
+            let text = format!("letter {max_polls}");
+            let letter = Letter::new("ann", text.as_str());
+            stage.team.transport().send(LEAD, letter).await.unwrap();
+            let mut chat = Chat::default();
+            drop_after(max_polls, stage.play.run(&mut chat, "go")).await;
+            if said(&chat) == ["heard"] {
+                break;
+            }
+            received.push(letters(&chat).len());
+            // The conversation is gone with the turn.
+            let mut chat = Chat::default();
+            stage.play.run(&mut chat, "go").await.unwrap();
+            assert_eq!(letters(&chat), [format!("ann: {text}")]);
         }
-        let child = stage.agent.child("helper", &[]);
-        let text = json!(child.act(vec![new("ann")]).await.content).to_string();
-        assert!(text.contains("you are no member of the team"), "{text}");
-        assert!(
-            !dir.path().join("state/team-1").exists()
-                || std::fs::read_dir(dir.path()).unwrap().count() == 1
+        // It was dropped while it waited for its mailbox, and for the server.
+        received.dedup();
+        assert_eq!(received, [0, 1]);
+    }
+
+    /// Drops a future after it was polled so many times, if it has not ended.
+    async fn drop_after(max_polls: u32, future: impl Future) {
+        let (mut future, mut polls) = (pin!(future), 0);
+        poll_fn(|task| {
+            polls += 1;
+            if polls > max_polls { Poll::Ready(()) } else { future.as_mut().poll(task).map(|_| ()) }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn two_who_write_to_each_other_without_end_are_stopped() {
+        let ping = |to: &str| [calls([mail(to, "ping")]), say_results()];
+        let stage = stage([
+            go([spawn("bob", "wait"), spawn("ann", "begin")]),
+            scene(r"lead.>\s*begin", ping("bob")),
+            scene(r"bob.>\s*ping", ping("bob")),
+            scene(r"ann.>\s*ping", ping("ann")),
+            scene(r"lead.>\s*wait", [say("waiting")]),
+            scene("<mail", [say("heard")]),
+        ])
+        .await;
+        let letters = letters(&stage.go().await);
+        let stopped =
+            "100 letters were written since the last prompt, which is the most; come to an end";
+        assert!(letters.last().unwrap().ends_with(stopped), "{letters:?}");
+    }
+
+    /// A lead whose teammate ann runs this command.
+    async fn running(command: String) -> Stage {
+        let dismiss = || ("dismiss", json!({"name": "ann"}));
+        stage([
+            go([spawn("ann", "work")]),
+            scene("^dismiss$", [calls([dismiss(), dismiss()]), say_results()]),
+            scene("lead.>", [call("bash", json!({"command": command}))]),
+        ])
+        .await
+    }
+
+    fn two_sleeps(marker: &str) -> String {
+        format!("sleep {marker} & sleep {marker}")
+    }
+
+    #[tokio::test]
+    async fn dismissal_ends_a_teammate_with_its_processes() {
+        let marker = marker();
+        let stage = running(two_sleeps(&marker)).await;
+        let (_, mut chat) = stage.play.ask("go").await;
+        assert!(until(|| alive(&marker)).await);
+        stage.play.run(&mut chat, "dismiss").await.unwrap();
+        let [gone_now, unknown] = &results(&chat.messages()[6])[..] else { panic!("{chat:?}") };
+        assert_eq!(gone_now, "ann is gone; its mail waits for the next of that name");
+        assert_eq!(unknown, "there is no teammate \"ann\"");
+        assert!(gone(&marker).await);
+    }
+
+    #[tokio::test]
+    async fn teammates_end_with_the_program() {
+        let marker = marker();
+        let stage = running(two_sleeps(&marker)).await;
+        stage.play.ask("go").await;
+        assert!(until(|| alive(&marker)).await);
+        assert_eq!(stage.play.agent.exit().await, [""; 0]);
+        assert_eq!(stage.team.list().await, "There are no teammates.");
+        assert!(gone(&marker).await);
+    }
+
+    #[tokio::test]
+    async fn teammates_end_when_the_leads_agent_is_dropped() {
+        let marker = marker();
+        let Stage { play, team, .. } = running(two_sleeps(&marker)).await;
+        play.ask("go").await;
+        assert!(until(|| alive(&marker)).await);
+        drop(play);
+        assert!(gone(&marker).await);
+        assert!(until(|| team.0.names().is_empty()).await);
+    }
+
+    /// Panics when a child asks the model.
+    struct Panics;
+
+    impl Layer for Panics {
+        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+            assert!(!cx.is_child(), "on purpose");
+            next.run(chat, cx).await
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_teammate_that_panicked() {
+        let mut stage = stage([go([spawn("ann", "work")])]).await;
+        stage.play.agent = stage.play.agent.wrap(Panics);
+        assert_eq!(said(&stage.go().await), ["free"]);
+        assert_eq!(stage.team.list().await, "There are no teammates.");
+    }
+
+    #[tokio::test]
+    async fn wrong_names_and_addresses_are_refused() {
+        let many: Vec<_> = (1..=9).map(|n| spawn(&format!("mate-{n}"), "rest")).collect();
+        let wrong = [
+            spawn("../ann", "work"),
+            spawn("Ann", "work"),
+            spawn("lead", "work"),
+            mail("../ann", "x"),
+            mail("lead", "x"),
+            ("broadcast", json!({"text": "x"})),
+            ("send_message", json!({"to": "lead"})),
+            ("read_inbox", json!({"last": -1})),
+            ("list_teammates", json!({"all": true})),
+        ];
+        let names = "lower-case letters, digits, `-` and `_`, at most 40, a letter or digit first";
+        let stage = stage([
+            scene("^go$", [calls(wrong), calls(many), say("x")]),
+            scene("lead.>", [say("rested")]),
+            scene("mate", [say("good")]),
+        ])
+        .await;
+        let chat = stage.go().await;
+        assert_eq!(
+            results(&chat.messages()[2]),
+            [
+                &format!("\"../ann\" is no name: {names}"),
+                &format!("\"Ann\" is no name: {names}"),
+                "there is a lead already",
+                "there is no \"../ann\" to write to; there is: nobody",
+                "nobody but you would get this letter",
+                "nobody but you would get this letter",
+                "missing field `text`",
+                "`last`: expected a whole number from 0 on, got -1",
+                "there is no field `all` (there are: )",
+            ]
         );
+        let spawned = results(&chat.messages()[4]);
+        assert_eq!(spawned[7], "mate-8 is at work; its answer comes as mail");
+        assert_eq!(spawned[8], "there are 8 already, which is the most; end one first");
+        let mailboxes = std::fs::read_dir(stage.folder.path()).unwrap().count();
+        assert_eq!(mailboxes, 2, "the folder of the team, and its lock");
     }
 
     #[tokio::test]
-    async fn a_name_is_one_members_whoever_had_it_before_and_whatever_a_subagent_is_called() {
-        let dir = tempfile::tempdir().unwrap();
-        let again = [
-            spawn("ann", "one"),
-            "{dismiss: {name: ann}}".into(),
-            spawn("ann", "two"),
-            spawn("ann-2", "other"),
-        ];
-        let stage = stage(
-            dir.path(),
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {{task: {{tasks: [{{description: ann, prompt: pretend}}]}}}}, {}]}}, {{say: '{{{{ results[4].text }}}}'}}]}},
-                 {{when: ^pretend$, turns: [{{call: [{}]}}, {{say: '{{{{ results[0].text }}}}'}}]}},
-                 {{when: 'lead.>\\s*(one|two|other|hello)', turns: [{{say: 'read {{{{ m[1] }}}}'}}]}},
-                 {{when: '<mail', turns: [{{say: heard}}]}}",
-                again.join(", "),
+    async fn a_name_is_one_members_whatever_a_subagent_is_called_and_whoever_had_it_before() {
+        let subagent = json!({"tasks": [{"description": "ann", "prompt": "pretend"}]});
+        let read = scene(r"lead.>\s*(one|two|other|hello)", [say("read {{ m[1] }}")]);
+        let stage = stage([
+            go([
+                spawn("ann", "one"),
+                ("dismiss", json!({"name": "ann"})),
+                spawn("ann", "two"),
+                spawn("ann-2", "other"),
+                ("task", subagent),
                 mail("ann", "hello"),
-                mail("lead", "I am ann"),
-            ),
-        )
+            ]),
+            scene("^pretend$", [calls([mail("lead", "I am ann")]), say_results()]),
+            read,
+            scene("<mail", [say("heard")]),
+        ])
         .await;
-        let mut chat = Chat::new("go");
-        stage.hold(&mut chat).await;
-        let all = json!(chat.messages()).to_string().replace("\\\"", "\"");
-        for said in [
-            &*format!("# ann\\n{OUTSIDER}"),
-            "from=\"ann\">\\nread hello",
-            "from=\"ann-2\">\\nread other",
-        ] {
-            assert!(all.contains(said), "{said}: {all}");
+        let chat = stage.go().await;
+        let outsider = "# ann\nyou are no member of the team; report to whoever asked you";
+        assert_eq!(results(&chat.messages()[2])[4], outsider);
+        let letters = letters(&chat);
+        for letter in ["ann: read hello", "ann-2: read other"] {
+            assert!(letters.contains(&letter.to_string()), "{letter}: {letters:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn mail_of_a_turn_that_was_dropped_comes_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let stage = stage(
-            dir.path(),
-            "{when: '<mail', turns: [{say: heard}]}, {when: ^go$, turns: [{say: x}]}",
-        )
-        .await;
-        for n in 0..40 {
-            stage.team.post.send(LEAD, Letter::new("ann", format!("letter {n}"))).await.unwrap();
-            let (mut chat, short) = (Chat::new("go"), Duration::from_micros(n * 40));
-            // The conversation goes with the turn, as when a prompt is withdrawn.
-            if tokio::time::timeout(short, agent_loop(&stage.agent, &mut chat)).await.is_err() {
-                let mut chat = Chat::new("go");
-                agent_loop(&stage.agent, &mut chat).await.unwrap();
-                let read = chat.messages()[0].text();
-                assert!(read.contains(&format!("letter {n}\n")), "{n}: {read}");
-            }
-        }
+        assert!(!letters.iter().any(|letter| letter.contains("I am ann")), "{letters:?}");
     }
 }

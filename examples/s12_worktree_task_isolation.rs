@@ -1,75 +1,99 @@
 //! # s12: a working tree for each task
 //!
-//! Subagents that work side by side in one folder overwrite each other's files, and read each other's half-done work.
-//! Changing the directory is no way out: a process has one, and whoever changes it moves all the others too.
+//! Subagents that work concurrently in one folder overwrite each other's files and read each
+//! other's unfinished work. Changing the directory is no solution: a process has one, and whoever
+//! changes it moves all the others too.
 //!
-//! New here: each task of the board gets a git worktree, a second folder of the same repository, on a branch of its own.
-//! The subagent that does it is bound to that folder by `agent.at`, and with it every tool, since they all ask the agent
-//! where they are. What it leaves is committed to the branch, also when it failed, and kept: tree and branch stay until
-//! somebody removes the tree, and a tree with work that no commit holds is not removed. The crate `rungs-worktree` deals
-//! with git; this file decides who works where, and what becomes of it. It runs no hooks and signs nothing; where the
-//! files pass a program on their way into git, such as git-crypt or Git LFS, it commits none.
+//! ```text
+//! board: #1 #2 #3 ── work_on ──┬─> subagent 1, agent.in_dir(trees/1) ── commit ─> branch rungs/1-...
+//!                              ├─> subagent 2, agent.in_dir(trees/2) ── commit ─> branch rungs/2-...
+//!                              └─> subagent 3, agent.in_dir(trees/3) ── commit ─> branch rungs/3-...
+//! ```
+//!
+//! New here: each task of the board gets a **git worktree**, a second folder of the same
+//! repository, on a branch of its own. The subagent that does it is bound to that folder by
+//! `agent.in_dir`, and with it every tool, since they all ask the agent where they are. What it
+//! leaves is committed to the branch, also when it failed, and kept: tree and branch stay until
+//! somebody removes the tree, and a tree with work that no commit holds is not removed. The crate
+//! `rungs-worktree` deals with git; this file decides who works where, and what becomes of it. It
+//! runs no hooks and signs nothing; where files pass a program on their way into git, such as
+//! git-crypt or Git LFS, it commits none.
+//!
+//! Terms: **git worktree**, **branch**, **working directory** of an agent against that of the
+//! process, **isolation**, **optimistic concurrency** (the board's entry is changed only if nobody
+//! else has changed it meanwhile).
 //!
 //! Run it: `cargo run --example s12_worktree_task_isolation`
 //!
-//! You will see four tasks done at once, three of them on the same file; what each left, as git itself tells it; and a
-//! tree that is not removed, because work would be lost.
+//! You will see four tasks done at once, three of them on the same file; what each left, as git
+//! itself reports it; and a tree that is not removed, because work would be lost.
 //!
-//! Try: run it with `--keep`, and type `git worktree list` and `git log --all --graph --oneline` in the folder that stays.
+//! Try, and predict first:
+//! 1. Run it with `-- --keep`, then type `git worktree list` and `git log --all --graph --oneline`
+//!    in the folder that stays. How many worktrees does git know?
+//! 2. Take `.in_dir(begun.tree.folder())` out. What do the four tasks report now?
+//! 3. Type `:trees` between two of the suggested prompts. When does a tree disappear, and its
+//!    branch?
+//!
+//! Pitfalls: a worktree shares `.git`, so two tasks can still meet in the same branch, tag or
+//! stash; what is not committed in the main folder is not in the trees.
+//!
+//! A product also merges the branches back, finds conflicts before anything is torn down (s23), and
+//! isolates ports and databases too.
 //!
 //! Builds on s04, s07. Motto: *Each works in its own directory.*
 
+use futures_util::future::join_all;
 use lessons::{
     s01_loop::agent_loop,
     s04_subagent::{self, Report},
     s07_task_system::{self, Board, Status, Task, TaskError, Tasks},
 };
-use rungs_core::{Agent, Context, Error, Output, Result, Tool, ToolError, ToolSpec, tools::args};
+use rungs_core::{Agent, Context, Effect, Error, Result, ToolError};
 use rungs_worktree::{Tree, Trees};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
-use tokio::sync::RwLock;
 
-/// What a subagent is not given: it would have its own task done by another, or take the trees of others away.
+/// What a subagent is not given: it would have its own task done by another, or remove the trees of
+/// others.
 const WITHOUT: [&str; 2] = ["work_on", "worktree_remove"];
 
-/// How long an exit waits for git. What takes longer is cut off, and done anew the next time.
-const CLOSING: Duration = Duration::from_secs(4);
+/// How long an exit waits for git. What takes longer is cut off, and repeated the next time.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The tasks of a board, and the trees in which they are done.
 #[derive(Clone)]
 struct Worktrees {
     board: Board,
-    /// Where the trees lie.
+    /// Where the trees are.
     place: PathBuf,
-    /// Read by whatever works with git or the board, so that an exit can wait for all of it.
-    running: Arc<RwLock<()>>,
 }
 
 /// A task that has begun, in its tree.
 struct Begun {
     task: Task,
     tree: Tree,
-    /// The branches of tasks that it waited for, as far as it has not got their commits.
-    lacks: Vec<String>,
+    /// The branches of tasks that it waited for, as far as it does not have their commits.
+    unmerged: Vec<String>,
 }
 
-/// Whether a task is done, and what is told of it.
+/// How a task ended: whether it is done, and what is reported of it.
 type Ending = (bool, String);
 
 /// The name of a task's tree. The number alone would not do: another board counts from 1 again.
-fn name(trees: &Trees, task: &Task) -> String {
-    trees.name(&format!("{} {}", task.id, task.subject))
+fn tree_name(board: &Board, trees: &Trees, id: u64) -> Result<String, ToolError> {
+    let subject = board.look(|tasks| tasks.get(id).map(|task| task.subject.clone()))?;
+    Ok(trees.name(&format!("{id} {}", subject?)))
 }
 
-/// The task as it is once it has begun on this branch; if it may: it was not begun, or here, and was cut off or failed.
+/// The task as it is once it has begun on this branch; if it may. It may when nobody began it, or
+/// when it was begun on this branch and was cut off or failed.
 fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     let task = tasks.get(id)?;
     let again = matches!(task.status, Status::InProgress | Status::Failed)
@@ -79,128 +103,164 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
             "the board says: {task}. Set it to pending if it is to be worked on"
         )));
     }
-    match tasks.blockers(task) {
-        blockers if blockers.is_empty() => {
-            Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
+    let blockers = tasks.blockers(task);
+    if !blockers.is_empty() {
+        return Err(TaskError::Blocked { id, blockers }.into());
+    }
+    Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
+}
+
+/// Another board had a task like this one, or this one was set to pending, and so belongs to
+/// nobody.
+fn not_its_own(id: u64, branch: &str) -> ToolError {
+    ToolError(format!(
+        "the branch {branch} is there already, and the board does not say that it is this task's. If \
+         its work is to continue, call task_update with id {id}, status in_progress and owner {branch}; \
+         else rename it: git branch -m"
+    ))
+}
+
+/// Whoever holds the tree knows that nobody else works on the task. The board is changed before the
+/// tree is made: if that is cut off, the board says whose the branch is.
+fn begin(board: &Board, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
+    let name = tree_name(board, trees, id)?;
+    let may_begin = board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))?;
+    may_begin?;
+    let reservation = trees.reserve(&name)?;
+    let (branch, used) = (reservation.branch().to_string(), reservation.used()?);
+    let task = board.change(|tasks| {
+        let owns = tasks.get(id).is_ok_and(|task| task.owner.as_ref() == Some(&branch));
+        Ok(match begun(tasks, id, &branch) {
+            Ok(_) if used && !owns => (vec![], Err(not_its_own(id, &branch))),
+            Ok(task) => (vec![task.clone()], Ok(task)),
+            Err(error) => (vec![], Err(error)),
+        })
+    })?;
+    let task = task?;
+    let tree = match reservation.take() {
+        Ok(tree) => tree,
+        Err(error) => {
+            give_back(board, &task)?;
+            return Err(error.into());
         }
-        blockers => Err(TaskError::Blocked { id, blockers }.into()),
+    };
+    let owner = |tasks: &Tasks, id: &u64| tasks.get(*id).ok()?.owner.clone();
+    let branches =
+        board.look(|tasks| task.after.iter().filter_map(|id| owner(tasks, id)).collect())?;
+    let unmerged = tree.unmerged(branches)?;
+    Ok(Begun { task, tree, unmerged })
+}
+
+/// It could not be worked on. Its branch stays its own.
+fn give_back(board: &Board, begun: &Task) -> Result<(), ToolError> {
+    Ok(board.update_begun(begun, |task| task.status = Status::Pending)?)
+}
+
+/// Commits what is there, whatever came of the task, and writes that on the board.
+fn end(board: &Board, begun: &Begun, report: &Report) -> Ending {
+    let Begun { task, tree, .. } = begun;
+    let mark = if report.failed { "Unfinished: " } else { "" };
+    let message = format!("{mark}{}\n\nTask #{}.", task.subject, task.id);
+    let (status, work) = match commit(tree, &message) {
+        Ok(work) if report.failed => (Status::Failed, work),
+        Ok(work) => (Status::Done, work),
+        Err(why) => (Status::Failed, format!("not committed, and left as it is: {why}")),
+    };
+    let text = format!("{}\n{work}", report.text.trim());
+    let written = board.update_begun(task, |task| {
+        task.status = status;
+        task.result = Some(text.clone());
+    });
+    match written {
+        Ok(()) => (status == Status::Done, text),
+        Err(why) => (false, format!("{text}\nNot written on the board: {why}")),
     }
 }
 
+/// Git and the board wait for the disk, so all this runs on blocking threads, by
+/// [`Board::blocking`]: once begun, it comes to its end, also when nobody waits for it any more.
 impl Worktrees {
-    /// Git and the board wait for the disk. Begun, this comes to its end, also when nobody waits for it any more.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Worktrees) -> Result<T, ToolError> + Send + 'static,
-    ) -> Result<T, ToolError> {
-        let (all, running) = (self.clone(), self.running.clone().read_owned().await);
-        let ended = tokio::task::spawn_blocking(move || {
-            let _running = running;
-            work(&all)
-        });
-        ended.await?
-    }
-
     /// The trees of the repository in which this agent is.
     fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), &self.place)
     }
 
-    /// Whoever holds the tree knows that nobody else works on the task. The board is told before the tree is made: if
-    /// that is cut off, it says whose the branch is.
-    fn begin(&self, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
-        let name = self.board.look(|tasks| tasks.get(id).map(|task| name(trees, task)))??;
-        self.board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))??;
-        let hold = trees.hold(&name)?;
-        let (branch, used) = (hold.branch().to_string(), hold.used()?);
-        let task = self.board.change(|tasks| {
-            let owns = tasks.get(id).is_ok_and(|task| task.owner.as_ref() == Some(&branch));
-            Ok(match begun(tasks, id, &branch) {
-                Ok(_) if used && !owns => (vec![], Err(not_its_own(id, &branch))),
-                Ok(task) => (vec![task.clone()], Ok(task)),
-                Err(error) => (vec![], Err(error)),
-            })
-        })??;
-        let tree = hold.take().or_else(|error| self.give_back(&task).and(Err(error.into())))?;
-        let owner = |id: &u64| self.board.look(|tasks| tasks.get(*id).ok()?.owner.clone()).ok()?;
-        let lacks = tree.lacks(task.after.iter().filter_map(owner).collect())?;
-        Ok(Begun { task, tree, lacks })
-    }
-
-    /// Changes a task that was begun here, unless somebody has changed it meanwhile: the fence.
-    fn answer(&self, begun: &Task, answer: Task) -> Result<(), ToolError> {
-        self.board.change(|tasks| {
-            let now = tasks.get(begun.id)?;
-            Ok(match (now.status, &now.owner) == (begun.status, &begun.owner) {
-                true => (
-                    vec![Task { status: answer.status, result: answer.result, ..now.clone() }],
-                    Ok(()),
-                ),
-                false => (
-                    vec![],
-                    Err(ToolError(format!("the board was changed meanwhile, and says: {now}"))),
-                ),
-            })
-        })?
-    }
-
-    /// It could not be worked on. Its branch stays its own.
-    fn give_back(&self, begun: &Task) -> Result<(), ToolError> {
-        self.answer(begun, Task { status: Status::Pending, ..begun.clone() })
-    }
-
-    /// Commits what is there, whatever came of the task, and writes that on the board.
-    fn end(&self, Begun { task, tree, .. }: &Begun, report: &Report) -> Result<Ending, ToolError> {
-        let mark = if report.failed { "Unfinished: " } else { "" };
-        let committed = tree
-            .commit(&format!("{mark}{}\n\nTask #{}.", task.subject, task.id))
-            .and_then(|commit| {
-                let commit =
-                    commit.map_or("nothing new to commit".into(), |commit| commit.to_string());
-                Ok(format!("{commit}\n{}", tree.state()?))
-            });
-        let status =
-            if report.failed || committed.is_err() { Status::Failed } else { Status::Done };
-        let work =
-            committed.unwrap_or_else(|error| format!("not committed, and left as it is: {error}"));
-        let text = format!("{}\n{work}", report.text.trim());
-        Ok(match self.answer(task, Task { status, result: Some(text.clone()), ..task.clone() }) {
-            Ok(()) => (status == Status::Done, text),
-            Err(error) => (false, format!("{text}\nNot written on the board: {}", error.0)),
-        })
-    }
-
-    /// One task, from its beginning to its end. Dropped at any point, it leaves a tree that can be taken up again.
+    /// One task, from its beginning to its end. Dropped at any point, it leaves a tree in which the
+    /// work can continue.
     async fn work(&self, id: u64, cx: &Context) -> Result<Ending, ToolError> {
-        let trees = self.trees(cx);
-        let begun = self.blocking(move |all| all.begin(&trees, id)).await?;
+        let (board, trees) = (&self.board, self.trees(cx));
+        let begun = board.blocking(move |board| begin(board, &trees, id)).await?;
         let child = match s04_subagent::subagents(cx, &[format!("task-{id}")], &WITHOUT) {
-            Ok(mut one) => one.remove(0).at(begun.tree.folder()),
+            Ok(mut children) => children.remove(0).in_dir(begun.tree.folder()),
             Err(error) => {
-                return self.blocking(move |all| all.give_back(&begun.task)).await.and(Err(error));
+                board.blocking(move |board| give_back(board, &begun.task)).await?;
+                return Err(error);
             }
         };
         // What the subagent has started ends with it; then its work is committed.
         let report = s04_subagent::run(child, &job(&begun)).await;
-        let ending = self.blocking(move |all| all.end(&begun, &report)).await?;
+        let ending = board.blocking(move |board| end(board, &begun, &report)).await;
         cx.notice(format!("#{id}: {}", if ending.0 { "done" } else { "failed" }));
         Ok(ending)
     }
+
+    /// Several tasks, concurrently.
+    async fn work_on(&self, tasks: &BTreeSet<u64>, cx: &Context) -> Result<String, ToolError> {
+        if tasks.is_empty() {
+            return Err(ToolError("`tasks` is empty; give at least one".into()));
+        }
+        let work = async |id: &u64| {
+            let (done, text) = match self.work(*id, cx).await {
+                Ok(ending) => ending,
+                Err(ToolError(why)) => (false, why),
+            };
+            (done, format!("# Task #{id}: {}\n{text}", if done { "done" } else { "not done" }))
+        };
+        let endings = join_all(tasks.iter().map(work)).await;
+        let (done, texts): (Vec<bool>, Vec<String>) = endings.into_iter().unzip();
+        let text = texts.join("\n\n");
+        if done.contains(&true) { Ok(text) } else { Err(ToolError(text)) }
+    }
+
+    async fn run(&self, call: Call, cx: &Context) -> Result<String, ToolError> {
+        let trees = self.trees(cx);
+        match call {
+            Call::WorkOn { tasks } => self.work_on(&tasks, cx).await,
+            Call::WorktreeList {} => self.board.blocking(move |_| list(&trees)).await,
+            Call::WorktreeRemove { task, ignored } => {
+                let remove = move |board: &Board| {
+                    let name = tree_name(board, &trees, task)?;
+                    Ok(trees.remove(&name, ignored.unwrap_or(false))?.to_string())
+                };
+                self.board.blocking(remove).await
+            }
+        }
+    }
 }
 
-/// Another board had a task like this one, or this one was set to pending, and so belongs to nobody.
-fn not_its_own(id: u64, branch: &str) -> ToolError {
-    ToolError(format!(
-        "the branch {branch} is there already, and the board does not say that it is this task's. If its work is to go \
-         on, call task_update with id {id}, status in_progress and owner {branch}; else rename it: git branch -m"
-    ))
+fn commit(tree: &Tree, message: &str) -> Result<String, rungs_worktree::Error> {
+    let commit = match tree.commit(message)? {
+        Some(commit) => commit.to_string(),
+        None => "nothing new to commit".into(),
+    };
+    Ok(format!("{commit}\n{}", tree.state()?))
+}
+
+fn list(trees: &Trees) -> Result<String, ToolError> {
+    let lines = trees.list()?.into_iter().map(|tree| match tree {
+        Ok(state) => state.to_string(),
+        Err(error) => error.to_string(),
+    });
+    let lines: Vec<String> = lines.collect();
+    Ok(if lines.is_empty() { "There are no trees.".into() } else { lines.join("\n") })
 }
 
 /// What the subagent is told.
-fn job(Begun { task, tree, lacks }: &Begun) -> String {
+fn job(begun: &Begun) -> String {
+    let Begun { task, tree, unmerged } = begun;
     let mut text = format!(
-        "Task #{}: {}\n{}\n\nYou are in a git worktree of your own, on the branch {}. Others work on other tasks, in theirs: \
-         stay in this one, and on its branch. What you leave is committed for you.",
+        "Task #{}: {}\n{}\n\nYou are in a git worktree of your own, on the branch {}. Others work on \
+         other tasks, in theirs: stay in this one, and on its branch. What you leave is committed for you.",
         task.id,
         task.subject,
         task.description,
@@ -211,125 +271,65 @@ fn job(Begun { task, tree, lacks }: &Begun) -> String {
             " Somebody worked here before, to {commit}: see `git status` and `git log` first."
         );
     }
-    if !lacks.is_empty() {
+    if !unmerged.is_empty() {
         text += &format!(
             " What this task waited for is on {}: `git merge` what you need of it.",
-            lacks.join(", ")
+            unmerged.join(", ")
         );
     }
-    if let Some(path) = tree.set_aside() {
+    if let Some(path) = tree.quarantined() {
         text += &format!(" Files that somebody had put here too early are in {}.", path.display());
     }
     text
 }
 
-/// Lets subagents do tasks.
-struct WorkOn(Worktrees);
-
-impl Tool for WorkOn {
-    fn spec(&self) -> ToolSpec {
-        let ids = json!({"type": "array", "items": {"type": "integer"}, "description": "Their numbers on the board."});
-        ToolSpec::with_fields(
-            "work_on",
-            "Has tasks of the board done by subagents, side by side: each in a git worktree and on a branch of its own, \
-             which begins at the current commit, or goes on where the task was stopped. What is not committed here, they \
-             don't see. Their work is committed to the branches and stays there; merging it is up to you. Whoever does a \
-             task is told the branches of those that it waited for. What failed can be worked on again.",
-            &json!({"tasks": ids}),
-        )
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            tasks: BTreeSet<u64>,
-        }
-        let Args { tasks } = args(input)?;
-        if tasks.is_empty() {
-            return Err(ToolError("`tasks` is empty; give at least one".into()));
-        }
-        let work = async |id: &u64| {
-            let (done, text) = self.0.work(*id, cx).await.unwrap_or_else(|error| (false, error.0));
-            (done, format!("# Task #{id}: {}\n{text}", if done { "done" } else { "not done" }))
-        };
-        let endings = futures_util::future::join_all(tasks.iter().map(work)).await;
-        let (done, told): (Vec<bool>, Vec<String>) = endings.into_iter().unzip();
-        let text = told.join("\n\n");
-        if done.contains(&true) { Ok(text.into()) } else { Err(ToolError(text)) }
-    }
-}
-
-/// What can be done with trees that are there.
-struct Verb {
-    spec: ToolSpec,
-    run: fn(&Worktrees, &Trees, Value) -> Result<String, ToolError>,
-    all: Worktrees,
-}
-
-impl Tool for Verb {
-    fn spec(&self) -> ToolSpec {
-        self.spec.clone()
-    }
-
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        let (run, trees) = (self.run, self.all.trees(cx));
-        Ok(self.all.blocking(move |all| run(all, &trees, input)).await?.into())
-    }
-}
-
-fn list(_: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct List {}
-    let List {} = args(input)?;
-    let lines: Vec<String> = trees
-        .list()?
-        .into_iter()
-        .map(|tree| tree.map_or_else(|error| error.to_string(), |state| state.to_string()))
-        .collect();
-    Ok(if lines.is_empty() { "There are no trees.".into() } else { lines.join("\n") })
-}
-
-fn remove(all: &Worktrees, trees: &Trees, input: Value) -> Result<String, ToolError> {
-    #[derive(Deserialize)]
-    struct Remove {
+/// The three tools, as the model calls them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    /// Has tasks of the board done by subagents, concurrently: each in a git worktree and on a
+    /// branch of its own, which begins at the current commit, or continues where the task was
+    /// stopped. What is not committed here, they do not see. Their work is committed to the
+    /// branches and stays there; merging it is up to you. Whoever does a task is told the branches
+    /// of those that it waited for. What failed can be worked on again.
+    WorkOn {
+        /// Their numbers on the board.
+        tasks: BTreeSet<u64>,
+    },
+    /// Lists the worktrees of tasks, and what in them is not committed.
+    WorktreeList {},
+    /// Removes the worktree of a task. Its branch stays. While there is something that the branch
+    /// does not hold, the tree is not removed, and you are told what would be lost. Files that git
+    /// ignores go with it, if you ask for that.
+    WorktreeRemove {
+        /// Its number on the board.
         task: u64,
-        #[serde(default)]
-        ignored: bool,
-    }
-    let Remove { task, ignored } = args(input)?;
-    let name = all.board.look(|tasks| tasks.get(task).map(|task| name(trees, task)))??;
-    Ok(trees.remove(&name, ignored)?.to_string())
+        /// Whether files that git ignores may go with it.
+        ignored: Option<bool>,
+    },
 }
 
-/// Adds the mechanism; the trees go below `state`, the folder of this lesson's own state.
+fn effect(call: &Call) -> Effect {
+    match call {
+        Call::WorktreeList {} => Effect::Reads,
+        // Both change the repository: branches, commits, folders.
+        Call::WorkOn { .. } | Call::WorktreeRemove { .. } => Effect::Anything,
+    }
+}
+
+/// Adds the mechanism; the trees are below `state`, the folder of this lesson's own state.
 pub fn install(agent: Agent, board: &Board, state: &Path) -> Agent {
-    let all =
-        Worktrees { board: board.clone(), place: state.join("trees"), running: Arc::default() };
-    let running = all.running.clone();
-    let verb = |spec, run| Verb { spec, run, all: all.clone() };
-    let number = json!({"type": "integer", "description": "Its number on the board."});
-    let ignored =
-        json!({"type": "boolean", "description": "Whether files that git ignores may go with it."});
-    let shows = "lists the worktrees of tasks, and what in them is not committed";
-    let shown = all.clone();
+    let all = Worktrees { board: board.clone(), place: state.join("trees") };
+    let (working, shown) = (board.clone(), all.clone());
+    let help = "lists the worktrees of tasks, and what in them is not committed";
     agent
-        .on_exit(move || async move { drop(tokio::time::timeout(CLOSING, running.write()).await) })
-        .tool(WorkOn(all.clone()))
-        .tool(verb(ToolSpec::with_fields("worktree_list", "Lists the worktrees of tasks, and what in them is not committed.", &json!({})), list))
-        .tool(verb(
-            ToolSpec::new(
-                "worktree_remove",
-                "Removes the worktree of a task. Its branch stays. While there is something that the branch does not \
-                 hold, the tree is not removed, and you are told what would be lost. Files that git ignores go with it, \
-                 if you ask for that.",
-                json!({"type": "object", "properties": {"task": number, "ignored": ignored}, "required": ["task"]}),
-            ),
-            remove,
-        ))
-        .command("trees", shows, async move |_, _, cx| {
-            let trees = shown.trees(cx);
-            let listed = shown.blocking(move |all| list(all, &trees, json!({}))).await;
-            cx.notice(listed.unwrap_or_else(|error| error.0));
+        .tools(all, effect, Worktrees::run)
+        .on_exit("the work with git", CLOSE_TIMEOUT, async move || working.drain().await)
+        .command("trees", help, async move |_, _, cx| {
+            match shown.run(Call::WorktreeList {}, cx).await {
+                Ok(lines) => cx.notice(lines),
+                Err(ToolError(why)) => cx.notice(why),
+            }
             Ok::<(), Error>(())
         })
 }
@@ -339,9 +339,11 @@ pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = s04_subagent::install(stage.agent());
         let state = stage.state();
-        let (board, word) =
-            Board::open_async(state.join("tasks.jsonl")).await.map_err(Error::other)?;
-        word.into_iter().for_each(|word| agent.context().notice(word));
+        let file = state.join("tasks.jsonl");
+        let (board, damage) = Board::open_async(file).await.map_err(Error::other)?;
+        if let Some(damage) = damage {
+            agent.context().notice(damage);
+        }
         Ok(install(s07_task_system::install(agent, &board), &board, &state))
     };
     lessons::run("s12_worktree_task_isolation", build, agent_loop)
@@ -350,7 +352,11 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lessons::testing::{Play, play};
+    use rehearsal::{Scene, calls, say, say_results, scene};
     use rungs_core::{ToolCall, tools};
+    use s04_subagent::Budget;
+    use serde_json::{Value, json};
     use std::fs;
 
     /// Runs git without any person's settings; what it prints, trimmed.
@@ -365,60 +371,64 @@ mod tests {
         String::from_utf8_lossy(&done.stdout).trim().into()
     }
 
-    struct Scene {
-        agent: Agent,
+    /// Where the trees are, below the repository.
+    const STATE: &str = ".rungs/s12_worktree_task_isolation";
+
+    struct Repository {
+        play: Play,
         board: Board,
         root: PathBuf,
-        _kept: (tempfile::TempDir, rehearsal::Server),
     }
 
     /// A repository, and on the board a task for each subject.
-    async fn stage(subjects: &[&str], scenes: &str) -> Scene {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        git(&root, "init -q -b main");
-        for setting in ["user.name Tester", "user.email t@localhost", "core.excludesFile /dev/null"]
-        {
-            git(&root, &format!("config {setting}"));
-        }
-        fs::write(root.join("same.txt"), "start\n").unwrap();
-        git(&root, "add -A");
-        git(&root, "commit -qm Start");
-        let rungs = root.join(".rungs");
-        let board = Board::open(&rungs.join("tasks.jsonl")).unwrap().0;
-        for subject in subjects {
-            board.create(Task { subject: subject.to_string(), ..Task::default() }).unwrap();
-        }
-        let agent = s07_task_system::install(
-            s04_subagent::install(tools::all(Agent::new(client, &root))),
-            &board,
-        );
-        fs::write(rungs.join(".gitignore"), "*\n").unwrap();
-        let agent = install(agent, &board, &rungs.join("s12_worktree_task_isolation"));
-        Scene { agent, board, root, _kept: (dir, server) }
+    async fn repository(subjects: &[&str], scenes: impl IntoIterator<Item = Scene>) -> Repository {
+        let mut opened = None;
+        let play = play(scenes, |agent, dir| {
+            let root = dir.canonicalize().unwrap();
+            git(&root, "init -q -b main");
+            for setting in
+                ["user.name Tester", "user.email t@localhost", "core.excludesFile /dev/null"]
+            {
+                git(&root, &format!("config {setting}"));
+            }
+            fs::write(root.join("same.txt"), "start\n").unwrap();
+            git(&root, "add -A");
+            git(&root, "commit -qm Start");
+            let board = Board::open(&root.join(".rungs/tasks.jsonl")).unwrap().0;
+            for subject in subjects {
+                board.create(Task { subject: subject.to_string(), ..Task::default() }).unwrap();
+            }
+            fs::write(root.join(".rungs/.gitignore"), "*\n").unwrap();
+            let agent = s04_subagent::install(tools::all(agent.in_dir(&root)));
+            let agent = s07_task_system::install(agent, &board);
+            let agent = install(agent, &board, &root.join(STATE));
+            opened = Some((board, root));
+            agent
+        })
+        .await;
+        let (board, root) = opened.unwrap();
+        Repository { play, board, root }
     }
 
-    impl Scene {
+    impl Repository {
+        /// Calls a tool, as in a turn of its own.
         async fn call(&self, tool: &str, input: Value) -> Result<String, String> {
             let call = ToolCall { id: "c".into(), name: tool.into(), input };
-            let results = json!(self.agent.act(vec![call]).await.content);
-            let text = results[0]["content"][0]["text"]
-                .as_str()
-                .unwrap()
-                .replace(self.root.to_str().unwrap(), "ROOT");
+            let agent = self.play.agent.clone().with(Budget::default());
+            let results = json!(agent.act(vec![call]).await.content);
+            let text = results[0]["content"][0]["text"].as_str().unwrap();
+            let text = text.replace(self.root.to_str().unwrap(), "ROOT");
             if results[0]["is_error"] == true { Err(text) } else { Ok(text) }
         }
 
         fn trees(&self) -> Trees {
-            Trees::new(&self.root, self.root.join(".rungs/s12_worktree_task_isolation/trees"))
+            Trees::new(&self.root, self.root.join(STATE).join("trees"))
         }
 
         /// The name of a task's tree, and where it is.
         fn tree(&self, id: u64) -> (String, PathBuf) {
-            let name =
-                self.board.look(|tasks| name(&self.trees(), tasks.get(id).unwrap())).unwrap();
-            let path = self.root.join(".rungs/s12_worktree_task_isolation/trees").join(&name);
+            let name = tree_name(&self.board, &self.trees(), id).unwrap();
+            let path = self.root.join(STATE).join("trees").join(&name);
             (name, path)
         }
 
@@ -426,312 +436,337 @@ mod tests {
             self.board.look(|tasks| tasks.all().map(|task| task.status).collect()).unwrap()
         }
 
+        /// Makes a task wait for others.
+        fn wait_for(&self, id: u64, after: u64) {
+            self.board.update(id, |task| task.after = [after].into()).unwrap();
+        }
+
         fn assert_sound(&self) {
-            assert_eq!(
-                (
-                    git(&self.root, "fsck --strict").as_str(),
-                    git(&self.root, "status --porcelain").as_str()
-                ),
-                ("", "")
-            );
+            assert_eq!(git(&self.root, "fsck --strict"), "");
+            assert_eq!(git(&self.root, "status --porcelain"), "");
             assert_eq!(fs::read_to_string(self.root.join("same.txt")).unwrap(), "start\n");
         }
     }
 
+    fn bash(command: &str) -> (&str, Value) {
+        ("bash", json!({ "command": command }))
+    }
+
+    /// A scene in which a subagent runs one command and reports.
+    fn runs(when: &str, command: &str) -> Scene {
+        scene(when, [calls([bash(command)]), say("fine")])
+    }
+
     #[tokio::test(flavor = "multi_thread")]
-    async fn four_at_once_and_whatever_is_relative_lands_in_the_own_tree() {
+    async fn four_at_once_and_whatever_is_relative_is_in_the_own_tree() {
         let here = std::env::current_dir().unwrap();
+        let turns = || {
+            [
+                calls([
+                    bash(
+                        "pwd; sleep 0.05; echo {{ m[1] }} > same.txt; \
+                         mkdir sub; cd sub; pwd > where",
+                    ),
+                    ("write", json!({"file_path": "written.txt", "content": "by {{ m[1] }}"})),
+                    ("read", json!({"file_path": "same.txt"})),
+                ]),
+                calls([
+                    (
+                        "edit",
+                        json!({"file_path": "same.txt", "old_string": "{{ m[1] }}",
+                            "new_string": "edited {{ m[1] }}"}),
+                    ),
+                    ("glob", json!({"pattern": "**/*.txt"})),
+                    ("grep", json!({"pattern": "edited"})),
+                    bash("cat < same.txt; git branch --show-current"),
+                ]),
+                say("{{ results | map(attribute='text') | join('|') }}"),
+            ]
+        };
         for _ in 0..20 {
-            let scene = stage(
-                &["a", "b", "c", "d"],
-                "{when: '^Task #(\\d)', turns: [
-                    {call: [{bash: {command: 'pwd; sleep 0.05; echo {{ m[1] }} > same.txt; mkdir sub; cd sub; pwd > where'}},
-                            {write: {file_path: 'written.txt', content: 'by {{ m[1] }}'}}, {read: {file_path: same.txt}}]},
-                    {call: [{edit: {file_path: same.txt, old_string: '{{ m[1] }}', new_string: 'edited {{ m[1] }}'}},
-                            {glob: {pattern: '**/*.txt'}}, {grep: {pattern: 'edited'}}, {bash: {command: 'cat < same.txt; git branch --show-current'}}]},
-                    {say: \"{{ results | map(attribute='text') | join('|') }}\"}]}",
-            )
-            .await;
-            let told = scene.call("work_on", json!({"tasks": [1, 2, 3, 4]})).await.unwrap();
+            let repo = repository(&["a", "b", "c", "d"], [scene("^Task #(\\d)", turns())]).await;
+            let told = repo.call("work_on", json!({"tasks": [1, 2, 3, 4]})).await.unwrap();
             for (n, subject) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
-                let (name, tree) = scene.tree(n as u64);
+                let (name, tree) = repo.tree(n as u64);
                 let branch = format!("rungs/{name}");
-                let files = git(
-                    &scene.root,
-                    &format!("show {branch}:same.txt {branch}:written.txt {branch}:sub/where"),
-                );
-                let sub = tree.join("sub");
-                assert_eq!(files, format!("edited {n}\nby {n}{}", sub.display()));
-                assert_eq!(
-                    git(&scene.root, &format!("log --format=%s|%b main..{branch}")),
-                    format!("{subject}|Task #{n}.")
-                );
-                let commit = git(&scene.root, &format!("rev-parse --short {branch}"));
+                let shown =
+                    format!("show {branch}:same.txt {branch}:written.txt {branch}:sub/where");
+                let files = format!("edited {n}\nby {n}{}", tree.join("sub").display());
+                assert_eq!(git(&repo.root, &shown), files);
+                let log = git(&repo.root, &format!("log --format=%s|%b main..{branch}"));
+                assert_eq!(log, format!("{subject}|Task #{n}."));
+                let commit = git(&repo.root, &format!("rev-parse --short {branch}"));
                 let part = told.split("# Task").nth(n).unwrap().trim();
+                let left_out = "[left out: .git (closed to tools)]";
                 for said in [
                     format!("edited {n}\n{branch}"),
-                    "|same.txt\nwritten.txt\n[left out: .git (closed to tools)]\n\
-                     |same.txt\n[left out: .git (closed to tools)]\n|"
-                        .to_string(),
+                    format!("|same.txt\nwritten.txt\n{left_out}\n|same.txt\n{left_out}\n|"),
                     format!(
-                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits that are on no other branch: 1; \
-                         in ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"
+                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits that \
+                         are on no other branch: 1; in ROOT/{STATE}/trees/{name}"
                     ),
                 ] {
                     assert!(part.contains(&said), "{said} is not in {part}");
                 }
             }
-            assert_eq!(scene.statuses(), [Status::Done; 4]);
-            assert_eq!(git(&scene.root, "worktree list").lines().count(), 5);
-            scene.assert_sound();
+            assert_eq!(repo.statuses(), [Status::Done; 4]);
+            assert_eq!(git(&repo.root, "worktree list").lines().count(), 5);
+            repo.assert_sound();
         }
         assert_eq!(std::env::current_dir().unwrap(), here);
     }
 
     #[tokio::test]
-    async fn one_that_fails_leaves_its_work_and_the_others() {
-        let scene = stage(
+    async fn a_task_that_fails_leaves_its_work_and_the_others() {
+        let refused = say("x").fault(json!({"status": 400, "message": "no", "times": "always"}));
+        let repo = repository(
             &["good", "bad"],
-            "{when: good, turns: [{call: [{bash: {command: 'echo good > new.txt'}}]}, {say: fine}]},
-             {when: bad, turns: [{call: [{bash: {command: 'echo half > new.txt'}}]}, {say: x, faults: [{status: 400, message: no}]}]}",
+            [
+                runs("good", "echo good > new.txt"),
+                scene("bad", [calls([bash("echo half > new.txt")]), refused]),
+            ],
         )
         .await;
-        let told = scene.call("work_on", json!({"tasks": [2, 1]})).await.unwrap();
+        let told = repo.call("work_on", json!({"tasks": [2, 1]})).await.unwrap();
         assert!(told.starts_with("# Task #1: done\nfine\ncommitted as "), "{told}");
         assert!(told.contains("# Task #2: not done\nThis subagent failed: 127.0.0.1:"), "{told}");
-        assert_eq!(scene.statuses(), [Status::Done, Status::Failed]);
-        let bad = format!("rungs/{}", scene.tree(2).0);
-        assert_eq!(git(&scene.root, &format!("log -1 --format=%s {bad}")), "Unfinished: bad");
-        assert_eq!(git(&scene.root, &format!("show {bad}:new.txt")), "half");
-        // What failed here goes on in its own tree; what is nobody's by now does not without a word.
-        let again =
-            scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
-        assert!(again.contains("nothing new to commit"), "{again}");
-        scene.board.update(2, |task| task.status = Status::Pending).unwrap();
-        let said = format!(
-            "the branch {bad} is there already, and the board does not say that it is this task's"
-        );
-        let refused = scene.call("work_on", json!({"tasks": [2]})).await.unwrap_err();
-        assert!(refused.starts_with(&format!("# Task #2: not done\n{said}")), "{refused}");
-        scene
-            .call("task_update", json!({"id": 2, "status": "in_progress", "owner": bad}))
-            .await
-            .unwrap();
-        let again =
-            scene.call("work_on", json!({"tasks": [2]})).await.unwrap_or_else(|error| error);
-        assert!(again.contains("nothing new to commit"), "{again}");
-        // Another board, of another place, has nothing to do with it.
-        let (board, elsewhere) = (scene.board.clone(), scene.root.join(".rungs/elsewhere"));
-        let name = |place: &Path| {
-            board.look(|tasks| name(&Trees::new("/", place), tasks.get(1).unwrap())).unwrap()
-        };
-        assert_ne!(name(&elsewhere), name(&scene.root));
-        scene.assert_sound();
+        assert_eq!(repo.statuses(), [Status::Done, Status::Failed]);
+        let bad = format!("rungs/{}", repo.tree(2).0);
+        let subject = git(&repo.root, &format!("log -1 --format=%s {bad}"));
+        assert_eq!(subject, "Unfinished: bad");
+        assert_eq!(git(&repo.root, &format!("show {bad}:new.txt")), "half");
+        repo.assert_sound();
     }
 
     #[tokio::test]
-    async fn one_that_is_cut_off_loses_nothing_and_goes_on_in_its_tree() {
-        let scene = stage(
+    async fn a_branch_continues_for_its_own_task_only() {
+        let repo = repository(&["a"], [scene("^Task", [say("fine")])]).await;
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        let branch = format!("rungs/{}", repo.tree(1).0);
+        // What failed here continues in its own tree.
+        repo.board.update(1, |task| task.status = Status::Failed).unwrap();
+        let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(again.contains("nothing new to commit"), "{again}");
+        // A task that belongs to nobody does not take the branch over by itself.
+        repo.board.update(1, |task| task.status = Status::Pending).unwrap();
+        let refused = repo.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
+        let why = format!(
+            "# Task #1: not done\nthe branch {branch} is there already, and the board does not say \
+             that it is this task's"
+        );
+        assert!(refused.starts_with(&why), "{refused}");
+        let mine = json!({"id": 1, "status": "in_progress", "owner": branch});
+        repo.call("task_update", mine).await.unwrap();
+        let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(again.contains("nothing new to commit"), "{again}");
+        // Another board, in another place, has nothing to do with it.
+        let elsewhere = Trees::new("/", repo.root.join(".rungs/elsewhere"));
+        let here = Trees::new("/", &repo.root);
+        let name = |trees: &Trees| tree_name(&repo.board, trees, 1).unwrap();
+        assert_ne!(name(&elsewhere), name(&here));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_cut_off_loses_nothing_and_continues_in_its_tree() {
+        let marker = rungs_process::testing::marker();
+        let repo = repository(
             &["long"],
-            "{when: 'worked here before', turns: [{call: [{bash: {command: 'cat half.txt; echo all > new.txt'}}]}, {say: '{{ results[0].text }}'}]},
-             {when: long, turns: [{call: [{bash: {command: 'echo half > half.txt; sleep 77'}}]}, {say: x}]}",
+            [
+                scene(
+                    "worked here before",
+                    [
+                        calls([bash("cat half.txt; echo all > new.txt")]),
+                        say("{{ results[0].text }}"),
+                    ],
+                ),
+                runs("long", &format!("echo half > half.txt; sleep {marker}")),
+            ],
         )
         .await;
-        let (name, tree) = scene.tree(1);
+        let (name, tree) = repo.tree(1);
         let half = tree.join("half.txt");
+        let written = || fs::read_to_string(&half).is_ok_and(|text| !text.is_empty());
+        let shown = format!("ROOT/{STATE}/trees/{name}");
         let begun = async {
-            while fs::read_to_string(&half).unwrap_or_default().is_empty() {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-            let busy = scene.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
-            let tree = format!("ROOT/.rungs/s12_worktree_task_isolation/trees/{name}");
-            assert_eq!(busy, format!("# Task #1: not done\nsomebody works in {tree}"));
-            assert_eq!(
-                scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(),
-                format!("somebody works in {tree}")
-            );
+            assert!(rungs_process::testing::until(written).await);
+            let busy = repo.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
+            assert_eq!(busy, format!("# Task #1: not done\nsomebody works in {shown}"));
+            let busy = repo.call("worktree_remove", json!({"task": 1})).await.unwrap_err();
+            assert_eq!(busy, format!("somebody works in {shown}"));
         };
         tokio::select! {
-            ended = scene.call("work_on", json!({"tasks": [1]})) => panic!("{ended:?}"),
+            ended = repo.call("work_on", json!({"tasks": [1]})) => panic!("{ended:?}"),
             () = begun => {}
         }
-        assert_eq!(
-            (fs::read_to_string(&half).unwrap().as_str(), scene.statuses()),
-            ("half\n", vec![Status::InProgress])
-        );
-        let told = scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
-        assert!(
-            told.starts_with("# Task #1: done\nhalf\ncommitted as ")
-                && told.contains("files changed: 2"),
-            "{told}"
-        );
-        assert_eq!(scene.statuses(), [Status::Done]);
-        scene.assert_sound();
+        assert_eq!(fs::read_to_string(&half).unwrap(), "half\n");
+        assert_eq!(repo.statuses(), [Status::InProgress]);
+        let told = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(told.starts_with("# Task #1: done\nhalf\ncommitted as "), "{told}");
+        assert!(told.contains("files changed: 2"), "{told}");
+        assert_eq!(repo.statuses(), [Status::Done]);
+        repo.assert_sound();
     }
 
     #[tokio::test]
     async fn a_tree_with_work_is_not_removed_and_the_branch_never_is() {
-        let scene = stage(
-            &["a"],
-            "{when: '^Task', turns: [{call: [{bash: {command: 'echo a > a.txt'}}]}, {say: fine}]}",
-        )
-        .await;
-        assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
-        scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
-        let (name, tree) = scene.tree(1);
-        let (note, tree) =
-            (tree.join("note"), format!("ROOT/.rungs/s12_worktree_task_isolation/trees/{name}"));
+        let repo = repository(&["a"], [runs("^Task", "echo a > a.txt")]).await;
+        let list = async || repo.call("worktree_list", json!({})).await.unwrap();
+        let remove = async |task: u64| repo.call("worktree_remove", json!({"task": task})).await;
+        assert_eq!(list().await, "There are no trees.");
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        let (name, tree) = repo.tree(1);
+        let (note, tree) = (tree.join("note"), format!("ROOT/{STATE}/trees/{name}"));
         fs::write(&note, "").unwrap();
-        let commit = git(&scene.root, &format!("rev-parse --short rungs/{name}"));
+        let commit = git(&repo.root, &format!("rev-parse --short rungs/{name}"));
         let state =
             format!("rungs/{name} at {commit}, commits that are on no other branch: 1; in {tree}");
-        assert_eq!(
-            scene.call("worktree_list", json!({})).await.unwrap(),
-            format!("{state}\nin no commit of it:\nuntracked: note")
-        );
+        assert_eq!(list().await, format!("{state}\nin no commit of it:\nuntracked: note"));
         let refused = format!(
             "{tree} was not removed. What is not on rungs/{name} would be lost:\nuntracked: note"
         );
-        assert_eq!(scene.call("worktree_remove", json!({"task": 1})).await.unwrap_err(), refused);
+        assert_eq!(remove(1).await.unwrap_err(), refused);
         fs::remove_file(&note).unwrap();
-        let removed = scene.call("worktree_remove", json!({"task": 1})).await.unwrap();
         let stays = format!(
             "the branch rungs/{name} stays at {commit}, commits that are on no other branch: 1"
         );
-        assert_eq!(removed, format!("removed {tree}; {stays}"));
-        assert_eq!(
-            (
-                git(&scene.root, "worktree list").lines().count(),
-                git(&scene.root, &format!("show rungs/{name}:a.txt")).as_str()
-            ),
-            (1, "a")
-        );
-        assert_eq!(
-            scene.call("worktree_remove", json!({"task": 7})).await.unwrap_err(),
-            "there is no task #7"
-        );
-        scene.assert_sound();
+        assert_eq!(remove(1).await.unwrap(), format!("removed {tree}; {stays}"));
+        assert_eq!(git(&repo.root, "worktree list").lines().count(), 1);
+        assert_eq!(git(&repo.root, &format!("show rungs/{name}:a.txt")), "a");
+        assert_eq!(remove(7).await.unwrap_err(), "there is no task #7");
+        repo.assert_sound();
     }
 
     #[tokio::test]
     async fn what_cannot_begin_is_said_and_begins_nothing() {
-        let scene = stage(&["a", "b", "c"], "{when: ., turns: [{say: fine}]}").await;
-        scene.board.update(2, |task| task.after = [3].into()).unwrap();
-        scene.board.take_next("alice").unwrap();
-        let told = scene.call("work_on", json!({"tasks": [1, 2, 9]})).await.unwrap_err();
-        let alice = "the board says: #1 [in_progress] a, owner alice. Set it to pending if it is to be worked on";
-        assert_eq!(
-            told,
-            format!(
-                "# Task #1: not done\n{alice}\n\n# Task #2: not done\n#2 waits for #3\n\n# Task #9: not done\nthere is no task #9"
-            )
-        );
-        assert_eq!(
-            scene.call("work_on", json!({"tasks": []})).await.unwrap_err(),
-            "`tasks` is empty; give at least one"
-        );
-        assert_eq!(scene.call("worktree_list", json!({})).await.unwrap(), "There are no trees.");
-        fs::rename(scene.root.join(".git"), scene.root.join("git")).unwrap();
-        let nowhere = scene.call("work_on", json!({"tasks": [3]})).await.unwrap_err();
-        assert_eq!(
-            nowhere,
-            "# Task #3: not done\nROOT is in no git repository; `git init` makes one"
-        );
-        assert_eq!(scene.statuses(), [Status::InProgress, Status::Pending, Status::Pending]);
+        let repo = repository(&["a", "b", "c"], [scene(".", [say("fine")])]).await;
+        repo.wait_for(2, 3);
+        repo.board.take_next("alice").unwrap();
+        let told = repo.call("work_on", json!({"tasks": [1, 2, 9]})).await.unwrap_err();
+        let alice = "the board says: #1 [in_progress] a, owner alice. Set it to pending if it is to \
+                     be worked on";
+        let parts = [
+            format!("# Task #1: not done\n{alice}"),
+            "# Task #2: not done\n#2 waits for #3".into(),
+            "# Task #9: not done\nthere is no task #9".into(),
+        ];
+        assert_eq!(told, parts.join("\n\n"));
+        let none = repo.call("work_on", json!({"tasks": []})).await.unwrap_err();
+        assert_eq!(none, "`tasks` is empty; give at least one");
+        let trees = repo.call("worktree_list", json!({})).await.unwrap();
+        assert_eq!(trees, "There are no trees.");
+        fs::rename(repo.root.join(".git"), repo.root.join("git")).unwrap();
+        let nowhere = repo.call("work_on", json!({"tasks": [3]})).await.unwrap_err();
+        let why = "ROOT is in no git repository; `git init` makes one";
+        assert_eq!(nowhere, format!("# Task #3: not done\n{why}"));
+        assert_eq!(repo.statuses(), [Status::InProgress, Status::Pending, Status::Pending]);
     }
 
     #[tokio::test]
-    async fn those_below_work_in_the_same_tree_and_have_no_trees_to_give() {
-        let told = "{say: \"{{ results | map(attribute='text') | join(' | ') }}\"}";
-        let scene = stage(
+    async fn subagents_of_a_subagent_work_in_its_tree_and_cannot_give_trees() {
+        let below = json!({"tasks": [{"description": "x", "prompt": "below"}]});
+        let work_on = || ("work_on", json!({"tasks": [1]}));
+        let remove = ("worktree_remove", json!({"task": 1}));
+        let repo = repository(
             &["a"],
-            &format!(
-                "{{when: '^Task', turns: [{{call: [{{work_on: {{tasks: [1]}}}}, {{worktree_remove: {{task: 1}}}},
-                    {{task: {{tasks: [{{description: x, prompt: below}}]}}}}]}}, {told}]}},
-                 {{when: ^below, turns: [{{call: [{{bash: {{command: pwd}}}}, {{work_on: {{tasks: [1]}}}}]}}, {told}]}}"
-            ),
+            [
+                scene("^Task", [calls([work_on(), remove, ("task", below)]), say_results()]),
+                scene("^below", [calls([bash("pwd"), work_on()]), say_results()]),
+            ],
         )
         .await;
-        let text = scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
-        assert_eq!(
-            (
-                text.matches("there is no tool `work_on`").count(),
-                text.matches("there is no tool `worktree_remove`").count()
-            ),
-            (2, 1)
-        );
-        assert!(text.contains("# x\nROOT/.rungs/s12_worktree_task_isolation/trees/1-a-"), "{text}");
+        let text = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert_eq!(text.matches("there is no tool `work_on`").count(), 2, "{text}");
+        assert_eq!(text.matches("there is no tool `worktree_remove`").count(), 1, "{text}");
+        assert!(text.contains(&format!("# x\nROOT/{STATE}/trees/1-a-")), "{text}");
     }
 
     #[tokio::test]
-    async fn a_task_is_given_back_when_nobody_is_left_to_do_it_and_costs_nothing_when_it_cannot_begin()
-     {
+    async fn a_task_is_given_back_when_no_subagent_is_left_to_do_it() {
         let subjects: Vec<String> = (0..22).map(|n| format!("t{n}")).collect();
         let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
-        let scene = stage(&subjects, "{when: ., turns: [{say: fine}]}").await;
-        scene.board.update(22, |task| task.after = [1].into()).unwrap();
-        let refused = scene.call("work_on", json!({"tasks": [22, 99]})).await.unwrap_err();
-        assert!(refused.contains("#22 waits for #1"), "{refused}");
+        let repo = repository(&subjects, [scene(".", [say("fine")])]).await;
         let all: Vec<u64> = (1..=21).collect();
-        let told = scene.call("work_on", json!({"tasks": all})).await.unwrap();
-        assert_eq!(told.matches("1 subagents are too many: 0 of 20 are left").count(), 1, "{told}");
-        let left = scene.statuses().iter().position(|status| *status == Status::Pending).unwrap()
-            as u64
-            + 1;
-        let owner = scene.board.look(|tasks| tasks.get(left).unwrap().owner.clone()).unwrap();
-        assert_eq!(owner, Some(format!("rungs/{}", scene.tree(left).0)));
+        let told = repo.call("work_on", json!({"tasks": all})).await.unwrap();
+        let refused = "1 subagents are too many: 0 of 20 are left";
+        assert_eq!(told.matches(refused).count(), 1, "{told}");
+        let pending = |status: &Status| *status == Status::Pending;
+        let left = repo.statuses().iter().position(pending).unwrap() as u64 + 1;
+        let owner = repo.board.look(|tasks| tasks.get(left).unwrap().owner.clone()).unwrap();
+        assert_eq!(owner, Some(format!("rungs/{}", repo.tree(left).0)));
     }
 
     #[tokio::test]
-    async fn who_comes_after_others_hears_of_their_branches() {
-        let scene = stage(
+    async fn a_task_that_cannot_begin_costs_no_subagent() {
+        let subjects = ["t"; 21];
+        let repo = repository(&subjects, [scene(".", [say("fine")])]).await;
+        repo.wait_for(21, 1);
+        let all: Vec<u64> = (1..=21).collect();
+        let told = repo.call("work_on", json!({"tasks": all})).await.unwrap();
+        assert!(told.ends_with("# Task #21: not done\n#21 waits for #1"), "{told}");
+        assert_eq!(told.matches(": done\n").count(), 20, "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_task_is_told_the_branches_of_those_it_waited_for_until_they_are_merged() {
+        let merge = calls([bash("git merge -q {{ m[1] }} && cat new.txt")]);
+        let repo = repository(
             &["first", "second", "third"],
-            "{when: 'waited for is on (\\S+):', turns: [{call: [{bash: {command: 'git merge -q {{ m[1] }} && cat new.txt'}}]}, {say: '{{ results[0].text }}'}]},
-             {when: first, turns: [{call: [{bash: {command: 'echo early > new.txt'}}]}, {say: fine}]},
-             {when: third, turns: [{say: 'nothing to merge'}]}",
+            [
+                scene("waited for is on (\\S+):", [merge, say("{{ results[0].text }}")]),
+                runs("first", "echo early > new.txt"),
+                scene("third", [say("nothing to merge")]),
+            ],
         )
         .await;
-        scene.board.update(2, |task| task.after = [1].into()).unwrap();
-        scene.board.update(3, |task| task.after = [1].into()).unwrap();
-        scene.call("work_on", json!({"tasks": [1]})).await.unwrap();
-        let told = scene.call("work_on", json!({"tasks": [2]})).await.unwrap();
+        repo.wait_for(2, 1);
+        repo.wait_for(3, 1);
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        let told = repo.call("work_on", json!({"tasks": [2]})).await.unwrap();
         assert!(told.starts_with("# Task #2: done\nearly\n"), "{told}");
-        git(&scene.root, &format!("merge -q rungs/{}", scene.tree(1).0));
-        let told = scene.call("work_on", json!({"tasks": [3]})).await.unwrap();
+        git(&repo.root, &format!("merge -q rungs/{}", repo.tree(1).0));
+        let told = repo.call("work_on", json!({"tasks": [3]})).await.unwrap();
         assert!(told.starts_with("# Task #3: done\nnothing to merge\n"), "{told}");
     }
 
     #[tokio::test]
     async fn what_somebody_sets_on_the_board_meanwhile_stays() {
-        let scene = stage(
-            &["a"],
-            "{when: '^Task', turns: [{call: [{task_update: {id: 1, status: done, result: 'by hand'}}, {bash: {command: 'echo a > a.txt'}}]}, {say: fine}]}",
-        )
-        .await;
-        let told = scene.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
+        let done = ("task_update", json!({"id": 1, "status": "done", "result": "by hand"}));
+        let turns = [calls([done, bash("echo a > a.txt")]), say("fine")];
+        let repo = repository(&["a"], [scene("^Task", turns)]).await;
+        let told = repo.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
         assert!(told.contains("fine\ncommitted as "), "{told}");
-        let name = scene.tree(1).0;
-        let changed =
-            format!("the board was changed meanwhile, and says: #1 [done] a, owner rungs/{name}");
+        let changed = format!(
+            "the board was changed meanwhile, and says: #1 [done] a, owner rungs/{}",
+            repo.tree(1).0
+        );
         assert!(told.ends_with(&format!("\nNot written on the board: {changed}")), "{told}");
-        let result = scene.board.look(|tasks| tasks.get(1).unwrap().result.clone()).unwrap();
+        let result = repo.board.look(|tasks| tasks.get(1).unwrap().result.clone()).unwrap();
         assert_eq!(result.as_deref(), Some("by hand"));
+    }
+
+    #[tokio::test]
+    async fn text_of_a_task_is_taken_as_it_is() {
+        let repo = repository(&["a {{ b }}"], [scene("^Task #1: (.*)", [say("{{ m[1] }}")])]).await;
+        let told = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(told.starts_with("# Task #1: done\na {{ b }}\n"), "{told}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_exit_waits_for_the_git_work_that_has_begun() {
-        for after in 0..15 {
-            let scene = stage(&["a", "b", "c", "d"], "{when: '^Task', turns: [{say: fine}]}").await;
+        for milliseconds in 0..15 {
+            let repo = repository(&["a", "b", "c", "d"], [scene("^Task", [say("fine")])]).await;
             tokio::select! {
-                _ = scene.call("work_on", json!({"tasks": [1, 2, 3, 4]})) => {}
-                () = tokio::time::sleep(Duration::from_millis(after)) => {}
+                _ = repo.call("work_on", json!({"tasks": [1, 2, 3, 4]})) => {}
+                () = tokio::time::sleep(Duration::from_millis(milliseconds)) => {}
             }
-            scene.agent.exit().await;
-            let trees = scene.trees().list().unwrap();
+            assert_eq!(repo.play.agent.exit().await, [""; 0]);
+            let trees = repo.trees().list().unwrap();
             assert!(trees.iter().all(Result::is_ok), "{trees:?}");
-            let locks = git(&scene.root, "status --porcelain") + &git(&scene.root, "fsck --strict");
+            let locks = git(&repo.root, "status --porcelain") + &git(&repo.root, "fsck --strict");
             assert_eq!(locks, "");
-            assert!((1..5).all(|id| scene.trees().hold(&scene.tree(id).0).is_ok()));
+            for id in 1..5 {
+                repo.trees().reserve(&repo.tree(id).0).unwrap();
+            }
         }
     }
 }

@@ -1,25 +1,59 @@
-//! kill -9 at any moment: what was acknowledged is there, and every file can be read.
+//! SIGKILL at random moments: what was acknowledged is on the disk, and every file can be read.
+//!
+//! The short form is the default. `LONG=1 cargo test --test kill` kills each lesson 100 times.
 mod common;
 
-use rehearsal::{Script, Server};
+use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
 use rungs_tasks::{Board, Status, Task};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
+    env,
+    io::Write,
     path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
-/// How often each lesson is killed.
-const TIMES: u32 = 100;
+/// The kills of each lesson in the long form.
+const LONG_KILLS: u32 = 100;
+/// The kills of each lesson in the short form.
+const SHORT_KILLS: u32 = 15;
+/// The longest time in which a lesson sends the requests after which it is killed.
+const REQUESTS_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time from a start to the first request, about; it bounds the delay of kills before that.
+const START_TIME: Duration = Duration::from_millis(20);
+/// The longest delay of a kill after a request. A whole step of a lesson fits into it.
+const MAX_KILL_DELAY: Duration = Duration::from_millis(50);
 
-fn serve(runtime: &tokio::runtime::Runtime, scenes: &str) -> Server {
-    let script = Script::parse("script", &format!("scenes: [{scenes}]")).unwrap();
-    runtime.block_on(script.record(true).serve()).unwrap()
+/// How often this test kills its lesson; says which form that is.
+fn kills(test: &str) -> u32 {
+    let long = env::var("LONG").is_ok_and(|value| value == "1");
+    let (kills, form) =
+        if long { (LONG_KILLS, "long") } else { (SHORT_KILLS, "short, LONG=1 for the long") };
+    // Not with `println!`: the test runner captures that.
+    let _ = writeln!(std::io::stderr(), "{test}: {kills} kills ({form} form)");
+    kills
+}
+
+/// The number of requests before kill number `i`. It grows evenly up to `max`, in both forms.
+fn requests_before(i: u32, kills: u32, max: u32) -> usize {
+    (i * max / kills) as usize
+}
+
+fn serve(runtime: &tokio::runtime::Runtime, scenes: impl IntoIterator<Item = Scene>) -> Server {
+    runtime.block_on(script(scenes).record(true).serve()).unwrap()
+}
+
+/// The lead spawns the teammates ann and bob.
+fn spawn_two() -> Turn {
+    calls(
+        ["ann", "bob"].map(|name| {
+            ("spawn_teammate", json!({"name": name, "role": "works", "prompt": "begin"}))
+        }),
+    )
 }
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
@@ -29,61 +63,71 @@ fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Kills it after a while that differs from time to time, from before its first request to somewhere in its work.
-fn kill_after(mut child: Child, i: u32) {
-    std::thread::sleep(Duration::from_millis(5) + Duration::from_micros(u64::from(i) * 1370));
-    // It may have ended by itself.
-    let _ = child.kill();
-    child.wait().unwrap();
+/// Kills the processes at a random moment of the step that follows so many requests. The length of
+/// a step is measured, so that slow machines are killed in every part of a step as well.
+fn kill_after_requests(mut children: Vec<Child>, server: &Server, requests: usize) {
+    let start = Instant::now();
+    let mut alive = || children.iter_mut().any(|child| child.try_wait().unwrap().is_none());
+    while server.count() < requests && alive() {
+        assert!(start.elapsed() < REQUESTS_TIMEOUT, "only {} requests were sent", server.count());
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let step = match requests {
+        0 => START_TIME,
+        requests => start.elapsed() / requests as u32,
+    };
+    std::thread::sleep(step.min(MAX_KILL_DELAY).mul_f64(fastrand::f64()));
+    for mut child in children {
+        // It may have exited already.
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
 }
 
 #[test]
-fn the_board_of_s07_keeps_what_it_has_told() {
+fn no_acknowledged_task_of_s07_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".rungs/s07_task_system/tasks.jsonl");
-    let mut told = 0;
-    let start_of_all = Instant::now();
-    for i in 0..TIMES / 2 {
-        let server = serve(
-            &runtime,
-            "{when: ^go$, turns: [{repeat: 200, call: [{task_create: {subject: 'task {{ n }}'}}]}]}",
-        );
+    let mut acknowledged = 0;
+    // Each round kills two processes.
+    let rounds = kills("no_acknowledged_task_of_s07_is_lost").div_ceil(2);
+    for i in 0..rounds {
+        let create = call("task_create", json!({"subject": "task {{ n }}"})).repeat(200);
+        let server = serve(&runtime, [scene("^go$", [create])]);
         // Two at once, on the same board.
-        let two = [
+        let two = vec![
             start("s07_task_system", &server, "m", folder.path()),
             start("s07_task_system", &server, "m", folder.path()),
         ];
-        two.into_iter().for_each(|child| kill_after(child, i));
-        // What the model was told is in the requests.
+        kill_after_requests(two, &server, requests_before(i, rounds, 30));
+        // The results of the tools are in the requests.
         for seen in server.seen() {
             let text = seen.body["messages"].as_array().unwrap().last().unwrap().to_string();
             let ids = text
                 .split("created #")
                 .skip(1)
                 .filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
-            told = ids.fold(told, u64::max);
+            acknowledged = ids.fold(acknowledged, u64::max);
         }
         let (board, word) = Board::open(&file).unwrap();
         assert_eq!(word, None);
-        let found = board
-            .look(|state| (1..=told).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>())
+        let lost = board
+            .look(|state| {
+                (1..=acknowledged).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>()
+            })
             .unwrap();
-        assert_eq!(found, Vec::<u64>::new(), "of {told}");
+        assert_eq!(lost, Vec::<u64>::new(), "of {acknowledged}");
     }
-    assert!(
-        told > 20,
-        "it was always killed before it did anything, in {:?}",
-        start_of_all.elapsed()
-    );
+    assert!(acknowledged > 20, "only {acknowledged} tasks were acknowledged before the kills");
 }
 
 #[test]
-fn the_files_of_s06_can_be_read() {
+fn every_file_of_s06_can_be_read() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join(".rungs/s06_context_compact");
-    // What a killed write leaves behind is hidden, and nobody reads it.
+    // A killed write leaves a hidden file behind, which nobody reads.
     let files = |folder: &Path| -> Vec<std::path::PathBuf> {
         let entries =
             std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
@@ -98,14 +142,16 @@ fn the_files_of_s06_can_be_read() {
     // A folder for each conversation.
     let results =
         || read(files(&state.join("results")).iter().flat_map(|folder| files(folder)).collect());
-    for i in 0..TIMES {
-        // The rehearsal's window is small, so room is made again and again.
+    let kills = kills("every_file_of_s06_can_be_read");
+    for i in 0..kills {
+        // The window of the rehearsal is small, so the conversation is compacted again and again.
+        let read = call("bash", json!({"command": "seq 100000 102000 # {{ n }}"})).say("more");
         let server = serve(
             &runtime,
-            "{when: ^Summarise, turns: [{say: a short summary}]},
-             {when: ^go$, turns: [{repeat: 200, say: more, call: [{bash: {command: 'seq 100000 102000 # {{ n }}'}}]}]}",
+            [scene("^Summarise", [say("a short summary")]), scene("^go$", [read.repeat(200)])],
         );
-        kill_after(start("s06_context_compact", &server, "rehearsal", folder.path()), i);
+        let child = start("s06_context_compact", &server, "rehearsal", folder.path());
+        kill_after_requests(vec![child], &server, requests_before(i, kills, 20));
         for transcript in transcripts() {
             let chat: Chat = serde_json::from_str(&transcript).unwrap();
             assert!(chat.messages().len() > 1);
@@ -115,23 +161,10 @@ fn the_files_of_s06_can_be_read() {
             std::fs::read_to_string(state.join("memory.md")).unwrap_or("a short summary".into());
         assert_eq!(memory, "a short summary");
     }
-    assert!(
-        !transcripts().is_empty() && !results().is_empty(),
-        "room was never made before the kill"
-    );
+    assert!(!transcripts().is_empty() && !results().is_empty(), "no compaction before any kill");
 }
 
-/// Kills it at a random moment after so many requests, however fast the machine is.
-fn kill_after_requests(mut child: Child, server: &Server, requests: u32) {
-    while server.count() < requests as usize && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    std::thread::sleep(Duration::from_micros(RandomState::new().hash_one(0) % 3000));
-    let _ = child.kill();
-    child.wait().unwrap();
-}
-
-/// The texts of what the model was told in this request: the results of the newest message.
+/// The texts of the tool results in the newest message of this request.
 fn results(body: &Value) -> Vec<String> {
     let newest = body["messages"].as_array().unwrap().last().unwrap();
     let blocks = newest["content"].as_array().into_iter().flatten();
@@ -139,35 +172,34 @@ fn results(body: &Value) -> Vec<String> {
 }
 
 #[test]
-fn no_letter_of_s09_is_lost_that_was_said_to_be_sent() {
+fn no_acknowledged_letter_of_s09_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let boxes = folder.path().join(".rungs/s09_agent_teams/team-1");
-    let mut told = 0;
-    for i in 0..TIMES {
+    let mut acknowledged = 0;
+    let kills = kills("no_acknowledged_letter_of_s09_is_lost");
+    for i in 0..kills {
         // Two teammates write to each other and to the lead as fast as they can.
-        let hire = |name: &str| {
-            format!("{{spawn_teammate: {{name: {name}, role: writes, prompt: 'begin'}}}}")
-        };
         let write = |from: &str, to: &str| {
-            format!(
-                "{{when: '{to}.>', turns: [{{repeat: 40, call: [{{send_message: {{to: {to}, text: 'run {i}, {from} {{{{ n }}}}'}}}},
-                 {{send_message: {{to: lead, text: 'run {i}, {from} {{{{ n }}}}'}}}}]}}, {{say: x}}]}}"
-            )
+            let text = format!("run {i}, {from} {{{{ n }}}}");
+            let letter = |to: &str| ("send_message", json!({"to": to, "text": text}));
+            let letters = calls([letter(to), letter("lead")]).repeat(40);
+            scene(&format!("{to}.>"), [letters, say("x")])
         };
+        let all = json!({"text": format!("run {i}, all {{{{ n }}}}")});
         let server = serve(
             &runtime,
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {}]}}, {{say: x}}]}}, {{when: '(ann|bob).>[^<]*run', turns: [{{say: heard}}]}},
-                 {{when: 'lead.>', turns: [{{repeat: 40, call: [{{broadcast: {{text: 'run {i}, all {{{{ n }}}}'}}}}]}}, {{say: x}}]}}, {}, {}",
-                hire("ann"),
-                hire("bob"),
+            [
+                scene("^go$", [spawn_two(), say("x")]),
+                scene("(ann|bob).>[^<]*run", [say("noted")]),
+                scene("lead.>", [call("broadcast", all).repeat(40), say("x")]),
                 write("ann", "bob"),
                 write("bob", "ann"),
-            ),
+            ],
         );
-        kill_after_requests(start("s09_agent_teams", &server, "m", folder.path()), &server, i);
-        // What was said to be sent is in the boxes, whole, once for each time it was sent.
+        let child = start("s09_agent_teams", &server, "m", folder.path());
+        kill_after_requests(vec![child], &server, requests_before(i, kills, 100));
+        // Each acknowledged letter is in its mailbox, whole, once for each time it was sent.
         let mut sent: BTreeMap<(String, String), usize> = BTreeMap::new();
         for seen in server.seen() {
             let asked = seen.body["messages"].as_array().unwrap();
@@ -181,7 +213,7 @@ fn no_letter_of_s09_is_lost_that_was_said_to_be_sent() {
                 }
             }
         }
-        told += sent.values().sum::<usize>();
+        acknowledged += sent.values().sum::<usize>();
         for name in ["ann", "bob", "lead"] {
             let mut inbox = Mailbox::open(&boxes, name).unwrap();
             let letters = inbox.newest(usize::MAX).unwrap();
@@ -191,18 +223,19 @@ fn no_letter_of_s09_is_lost_that_was_said_to_be_sent() {
                 let found = letters.iter().filter(|letter| letter.text == *text).count();
                 assert!(found >= *count, "{text:?} to {to}: {found} of {count}");
             }
-            // Nothing is torn that was said to be there; what was being written is set aside, and said.
+            // Only a torn tail is damage: the letter that was being written. It is reported.
             assert!(
                 inbox.receive(&[].into()).unwrap().damage.iter().all(|word| word.contains("torn")),
                 "{name}"
             );
         }
     }
-    assert!(told > 500, "only {told} letters were sent before the kills");
+    let expected = 5 * kills as usize;
+    assert!(acknowledged > expected, "only {acknowledged} letters were sent before the kills");
 }
 
 #[test]
-fn no_task_of_s11_is_lost_or_done_twice() {
+fn no_task_of_s11_is_lost_or_finished_twice() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".rungs/s11_autonomous_agents/tasks.jsonl");
@@ -211,31 +244,26 @@ fn no_task_of_s11_is_lost_or_done_twice() {
     let new = |id| Task { id, subject: format!("task {id}"), ..Task::default() };
     board.change(|_| Ok(((1..=tasks).map(new).collect(), ()))).unwrap();
     let mut done: BTreeMap<u64, Task> = BTreeMap::new();
-    for i in 0..TIMES {
-        let hire = |name: &str| {
-            format!("{{spawn_teammate: {{name: {name}, role: works, prompt: begin}}}}")
-        };
+    let kills = kills("no_task_of_s11_is_lost_or_finished_twice");
+    for i in 0..kills {
+        let finish = json!({"result": format!("run {i} did {{{{ m[1] }}}}")});
         let server = serve(
             &runtime,
-            &format!(
-                "{{when: ^go$, turns: [{{call: [{}, {}]}}, {{say: x}}]}}, {{when: 'lead.>', turns: [{{say: x}}]}},
-                 {{when: '(ann|bob).>', turns: [{{say: heard}}]}},
-                 {{when: '<task id=.(\\d+)', turns: [{{call: [{{finish_task: {{result: 'run {i} did {{{{ m[1] }}}}'}}}}]}}, {{say: x}}]}}",
-                hire("ann"),
-                hire("bob")
-            ),
+            [
+                scene("^go$", [spawn_two(), say("x")]),
+                scene("lead.>", [say("x")]),
+                scene("(ann|bob).>", [say("noted")]),
+                scene("<task id=.(\\d+)", [call("finish_task", finish), say("x")]),
+            ],
         );
-        kill_after_requests(
-            start("s11_autonomous_agents", &server, "m", folder.path()),
-            &server,
-            i,
-        );
+        let child = start("s11_autonomous_agents", &server, "m", folder.path());
+        kill_after_requests(vec![child], &server, requests_before(i, kills, 100));
         let all: Vec<Task> = board.look(|tasks| tasks.all().cloned().collect()).unwrap();
         assert_eq!(all.len() as u64, tasks);
         for (id, before) in &done {
             assert_eq!(all[*id as usize - 1], *before, "it was done, and then changed");
         }
-        // Whatever the model was told is done is done, by this run.
+        // Each task whose end was acknowledged is done, by this run.
         for seen in server
             .seen()
             .iter()
@@ -256,11 +284,14 @@ fn no_task_of_s11_is_lost_or_done_twice() {
             all.into_iter().filter(|task| task.status == Status::Done).map(|task| (task.id, task)),
         );
     }
-    // Those that a killed teammate held wait for their lease to run out; all others are done or can be.
+    // The tasks of a killed teammate wait until their lease expires; all others are done or
+    // pending.
     let left = board
         .look(|tasks| tasks.all().filter(|task| task.status == Status::InProgress).count())
         .unwrap();
-    assert!(done.len() > 500 && left <= 2 * TIMES as usize, "{} done, {left} held", done.len());
+    let kills = kills as usize;
+    let done = done.len();
+    assert!(done > 5 * kills && left <= 2 * kills, "{done} done, {left} in progress");
     drop(board);
     assert_eq!(Board::open(&file).unwrap().1, None);
 }

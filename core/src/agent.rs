@@ -24,8 +24,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// How long all functions of [`Agent::on_exit`] may take, which run concurrently.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A model, tools and layers, in a directory, before a person. One value is one conversation's agent.
-/// Cloning is cheap: the parts are shared, and copied only when changed.
+/// A model, tools and layers, in a directory, before a person. One value is one conversation's
+/// agent. Cloning is cheap: the parts are shared, and copied only when changed.
 #[derive(Clone)]
 pub struct Agent {
     pub(crate) parts: Arc<Parts>,
@@ -54,7 +54,8 @@ pub(crate) struct Parts {
     wakes: Vec<Arc<Wake>>,
 }
 
-/// What holds for one turn. An agent outside of a turn has one too, so that tools can be tried on it.
+/// What holds for one turn. An agent outside of a turn has one too, so that tools can be tried on
+/// it.
 #[derive(Clone)]
 pub(crate) struct Scope {
     pub cancel: CancellationToken,
@@ -144,8 +145,8 @@ impl Scope {
 
 impl Progress {
     /// Takes back what the server refused, once for each refusal: the chat returns to the last step
-    /// that the server accepted, so that completed work is not forgotten, or to `before`. The results
-    /// that followed that step are what was refused, so a note takes their place.
+    /// that the server accepted, so that completed work is not forgotten, or to `before`. The
+    /// results that followed that step are what was refused, so a note takes their place.
     pub(crate) fn withdraw(&mut self, chat: &mut Chat, before: &Chat) {
         if std::mem::replace(&mut self.withdrawn, true) {
             return;
@@ -217,8 +218,8 @@ impl Agent {
     }
 
     /// Adds several tools that share a state: the variants of an enum, each with its doc comment as
-    /// its description and its fields as its arguments. `run` gets each call as such a value; `effect`
-    /// says what it will do to the world.
+    /// its description and its fields as its arguments. `run` gets each call as such a value;
+    /// `effect` says what it will do to the world.
     ///
     /// # Panics
     /// When a variant makes no tool, such as one without a doc comment; the message says why.
@@ -257,8 +258,8 @@ impl Agent {
         self
     }
 
-    /// Puts the layers into this order, the outermost first, in whatever order they were added. Names
-    /// that were not added are skipped.
+    /// Puts the layers into this order, the outermost first, in whatever order they were added.
+    /// Names that were not added are skipped.
     ///
     /// # Errors
     /// Names the layers that the order leaves out.
@@ -299,6 +300,8 @@ impl Agent {
         let command = self.parts.commands.iter().find(|command| command.name == name)?;
         let cx = self.context();
         cx.follow(chat);
+        // A command may speak first, and only the first message says where the agent is.
+        chat.open_with(self.environment());
         Some(command.run.run(chat, args, &cx).await)
     }
 
@@ -314,8 +317,8 @@ impl Agent {
         self
     }
 
-    /// Waits until there is something for the model in this conversation: true, or false once nothing
-    /// is expected any more.
+    /// Waits until there is something for the model in this conversation: true, or false once
+    /// nothing is expected any more.
     pub async fn woken(&self, chat: &Chat) -> bool {
         let cx = self.context();
         cx.follow(chat);
@@ -329,9 +332,9 @@ impl Agent {
         false
     }
 
-    /// Adds a function that runs on every way out of the program, concurrently with the others, for at
-    /// most `timeout`, and never longer than five seconds. Steps that must follow each other belong in
-    /// one function.
+    /// Adds a function that runs on every way out of the program, concurrently with the others, for
+    /// at most `timeout`, and never longer than five seconds. Steps that must follow each other
+    /// belong in one function.
     pub fn on_exit<F, Fut>(self, what: &str, timeout: Duration, run: F) -> Self
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -342,8 +345,8 @@ impl Agent {
         self
     }
 
-    /// Runs the functions of [`on_exit`](Agent::on_exit), once, and ends whatever lives as long as the
-    /// agent. Returns a line for each function that failed or took too long.
+    /// Runs the functions of [`on_exit`](Agent::on_exit), once, and ends whatever lives as long as
+    /// the agent. Returns a line for each function that failed or took too long.
     pub async fn exit(&self) -> Vec<String> {
         let exits = std::mem::take(&mut *self.family.exits.lock().unwrap());
         let running = exits.into_iter().map(|(what, timeout, run)| async move {
@@ -381,10 +384,10 @@ impl Agent {
         (agent, Events(receiver))
     }
 
-    /// An agent for a conversation of its own, within this turn: a subagent. It has the same model and
-    /// tools but those named in `without`, the layers that [`follow`](Layer::follows), and a unique
-    /// name (`main/explorer-2`). It stops when the turn does. No [value](Agent::with) reaches it by
-    /// itself: what was allowed for one call is not allowed for all that it leads to.
+    /// An agent for a conversation of its own, within this turn: a subagent. It has the same model
+    /// and tools but those named in `without`, the layers that [`follow`](Layer::follows), and a
+    /// unique name (`main/explorer-2`). It stops when the turn does. No [value](Agent::with)
+    /// reaches it by itself: what was allowed for one call is not allowed for all that it leads to.
     pub fn child(&self, name: &str, without: &[&str]) -> Self {
         let mut child = self.clone();
         child.name = self.family.unique(format!("{}/{name}", self.name));
@@ -398,8 +401,8 @@ impl Agent {
         child
     }
 
-    /// A [`child`](Agent::child) that lives as long as this agent, past the turn: a teammate, work in
-    /// the background.
+    /// A [`child`](Agent::child) that lives as long as this agent, past the turn: a teammate, work
+    /// in the background.
     pub fn lasting_child(&self, name: &str, without: &[&str]) -> Self {
         let mut child = self.child(name, without);
         child.live_until(self.shutdown.child_token());
@@ -460,8 +463,8 @@ impl Agent {
         chat
     }
 
-    /// Where the agent is. It stands in the first message, not in the system text, whose prefix would
-    /// then change from folder to folder.
+    /// Where the agent is. It stands in the first message, not in the system text, whose prefix
+    /// would then change from folder to folder.
     fn environment(&self) -> Block {
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         let git = self.cwd.ancestors().any(|dir| dir.join(".git").exists());
@@ -477,9 +480,9 @@ impl Agent {
         Block::kept("environment", text)
     }
 
-    /// One turn: puts the prompt into the chat (a new one also tells the model where it is) and lets
-    /// the loop answer it, through every layer. The way in for everybody: the prompt, subagents,
-    /// teammates. With [`Message::empty`] the model answers what a layer puts in.
+    /// One turn: puts the prompt into the chat (a new one also tells the model where it is) and
+    /// lets the loop answer it, through every layer. The way in for everybody: the prompt,
+    /// subagents, teammates. With [`Message::empty`] the model answers what a layer puts in.
     ///
     /// Afterwards every call is answered, whatever happened; after a drop, the next push does that.
     ///
@@ -505,7 +508,9 @@ impl Agent {
         // What still works for this turn when it ends, or is dropped, ends too.
         let _ended = agent.scope.cancel.clone().drop_guard();
         let cx = agent.context();
-        chat.open_with(self.environment());
+        if chat.messages().is_empty() {
+            chat.open_with(self.environment());
+        }
         let prompt = prompt.into();
         chat.push(prompt.clone());
         let (layers, inner) = (&agent.parts.layers, &agent_loop);

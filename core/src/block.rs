@@ -7,6 +7,10 @@ use std::{borrow::Cow, sync::Arc};
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.
 const ORIGIN: &str = "$origin";
 
+/// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens
+/// of about four bytes; its base64 text may be a thousand times as long.
+const IMAGE_SIZE: usize = 6400;
+
 /// JSON kept byte for byte. A parsed value would not do: it rounds numbers and rewrites escapes,
 /// and a thinking block is signed over its bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -63,7 +67,8 @@ pub enum Block {
         id: String,
         /// The tool.
         name: String,
-        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to run.
+        /// An object; a string when the arguments were not valid JSON, which dispatch refuses to
+        /// run.
         input: Value,
         /// Other fields, such as `caller`.
         #[serde(flatten)]
@@ -257,15 +262,14 @@ impl Block {
         }
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         match self {
             Block::Text { text, .. } => text.len(),
             Block::ToolUse { input, .. } => input.to_string().len(),
             Block::ToolResult { content, .. } => content.iter().map(Block::size).sum(),
-            Block::Image { source, .. } | Block::Document { source, .. } => {
-                source.to_string().len()
-            }
+            Block::Image { .. } => IMAGE_SIZE,
+            Block::Document { source, .. } => source.to_string().len(),
             Block::Other(raw) => raw.get().len(),
         }
     }
@@ -306,6 +310,17 @@ mod tests {
         assert_eq!(block.origin(), None);
         let file = serde_json::to_value(&block).unwrap();
         assert_eq!(file, json!({"type": "text", "text": "hi", "origin": 1}));
+    }
+
+    #[test]
+    fn an_image_counts_as_what_a_model_makes_of_it() {
+        let image = Block::image("image/png", &"A".repeat(1_000_000));
+        let result = Block::ToolResult {
+            tool_use_id: "1".into(),
+            content: vec![Block::text("a.png"), image],
+            is_error: false,
+        };
+        assert_eq!(result.size(), "a.png".len() + IMAGE_SIZE);
     }
 
     #[test]

@@ -101,16 +101,16 @@ impl Message {
         self.content.iter().any(|block| block.answers().is_some())
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.content.iter().map(Block::size).sum()
     }
 }
 
-/// The lasting conversation, and the owner of its [`State`]s: append-only, and valid at every moment.
-/// [`push`](Chat::push) is the only way in, and it keeps the one rule that the API never forgives:
-/// every call is answered by the very next message, once. A clone is a snapshot with a life of its
-/// own, states included.
+/// The lasting conversation, and the owner of its [`State`]s: append-only, and valid at every
+/// moment. [`push`](Chat::push) is the only way in, and it keeps the one rule that the API never
+/// forgives: every call is answered by the very next message, once. A clone is a snapshot with a
+/// life of its own, states included.
 #[derive(Serialize)]
 pub struct Chat {
     id: String,
@@ -225,9 +225,9 @@ impl Chat {
         }
     }
 
-    /// Appends. An empty message is dropped, a repeated role is merged into the message before. Open
-    /// calls get their results first, in the order of the calls: one that the message does not answer
-    /// counts as not run, and a result that answers no open call is dropped.
+    /// Appends. An empty message is dropped, a repeated role is merged into the message before.
+    /// Open calls get their results first, in the order of the calls: one that the message does not
+    /// answer counts as not run, and a result that answers no open call is dropped.
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         let message: Arc<Message> = message.into();
         let open = self.open_calls();
@@ -282,10 +282,10 @@ impl Chat {
         }
     }
 
-    /// Compaction: puts other messages in place of all there are. States [of the text](State::OF_TEXT)
-    /// return to their defaults. Signed thinking is left out, since its signature is bound to all that
-    /// stood before it; unsigned thinking comes from servers that want it back. Nothing else ever
-    /// changes what was once sent.
+    /// Compaction: puts other messages in place of all there are. States [of the
+    /// text](State::OF_TEXT) return to their defaults. Signed thinking is left out, since its
+    /// signature is bound to all that stood before it; unsigned thinking comes from servers that
+    /// want it back. Nothing else ever changes what was once sent.
     pub fn compact<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
         for message in messages {
@@ -304,7 +304,7 @@ impl Chat {
         self.messages.last().is_some_and(|m| m.role == Role::User)
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.messages.iter().map(|m| m.size()).sum()
     }

@@ -75,8 +75,8 @@ impl Context {
         self.agent.scope.progress.lock().unwrap()
     }
 
-    /// This agent's resource of type `T`, whatever becomes of its conversation: made when first asked
-    /// for, dropped with the agent. A child has its own.
+    /// This agent's resource of type `T`, whatever becomes of its conversation: made when first
+    /// asked for, dropped with the agent. A child has its own.
     pub fn resource<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut resources = self.agent.resources.map.lock().unwrap();
         let any =
@@ -96,8 +96,8 @@ impl Context {
         self.agent.scope.values.get(&TypeId::of::<T>())?.clone().downcast().ok()
     }
 
-    /// What this call will do to the world; paths are absolute and free of `..`, links in them are not
-    /// resolved. A call that dispatch will refuse only reads.
+    /// What this call will do to the world; paths are absolute and free of `..`, links in them are
+    /// not resolved. A call that dispatch will refuse only reads.
     pub fn effect(&self, call: &ToolCall) -> Effect {
         let Some(tool) = self.agent.find(&call.name) else { return Effect::Reads };
         // Any layer may ask, so a panic must not spread; a tool that panics may do anything.
@@ -163,8 +163,8 @@ impl Context {
         }
     }
 
-    /// A request beside the conversation (a summary, a title): through every `send`, past every `ask`,
-    /// shown to nobody.
+    /// A request beside the conversation (a summary, a title): through every `send`, past every
+    /// `ask`, shown to nobody.
     ///
     /// # Errors
     /// As for [`Agent::ask`].

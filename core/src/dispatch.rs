@@ -1,5 +1,5 @@
-//! Dispatch: the five chains through which everything passes, and [`Layer`], the form of a mechanism
-//! that is more than a tool.
+//! Dispatch: the five chains through which everything passes, and [`Layer`], the form of a
+//! mechanism that is more than a tool.
 //!
 //! ```text
 //! turn   one prompt to its end           edits of the chat stay
@@ -18,7 +18,8 @@ use crate::{
 use futures_util::FutureExt;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
-/// How often a reply that pauses for a server's own tools is sent back before that counts as an error.
+/// How often a reply that pauses for a server's own tools is sent back before that counts as an
+/// error.
 const MAX_PAUSES: usize = 10;
 
 /// A mechanism that is more than a tool. The newest layer is the outermost, unless
@@ -80,8 +81,8 @@ pub trait Layer: Send + Sync + 'static {
         next.run(call, cx)
     }
 
-    /// Whether it wraps this child too. A layer that restricts does; one that inserts text, or serves
-    /// the person, does not.
+    /// Whether it wraps this child too. A layer that restricts does; one that inserts text, or
+    /// serves the person, does not.
     fn follows(&self, _child: &Context) -> bool {
         true
     }
@@ -238,8 +239,8 @@ pub struct NextBatch<'a>(pub(crate) Layers<'a>);
 pub struct NextAct<'a>(pub(crate) Layers<'a>);
 
 impl<'a> NextTurn<'a> {
-    /// What the turn began with; empty when nobody typed anything. In the chat it may have joined an
-    /// unanswered message.
+    /// What the turn began with; empty when nobody typed anything. In the chat it may have joined
+    /// an unanswered message.
     pub fn prompt(self) -> &'a Message {
         self.prompt
     }
@@ -248,8 +249,8 @@ impl<'a> NextTurn<'a> {
     /// model answers then.
     ///
     /// # Errors
-    /// Whatever ends the turn. If that [withdraws](Error::withdraws) the request, the chat is back at
-    /// the last step that the server accepted, or as it was before the prompt.
+    /// Whatever ends the turn. If that [withdraws](Error::withdraws) the request, the chat is back
+    /// at the last step that the server accepted, or as it was before the prompt.
     pub async fn run(self, chat: &mut Chat, cx: &Context) -> Result<Reply> {
         // A layer may have put another chat in place, and its states with it.
         cx.follow(chat);

@@ -12,9 +12,10 @@ use tokio::sync::mpsc;
 /// listener; there is no other way to show or report anything.
 ///
 /// A reply that streams comes as [`TextDelta`](Event::TextDelta)s, which are provisional, and then
-/// exactly one [`Reply`](Event::Reply) with all of it, or [`ReplyDiscarded`](Event::ReplyDiscarded).
-/// Core emits the last two, whatever the layers do: `Reply` when the whole `ask` chain has ended,
-/// `ReplyDiscarded` when deltas were shown and an error or another request follows.
+/// exactly one [`Reply`](Event::Reply) with all of it, or
+/// [`ReplyDiscarded`](Event::ReplyDiscarded). Core emits the last two, whatever the layers do:
+/// `Reply` when the whole `ask` chain has ended, `ReplyDiscarded` when deltas were shown and an
+/// error or another request follows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {

@@ -8,7 +8,8 @@
 //! - [`tools`]: [`Tool`], [`ToolSource`], [`Effect`], and the tools that every lesson has.
 //! - [`paths`]: which files a tool may touch.
 //! - [`dispatch`]: [`Layer`] and the five chains through which everything passes.
-//! - [`Agent`], which holds it all together, and [`Context`], the agent as its tools and layers see it.
+//! - [`Agent`], which holds it all together, and [`Context`], the agent as its tools and layers see
+//!   it.
 //! - [`event`]: [`Event`], all that is ever shown or reported; [`ui`]: [`Ui`], to whom.
 //!
 //! The loop that turns this into an agent is the first lesson's: [`Agent::run`] is given it.

@@ -1,12 +1,14 @@
 //! The guard: which paths a tool may touch.
 //!
-//! Those beneath the agent's directory, judged by where they really lead, and opened so that no link swapped meanwhile
-//! leads out (see [`rungs_files`]); and, for reading, the long outputs that its commands have left.
+//! Those beneath the agent's directory, judged by where they really lead, and opened so that no
+//! link swapped meanwhile leads out (see [`rungs_files`]); and, for reading, the long outputs that
+//! its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
 use rungs_files::{PathError, Root};
 use std::{fs::File, path::PathBuf};
 
-/// Folders whose insides are nobody's business: git's, whose files can run programs, and this program's own state.
+/// Folders whose insides are nobody's business: git's, whose files can run programs, and this
+/// program's own state.
 const PRIVATE: &[&str] = &[".git", ".rungs"];
 
 /// The agent's directory, to open and write files beneath it.

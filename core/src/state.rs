@@ -1,9 +1,9 @@
 //! What a conversation knows beside its messages, and how that follows the messages.
 //!
-//! A [`Chat`](crate::Chat) owns its states, so whatever happens to the conversation happens to them:
-//! a clone (a fork, the copy that undoes a withdrawn prompt) has its own, a new chat has none, a
-//! saved one brings them back. What must *not* change with the text, such as running jobs, is a
-//! [resource](crate::Context::resource) of the agent.
+//! A [`Chat`](crate::Chat) owns its states, so whatever happens to the conversation happens to
+//! them: a clone (a fork, the copy that undoes a withdrawn prompt) has its own, a new chat has
+//! none, a saved one brings them back. What must *not* change with the text, such as running jobs,
+//! is a [resource](crate::Context::resource) of the agent.
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -18,12 +18,13 @@ pub trait State: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 
     /// Its name in session files.
     const NAME: &'static str;
 
-    /// Whether it describes what the model has before it, such as the files that it has read. Such a
-    /// state returns to its default when text leaves the conversation (compaction).
+    /// Whether it describes what the model has before it, such as the files that it has read. Such
+    /// a state returns to its default when text leaves the conversation (compaction).
     const OF_TEXT: bool = false;
 }
 
-/// The states of one conversation, by name. It is a handle, since tools must reach what the chat owns.
+/// The states of one conversation, by name. It is a handle, since tools must reach what the chat
+/// owns.
 #[derive(Clone, Default)]
 pub(crate) struct States(Arc<Mutex<BTreeMap<String, Slot>>>);
 
@@ -117,7 +118,8 @@ impl States {
         result
     }
 
-    /// A copy with a life of its own. Pointers are copied now, and a state when one of the two changes it.
+    /// A copy with a life of its own. Pointers are copied now, and a state when one of the two
+    /// changes it.
     pub(crate) fn snapshot(&self) -> States {
         States(Arc::new(Mutex::new(self.slots().clone())))
     }

@@ -6,6 +6,7 @@ use rungs_core::{
     Message, Model, NextAsk, NextSend, NextTurn, Recorder, Reply, Request, Result, State, Tool,
     ToolCall, ToolError, ToolOutput, ToolSpec,
     client::{Endpoint, Format},
+    tools,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,27 @@ async fn a_refusal_late_in_a_turn_returns_to_the_last_step_that_was_accepted() {
     assert_eq!((lines.len(), chat.state::<Count>().0), (5, 1));
     agent.run(&mut chat, "what did you do?", agent_loop).await.unwrap();
     assert_eq!(server.seen().last().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_was_read_only_in_a_withdrawn_step_counts_as_unread() {
+    let read = || call("read", json!({"file_path": "f"}));
+    let write = || call("write", json!({"file_path": "f", "content": "new"}));
+    let scenes = [
+        scene("^look$", [read(), refused()]),
+        scene("^write$", [write(), say("{{ results[0].text }}")]),
+        scene("^read first$", [read(), write(), say("{{ results[0].text }}")]),
+    ];
+    let (agent, _server) = agent(scenes).await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "old").unwrap();
+    let agent = tools::all(agent.in_dir(dir.path()));
+    let mut chat = Chat::default();
+    agent.run(&mut chat, "look", agent_loop).await.unwrap_err();
+    let reply = agent.run(&mut chat, "write", agent_loop).await.unwrap();
+    assert_eq!(reply.text(), "f: it exists, and it has not been read; read it first");
+    let reply = agent.run(&mut chat, "read first", agent_loop).await.unwrap();
+    assert_eq!(reply.text(), "replaced f: 1 lines");
 }
 
 #[tokio::test]
@@ -274,6 +296,22 @@ async fn a_new_conversation_opens_with_the_environment_which_survives_compaction
     assert!(first.as_text().unwrap().contains("working directory: /project\n"));
     assert!(first.origin().is_some_and(|origin| origin.name == "environment" && origin.keep));
     assert_eq!(chat.messages()[0].typed().collect::<Vec<_>>(), ["go"]);
+}
+
+#[tokio::test]
+async fn a_command_that_speaks_first_speaks_after_the_environment() {
+    let (agent, _server) = agent([scene("^hi$", [say("hello")])]).await;
+    let note = async |chat: &mut Chat, _: &str, _: &Context| {
+        chat.push(Message::inserted("note", "a note"));
+        Ok(())
+    };
+    let agent = agent.command("note", "adds a note", note);
+    let mut chat = Chat::default();
+    agent.run_command("note", "", &mut chat).await.unwrap().unwrap();
+    agent.run(&mut chat, "hi", agent_loop).await.unwrap();
+    let first = texts(&chat.messages()[0]);
+    assert!(first[0].starts_with("<environment>\nworking directory: /project\n"));
+    assert_eq!(first[1..], ["a note", "hi"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,7 +213,8 @@ fn stop(reason: &str, details: &Value) -> StopReason {
     }
 }
 
-/// Events into deltas. Events and deltas of unknown types are skipped, as the API asks its clients to.
+/// Events into deltas. Events and deltas of unknown types are skipped, as the API asks its clients
+/// to.
 #[derive(Default)]
 pub(super) struct Decoder {
     usage: Usage,
@@ -283,8 +284,8 @@ impl Decode for Decoder {
 }
 
 impl Decoder {
-    /// `message_delta` counts from the start of the message, not from the event before: the figures replace. What it
-    /// leaves out stays as `message_start` said.
+    /// `message_delta` counts from the start of the message, not from the event before: the figures
+    /// replace. What it leaves out stays as `message_start` said.
     fn count(&mut self, usage: &Value) -> Vec<Delta> {
         if !usage.is_object() {
             return vec![];

@@ -1,5 +1,5 @@
-//! Sending: one pool of connections, time limits, retries until a response's headers arrive, and errors that name the
-//! host and never the key.
+//! Sending: one pool of connections, time limits, retries until a response's headers arrive, and
+//! errors that name the host and never the key.
 use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 /// How often one request is sent at most.
 const MAX_ATTEMPTS: u32 = 5;
-/// The same where nobody answers at all: a server that is not running does not start by being asked.
+/// The same where nobody answers at all: a server that is not running does not start by being
+/// asked.
 const MAX_ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
 /// How long one request waits between its attempts, all in all.
 const MAX_TOTAL_WAIT: Duration = Duration::from_secs(120);
@@ -34,7 +35,7 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub fn new(endpoint: &Endpoint) -> Result<Self> {
+    pub(super) fn new(endpoint: &Endpoint) -> Result<Self> {
         let setting = |key: &str, why: String| Error::Setting { key: key.into(), why };
         let (url_key, key_key) = match endpoint.format {
             Format::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
@@ -93,7 +94,8 @@ impl Http {
             builder = builder.no_proxy();
         }
         if url.scheme() == "http" {
-            // Reading the system's certificates takes milliseconds, and here nothing will ask for them.
+            // Reading the system's certificates takes milliseconds, and here nothing will ask for
+            // them.
             builder = builder.tls_certs_only([]);
         }
         let client =
@@ -108,12 +110,13 @@ impl Http {
         })
     }
 
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Sends until the headers of a success arrive; everything else is an error, at once or after the last try.
-    pub async fn post(
+    /// Sends until the headers of a success arrive; everything else is an error, at once or after
+    /// the last try.
+    pub(super) async fn post(
         &self,
         path: &str,
         body: Vec<u8>,
@@ -169,7 +172,7 @@ impl Http {
     }
 
     /// The body of a plain reply.
-    pub async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
+    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
         let body = timeout(self.limits.whole, up_to(MAX_REPLY_BYTES, response));
         let body = tokio::select! {
             body = body => body,
@@ -188,8 +191,9 @@ impl Http {
         }
     }
 
-    /// An answer that is not in the API's form; or an error in it, though the status says success, as some proxies do.
-    pub fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
+    /// An answer that is not in the API's form; or an error in it, though the status says success,
+    /// as some proxies do.
+    pub(super) fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
         match serde_json::from_slice::<Value>(bytes) {
             Ok(body) if !body["error"].is_null() => {
                 let (kind, message) = error_text(&body);
@@ -207,7 +211,7 @@ impl Http {
     }
 
     /// The error without the key, should a server have repeated it anywhere.
-    pub fn clean(&self, mut error: Error) -> Error {
+    pub(super) fn clean(&self, mut error: Error) -> Error {
         let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else { return error };
         let remove = |text: &mut String| *text = text.replace(key, "***");
         match &mut error {
@@ -272,7 +276,8 @@ impl Http {
     }
 }
 
-/// Whether a refusal means that the prompt is larger than the window, which each server says in its own words.
+/// Whether a refusal means that the prompt is larger than the window, which each server says in its
+/// own words.
 fn is_overflow(body: &Value, message: &str) -> bool {
     let message = message.to_lowercase();
     body["error"]["code"] == "context_length_exceeded"
@@ -281,8 +286,8 @@ fn is_overflow(body: &Value, message: &str) -> bool {
             .any(|say| message.contains(say))
 }
 
-/// The kind of an error and its message. The Messages API and Chat Completions agree on `error.message`; some proxies
-/// say `detail`, or a bare string, or something else altogether.
+/// The kind of an error and its message. The Messages API and Chat Completions agree on
+/// `error.message`; some proxies say `detail`, or a bare string, or something else altogether.
 pub(super) fn error_text(body: &Value) -> (String, String) {
     let error = &body["error"];
     let word = |value: &Value| value.as_str().map(str::to_string);
@@ -300,8 +305,8 @@ enum Advice {
     GiveUp,
 }
 
-/// Which refusals pass by themselves. The official SDKs go by the status alone; a spent quota also says 429, though,
-/// and no waiting refills it.
+/// Which refusals pass by themselves. The official SDKs go by the status alone; a spent quota also
+/// says 429, though, and no waiting refills it.
 fn advice(
     status: StatusCode,
     error: &Value,
@@ -346,8 +351,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
-/// Half a second, doubled each time up to eight, less up to a quarter at random, so that many clients do
-/// not retry at the same moment.
+/// Half a second, doubled each time up to eight, less up to a quarter at random, so that many
+/// clients do not retry at the same moment.
 fn backoff(tried: u32) -> Duration {
     let full = (0.5 * f64::from(1u32 << (tried - 1).min(10))).min(8.0);
     Duration::from_secs_f64(full * (1.0 - 0.25 * fastrand::f64()))
@@ -433,7 +438,8 @@ fn unreadable(host: &str, bytes: &[u8], why: &str) -> Error {
     Error::Unreadable { host: host.into(), why }
 }
 
-/// An error with its causes, which say what the outermost does not; without the URL, which may hold more than the host.
+/// An error with its causes, which say what the outermost does not; without the URL, which may hold
+/// more than the host.
 fn chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_connect() {
         "no connection".to_string()

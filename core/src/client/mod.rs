@@ -1,12 +1,10 @@
 //! The client: what is asked, what is answered, and the two wire formats behind one [`Client`].
 mod anthropic;
+mod endpoint;
 mod http;
-mod models;
 mod openai;
-mod settings;
 
-pub use models::{ModelInfo, Models, Price, UNKNOWN_CONTEXT};
-pub use settings::{Auth, Choice, Endpoint, Format, Limits, Secret, Settings};
+pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
 use crate::{Block, BoxFuture, Chat, Context, Error, Message, Result, ToolCall, ToolSpec};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
@@ -15,7 +13,8 @@ use serde_json::{Map, Value};
 use sse_stream::SseByteStream;
 use std::{future::Future, sync::Arc};
 
-/// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies pointers.
+/// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies
+/// pointers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     /// Another model than the client's own.
@@ -30,7 +29,8 @@ pub struct Request {
     pub messages: Vec<Arc<Message>>,
     /// Where the prompt cache may cut.
     pub marks: Vec<Mark>,
-    /// Any other field of the body, as it is: `thinking`, `output_config`, `tool_choice`. Nothing is sent unasked.
+    /// Any other field of the body, as it is: `thinking`, `output_config`, `tool_choice`. Nothing
+    /// is sent unasked.
     pub extra: Map<String, Value>,
 }
 
@@ -75,7 +75,8 @@ pub enum Lifetime {
     Hour,
 }
 
-/// Tokens of one request. All zero means that the server did not say (some never do), not that it cost nothing.
+/// Tokens of one request. All zero means that the server did not say (some never do), not that it
+/// cost nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -109,8 +110,8 @@ impl Usage {
 }
 
 impl Usage {
-    /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in a form of next year
-    /// is no reason to lose a reply.
+    /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in
+    /// a form of next year is no reason to lose a reply.
     pub(crate) fn update(&mut self, told: &Value) {
         let set = |field: &mut u64, value: &Value| {
             if let Some(count) = value.as_u64().or(value.as_f64().map(|count| count as u64)) {
@@ -186,7 +187,8 @@ impl Reply {
     }
 }
 
-/// One step of a reply that streams. Blocks are told apart by `index`, since parallel calls may interleave.
+/// One step of a reply that streams. Blocks are told apart by `index`, since parallel calls may
+/// interleave.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     /// A block begins; its text, thinking or arguments follow.
@@ -254,8 +256,9 @@ pub trait Model: Send + Sync + 'static {
     /// `stop` says so.
     fn reply(&self, request: &Request, cx: &Context) -> impl Future<Output = Result<Reply>> + Send;
 
-    /// One reply, delta by delta; from a model that cannot stream, block by block. A model that wraps
-    /// another passes this on, so that a model that streams outside of it still reaches the wire.
+    /// One reply, delta by delta; from a model that cannot stream, block by block. A model that
+    /// wraps another passes this on, so that a model that streams outside of it still reaches the
+    /// wire.
     ///
     /// # Errors
     /// As for [`reply`](Model::reply); the stream itself ends with an error when it is cut.
@@ -317,7 +320,8 @@ impl<M: Model> DynModel for M {
     }
 }
 
-/// A model behind an API: one of two wire formats over one pool of connections. Clones share the pool.
+/// A model behind an API: one of two wire formats over one pool of connections. Clones share the
+/// pool.
 #[derive(Clone)]
 pub struct Client {
     http: Arc<http::Http>,
@@ -414,7 +418,8 @@ impl From<serde_json::Error> for Broken {
     }
 }
 
-/// Events in, deltas out, and no end but a whole one: bytes that stop before the last event are an error.
+/// Events in, deltas out, and no end but a whole one: bytes that stop before the last event are an
+/// error.
 fn decoded<S>(
     events: SseByteStream<S>,
     decoder: impl Decode,

@@ -1,7 +1,8 @@
 //! Chat Completions: the same conversation in the other wire format.
 //!
-//! It has no blocks: text, calls and thinking are fields of a message, each tool result is a message of its own, and
-//! arguments are JSON inside a string. Servers differ in details, so reading is lenient where nothing can go wrong.
+//! It has no blocks: text, calls and thinking are fields of a message, each tool result is a
+//! message of its own, and arguments are JSON inside a string. Servers differ in details, so
+//! reading is lenient where nothing can go wrong.
 use super::{Broken, Decode, Delta, Endpoint, Reply, Request, StopReason, Usage, http::error_text};
 use crate::{Block, Message, Role};
 use serde_json::{Map, Value, json};
@@ -99,8 +100,8 @@ fn assistant(message: &Message) -> Value {
     let calls: Vec<Value> = message.content.iter().filter_map(call).collect();
     let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
     let mut out = json!({"role": "assistant", "content": if text.is_empty() { Value::Null } else { text.into() }});
-    // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer 400; the others never
-    // sent any, so none is here to confuse them.
+    // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer
+    // 400; the others never sent any, so none is here to confuse them.
     if !thinking.is_empty() && !calls.is_empty() {
         out["reasoning_content"] = thinking.into();
     }
@@ -139,7 +140,8 @@ impl<'a> Said<'a> {
             Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
             _ => String::new(),
         };
-        // DeepSeek's name for thinking, and the other name in use; some send both, with the same text.
+        // DeepSeek's name for thinking, and the other name in use; some send both, with the same
+        // text.
         let thinking = Some(word("reasoning_content"))
             .filter(|text| !text.is_empty())
             .unwrap_or_else(|| word("reasoning"));
@@ -226,7 +228,8 @@ fn usage(usage: &Value) -> Usage {
     }
 }
 
-/// Chunks into deltas. The blocks that the format lacks are opened here: one for thinking, one for text, one per call.
+/// Chunks into deltas. The blocks that the format lacks are opened here: one for thinking, one for
+/// text, one per call.
 #[derive(Default)]
 pub(super) struct Decoder {
     thinking: Option<usize>,
@@ -302,7 +305,8 @@ impl Decoder {
         for call in said.calls {
             let function = &call["function"];
             let id = call["id"].as_str().filter(|id| !id.is_empty());
-            // Some servers leave out the index; then an id begins a call, and what has none continues the newest.
+            // Some servers leave out the index; then an id begins a call, and what has none
+            // continues the newest.
             let newest = self.calls.last_key_value().map(|(key, _)| *key);
             let key = call["index"].as_u64().unwrap_or(match (id, newest) {
                 (Some(_), newest) => newest.map_or(0, |n| n + 1),

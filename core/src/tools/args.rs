@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 /// How much of a wrong value is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
-/// The arguments as the schema wants them. Where the meaning is certain, a slip is corrected: a number
-/// or a word in quotes, an object or an array written as JSON text, null for what may be left out.
+/// The arguments as the schema wants them. Where the meaning is certain, a slip is corrected: a
+/// number or a word in quotes, an object or an array written as JSON text, null for what may be
+/// left out.
 ///
 /// # Errors
 /// Names everything that is wrong, by path, so that the model can correct it all at once.

@@ -15,10 +15,10 @@ const MAX_TIMEOUT_MS: u64 = 600_000;
 #[derive(Debug, Clone, Copy)]
 pub struct Bash;
 
-/// Runs a command with bash in the working directory and returns what it prints, standard output and
-/// error together; of long output both ends, and the path of a file with all of it. Each call starts
-/// afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be asked.
-/// Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
+/// Runs a command with bash in the working directory and returns what it prints, standard output
+/// and error together; of long output both ends, and the path of a file with all of it. Each call
+/// starts afresh: a `cd` or variable does not last, and standard input is empty, so nothing can be
+/// asked. Whatever is still running when the command ends is stopped. Quote paths that hold spaces.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct BashInput {
     /// The command.

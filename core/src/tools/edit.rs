@@ -10,9 +10,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy)]
 pub struct Edit;
 
-/// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must be
-/// there exactly, white space included and without line numbers, and only once, unless `replace_all`
-/// is set. With an empty `old_string` it makes a new file.
+/// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must
+/// be there exactly, white space included and without line numbers, and only once, unless
+/// `replace_all` is set. With an empty `old_string` it makes a new file.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct EditInput {
     /// The file, relative to the working directory or absolute.

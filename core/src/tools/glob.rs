@@ -7,8 +7,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy)]
 pub struct Glob;
 
-/// Finds files by name below the working directory, the newest first, 100 at most. `*.rs` finds at any
-/// depth, `src/*.rs` from `path` on, `**` passes folders. Files that git ignores are left out.
+/// Finds files by name below the working directory, the newest first, 100 at most. `*.rs` finds at
+/// any depth, `src/*.rs` from `path` on, `**` passes folders. Files that git ignores are left out.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct GlobInput {
     /// Such as `**/*.{ts,tsx}`.

@@ -36,8 +36,8 @@ pub struct ToolSpec {
 }
 
 impl ToolSpec {
-    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc comments
-    /// of its fields describe the arguments.
+    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc
+    /// comments of its fields describe the arguments.
     ///
     /// # Panics
     /// When the type makes no tool; the message says why.
@@ -62,8 +62,8 @@ pub struct ToolCall {
 pub enum Effect {
     /// It changes nothing.
     Reads,
-    /// It changes something within the harness alone: a plan, a task board, a mailbox. Such calls keep
-    /// their order, but nobody need be asked.
+    /// It changes something within the harness alone: a plan, a task board, a mailbox. Such calls
+    /// keep their order, but nobody need be asked.
     Internal,
     /// It makes other calls, each of which is judged by itself.
     Delegates,
@@ -142,8 +142,8 @@ impl ToolCall {
     }
 }
 
-/// A failure that the model is told about, so that it can try something else: say what went wrong and
-/// what would be right. The turn continues; what ends it is an [`Error`](crate::Error).
+/// A failure that the model is told about, so that it can try something else: say what went wrong
+/// and what would be right. The turn continues; what ends it is an [`Error`](crate::Error).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolError(pub String);
 
@@ -161,8 +161,8 @@ pub trait Tool: Send + Sync + 'static {
     /// Read once, when the tool is added: `ToolSpec::of::<Self::Input>("name")`.
     fn spec(&self) -> ToolSpec;
 
-    /// What this call does to the world. There is no default: whoever writes a tool knows, and a wrong
-    /// guess would be a security hole.
+    /// What this call does to the world. There is no default: whoever writes a tool knows, and a
+    /// wrong guess would be a security hole.
     fn effect(&self, input: &Self::Input) -> Effect;
 
     /// Runs one call. It may be dropped at any await, and what it has started must end then.
@@ -251,9 +251,9 @@ impl<T: Tool> DynTool for T {
     }
 }
 
-/// What runs the calls of several tools:
-/// `async fn(&S, V, &Context) -> Result<impl Into<ToolOutput>, ToolError>`. It is a trait of its own
-/// because a bound on the future of an async function cannot be written otherwise.
+/// What runs the calls of several tools: `async fn(&S, V, &Context) -> Result<impl
+/// Into<ToolOutput>, ToolError>`. It is a trait of its own because a bound on the future of an
+/// async function cannot be written otherwise.
 pub trait Run<'a, S: 'a, V>: Send + Sync {
     /// The call as it runs.
     type Running: Future<Output = Result<ToolOutput, ToolError>> + Send + 'a;

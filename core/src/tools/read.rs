@@ -9,8 +9,8 @@ use serde::Deserialize;
 pub struct Read;
 
 /// Reads a file below the working directory: text with numbered lines, notebooks (.ipynb) as cells
-/// with the text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000 lines
-/// unless `offset` and `limit` say otherwise; very long lines are cut.
+/// with the text of their outputs, images (png, jpeg, gif, webp) as images. Reads the first 2000
+/// lines unless `offset` and `limit` say otherwise; very long lines are cut.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ReadInput {
     /// The file, relative to the working directory or absolute.

@@ -1,4 +1,5 @@
-//! From Rust types to the schemas of tools, in a plain form that both APIs and every model understand.
+//! From Rust types to the schemas of tools, in a plain form that both APIs and every model
+//! understand.
 use super::ToolSpec;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -27,8 +28,8 @@ pub(super) fn spec<T: JsonSchema>(name: &str) -> ToolSpec {
     checked(ToolSpec { name: name.into(), description, input_schema: schema })
 }
 
-/// One tool for each variant of the enum `T`. Serde's usual form of a variant is an object whose only
-/// field has the variant's name.
+/// One tool for each variant of the enum `T`. Serde's usual form of a variant is an object whose
+/// only field has the variant's name.
 pub(super) fn variants<T: JsonSchema>() -> Vec<ToolSpec> {
     let schema = schema_of::<T>();
     let Some(variants) = schema["oneOf"].as_array() else {
@@ -84,7 +85,8 @@ fn simplify(schema: &mut Value) {
     }
     format_to_bounds(map);
     if let Some(Value::String(text)) = map.get_mut("description") {
-        // The lines of a doc comment are broken for the reader of the code; its paragraphs are meant.
+        // The lines of a doc comment are broken for the reader of the code; its paragraphs are
+        // meant.
         let paragraphs = text.split("\n\n");
         let joined = paragraphs.map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
         *text = joined.collect::<Vec<_>>().join("\n");

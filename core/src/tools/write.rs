@@ -8,8 +8,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy)]
 pub struct Write;
 
-/// Writes a whole file below the working directory, and makes the folders that it needs. A file that
-/// exists must have been read before. To change a part of a file, use `edit`.
+/// Writes a whole file below the working directory, and makes the folders that it needs. A file
+/// that exists must have been read before. To change a part of a file, use `edit`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct WriteInput {
     /// The file, relative to the working directory or absolute.

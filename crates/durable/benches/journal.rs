@@ -1,17 +1,24 @@
-//! What a flush for every record costs, and a journal of 10,000 records: `cargo bench -p durable -- [FOLDER]`.
+//! The cost of a flush for each record, and of a journal of 10,000 records:
+//! `cargo bench -p durable -- [FOLDER]`.
 
 use durable::{Journal, write};
 use serde_json::{Value, json};
 use std::{
     fs::File,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-/// A record of about 250 bytes, as a task is.
+/// A record of about 250 bytes, the size of a task.
 fn task(id: u32) -> Value {
-    json!({"id": id, "subject": format!("task {id}"), "description": "x".repeat(180), "status": "pending", "needs": [id / 2]})
+    json!({
+        "id": id,
+        "subject": format!("task {id}"),
+        "description": "x".repeat(180),
+        "status": "pending",
+        "needs": [id / 2],
+    })
 }
 
 fn timed<R>(work: impl FnOnce() -> R) -> (Duration, R) {
@@ -21,12 +28,12 @@ fn timed<R>(work: impl FnOnce() -> R) -> (Duration, R) {
 }
 
 fn main() -> Result<(), durable::Error> {
-    // Where the sources lie there is a disk; temporary folders are often in memory.
-    let below = std::env::args_os().nth(1).filter(|arg| arg != "--bench");
-    let folder = tempfile::tempdir_in(
-        below.as_deref().map_or(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new),
-    );
-    let folder = folder.expect("a temporary folder");
+    // By default beside the sources, which are on a disk; temporary folders are often in memory.
+    let parent = match std::env::args_os().nth(1) {
+        Some(arg) if arg != "--bench" => PathBuf::from(arg),
+        _ => PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+    };
+    let folder = tempfile::tempdir_in(parent).expect("a temporary folder");
     let (time, done) = timed(|| bare(&folder.path().join("bare"), 2_000));
     done.expect("a bare file can be written");
     println!("write and flush, bare:           {:>8.0} a second", 2_000.0 / time.as_secs_f64());
@@ -47,8 +54,8 @@ fn main() -> Result<(), durable::Error> {
     println!("compact to 10,000 records:       {:>8.1} ms", time.as_secs_f64() * 1e3);
 
     let (time, opened) = timed(|| Journal::<Value>::open(&path));
-    let (mut other, news) = opened?;
-    assert_eq!(news.records.len(), 10_000);
+    let (mut other, update) = opened?;
+    assert_eq!(update.records.len(), 10_000);
     println!(
         "open 10,000 records ({:.1} MB):    {:>8.1} ms",
         size(&path),
@@ -61,8 +68,8 @@ fn main() -> Result<(), durable::Error> {
 
     journal = Journal::open(&path)?.0;
     journal.append(&task(0))?;
-    let (time, news) = timed(|| other.read_new());
-    assert_eq!(news?.records.len(), 1);
+    let (time, update) = timed(|| other.read_new());
+    assert_eq!(update?.records.len(), 1);
     println!("read_new with one behind 10,000: {:>8.1} µs", time.as_secs_f64() * 1e6);
 
     let state = folder.path().join("state.json");
@@ -72,7 +79,7 @@ fn main() -> Result<(), durable::Error> {
     Ok(())
 }
 
-/// What the disk allows: the bytes of a record and a flush, nothing else.
+/// The limit that the disk sets: only the bytes of each record and a flush.
 fn bare(path: &Path, times: u32) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     for id in 0..times {

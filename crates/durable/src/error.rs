@@ -1,110 +1,66 @@
+use crate::MAX_RECORD_BYTES;
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// What can go wrong with state on disk. Every message names the file, and the line where there is one.
-#[derive(Debug)]
+/// What can go wrong with state on disk. Each message names the file, and the line where one is at
+/// fault.
+#[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the names of the fields say it")]
 pub enum Error {
-    /// The disk refused; nothing of what was asked for has become visible (but see [`write`](crate::write) and [`compact`](crate::Held::compact)).
+    /// A file operation failed. The change is not visible to anybody, with the exceptions that
+    /// [`write`](crate::write()) and [`compact`](crate::LockedJournal::compact) document.
+    #[error("cannot {doing} {file}: {source}")]
     Io { file: PathBuf, doing: &'static str, source: io::Error },
-    /// An append failed and could not be taken back: the next read tells whether it is there.
-    Unsure { file: PathBuf, source: io::Error },
-    /// Somebody else has held the lock for all the time one was ready to wait.
-    Busy { file: PathBuf, waited: Duration },
-    /// Others have written since this journal was last read; read, decide again, then append.
-    Behind { file: PathBuf },
-    /// A bad line before good ones. The file is left as it is; [`Journal::salvage`](crate::Journal::salvage) sets it aside.
-    Damaged { file: PathBuf, line: u64, flaw: Flaw },
-    /// A sound line that is no record of this type, as another version of the program may have written.
-    Foreign { file: PathBuf, line: u64, source: serde_json::Error },
-    /// A record that has no JSON form which reads back as the same type. Nothing was written.
-    Refused { file: PathBuf, source: serde_json::Error },
-    /// A record above [`MOST_BYTES`](crate::MOST_BYTES). Nothing was written.
+    /// An append failed and could not be rolled back. The next read shows whether it took effect.
+    #[error("{file}: {source}; only the next read shows whether the append took effect")]
+    OutcomeUnknown { file: PathBuf, source: io::Error },
+    /// Others held the lock during all of the timeout.
+    #[error("{file}: still locked by another after {waited:?}")]
+    LockTimeout { file: PathBuf, waited: Duration },
+    /// Others have written since this journal was last read. Read, decide again, then append.
+    #[error("{file}: others have written since it was last read")]
+    Stale { file: PathBuf },
+    /// Damage that is followed by intact lines. The file is not changed;
+    /// [`Journal::salvage`](crate::Journal::salvage) moves it to quarantine.
+    #[error("{file}:{line}: damaged ({damage}); the file was not changed")]
+    Damaged { file: PathBuf, line: u64, damage: Damage },
+    /// An intact line that is not a record of this type. Another version of the program may have
+    /// written it.
+    #[error("{file}:{line}: not a record of the expected type: {source}")]
+    UnknownRecord { file: PathBuf, line: u64, source: serde_json::Error },
+    /// The record has no JSON form that can be read back as the same type. Nothing was written.
+    #[error("{file}: the record cannot be stored: {source}")]
+    Unserializable { file: PathBuf, source: serde_json::Error },
+    /// The record is larger than [`MAX_RECORD_BYTES`]. Nothing was written.
+    #[error("{file}: a record of {bytes} bytes exceeds the limit of {MAX_RECORD_BYTES} bytes")]
     TooLarge { file: PathBuf, bytes: usize },
 }
 
-/// What is wrong with a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// It has no newline at its end, as a write that was cut off leaves it.
-    Cut,
-    /// Its check sum is not that of its content.
-    Sum,
-    /// It is sound but not the next one: lines before it are missing, or there twice.
-    Order,
-    /// It is sound, but the rest of what was appended with it is missing.
-    Part,
-    /// What was already read from the file is no longer in it.
-    Shrunk,
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Flaw::Cut => "cut off",
-            Flaw::Sum => "wrong check sum",
-            Flaw::Order => "out of order",
-            Flaw::Part => "part of what was appended together",
-            Flaw::Shrunk => "no longer there",
-        })
-    }
+/// What is wrong with a line of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// It does not end with a newline: its write was interrupted.
+    #[error("torn line")]
+    Torn,
+    /// Its checksum is not that of its content.
+    #[error("wrong checksum")]
+    Checksum,
+    /// It is intact, but its number is not the next one: lines are missing or repeated.
+    #[error("out of sequence")]
+    OutOfSequence,
+    /// It is intact, but not all records of the same append are there.
+    #[error("incomplete append")]
+    IncompleteAppend,
+    /// The file has become shorter than what was already read from it.
+    #[error("truncated file")]
+    Truncated,
 }
 
 impl Error {
     pub(crate) fn io(doing: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { file: file.into(), doing, source }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Error::Io { file, doing, source } => {
-                write!(f, "cannot {doing} {}: {source}", file.display())
-            }
-            Error::Unsure { file, source } => {
-                write!(
-                    f,
-                    "{}: {source}; whether the last append is in it shows when it is read again",
-                    file.display()
-                )
-            }
-            Error::Busy { file, waited } => {
-                write!(f, "{}: locked by another for {waited:?}", file.display())
-            }
-            Error::Behind { file } => {
-                write!(f, "{}: others have written since it was last read", file.display())
-            }
-            Error::Damaged { file, line, flaw } => {
-                write!(f, "{}:{line}: damaged ({flaw}); the file was left as it is", file.display())
-            }
-            Error::Foreign { file, line, source } => {
-                write!(f, "{}:{line}: not a record this program knows: {source}", file.display())
-            }
-            Error::Refused { file, source } => {
-                write!(f, "{}: a record that cannot be kept: {source}", file.display())
-            }
-            Error::TooLarge { file, bytes } => {
-                write!(
-                    f,
-                    "{}: a record of {bytes} bytes, above {}",
-                    file.display(),
-                    crate::MOST_BYTES
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Io { source, .. } | Error::Unsure { source, .. } => Some(source),
-            Error::Foreign { source, .. } | Error::Refused { source, .. } => Some(source),
-            _ => None,
-        }
     }
 }

@@ -1,7 +1,8 @@
 use crate::{
-    Error, Flaw, Lock, lock,
-    record::{self, Place, Scan, Stop, Unfit},
-    step::{self, Reading, step},
+    Damage, Error, Lock,
+    lock::with_suffix,
+    record::{self, EncodeError, Position, Scan, ScanError},
+    step::{self, StepReader, step},
     write::{create_folder, flush_folder_of, folder_of, remove_leftovers, replace},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,316 +17,387 @@ use std::{
     time::Duration,
 };
 
-/// How long a journal waits for its lock, which others hold for one decision and one flush.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a journal waits for its lock. Others hold it for one decision and one flush.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a compaction gathers before it writes.
-const CHUNK: usize = 64 << 10;
+/// The size of the buffers for reading, copying and compacting, in bytes.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// A file to which records are appended, one JSON line each, by any number of processes.
+/// A file to which any number of processes append records, one JSON line each.
 ///
-/// It keeps no records, only how far it has read. It never waits long, but it does wait for locks and flushes: in async
-/// code it belongs on a blocking thread.
+/// It keeps no records in memory, only the position up to which it has read. Every method blocks.
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
     file: File,
-    place: Place,
-    /// Whether all that was told before is void, and nobody has been told so yet.
-    afresh: bool,
-    of: PhantomData<fn(T) -> T>,
+    position: Position,
+    /// The file was opened or replaced, and no [`Update`] has reported that yet.
+    reset: bool,
+    records: PhantomData<fn(T) -> T>,
 }
 
-/// What a journal has that its reader did not know yet.
+/// What a reader of a journal has not seen yet.
 #[derive(Debug, PartialEq)]
 #[must_use]
-pub struct News<T> {
-    /// The records, in their order; those of one `append_all` together or not at all.
+pub struct Update<T> {
+    /// The records in their order. Those of one `append_all` are there together or not at all.
     pub records: Vec<T>,
-    /// Forget what earlier reads told: these are the records from the first on. True when the journal was opened, and
-    /// when it was compacted or set aside by another process.
-    pub afresh: bool,
-    /// What was no record, and where it lies now.
-    pub set_aside: Option<SetAside>,
+    /// Discard the state that was built from earlier updates: these records begin with the first.
+    /// True when the journal was opened, and after another process has compacted or repaired it.
+    pub reset: bool,
+    /// Damaged bytes that were moved out of the journal.
+    pub quarantined: Option<Quarantined>,
 }
 
-/// A report on bytes that were moved out of a journal.
+/// A report on damaged bytes that were moved out of a journal.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SetAside {
+pub struct Quarantined {
     /// The journal.
     pub file: PathBuf,
-    /// The first bad line, counted from one.
+    /// The first damaged line, counted from one.
     pub line: u64,
     /// What is wrong with it.
-    pub flaw: Flaw,
-    /// Where the bytes lie now.
+    pub damage: Damage,
+    /// The quarantine file.
     pub to: PathBuf,
-    /// How many they are.
+    /// Its size, in bytes.
     pub bytes: u64,
 }
 
-impl fmt::Display for SetAside {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let SetAside { file, line, flaw, to, bytes } = self;
-        write!(
-            f,
-            "{}:{line}: {flaw}; {bytes} bytes were set aside in {}",
-            file.display(),
-            to.display()
-        )
+impl fmt::Display for Quarantined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Quarantined { file, line, damage, to, bytes } = self;
+        let (file, to) = (file.display(), to.display());
+        write!(f, "{file}:{line}: {damage}; {bytes} bytes were quarantined in {to}")
     }
 }
 
-/// A journal while no other process can read or write it; free again when dropped.
+/// A journal under its lock: no other process can read or write it until this is dropped.
 #[derive(Debug)]
-pub struct Held<'a, T> {
+pub struct LockedJournal<'a, T> {
     journal: &'a mut Journal<T>,
     _lock: Lock,
 }
 
 impl<T: Serialize + DeserializeOwned> Journal<T> {
-    /// Opens the journal at `path`, creates it (0600) and its folders (0700) where they are missing, and reads it.
+    /// Opens the journal at `path` and reads it. A missing file is created with mode 0600, missing
+    /// folders with 0700.
     ///
-    /// A bad end, as a crash leaves it, is set aside into `NAME.torn-N` and reported; every whole append before it stands.
-    /// A bad line with sound ones after it is [`Error::Damaged`], and nothing is touched.
-    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, News<T>), Error> {
-        Self::enter(path.into(), false)
+    /// A torn tail, as a crash leaves it, is moved to `NAME.torn-N` and reported in the [`Update`];
+    /// every complete append before it is kept.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when intact lines follow the damage: the file is not changed then.
+    /// [`Error::UnknownRecord`], [`Error::LockTimeout`] and [`Error::Io`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Update<T>), Error> {
+        Self::open_or_salvage(path.into(), false)
     }
 
-    /// As [`open`](Self::open), but a damaged file is set aside whole, into `NAME.damaged-N`, and what stands before the
-    /// damage goes on. To be asked for by a person who was told what will be missing.
-    pub fn salvage(path: impl Into<PathBuf>) -> Result<(Self, News<T>), Error> {
-        Self::enter(path.into(), true)
+    /// As [`open`](Self::open), but a damaged file is copied to `NAME.damaged-N`, and only what
+    /// stands before the damage is kept. A person who knows what will be lost should decide that.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) but [`Error::Damaged`].
+    pub fn salvage(path: impl Into<PathBuf>) -> Result<(Self, Update<T>), Error> {
+        Self::open_or_salvage(path.into(), true)
     }
 
-    /// What others have appended since the last read. Without news it costs two looks at the file's size, and no lock.
+    /// What others have appended since the last read. When nothing is new, this costs two `stat`
+    /// calls and takes no lock.
     ///
-    /// It may tell of a record whose writer was killed before its flush: nobody was promised that one, and until somebody
-    /// appends, a power cut can take it back.
-    pub fn read_new(&mut self) -> Result<News<T>, Error> {
+    /// It can return a record whose writer was killed before its flush. That record was
+    /// acknowledged to nobody, and until the next append a power cut can undo it.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    pub fn read_new(&mut self) -> Result<Update<T>, Error> {
         if self.is_current()? {
-            return Ok(News { records: Vec::new(), afresh: false, set_aside: None });
+            return Ok(Update { records: Vec::new(), reset: false, quarantined: None });
         }
-        Ok(self.lock()?.1)
+        let (_locked, update) = self.lock()?;
+        Ok(update)
     }
 
-    /// Keeps all others out, and tells what they wrote until then: the moment to decide, and to append what was decided.
-    pub fn lock(&mut self) -> Result<(Held<'_, T>, News<T>), Error> {
-        let lock = Lock::acquire(lock::beside(&self.path, ".lock"), PATIENCE)?;
-        let news = self.catch_up(false)?;
-        Ok((Held { journal: self, _lock: lock }, news))
+    /// Locks the journal and reads what is new in it: now is the time to decide, and to append what
+    /// was decided.
+    ///
+    /// # Errors
+    /// [`Error::LockTimeout`] after ten seconds, and those of [`open`](Self::open).
+    pub fn lock(&mut self) -> Result<(LockedJournal<'_, T>, Update<T>), Error> {
+        let lock = lock(&self.path)?;
+        let update = self.catch_up(false)?;
+        Ok((LockedJournal { journal: self, _lock: lock }, update))
     }
 
     /// Appends one record; `Ok` means that it is on the disk.
     ///
-    /// For a journal with one writer: when others have written meanwhile it refuses with [`Error::Behind`], since the
-    /// record was decided without knowing of theirs. Where that is usual, [`lock`](Self::lock).
+    /// This is for journals with one writer. Where several write, use [`lock`](Self::lock).
+    ///
+    /// # Errors
+    /// As for [`append_all`](Self::append_all).
     pub fn append(&mut self, record: &T) -> Result<(), Error> {
         self.append_all(std::slice::from_ref(record))
     }
 
-    /// Appends records as one: after a crash either all are found or none.
+    /// Appends records atomically: after a crash either all of them are found or none.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when others have written since the last read: the records were decided on
+    /// without knowing that. Those of [`LockedJournal::append_all`], and [`Error::LockTimeout`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        let _lock = Lock::acquire(lock::beside(&self.path, ".lock"), PATIENCE)?;
-        self.add(records)
+        let _lock = lock(&self.path)?;
+        self.append_locked(records)
     }
 
-    fn enter(path: PathBuf, salvage: bool) -> Result<(Self, News<T>), Error> {
+    fn open_or_salvage(path: PathBuf, salvage: bool) -> Result<(Self, Update<T>), Error> {
         create_folder(folder_of(&path))?;
-        let _lock = Lock::acquire(lock::beside(&path, ".lock"), PATIENCE)?;
+        let _lock = lock(&path)?;
         remove_leftovers(&path)?;
         let file = open_file(&path, true)?;
-        let mut journal =
-            Journal { path, file, place: Place::default(), afresh: true, of: PhantomData };
-        let news = journal.catch_up(salvage)?;
-        Ok((journal, news))
+        let position = Position::default();
+        let mut journal = Journal { path, file, position, reset: true, records: PhantomData };
+        let update = journal.catch_up(salvage)?;
+        Ok((journal, update))
     }
 
-    /// Whether the file is the one that was read, and no longer than that.
+    /// Whether the file at the path is the one that was read, and has not grown since.
     fn is_current(&self) -> Result<bool, Error> {
-        let (open, there) = self.look()?;
-        let known = (open.dev(), open.ino(), self.place.end);
-        Ok(!self.afresh && known == (there.dev(), there.ino(), there.len()))
+        let (open, at_path) = self.stat()?;
+        let known = (open.dev(), open.ino(), self.position.offset);
+        Ok(!self.reset && known == (at_path.dev(), at_path.ino(), at_path.len()))
     }
 
-    fn look(&self) -> Result<(Metadata, Metadata), Error> {
-        step("look", || Ok((self.file.metadata()?, self.path.metadata()?)))
-            .map_err(Error::io("look at", &self.path))
+    fn stat(&self) -> Result<(Metadata, Metadata), Error> {
+        step("stat", || Ok((self.file.metadata()?, self.path.metadata()?)))
+            .map_err(Error::io("stat", &self.path))
     }
 
-    /// Reads what is new. Under the lock: what is no whole append then is nobody's work in progress.
-    fn catch_up(&mut self, salvage: bool) -> Result<News<T>, Error> {
-        let (open, there) = self.look()?;
-        // The old file is still open here, so no new one can have its number.
-        if (open.dev(), open.ino()) != (there.dev(), there.ino()) {
+    /// Reads what is new. The caller holds the lock, so an incomplete append is not one in
+    /// progress.
+    fn catch_up(&mut self, salvage: bool) -> Result<Update<T>, Error> {
+        let (open, at_path) = self.stat()?;
+        // The inode number of the old file cannot be reused, since that file is still open here.
+        if (open.dev(), open.ino()) != (at_path.dev(), at_path.ino()) {
             self.file = open_file(&self.path, false)?;
-            self.place = Place::default();
-            self.afresh = true;
+            self.position = Position::default();
+            self.reset = true;
         }
-        let damaged = |line, flaw| Error::Damaged { file: self.path.clone(), line, flaw };
-        if there.len() < self.place.end {
-            return Err(damaged(self.place.seq, Flaw::Shrunk));
+        let damaged = |line, damage| Error::Damaged { file: self.path.clone(), line, damage };
+        if at_path.len() < self.position.offset {
+            return Err(damaged(self.position.seq, Damage::Truncated));
         }
-        let found: Scan<T> = read(&self.file, self.place).map_err(|stop| match stop {
-            Stop::Disk(e) => Error::io("read", &self.path)(e),
-            Stop::Foreign(line, source) => Error::Foreign { file: self.path.clone(), line, source },
+        let scan: Scan<T> = scan(&self.file, self.position).map_err(|error| match error {
+            ScanError::Io(e) => Error::io("read", &self.path)(e),
+            ScanError::UnknownRecord(line, source) => {
+                Error::UnknownRecord { file: self.path.clone(), line, source }
+            }
         })?;
-        if let Some((line, flaw)) = found.bad.filter(|_| found.sound_after && !salvage) {
-            return Err(damaged(line, flaw));
+        if let Some((line, damage)) = scan.damage
+            && scan.intact_after
+            && !salvage
+        {
+            return Err(damaged(line, damage));
         }
-        if self.afresh {
-            // Whoever starts over after a crash must not build on what a power cut would take back. Later reads do not
-            // flush: it would cost as much as an append, and one's own next append flushes all before it too.
+        if self.reset {
+            // After a crash nobody may build on data that a power cut could undo. Later reads do
+            // not flush: that would cost as much as an append, and the next append flushes it
+            // anyway.
             step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
         }
-        let set_aside = match found.bad {
-            Some((line, flaw)) => Some(self.set_aside(&found, line, flaw)?),
+        let quarantined = match scan.damage {
+            Some((line, damage)) => Some(self.quarantine(&scan, line, damage)?),
             None => None,
         };
-        self.place = found.place;
-        Ok(News { records: found.records, afresh: mem::take(&mut self.afresh), set_aside })
+        self.position = scan.end;
+        Ok(Update { records: scan.records, reset: mem::take(&mut self.reset), quarantined })
     }
 
-    /// Saves what is bad in a file of its own, then goes on with what is good: a new file, so that all others notice.
-    fn set_aside(&mut self, found: &Scan<T>, line: u64, flaw: Flaw) -> Result<SetAside, Error> {
+    /// Copies the damage to a quarantine file, then replaces the journal by its intact part. That
+    /// is a new file, so that other readers notice the change.
+    fn quarantine(
+        &mut self,
+        scan: &Scan<T>,
+        line: u64,
+        damage: Damage,
+    ) -> Result<Quarantined, Error> {
         let (kind, from) =
-            if found.sound_after { ("damaged", 0) } else { ("torn", found.place.end) };
-        let (to, bytes) = save_beside(&self.path, &self.file, kind, from)?;
+            if scan.intact_after { ("damaged", 0) } else { ("torn", scan.end.offset) };
+        let (to, bytes) = copy_beside(&self.path, &self.file, kind, from)?;
         replace(&self.path, |new| {
-            copy(&self.file, 0, found.place.end, new)
-                .map(drop)
-                .map_err(Error::io("write", &self.path))
+            copy(&self.file, 0, scan.end.offset, new).map_err(Error::io("write", &self.path))?;
+            Ok(())
         })?;
         self.file = open_file(&self.path, false)?;
-        Ok(SetAside { file: self.path.clone(), line, flaw, to, bytes })
+        Ok(Quarantined { file: self.path.clone(), line, damage, to, bytes })
     }
 
-    /// Appends, under the lock.
-    fn add(&mut self, records: &[T]) -> Result<(), Error> {
-        self.refuse_if_behind()?;
+    /// Appends. The caller holds the lock.
+    fn append_locked(&mut self, records: &[T]) -> Result<(), Error> {
+        self.check_current()?;
         if records.is_empty() {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        for (record, i) in records.iter().zip(1..) {
-            record::encode(&mut bytes, self.place.seq + i as u64, records.len() - i, record)
-                .map_err(|unfit| self.refused(unfit))?;
+        for (record, n) in records.iter().zip(1..) {
+            let more = records.len() - n;
+            record::encode(&mut bytes, self.position.seq + n as u64, more, record)
+                .map_err(|error| self.encode_error(error))?;
         }
-        let written = step::write_all(&self.file, &bytes)
-            .and_then(|()| step("flush", || self.file.sync_data()));
-        let Err(source) = written else {
-            self.place.end += bytes.len() as u64;
-            self.place.seq += records.len() as u64;
-            return Ok(());
-        };
-        match step("cut", || self.file.set_len(self.place.end))
-            .and_then(|()| step("flush", || self.file.sync_all()))
-        {
-            Ok(()) => Err(Error::io("append to", &self.path)(source)),
-            Err(_) => Err(Error::Unsure { file: self.path.clone(), source }),
+        match write_and_flush(&self.file, &bytes) {
+            Ok(()) => {
+                self.position.offset += bytes.len() as u64;
+                self.position.seq += records.len() as u64;
+                Ok(())
+            }
+            Err(source) => match truncate(&self.file, self.position.offset) {
+                Ok(()) => Err(Error::io("append to", &self.path)(source)),
+                Err(_) => Err(Error::OutcomeUnknown { file: self.path.clone(), source }),
+            },
         }
     }
 
-    fn refuse_if_behind(&self) -> Result<(), Error> {
-        if self.is_current()? { Ok(()) } else { Err(Error::Behind { file: self.path.clone() }) }
+    fn check_current(&self) -> Result<(), Error> {
+        if self.is_current()? { Ok(()) } else { Err(Error::Stale { file: self.path.clone() }) }
     }
 
-    fn refused(&self, unfit: Unfit) -> Error {
+    fn encode_error(&self, error: EncodeError) -> Error {
         let file = self.path.clone();
-        match unfit {
-            Unfit::Json(source) => Error::Refused { file, source },
-            Unfit::TooLarge(bytes) => Error::TooLarge { file, bytes },
+        match error {
+            EncodeError::Json(source) => Error::Unserializable { file, source },
+            EncodeError::TooLarge(bytes) => Error::TooLarge { file, bytes },
         }
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Held<'_, T> {
+impl<T: Serialize + DeserializeOwned> LockedJournal<'_, T> {
     /// Appends one record; `Ok` means that it is on the disk.
+    ///
+    /// # Errors
+    /// As for [`append_all`](Self::append_all).
     pub fn append(&mut self, record: &T) -> Result<(), Error> {
         self.append_all(std::slice::from_ref(record))
     }
 
-    /// Appends records as one: after a crash either all are found or none.
+    /// Appends records atomically: after a crash either all of them are found or none.
+    ///
+    /// # Errors
+    /// [`Error::Unserializable`], [`Error::TooLarge`] and [`Error::Io`]: nothing was appended.
+    /// [`Error::OutcomeUnknown`]: only the next read shows that; until then every write is
+    /// [`Error::Stale`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        self.journal.add(records)
+        self.journal.append_locked(records)
     }
 
-    /// Puts a new file with only these records, which must amount to the same state, in the place of the old one.
+    /// Replaces the journal by one with only these records. They must result in the same state.
     ///
-    /// Others find it by themselves, and read it [afresh](News::afresh). After an error the old file stands, or, if only
-    /// the last flush failed, already the new one; the next read tells.
+    /// Other readers notice that by themselves; their next [`Update`] says
+    /// [`reset`](Update::reset).
+    ///
+    /// # Errors
+    /// [`Error::Unserializable`], [`Error::TooLarge`], [`Error::Stale`] and [`Error::Io`]. The old
+    /// journal is kept then, or already replaced if only the last flush failed; the next read shows
+    /// which.
     pub fn compact<'r>(&mut self, records: impl IntoIterator<Item = &'r T>) -> Result<(), Error>
     where
         T: 'r,
     {
         let journal = &mut *self.journal;
-        journal.refuse_if_behind()?;
-        let mut place = Place::default();
+        journal.check_current()?;
+        let mut position = Position::default();
         replace(&journal.path, |file| {
-            let mut flush = |bytes: &mut Vec<u8>| {
-                place.end += bytes.len() as u64;
+            let mut write = |bytes: &mut Vec<u8>| {
+                position.offset += bytes.len() as u64;
                 step::write_all(file, bytes).map_err(Error::io("write", &journal.path))?;
                 bytes.clear();
                 Ok(())
             };
-            let mut bytes = Vec::with_capacity(CHUNK);
+            let mut bytes = Vec::with_capacity(BUFFER_BYTES);
             for record in records {
-                place.seq += 1;
-                record::encode(&mut bytes, place.seq, 0, record)
-                    .map_err(|unfit| journal.refused(unfit))?;
-                if bytes.len() >= CHUNK {
-                    flush(&mut bytes)?;
+                position.seq += 1;
+                record::encode(&mut bytes, position.seq, 0, record)
+                    .map_err(|error| journal.encode_error(error))?;
+                if bytes.len() >= BUFFER_BYTES {
+                    write(&mut bytes)?;
                 }
             }
-            flush(&mut bytes)
+            write(&mut bytes)
         })?;
         journal.file = open_file(&journal.path, false)?;
-        journal.place = place;
+        journal.position = position;
         Ok(())
     }
+}
+
+/// The lock of the journal at `path`. It has a file of its own, since the journal can be replaced.
+fn lock(path: &Path) -> Result<Lock, Error> {
+    Lock::acquire(with_suffix(path, ".lock"), LOCK_TIMEOUT)
 }
 
 fn open_file(path: &Path, create: bool) -> Result<File, Error> {
     let mut options = File::options();
     let file =
-        step("open", || options.read(true).append(true).create(create).mode(0o600).open(path));
-    let file = file.map_err(Error::io("open", path))?;
-    // Whoever put it there may have died before this flush, and what is appended now must not go with the name.
+        step("open", || options.read(true).append(true).create(create).mode(0o600).open(path))
+            .map_err(Error::io("open", path))?;
+    // Whoever created or renamed it may have died before flushing the folder, and a power cut would
+    // then take what is appended now away with the name.
     flush_folder_of(path)?;
     Ok(file)
 }
 
-fn read<T: DeserializeOwned>(mut file: &File, start: Place) -> Result<Scan<T>, Stop> {
-    step("seek", || file.seek(SeekFrom::Start(start.end))).map_err(Stop::Disk)?;
-    record::scan(BufReader::with_capacity(CHUNK, Reading(file)), start)
+fn scan<T: DeserializeOwned>(mut file: &File, start: Position) -> Result<Scan<T>, ScanError> {
+    step("seek", || file.seek(SeekFrom::Start(start.offset))).map_err(ScanError::Io)?;
+    record::scan(BufReader::with_capacity(BUFFER_BYTES, StepReader(file)), start)
 }
 
-/// Copies a journal from byte `from` on into a new file beside it; returns its path and size.
-fn save_beside(path: &Path, file: &File, kind: &str, from: u64) -> Result<(PathBuf, u64), Error> {
-    for n in 1.. {
-        let to = lock::beside(path, &format!(".{kind}-{n}"));
-        let new = match step("create", || {
-            File::options().write(true).create_new(true).mode(0o600).open(&to)
-        }) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-            new => new.map_err(Error::io("create", &to))?,
-        };
-        let bytes = copy(file, from, u64::MAX, &new)
-            .and_then(|bytes| step("flush", || new.sync_all()).map(|()| bytes));
-        let bytes =
-            bytes.map_err(Error::io("write", &to)).and_then(|n| flush_folder_of(&to).map(|()| n));
-        if bytes.is_err() {
-            let _ = std::fs::remove_file(&to); // The journal still has it all.
+fn write_and_flush(file: &File, bytes: &[u8]) -> io::Result<()> {
+    step::write_all(file, bytes)?;
+    step("flush", || file.sync_data())
+}
+
+fn truncate(file: &File, bytes: u64) -> io::Result<()> {
+    step("truncate", || file.set_len(bytes))?;
+    step("flush", || file.sync_all())
+}
+
+/// Copies the journal from byte `from` on to a new file `NAME.KIND-N`; returns its path and size.
+fn copy_beside(path: &Path, file: &File, kind: &str, from: u64) -> Result<(PathBuf, u64), Error> {
+    let (to, new) = create_numbered(path, kind)?;
+    let write = || {
+        let bytes = copy(file, from, u64::MAX, &new).map_err(Error::io("write", &to))?;
+        step("flush", || new.sync_all()).map_err(Error::io("write", &to))?;
+        flush_folder_of(&to)?;
+        Ok(bytes)
+    };
+    match write() {
+        Ok(bytes) => Ok((to, bytes)),
+        Err(error) => {
+            // An incomplete copy is of no use: the journal still has all of it.
+            let _ = std::fs::remove_file(&to);
+            Err(error)
         }
-        return Ok((to, bytes?));
     }
-    unreachable!("there is always a next number")
 }
 
+/// Creates the first file `NAME.KIND-N` that does not exist yet.
+fn create_numbered(path: &Path, kind: &str) -> Result<(PathBuf, File), Error> {
+    let mut n: u64 = 1;
+    loop {
+        let to = with_suffix(path, &format!(".{kind}-{n}"));
+        let created =
+            step("create", || File::options().write(true).create_new(true).mode(0o600).open(&to));
+        match created {
+            Ok(file) => return Ok((to, file)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+            Err(e) => return Err(Error::io("create", &to)(e)),
+        }
+    }
+}
+
+/// Copies the bytes from `start` to `end`, or to the end of the file; returns their number.
 fn copy(mut from: &File, start: u64, end: u64, to: &File) -> io::Result<u64> {
     step("seek", || from.seek(SeekFrom::Start(start)))?;
-    let mut reader = Reading(from).take(end - start);
-    let (mut buffer, mut bytes) = (vec![0; CHUNK], 0);
+    let mut reader = StepReader(from).take(end - start);
+    let (mut buffer, mut bytes) = (vec![0; BUFFER_BYTES], 0);
     loop {
         let n = reader.read(&mut buffer)?;
         if n == 0 {

@@ -1,4 +1,5 @@
-//! State on disk that survives a crash: an atomic write, a lock file that frees itself, an append-only journal.
+//! State on disk that survives a crash: atomic file replacement, an advisory lock and an
+//! append-only journal.
 //!
 //! ```
 //! use durable::Journal;
@@ -6,42 +7,54 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("tasks.jsonl");
-//! let (mut journal, news) = Journal::<String>::open(&path)?;
-//! let mut tasks = news.records;
+//! let (mut journal, update) = Journal::<String>::open(&path)?;
+//! let mut tasks = update.records;
 //!
-//! // Between these two lines no other process reads or writes, so no update is lost.
-//! let (mut held, news) = journal.lock()?;
-//! if news.afresh {
+//! // Read, decide and append under one lock: no other process's update is lost.
+//! let (mut locked, update) = journal.lock()?;
+//! if update.reset {
 //!     tasks.clear();
 //! }
-//! tasks.extend(news.records);
+//! tasks.extend(update.records);
 //! if !tasks.contains(&"write the docs".into()) {
-//!     held.append(&"write the docs".into())?; // On the disk when it returns.
+//!     locked.append(&"write the docs".into())?; // On the disk when it returns.
 //!     tasks.push("write the docs".into());
 //! }
-//! drop(held);
+//! drop(locked);
 //!
-//! let (_, news) = Journal::<String>::open(&path)?;
-//! assert_eq!(news.records, ["write the docs"]);
+//! let (_, update) = Journal::<String>::open(&path)?;
+//! assert_eq!(update.records, ["write the docs"]);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Layout
+//! # Contents
 //!
-//! - [`write()`] replaces a file: whoever reads it finds the old content or the new, whole.
-//! - [`Lock`] keeps other threads and processes out, and ends with its holder, even by kill -9.
-//! - [`Journal`] is an append-only file with numbered and summed lines that several processes share.
+//! - [`write()`] replaces a file atomically: a reader finds the old content or the new content,
+//!   never a mixture.
+//! - [`Lock`] is an advisory lock between threads and processes. The kernel releases it when its
+//!   holder dies, also after SIGKILL.
+//! - [`Journal`] is an append-only file of numbered records with checksums. Several processes can
+//!   share it.
 //!
-//! # What holds, and what does not
+//! # Guarantees and limits
 //!
-//! - `Ok` means flushed. What was acknowledged is found again after kill -9, and after a power cut as far as the disk
-//!   tells the truth about its flushes.
-//! - A damaged file is never overwritten and never deleted: its torn end is set aside and reported, damage before its
-//!   end is an error until a person decides ([`Journal::salvage`]).
-//! - Not seen is a file that was cut exactly between two appends, or put back from a backup in the same inode with the
-//!   same length. The sums are against accidents, not against an attacker.
-//! - Locks are advisory and for local disks; the files are their owner's alone (0600, folders 0700). Unix only.
+//! - `Ok` means flushed with fsync. What was acknowledged survives SIGKILL, and a power cut as far
+//!   as the disk reports its flushes truthfully.
+//! - Damaged data is never overwritten and never deleted. A torn tail is moved to a quarantine file
+//!   and reported. Damage before the tail is an error until a person decides
+//!   ([`Journal::salvage`]).
+//! - Two kinds of damage are not detected: a file that was truncated exactly between two appends,
+//!   and one that was restored from a backup into the same inode with the same length. The
+//!   checksums detect accidents, not attackers.
+//! - Locks are advisory and work on local file systems. New files have mode 0600, new folders 0700.
+//!   Unix only.
+//!
+//! # Blocking
+//!
+//! Every function here that returns a [`Result`] waits for the disk, and those of [`Journal`] wait
+//! up to ten seconds for its lock. In async code call them on a blocking thread. Dropping a value
+//! never waits: it only releases a lock and closes files.
 
 mod error;
 mod journal;
@@ -52,8 +65,8 @@ mod step;
 mod tests;
 mod write;
 
-pub use error::{Error, Flaw};
-pub use journal::{Held, Journal, News, SetAside};
+pub use error::{Damage, Error};
+pub use journal::{Journal, LockedJournal, Quarantined, Update};
 pub use lock::Lock;
-pub use record::MOST_BYTES;
+pub use record::MAX_RECORD_BYTES;
 pub use write::{create_folder, write};

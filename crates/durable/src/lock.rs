@@ -7,49 +7,69 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A lock between threads and processes, held until it is dropped or its process dies, in whatever way.
+/// The pause after the first failed attempt to get a lock; it doubles from attempt to attempt.
+const MIN_POLL_INTERVAL: Duration = Duration::from_micros(50);
+
+/// The longest pause between two attempts to get a lock.
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// An advisory lock between threads and processes. It is released when it is dropped and when its
+/// process ends, also by SIGKILL.
 ///
-/// The lock is on the open file, not on its being there, so nothing is stale after a crash, and the file is **never
-/// deleted**: whoever waits for it holds the old file open, and would get a lock that no newcomer, who makes a new file
-/// of that name, can see. The descriptor is closed on exec: a program that is started meanwhile does not keep the lock.
-/// It is advisory: it binds those who ask for it, its own holder too when that one asks again.
+/// The kernel locks the open file, so a file that a crash leaves behind is not a stale lock. The
+/// file is **never deleted**: those who wait have the old file open, and after a deletion they
+/// would lock that one while newcomers lock a new file of the same name. The descriptor is closed
+/// on exec, so a program that is started while the lock is held does not inherit it.
+///
+/// The lock is not reentrant: its holder has to wait as well when it asks again. Dropping it does
+/// not wait.
 #[derive(Debug)]
 pub struct Lock(File);
 
 impl Lock {
-    /// Waits for the lock at `path`, whose folder must exist, for at most `patience`.
+    /// Waits for the lock at `path`, for at most `timeout`. The folder of `path` must exist.
+    /// Blocks.
     ///
-    /// It asks again and again, since a wait in the kernel has no bound. Asking alone would be unfair: whoever lets go
-    /// and asks at once nearly always comes before those who sleep. So everyone passes a gate first, the lock
-    /// `NAME.next`, and only the one inside it asks for the lock itself.
-    pub fn acquire(path: impl AsRef<Path>, patience: Duration) -> Result<Lock, Error> {
+    /// This polls, because a blocking `flock` has no timeout. Polling alone would let waiters
+    /// starve: a holder that releases the lock and asks again nearly always wins against those who
+    /// sleep. So everybody first takes a second lock, `NAME.next`, and only its holder polls for
+    /// the lock itself.
+    ///
+    /// # Errors
+    /// [`Error::LockTimeout`] when others held the lock all that time, and [`Error::Io`].
+    pub fn acquire(path: impl AsRef<Path>, timeout: Duration) -> Result<Lock, Error> {
         let (path, start) = (path.as_ref(), Instant::now());
-        let wait = |at: &Path| {
-            let (file, mut pause) = (open(at)?, Duration::from_micros(50));
-            while !lock(&file, at)? {
-                if start.elapsed() >= patience {
-                    return Err(Error::Busy { file: path.into(), waited: patience });
+        let poll = |file_path: &Path| {
+            let file = open(file_path)?;
+            let mut pause = MIN_POLL_INTERVAL;
+            while !try_lock(&file, file_path)? {
+                if start.elapsed() >= timeout {
+                    return Err(Error::LockTimeout { file: path.into(), waited: timeout });
                 }
                 thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(1));
+                pause = (pause * 2).min(MAX_POLL_INTERVAL);
             }
             Ok(Lock(file))
         };
-        let _gate = wait(&beside(path, ".next"))?;
-        wait(path)
+        let _next_in_line = poll(&with_suffix(path, ".next"))?;
+        poll(path)
     }
 
-    /// The lock at `path`, or `None` when it is held.
+    /// The lock at `path`, or `None` when another holds it. The folder of `path` must exist. Does
+    /// not wait for the lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
     pub fn try_acquire(path: impl AsRef<Path>) -> Result<Option<Lock>, Error> {
         let path = path.as_ref();
         let file = open(path)?;
-        Ok(lock(&file, path)?.then_some(Lock(file)))
+        Ok(if try_lock(&file, path)? { Some(Lock(file)) } else { None })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing the file would not do: a child that stands between its fork and its exec still has it open.
+        // Closing the file is not enough: a child process between fork and exec still has it open.
         let _ = self.0.unlock();
     }
 }
@@ -59,7 +79,7 @@ fn open(path: &Path) -> Result<File, Error> {
         .map_err(Error::io("open", path))
 }
 
-fn lock(file: &File, path: &Path) -> Result<bool, Error> {
+fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -67,10 +87,10 @@ fn lock(file: &File, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// `path` with more at the end of its name.
-pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+/// `path` with `suffix` appended to its file name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }
 
@@ -79,11 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_that_was_forked_but_has_not_called_exec_yet_does_not_keep_the_lock() {
+    fn a_forked_child_before_exec_does_not_keep_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let lock = Lock::try_acquire(&path).unwrap().unwrap();
-        let _of_the_child = lock.0.try_clone().unwrap();
+        let _descriptor_of_the_child = lock.0.try_clone().unwrap();
         drop(lock);
         assert!(Lock::try_acquire(&path).unwrap().is_some());
     }

@@ -1,16 +1,19 @@
-//! The form of a journal on disk: one record a line, in sequence, each with a check sum.
+//! The format of a journal on disk: one record a line, numbered, each with a checksum.
 //!
-//! `{"crc":"1c291ca3","seq":7,"more":2,"data":{...}}`: the sum is CRC-32 over all that stands between the comma after
-//! it and the newline, so it covers the numbers too. `more` says how many lines of the same append follow.
+//! `{"crc":"1c291ca3","seq":7,"more":2,"data":{...}}`: the checksum is the CRC-32 of everything
+//! between the comma after it and the newline, so it covers the numbers too. `more` is the number
+//! of lines of the same append that follow.
 
-use crate::Flaw;
+use crate::Damage;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{self, BufRead, Read};
 
-/// The most bytes that one record may have, and so what reading a line takes at most.
-pub const MOST_BYTES: usize = 32 << 20;
+/// The largest size of a record as a line of the file, in bytes. It bounds the memory that reading
+/// one line takes.
+pub const MAX_RECORD_BYTES: usize = 32 << 20;
 
 const HEAD: &[u8] = br#"{"crc":""#;
+/// Where the bytes begin that the checksum covers.
 const BODY: usize = HEAD.len() + br#"01234567","#.len();
 
 #[derive(Deserialize)]
@@ -22,13 +25,18 @@ struct Line<T> {
 }
 
 /// Why a record cannot be written.
-pub(crate) enum Unfit {
+pub(crate) enum EncodeError {
     Json(serde_json::Error),
     TooLarge(usize),
 }
 
 /// Appends the line of one record to `out`.
-pub(crate) fn encode<T>(out: &mut Vec<u8>, seq: u64, more: usize, data: &T) -> Result<(), Unfit>
+pub(crate) fn encode<T>(
+    out: &mut Vec<u8>,
+    seq: u64,
+    more: usize,
+    data: &T,
+) -> Result<(), EncodeError>
 where
     T: Serialize + DeserializeOwned,
 {
@@ -39,103 +47,111 @@ where
         out.extend_from_slice(format!(r#""more":{more},"#).as_bytes());
     }
     out.extend_from_slice(br#""data":"#);
-    serde_json::to_writer(&mut *out, data).map_err(Unfit::Json)?;
-    // A newline in JSON stands between tokens only (raw values keep theirs), so a space in its place changes nothing.
-    out[start..].iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+    serde_json::to_writer(&mut *out, data).map_err(EncodeError::Json)?;
+    // In JSON a newline stands only between tokens, and only raw values contain any, so that a
+    // space in its place does not change the value.
+    for byte in &mut out[start..] {
+        if *byte == b'\n' {
+            *byte = b' ';
+        }
+    }
     out.push(b'}');
-    // What is written but cannot be read again (nested too deeply, a key that is no text) would close the journal for ever.
-    serde_json::from_slice::<Line<T>>(&out[start..]).map_err(Unfit::Json)?;
-    let sum = sum(&out[start + BODY..]);
-    out[start + HEAD.len()..][..sum.len()].copy_from_slice(sum.as_bytes());
+    // A record that can be written but not read (too deeply nested, a map key that is not a string)
+    // would make the journal unreadable.
+    serde_json::from_slice::<Line<T>>(&out[start..]).map_err(EncodeError::Json)?;
+    let checksum = checksum(&out[start + BODY..]);
+    out[start + HEAD.len()..][..checksum.len()].copy_from_slice(checksum.as_bytes());
     out.push(b'\n');
     let bytes = out.len() - start;
-    if bytes > MOST_BYTES { Err(Unfit::TooLarge(bytes)) } else { Ok(()) }
+    if bytes > MAX_RECORD_BYTES { Err(EncodeError::TooLarge(bytes)) } else { Ok(()) }
 }
 
-fn sum(body: &[u8]) -> String {
+fn checksum(body: &[u8]) -> String {
     format!("{:08x}", crc32fast::hash(body))
 }
 
-/// Whether a line is as it was written.
-fn check(line: &[u8]) -> Result<(), Flaw> {
-    let Some(line) = line.strip_suffix(b"\n") else { return Err(Flaw::Cut) };
-    let body = line.get(BODY..).ok_or(Flaw::Sum)?;
-    let head = format!(r#"{{"crc":"{}","#, sum(body));
-    if line.starts_with(head.as_bytes()) { Ok(()) } else { Err(Flaw::Sum) }
+/// Whether a line is exactly as it was written.
+fn verify(line: &[u8]) -> Result<(), Damage> {
+    let Some(line) = line.strip_suffix(b"\n") else { return Err(Damage::Torn) };
+    let Some(body) = line.get(BODY..) else { return Err(Damage::Checksum) };
+    let head = format!(r#"{{"crc":"{}","#, checksum(body));
+    if line.starts_with(head.as_bytes()) { Ok(()) } else { Err(Damage::Checksum) }
 }
 
-/// How far a journal has been read: whole appends only.
+/// How far a journal has been read. Always the end of a complete append.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Place {
-    /// Bytes.
-    pub(crate) end: u64,
-    /// Lines, and so the number of the last record.
+pub(crate) struct Position {
+    /// The offset in the file, in bytes.
+    pub(crate) offset: u64,
+    /// The number of lines before it, which is the number of the last record.
     pub(crate) seq: u64,
 }
 
-/// What was found behind a place.
+/// What was found after a position.
 pub(crate) struct Scan<T> {
     pub(crate) records: Vec<T>,
-    pub(crate) place: Place,
-    /// The first bad line.
-    pub(crate) bad: Option<(u64, Flaw)>,
-    /// Whether sound lines follow the bad one; then it is no torn tail.
-    pub(crate) sound_after: bool,
+    /// The end of the last complete append.
+    pub(crate) end: Position,
+    /// The number of the first damaged line, and its damage.
+    pub(crate) damage: Option<(u64, Damage)>,
+    /// Whether intact lines follow the damage. If so, it is not a torn tail.
+    pub(crate) intact_after: bool,
 }
 
-/// Why nothing can be said about what is behind a place.
-pub(crate) enum Stop {
-    Disk(io::Error),
-    Foreign(u64, serde_json::Error),
+/// Why a scan gives no result.
+pub(crate) enum ScanError {
+    Io(io::Error),
+    UnknownRecord(u64, serde_json::Error),
 }
 
-/// Reads what is behind `place`, where `reader` stands. Lines end at `\n`, whatever else Unicode counts as an end.
+/// Reads from `start`, where `reader` must be, to the end. Only `\n` ends a line, not the other
+/// line separators of Unicode.
 pub(crate) fn scan<T: DeserializeOwned>(
     mut reader: impl BufRead,
-    place: Place,
-) -> Result<Scan<T>, Stop> {
-    let mut found = Scan { records: Vec::new(), place, bad: None, sound_after: false };
-    let (mut at, mut line) = (place, Vec::new());
-    let (mut batch, mut missing) = (Vec::new(), 0);
+    start: Position,
+) -> Result<Scan<T>, ScanError> {
+    let mut scan = Scan { records: Vec::new(), end: start, damage: None, intact_after: false };
+    let (mut position, mut line) = (start, Vec::new());
+    let (mut append, mut more) = (Vec::new(), 0);
     loop {
         line.clear();
         let bytes = reader
             .by_ref()
-            .take(MOST_BYTES as u64)
+            .take(MAX_RECORD_BYTES as u64)
             .read_until(b'\n', &mut line)
-            .map_err(Stop::Disk)?;
+            .map_err(ScanError::Io)?;
         if bytes == 0 {
             break;
         }
-        at = Place { end: at.end + bytes as u64, seq: at.seq + 1 };
-        match check(&line) {
-            Ok(()) if found.bad.is_some() => {
-                found.sound_after = true;
+        position = Position { offset: position.offset + bytes as u64, seq: position.seq + 1 };
+        match verify(&line) {
+            Ok(()) if scan.damage.is_some() => {
+                scan.intact_after = true;
                 break;
             }
-            Err(flaw) => {
-                found.bad.get_or_insert((at.seq, flaw));
+            Ok(()) => {}
+            Err(damage) => {
+                scan.damage.get_or_insert((position.seq, damage));
                 continue;
             }
-            Ok(()) => {}
         }
         let record: Line<T> =
-            serde_json::from_slice(&line).map_err(|e| Stop::Foreign(at.seq, e))?;
-        if record.seq != at.seq
-            || (!batch.is_empty() && record.more.checked_add(1) != Some(missing))
-        {
-            (found.bad, found.sound_after) = (Some((at.seq, Flaw::Order)), true);
+            serde_json::from_slice(&line).map_err(|e| ScanError::UnknownRecord(position.seq, e))?;
+        let continues_append = append.is_empty() || record.more.checked_add(1) == Some(more);
+        if record.seq != position.seq || !continues_append {
+            scan.damage = Some((position.seq, Damage::OutOfSequence));
+            scan.intact_after = true;
             break;
         }
-        missing = record.more;
-        batch.push(record.data);
-        if missing == 0 {
-            found.records.append(&mut batch);
-            found.place = at;
+        more = record.more;
+        append.push(record.data);
+        if more == 0 {
+            scan.records.append(&mut append);
+            scan.end = position;
         }
     }
-    if !batch.is_empty() {
-        found.bad.get_or_insert((found.place.seq + 1, Flaw::Part));
+    if !append.is_empty() {
+        scan.damage.get_or_insert((scan.end.seq + 1, Damage::IncompleteAppend));
     }
-    Ok(found)
+    Ok(scan)
 }

@@ -1,32 +1,33 @@
-//! Every step that touches the disk passes through here, so that a test can let any single one of them fail.
+//! Fault injection: every operation on the disk passes through here, so that a test can make any
+//! single one fail.
 
 use std::{
     fs::File,
     io::{self, Read, Write},
 };
 
-/// One step, named for the tests that look at the order of steps.
+/// Runs one operation. The tests that check the order of operations see its name.
 pub(crate) fn step<R>(_name: &'static str, work: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     #[cfg(test)]
-    if let Some(fault) = fault::due(_name) {
-        return fault.spoil(work);
+    if let Some(fault) = fault::next(_name) {
+        return fault.inject(work);
     }
     work()
 }
 
-/// Writing; a spoilt one may get half of the bytes onto the disk, as a full one does.
+/// Writes all of `bytes`. With a fault, half of them may be written, as on a full disk.
 pub(crate) fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     #[cfg(test)]
-    if let Some(fault) = fault::due("write") {
-        return fault.spoil(|| file.write_all(&bytes[..bytes.len() / 2]));
+    if let Some(fault) = fault::next("write") {
+        return fault.inject(|| file.write_all(&bytes[..bytes.len() / 2]));
     }
     file.write_all(bytes)
 }
 
-/// Reading.
-pub(crate) struct Reading<'a>(pub(crate) &'a File);
+/// Reads a file, each read a step of its own.
+pub(crate) struct StepReader<'a>(pub(crate) &'a File);
 
-impl Read for Reading<'_> {
+impl Read for StepReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         step("read", || self.0.read(buffer))
     }
@@ -39,17 +40,17 @@ pub(crate) mod fault {
         io,
     };
 
-    /// What becomes of the step that is to fail.
+    /// How a step fails.
     #[derive(Debug, Clone, Copy, PartialEq)]
     pub(crate) enum Fault {
-        /// Nothing of it happens.
-        Refused,
-        /// It happens (a write by half), and reports a failure all the same.
-        Late,
-        /// As `Late`, and no later step happens either: what a crash leaves behind.
+        /// It has no effect and reports an error.
+        WithoutEffect,
+        /// It takes effect (a write by half), but reports an error.
+        AfterEffect,
+        /// Like `AfterEffect`, and all later steps fail without effect: what a crash leaves behind.
         Crash,
-        /// The time after a `Crash`.
-        Dead,
+        /// A step after a `Crash`.
+        Crashed,
     }
 
     thread_local! {
@@ -57,37 +58,37 @@ pub(crate) mod fault {
         static TRACE: RefCell<Vec<&'static str>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Runs `work` with its step number `nth` (from 0) failing; true when there was such a step.
-    pub(crate) fn at<R>(nth: u32, fault: Fault, work: impl FnOnce() -> R) -> (R, bool) {
+    /// Runs `work` with a fault in its step number `nth` (from 0); true when there was such a step.
+    pub(crate) fn with_fault<R>(nth: u32, fault: Fault, work: impl FnOnce() -> R) -> (R, bool) {
         PLAN.set(Some((nth, fault)));
         let result = work();
         let untouched = PLAN.take().is_some_and(|(_, left)| left == fault);
         (result, !untouched)
     }
 
-    /// The names of the steps that change the disk or flush it, in the order in which `work` takes them.
+    /// The names of the steps of `work` that change or flush the disk, in their order.
     pub(crate) fn trace(work: impl FnOnce()) -> Vec<&'static str> {
         TRACE.take();
         work();
         let mut steps = TRACE.take();
-        steps.retain(|name| !["look", "open", "seek", "read", "list"].contains(name));
+        steps.retain(|name| !["stat", "open", "seek", "read", "list"].contains(name));
         steps
     }
 
-    pub(super) fn due(name: &'static str) -> Option<Fault> {
+    pub(super) fn next(name: &'static str) -> Option<Fault> {
         TRACE.with_borrow_mut(|trace| trace.push(name));
         let (left, fault) = PLAN.get()?;
         PLAN.set(match (left, fault) {
-            (0, Fault::Crash | Fault::Dead) => Some((0, Fault::Dead)),
-            (0, Fault::Refused | Fault::Late) => None,
+            (0, Fault::Crash | Fault::Crashed) => Some((0, Fault::Crashed)),
+            (0, Fault::WithoutEffect | Fault::AfterEffect) => None,
             (left, fault) => Some((left - 1, fault)),
         });
         (left == 0).then_some(fault)
     }
 
     impl Fault {
-        pub(super) fn spoil<R>(self, work: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-            if matches!(self, Fault::Late | Fault::Crash) {
+        pub(super) fn inject<R>(self, work: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+            if matches!(self, Fault::AfterEffect | Fault::Crash) {
                 let _ = work();
             }
             Err(io::ErrorKind::StorageFull.into())

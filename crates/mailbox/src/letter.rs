@@ -5,6 +5,8 @@ use std::fmt;
 
 /// The most bytes that the text of a letter may have.
 pub const MAX_LETTER_BYTES: usize = 64 << 10;
+/// Stands where the rest of a text is missing.
+const CUT: &str = "\n[cut: the text was too long for a letter]";
 /// What a harness puts around text of its own; nothing that anybody writes may look like it.
 const TAGS: [&str; 2] = ["mail", "task"];
 
@@ -43,6 +45,16 @@ impl Letter {
     /// A letter with nothing but text.
     pub fn new(from: &str, text: impl Into<String>) -> Letter {
         Letter { id: LetterId::default(), from: from.into(), text: text.into(), data: Value::Null }
+    }
+
+    /// A letter with as much of a text as a letter may hold. Where it is cut, it says so.
+    pub fn truncated(from: &str, text: impl Into<String>) -> Letter {
+        let mut text = text.into();
+        if text.len() > MAX_LETTER_BYTES {
+            text.truncate(text.floor_char_boundary(MAX_LETTER_BYTES - CUT.len()));
+            text.push_str(CUT);
+        }
+        Letter::new(from, text)
     }
 
     /// Checks what every [`Transport`](crate::Transport) refuses to send.
@@ -142,6 +154,16 @@ mod tests {
         assert_eq!(shown.matches("<mail").count(), 2);
         assert!(shown.starts_with("<mail id=\"8\"") && shown.contains("<mail id=\"9\""), "{shown}");
         assert_eq!(list(&letters, 10), "none");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_says_so() {
+        let whole = "ä".repeat(MAX_LETTER_BYTES / 2);
+        assert_eq!(Letter::truncated("ann", whole.as_str()), Letter::new("ann", whole.as_str()));
+        let cut = Letter::truncated("ann", whole.clone() + "b");
+        cut.check().unwrap();
+        let rest = cut.text.strip_suffix(CUT).unwrap();
+        assert!(whole.starts_with(rest) && rest.len() > MAX_LETTER_BYTES - CUT.len() - 2);
     }
 
     #[test]

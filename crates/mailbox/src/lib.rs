@@ -17,7 +17,8 @@
 //! [`Transport`] is what a team writes against, [`Mailboxes`] the form in files. A [`Mailbox`] is
 //! one file of JSON lines, `NAME.jsonl`: any number of threads and processes put letters in, and
 //! one reads. Its dead letters are in `NAME.dead.jsonl`. Acknowledged letters stay: the newest of
-//! them are its owner's memory.
+//! them are its owner's memory. [`Workers`] are tasks that work on what comes into their mailboxes,
+//! and know when nobody has anything left to do.
 //!
 //! ```
 //! use rungs_mailbox::{Letter, Mailbox};
@@ -44,10 +45,12 @@
 mod letter;
 mod mailbox;
 mod transport;
+mod workers;
 
 pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, list};
 pub use mailbox::Mailbox;
 pub use transport::{Mailboxes, Transport};
+pub use workers::{SpawnError, Workers, WriteError};
 
 /// How often a letter is delivered before it becomes a dead letter.
 pub const MAX_DELIVERIES: u32 = 3;
@@ -64,6 +67,20 @@ pub struct Received {
     /// A sentence for each part of a mailbox that could not be read, with the place where it was
     /// saved.
     pub damage: Vec<String>,
+}
+
+impl Received {
+    /// A sentence for everything that was not delivered: each dead letter, and the damage.
+    pub fn notices(&self) -> Vec<String> {
+        let dead = |letter: &Letter| {
+            format!(
+                "A letter from {} is set aside as a dead letter: it was delivered {MAX_DELIVERIES} \
+                 times and never answered.",
+                letter.from
+            )
+        };
+        self.dead.iter().map(dead).chain(self.damage.iter().cloned()).collect()
+    }
 }
 
 /// Checks whether this can name a mailbox: lower-case letters, digits, `-` and `_`, a letter or

@@ -1,5 +1,5 @@
 use crate::{Error, Letter, LetterId, MAX_DELIVERIES, Received, check_name};
-use durable::{Journal, News};
+use durable::{Journal, Update};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,12 +44,12 @@ struct State {
 }
 
 impl State {
-    fn apply_news(&mut self, news: News<Entry>) {
-        if news.afresh {
+    fn apply_news(&mut self, news: Update<Entry>) {
+        if news.reset {
             self.letters.clear();
             self.unsettled.clear();
         }
-        self.damage.extend(news.set_aside.map(|set_aside| set_aside.to_string()));
+        self.damage.extend(news.quarantined.map(|set_aside| set_aside.to_string()));
         for entry in news.records {
             self.apply(entry);
         }
@@ -79,7 +79,7 @@ impl State {
 
 /// Opens a journal. A damaged file is kept under another name, and what stands before the damage is
 /// used.
-fn open_journal<T>(file: &Path) -> Result<(Journal<T>, News<T>), durable::Error>
+fn open_journal<T>(file: &Path) -> Result<(Journal<T>, Update<T>), durable::Error>
 where
     T: Serialize + serde::de::DeserializeOwned,
 {
@@ -162,7 +162,7 @@ impl Mailbox {
                 // Before they are settled here: a crash in between leaves them in both files, never
                 // in none.
                 let (mut dead_letters, news) = open_journal(&self.dead_letters)?;
-                self.state.damage.extend(news.set_aside.map(|set_aside| set_aside.to_string()));
+                self.state.damage.extend(news.quarantined.map(|set_aside| set_aside.to_string()));
                 dead_letters.append_all(&received.dead)?;
                 entries.push(Entry::Settled(ids(&received.dead)));
             }
@@ -363,7 +363,7 @@ mod tests {
             fs::write(&file, dead.replace("one", "eno")).unwrap();
         }
         assert_eq!(damage.len(), 1, "{damage:?}");
-        assert!(damage[0].contains("ann.dead.jsonl:1: wrong check sum"), "{damage:?}");
+        assert!(damage[0].contains("ann.dead.jsonl:1: wrong checksum"), "{damage:?}");
         assert!(fs::read_to_string(&file).unwrap().contains("three"));
     }
 
@@ -383,7 +383,7 @@ mod tests {
         fs::write(&file, intact.replace("one", "eno")).unwrap();
         let mut mailbox = open(folder.path());
         let received = mailbox.receive(&NONE).unwrap();
-        assert!(received.damage[0].contains("ann.jsonl:1: wrong check sum"));
+        assert!(received.damage[0].contains("ann.jsonl:1: wrong checksum"));
         mailbox.put(Letter::new("bob", "three")).unwrap();
         assert_eq!(texts(&mailbox.receive(&NONE).unwrap().letters), ["three"]);
     }

@@ -1,10 +1,10 @@
 //! Commands in the background: their output and their ends.
 //!
 //! The jobs of several owners share one table, and each owner has a unique name. An owner asks for
-//! the ends that it has not reported yet, or waits until there is one; it keeps the numbers of those
-//! that it has reported, since only it knows when a report was taken back. It sees its own jobs only.
-//! A job runs until it ends by itself, until it is killed, or until its owner's cancellation token
-//! fires.
+//! the ends that it has not reported yet, or waits until there is one; it keeps the numbers of
+//! those that it has reported, since only it knows when a report was taken back. It sees its own
+//! jobs only. A job runs until it ends by itself, until it is killed, or until its owner's
+//! cancellation token fires.
 //!
 //! ```
 //! use rungs_process::jobs::Jobs;

@@ -1,5 +1,5 @@
-//! A request as both wire formats mean it.
-use crate::hash::Print;
+//! A request in the terms of the Messages API, from whichever wire format it came.
+use crate::fingerprint::Fingerprint;
 use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,12 +9,12 @@ pub(crate) enum Role {
     System,
 }
 
-/// A message after merging: neighbours of the same role are one.
+/// A message; neighbours of the same role are merged into one, as the API does it.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) role: Role,
     pub(crate) blocks: Vec<Value>,
-    /// Where each block stood in the request: message and block.
+    /// Where each block was in the request: the index of its message, and its index there.
     places: Vec<(usize, usize)>,
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Conversation {
 }
 
 impl Message {
-    /// The way to a block, as the API names it.
-    pub(crate) fn place(&self, block: usize) -> String {
+    /// The path to a block, as the API writes it.
+    pub(crate) fn path(&self, block: usize) -> String {
         let (message, block) = self.places.get(block).copied().unwrap_or_default();
         format!("messages.{message}.content.{block}")
     }
 
-    /// The number of the first message that went into this one.
+    /// The index in the request of the first message that was merged into this one.
     pub(crate) fn index(&self) -> usize {
         self.places.first().map_or(0, |(message, _)| *message)
     }
@@ -60,7 +60,7 @@ impl Message {
 }
 
 impl Conversation {
-    /// Adds message number `index`, to the last one if the role is the same.
+    /// Adds the message with this index; if the last one has the same role, it is merged into that.
     pub(crate) fn push(&mut self, index: usize, role: Role, blocks: Vec<Value>) {
         let places = (0..blocks.len()).map(|block| (index, block));
         match self.messages.last_mut() {
@@ -72,29 +72,35 @@ impl Conversation {
         }
     }
 
-    /// What tells this request from others: all that a model would see. Not the model's name and the limits, so that
-    /// asking again elsewhere or for more is another attempt at the same.
-    pub(crate) fn print(&self) -> Print {
-        let mut print = Print::new("request");
-        self.system.iter().chain(&self.tools).for_each(|block| print.block(block));
-        for message in &self.messages {
-            print.number(message.role as u64);
-            message.blocks.iter().for_each(|block| print.block(block));
+    /// What distinguishes this request from others: all that a model would see. The model's name
+    /// and the limits are left out, so that a request to another model or with a larger limit is
+    /// another attempt at the same.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("request");
+        for block in self.system.iter().chain(&self.tools) {
+            fingerprint.block(block);
         }
-        print
+        for message in &self.messages {
+            fingerprint.number(message.role as u64);
+            for block in &message.blocks {
+                fingerprint.block(block);
+            }
+        }
+        fingerprint
     }
 }
 
-/// The type of a block.
+/// The type of a block; empty if it has none.
 pub(crate) fn kind(block: &Value) -> &str {
     block["type"].as_str().unwrap_or_default()
 }
 
+/// Whether a block has this type.
 pub(crate) fn is(block: &Value, wanted: &str) -> bool {
     kind(block) == wanted
 }
 
-/// Content that may be given as a text or as a list of blocks, as a list.
+/// Content as a list of blocks; a text is short for one text block.
 pub(crate) fn blocks(content: &Value) -> Option<Vec<Value>> {
     match content {
         Value::String(text) => Some(vec![json!({"type": "text", "text": text})]),

@@ -1,32 +1,34 @@
 #![doc = include_str!("../README.md")]
 
-mod answer;
-pub mod build;
-mod cache;
-mod chat_in;
-mod chat_out;
-mod chat_tools;
-mod check;
-mod conversation;
-mod delivery;
-mod fault;
-mod format;
-mod hash;
-mod messages_out;
-mod models;
+// What is played: the script, and the reply that a turn of it makes.
 mod play;
-mod refusal;
 mod reply;
 mod script;
-mod seen;
-mod server;
-mod sign;
-mod template;
-mod tool_schema;
 mod workspace;
 
-pub use build::{RESULTS, Scene, Turn, call, calls, literal, say, say_results, scene, script};
-pub use script::{Script, ScriptError};
-pub use seen::Seen;
+// What is sent and received: the server, and the two wire formats.
+mod api_error;
+mod chat;
+mod conversation;
+mod exchange;
+mod messages;
+mod models;
+mod request_log;
+mod response_body;
+mod route;
+mod server;
+mod tool_schema;
+
+// What a real server would remember, and a rehearsal computes: the cache, and the signatures of
+// thinking.
+mod cache;
+mod fingerprint;
+mod signature;
+
+pub use request_log::ReceivedRequest;
+pub use script::{
+    Script, ScriptError,
+    build::{self, RESULTS, Scene, Turn, call, calls, literal, say, say_results, scene, script},
+};
 pub use server::Server;
 pub use workspace::{TempFolder, Workspace, WorkspaceError};

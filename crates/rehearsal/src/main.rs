@@ -88,13 +88,14 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Erro
     let play = async {
         println!("rehearsal of {file} listening on {}", server.url());
         io::stdout().flush()?;
-        server.stopped().await;
-        Err("the server stopped".into())
+        // It serves until the program ends.
+        std::future::pending().await
     };
     tokio::select! {
-        // In this order: whoever has read the line above may interrupt, so the interrupt is listened for first.
+        // In this order: whoever has read the line above may interrupt, so the interrupt is
+        // listened for first.
         biased;
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt.map(|()| ExitCode::from(INTERRUPTED))?),
-        stopped = play => stopped,
+        failed = play => failed,
     }
 }

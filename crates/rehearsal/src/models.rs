@@ -1,24 +1,32 @@
 //! The models whose rules the rehearsal knows.
+use crate::api_error::WireFormat;
+use serde_json::{Value, json};
 
 /// What depends on the model.
 pub(crate) struct Model {
     pub(crate) id: &'static str,
-    /// The shortest prefix that is cached, in tokens.
-    pub(crate) least_prefix: u64,
-    /// Whether `system` messages may stand within the conversation.
+    /// The shortest prefix that is cached.
+    min_cached_tokens: u64,
+    /// Whether `system` messages are allowed within the conversation.
     pub(crate) system_messages: bool,
-    pub(crate) max_input_tokens: u64,
-    pub(crate) max_tokens: u64,
+    max_input_tokens: u64,
+    max_tokens: u64,
 }
 
-const fn model(id: &'static str, least_prefix: u64, system_messages: bool) -> Model {
-    Model { id, least_prefix, system_messages, max_input_tokens: 1_000_000, max_tokens: 128_000 }
-}
-
-const fn older(id: &'static str, least_prefix: u64) -> Model {
+const fn model(id: &'static str, min_cached_tokens: u64, system_messages: bool) -> Model {
     Model {
         id,
-        least_prefix,
+        min_cached_tokens,
+        system_messages,
+        max_input_tokens: 1_000_000,
+        max_tokens: 128_000,
+    }
+}
+
+const fn older(id: &'static str, min_cached_tokens: u64) -> Model {
+    Model {
+        id,
+        min_cached_tokens,
         system_messages: false,
         max_input_tokens: 200_000,
         max_tokens: 64_000,
@@ -26,7 +34,7 @@ const fn older(id: &'static str, least_prefix: u64) -> Model {
 }
 
 /// `rehearsal` is the name to use when nothing depends on the model.
-pub(crate) const MODELS: [Model; 16] = [
+const MODELS: [Model; 16] = [
     model("rehearsal", 512, true),
     model("claude-fable-5-2", 512, true),
     model("claude-fable-5-1", 512, true),
@@ -45,20 +53,62 @@ pub(crate) const MODELS: [Model; 16] = [
     older("claude-haiku-4-5", 4096),
 ];
 
-/// A model by its name, or by a dated name of it.
+/// The shortest prefix that is cached for a model that is not known.
+const DEFAULT_MIN_CACHED_TOKENS: u64 = 1024;
+
+/// A model by its name, or by its name and a date.
 pub(crate) fn find(name: &str) -> Option<&'static Model> {
-    let dated = |model: &&Model| {
-        let rest = name.strip_prefix(model.id);
-        rest.is_some_and(|rest| {
-            rest.is_empty()
-                || rest
-                    .strip_prefix('-')
-                    .is_some_and(|date| date.len() == 8 && date.parse::<u32>().is_ok())
-        })
-    };
-    MODELS.iter().find(dated)
+    MODELS.iter().find(|model| match name.strip_prefix(model.id) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(is_date),
+        None => false,
+    })
 }
 
-pub(crate) fn least_prefix(name: &str) -> u64 {
-    find(name).map_or(1024, |model| model.least_prefix)
+fn is_date(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The shortest prefix that is cached for this model.
+pub(crate) fn min_cached_tokens(name: &str) -> u64 {
+    find(name).map_or(DEFAULT_MIN_CACHED_TOKENS, |model| model.min_cached_tokens)
+}
+
+/// The response to a request for all models.
+pub(crate) fn list(format: WireFormat) -> Value {
+    let data: Vec<Value> = MODELS.iter().map(|model| model.describe(format)).collect();
+    match format {
+        WireFormat::Messages => {
+            let (first, last) = (MODELS.first(), MODELS.last());
+            json!({
+                "data": data,
+                "has_more": false,
+                "first_id": first.map(|model| model.id),
+                "last_id": last.map(|model| model.id),
+            })
+        }
+        WireFormat::Chat => json!({"object": "list", "data": data}),
+    }
+}
+
+impl Model {
+    /// The response to a request for this model.
+    pub(crate) fn describe(&self, format: WireFormat) -> Value {
+        match format {
+            WireFormat::Messages => json!({
+                "type": "model",
+                "id": self.id,
+                "display_name": format!("{} (rehearsed)", self.id),
+                "created_at": "2026-01-01T00:00:00Z",
+                "max_input_tokens": self.max_input_tokens,
+                "max_tokens": self.max_tokens,
+            }),
+            WireFormat::Chat => json!({
+                "id": self.id,
+                "object": "model",
+                "created": 1_767_225_600,
+                "owned_by": "rehearsal",
+            }),
+        }
+    }
 }

@@ -1,13 +1,15 @@
-//! What is played, before it takes the form of a wire format.
+//! A reply, before it takes the form of a wire format.
 use crate::conversation::Thinking;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// How many bytes count as one token.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// Why a reply ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "the names are the API's")]
-pub(crate) enum Stop {
+pub(crate) enum StopReason {
     EndTurn,
     ToolUse,
     MaxTokens,
@@ -17,32 +19,32 @@ pub(crate) enum Stop {
     ModelContextWindowExceeded,
 }
 
-impl Stop {
+impl StopReason {
     /// Its name in the Messages API.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Stop::EndTurn => "end_turn",
-            Stop::ToolUse => "tool_use",
-            Stop::MaxTokens => "max_tokens",
-            Stop::StopSequence => "stop_sequence",
-            Stop::PauseTurn => "pause_turn",
-            Stop::Refusal => "refusal",
-            Stop::ModelContextWindowExceeded => "model_context_window_exceeded",
+            StopReason::EndTurn => "end_turn",
+            StopReason::ToolUse => "tool_use",
+            StopReason::MaxTokens => "max_tokens",
+            StopReason::StopSequence => "stop_sequence",
+            StopReason::PauseTurn => "pause_turn",
+            StopReason::Refusal => "refusal",
+            StopReason::ModelContextWindowExceeded => "model_context_window_exceeded",
         }
     }
 
-    /// The nearest of Chat Completions.
+    /// The nearest one of Chat Completions.
     pub(crate) fn finish_reason(self) -> &'static str {
         match self {
-            Stop::EndTurn | Stop::StopSequence | Stop::PauseTurn => "stop",
-            Stop::ToolUse => "tool_calls",
-            Stop::MaxTokens | Stop::ModelContextWindowExceeded => "length",
-            Stop::Refusal => "content_filter",
+            StopReason::EndTurn | StopReason::StopSequence | StopReason::PauseTurn => "stop",
+            StopReason::ToolUse => "tool_calls",
+            StopReason::MaxTokens | StopReason::ModelContextWindowExceeded => "length",
+            StopReason::Refusal => "content_filter",
         }
     }
 }
 
-/// A piece of a reply.
+/// A content block of a reply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Part {
     Think {
@@ -50,7 +52,7 @@ pub(crate) enum Part {
         signature: String,
     },
     Say(String),
-    /// The arguments are text, because a fault may have cut them.
+    /// The arguments are text and not JSON, because a fault may cut them.
     Call {
         id: String,
         name: String,
@@ -59,16 +61,18 @@ pub(crate) enum Part {
     Raw(Value),
 }
 
-/// The tokens of a reply.
+/// The tokens of a request and its reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// What neither came from the cache nor went into it.
+    /// Input that was neither read from the cache nor written to it.
     pub(crate) input: u64,
     pub(crate) cache_read: u64,
+    /// Written to the cache for five minutes.
     pub(crate) written_5m: u64,
+    /// Written to the cache for an hour.
     pub(crate) written_1h: u64,
     pub(crate) output: u64,
-    /// Of the output.
+    /// The part of the output that is thinking.
     pub(crate) thinking: u64,
 }
 
@@ -77,13 +81,13 @@ pub(crate) struct Reply {
     pub(crate) id: String,
     pub(crate) model: String,
     pub(crate) parts: Vec<Part>,
-    pub(crate) stop: Stop,
+    pub(crate) stop: StopReason,
     pub(crate) stop_sequence: Option<String>,
     pub(crate) usage: Usage,
 }
 
 impl Part {
-    /// The finished content block of the Messages API.
+    /// The content block of the Messages API.
     pub(crate) fn block(&self) -> Value {
         match self {
             Part::Think { text, signature } => {
@@ -91,7 +95,7 @@ impl Part {
             }
             Part::Say(text) => json!({"type": "text", "text": text}),
             Part::Call { id, name, arguments } => {
-                // The format has no way to say arguments that are no JSON.
+                // A whole reply has no way to express arguments that are not JSON.
                 let input = serde_json::from_str::<Value>(arguments).unwrap_or_else(|_| json!({}));
                 json!({"type": "tool_use", "id": id, "name": name, "input": input})
             }
@@ -108,20 +112,24 @@ impl Part {
     }
 }
 
-/// Output tokens and those of them spent on thinking, estimated.
-pub(crate) fn count(parts: &[Part]) -> (u64, u64) {
-    let thinking = |part: &&Part| matches!(part, Part::Think { .. });
-    let (think, rest): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(thinking);
-    let tokens = |parts: &[&Part]| tokens(parts.iter().map(|part| part.bytes()).sum());
-    (tokens(&think) + tokens(&rest), tokens(&think))
+/// Estimates the tokens of a reply: all of them, and those of its thinking.
+pub(crate) fn output_tokens(parts: &[Part]) -> (u64, u64) {
+    let (mut thinking, mut rest) = (0, 0);
+    for part in parts {
+        match part {
+            Part::Think { .. } => thinking += part.bytes(),
+            _ => rest += part.bytes(),
+        }
+    }
+    (tokens(thinking) + tokens(rest), tokens(thinking))
 }
 
-/// The estimate used throughout: a token is four bytes, and a rest counts as one.
+/// Estimates the tokens of so many bytes; a remainder counts as one.
 pub(crate) fn tokens(bytes: usize) -> u64 {
-    bytes.div_ceil(4) as u64
+    bytes.div_ceil(BYTES_PER_TOKEN) as u64
 }
 
-/// Ends the arguments of all calls after `characters`.
+/// Ends the arguments of all calls after so many characters.
 pub(crate) fn cut_arguments(parts: &mut [Part], characters: usize) {
     for part in parts {
         if let Part::Call { arguments, .. } = part {
@@ -130,8 +138,8 @@ pub(crate) fn cut_arguments(parts: &mut [Part], characters: usize) {
     }
 }
 
-/// The thinking as the client wants to see it.
-pub(crate) fn shown(text: String, thinking: Thinking) -> Option<String> {
+/// The text of the thinking block that the client gets; `None` if it gets none.
+pub(crate) fn visible_thinking(text: String, thinking: Thinking) -> Option<String> {
     match thinking {
         Thinking::Shown => Some(text),
         Thinking::Omitted => Some(String::new()),

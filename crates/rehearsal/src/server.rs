@@ -1,20 +1,23 @@
-//! The server: connections, and a handle that ends them.
+//! The server: it accepts connections, and a handle ends them.
 use crate::{
-    answer::{State, answer},
+    exchange::{State, answer},
+    request_log::ReceivedRequest,
     script::Script,
-    seen::Seen,
 };
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
-    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
-/// Connections at a time. More wait: on loopback that many are a mistake.
-const MOST_CONNECTIONS: usize = 1000;
+/// How many connections are served at a time; more wait. A client on loopback that opens this many
+/// has a leak.
+const MAX_CONNECTIONS: usize = 1000;
+/// The wait before the next attempt to accept a connection, when the process has no file descriptor
+/// left for one.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A running server. It stops, with all its connections, when dropped.
 #[derive(Debug)]
@@ -22,45 +25,44 @@ pub struct Server {
     url: String,
     state: Arc<State>,
     task: JoinHandle<()>,
-    running: watch::Receiver<()>,
 }
 
 impl Script {
     /// Serves the script on a free port of loopback.
+    ///
+    /// # Errors
+    /// When no port is free.
     pub async fn serve(self) -> io::Result<Server> {
         self.serve_on(0).await
     }
 
     /// Serves the script on this port of loopback; 0 means a free one.
+    ///
+    /// # Errors
+    /// When the port is taken.
     pub async fn serve_on(self, port: u16) -> io::Result<Server> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(State::new(self));
-        let (alive, running) = watch::channel(());
         let served = state.clone();
-        let task = tokio::spawn(async move {
-            // Dropped when the task ends, however it ends.
-            let _alive = alive;
-            accept(&listener, &served).await;
-        });
-        Ok(Server { url, state, task, running })
+        let task = tokio::spawn(async move { accept(&listener, &served).await });
+        Ok(Server { url, state, task })
     }
 }
 
 async fn accept(listener: &TcpListener, state: &Arc<State>) {
-    // Ends all connections when this task is aborted.
+    // Aborts the connections when this task is aborted.
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        if connections.len() >= MOST_CONNECTIONS {
+        if connections.len() >= MAX_CONNECTIONS {
             connections.join_next().await;
         }
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file handles, most likely: that passes.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        // Small events must not wait for company.
+        // Without this the kernel holds small events back to send them together.
         let _ = stream.set_nodelay(true);
         let state = state.clone();
         connections.spawn(async move {
@@ -68,7 +70,7 @@ async fn accept(listener: &TcpListener, state: &Arc<State>) {
                 let state = state.clone();
                 async move { Ok::<_, Infallible>(answer(&state, request).await) }
             });
-            // An error here is the client's leaving, or a cut the script wants.
+            // An error means that the client left, or that the script cut the connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -80,20 +82,26 @@ impl Server {
         &self.url
     }
 
-    /// How many requests have come.
+    /// How many requests it has received.
+    pub fn request_count(&self) -> usize {
+        self.state.request_count()
+    }
+
+    /// The newest 1,000 requests that it received, oldest first.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.state.requests()
+    }
+
+    /// The former name of [`Server::request_count`].
+    #[doc(hidden)]
     pub fn count(&self) -> usize {
-        self.state.count()
+        self.request_count()
     }
 
-    /// The newest 1,000 requests, oldest first.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.state.seen()
-    }
-
-    /// Waits until the server has stopped. By itself it never does.
-    pub async fn stopped(&self) {
-        let mut running = self.running.clone();
-        while running.changed().await.is_ok() {}
+    /// The former name of [`Server::requests`].
+    #[doc(hidden)]
+    pub fn seen(&self) -> Vec<ReceivedRequest> {
+        self.requests()
     }
 }
 

@@ -1,8 +1,9 @@
 //! What both APIs require of a tool's name and of its input schema.
 //!
-//! The schema itself is checked, not values against it: JSON Schema draft 2020-12 as far as tools use it, and the rules
-//! that the APIs add. Keywords that the draft does not know are ignored, as it says.
-use crate::refusal::Format;
+//! The schema itself is checked, not values against it: JSON Schema draft 2020-12 as far as tools
+//! use it, and the rules that the APIs add. Keywords that the draft does not know are ignored, as
+//! it says.
+use crate::api_error::WireFormat;
 use serde_json::{Map, Value};
 
 /// The longest name of a tool that both APIs accept, in bytes.
@@ -13,10 +14,10 @@ const MAX_PROPERTY_BYTES: usize = 64;
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
 /// Keywords that JSON Schema allows at the top, but the API does not.
-fn forbidden_at_top(format: Format) -> &'static [&'static str] {
+fn forbidden_at_top(format: WireFormat) -> &'static [&'static str] {
     match format {
-        Format::Messages => &["oneOf", "anyOf", "allOf"],
-        Format::Chat => &["oneOf", "anyOf", "allOf", "enum", "not"],
+        WireFormat::Messages => &["oneOf", "anyOf", "allOf"],
+        WireFormat::Chat => &["oneOf", "anyOf", "allOf", "enum", "not"],
     }
 }
 
@@ -66,7 +67,7 @@ impl Path<'_> {
 }
 
 /// Checks the input schema of a tool.
-pub(crate) fn check(schema: &Value, format: Format) -> Result<(), SchemaError> {
+pub(crate) fn check(schema: &Value, format: WireFormat) -> Result<(), SchemaError> {
     if schema["type"] != "object" {
         return Err(SchemaError::NotAnObject(schema["type"].clone()));
     }
@@ -78,7 +79,7 @@ pub(crate) fn check(schema: &Value, format: Format) -> Result<(), SchemaError> {
 
 struct Checker<'a> {
     root: &'a Value,
-    format: Format,
+    format: WireFormat,
 }
 
 impl Checker<'_> {
@@ -94,7 +95,7 @@ impl Checker<'_> {
         }
         required(fields, path)?;
         let items_missing = allows_arrays(&schema["type"]) && !fields.contains_key("items");
-        if items_missing && self.format == Format::Chat {
+        if items_missing && self.format == WireFormat::Chat {
             return Err(SchemaError::NoItems { path: path.steps() });
         }
         Ok(())
@@ -206,8 +207,8 @@ fn unique(values: &[Value], path: &Path) -> Result<(), SchemaError> {
     Ok(())
 }
 
-/// What is required has to be described. A branch of `anyOf` may require what the schema around it describes, so a
-/// schema without `type` and `properties` is left alone.
+/// What is required has to be described. A branch of `anyOf` may require what the schema around it
+/// describes, so a schema without `type` and `properties` is left alone.
 fn required(fields: &Map<String, Value>, path: &Path) -> Result<(), SchemaError> {
     let properties = fields.get("properties").and_then(Value::as_object);
     if properties.is_none() && !fields.contains_key("type") {

@@ -1,18 +1,18 @@
-//! The folder in which a play takes place.
-use crate::format::{Folder, Setting};
+//! The folder in which a script is played.
+use crate::script::file::{Folder, WorkspacePlan};
 use git2::{Commit, Repository, RepositoryInitOptions, Signature, Time};
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
 
-/// Where the tools work while a script plays.
+/// Where the tools work while a script is played.
 #[derive(Debug)]
 pub enum Workspace {
-    /// In the folder as it is.
+    /// In the current folder.
     Here,
-    /// In a folder made for the play.
+    /// In a folder made for it.
     Fresh(TempFolder),
 }
 
@@ -24,14 +24,14 @@ pub struct TempFolder {
 }
 
 impl Workspace {
-    pub(crate) fn make(setting: &Setting) -> Result<Self, WorkspaceError> {
-        match setting {
-            Setting::Here => Ok(Workspace::Here),
-            Setting::Fresh(folder) => TempFolder::fill(folder).map(Workspace::Fresh),
+    pub(crate) fn make(plan: &WorkspacePlan) -> Result<Self, WorkspaceError> {
+        match plan {
+            WorkspacePlan::Here => Ok(Workspace::Here),
+            WorkspacePlan::Fresh(folder) => TempFolder::make(folder).map(Workspace::Fresh),
         }
     }
 
-    /// The folder made for the play; `None` means the folder as it is.
+    /// The folder that was made; `None` means the current folder.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Workspace::Here => None,
@@ -39,7 +39,7 @@ impl Workspace {
         }
     }
 
-    /// Lets a folder made for the play stay, and says where it is.
+    /// Keeps the folder that was made and returns its path; `None` means the current folder.
     pub fn keep(self) -> Option<PathBuf> {
         match self {
             Workspace::Here => None,
@@ -49,16 +49,17 @@ impl Workspace {
 }
 
 impl TempFolder {
-    fn fill(plan: &Folder) -> Result<Self, WorkspaceError> {
+    fn make(plan: &Folder) -> Result<Self, WorkspaceError> {
         let at = |path: &Path| {
             let path = path.to_path_buf();
-            move |error| WorkspaceError::Folder(path, error)
+            move |source| WorkspaceError::Folder { path, source }
         };
         let folder = tempfile::Builder::new()
             .prefix("rehearsal-")
             .tempdir()
             .map_err(at(&std::env::temp_dir()))?;
-        // Tools report resolved paths; a folder behind a link would look like another one.
+        // Tools report paths with links resolved; compared with them, a path through a link looks
+        // like another folder.
         let path = folder.path().canonicalize().map_err(at(folder.path()))?;
         for (name, text) in &plan.files {
             let file = path.join(&name.0);
@@ -67,75 +68,72 @@ impl TempFolder {
             }
             fs::write(&file, text).map_err(at(&file))?;
         }
-        if plan.git {
-            commit_all(&path).map_err(|error| WorkspaceError::Git(path.clone(), error))?;
+        if plan.git
+            && let Err(source) = commit_all(&path)
+        {
+            return Err(WorkspaceError::Git { path, source });
         }
         Ok(TempFolder { folder, path })
     }
 
-    /// Where it is, with links resolved.
+    /// Where the folder is, with links resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets it stay.
+    /// Keeps the folder and returns its path.
     pub fn keep(self) -> PathBuf {
         let _ = self.folder.keep();
         self.path
     }
 }
 
-const NAME: &str = "Rungs";
-const EMAIL: &str = "rungs@example.com";
+const COMMITTER_NAME: &str = "Rungs";
+const COMMITTER_EMAIL: &str = "rungs@example.com";
+/// 2026-01-01 00:00 UTC, in seconds since 1970.
+const COMMIT_TIME: i64 = 1_767_225_600;
 
-/// A repository with one commit that is the same on every machine: fixed identity, fixed date, no person's settings.
+/// Makes a repository with one commit that has the same id on every machine: fixed identity, fixed
+/// date, and no settings of the person's.
 fn commit_all(path: &Path) -> Result<(), git2::Error> {
     let mut options = RepositoryInitOptions::new();
     options.initial_head("main").external_template(false).no_reinit(true);
     let repository = Repository::init_opts(path, &options)?;
-    // Only the repository's own settings: with a person's, line endings and ignored files could differ.
+    // Only the repository's own settings: a person's could change line endings and what is ignored.
     let mut config = git2::Config::open(&repository.path().join("config"))?;
-    // Who commits in the play needs an identity, and must not be asked for a signature.
-    config.set_str("user.name", NAME)?;
-    config.set_str("user.email", EMAIL)?;
+    // The tools of a script commit too; they need an identity, and must not be asked for a
+    // signature.
+    config.set_str("user.name", COMMITTER_NAME)?;
+    config.set_str("user.email", COMMITTER_EMAIL)?;
     config.set_bool("commit.gpgsign", false)?;
     repository.set_config(&config)?;
     let mut index = repository.index()?;
     index.add_all(["*"], git2::IndexAddOption::DEFAULT, None)?;
     index.write()?;
     let tree = repository.find_tree(index.write_tree()?)?;
-    // 2026-01-01 00:00 UTC.
-    let author = Signature::new(NAME, EMAIL, &Time::new(1_767_225_600, 0))?;
+    let author = Signature::new(COMMITTER_NAME, COMMITTER_EMAIL, &Time::new(COMMIT_TIME, 0))?;
     let parents: [&Commit; 0] = [];
     repository.commit(Some("HEAD"), &author, &author, "Start of the rehearsal", &tree, &parents)?;
     Ok(())
 }
 
-/// Why the folder of a play could not be made.
-#[derive(Debug)]
+/// Why the folder of a script could not be made.
+#[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// A file or folder could not be written.
-    Folder(PathBuf, io::Error),
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The git repository could not be made.
-    Git(PathBuf, git2::Error),
-}
-
-impl fmt::Display for WorkspaceError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            WorkspaceError::Folder(path, error) => write!(f, "{}: {error}", path.display()),
-            WorkspaceError::Git(path, error) => {
-                write!(f, "git repository in {}: {}", path.display(), error.message())
-            }
-        }
-    }
-}
-
-impl std::error::Error for WorkspaceError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            WorkspaceError::Folder(_, error) => Some(error),
-            WorkspaceError::Git(_, error) => Some(error),
-        }
-    }
+    #[error("git repository in {}: {}", path.display(), source.message())]
+    Git {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: git2::Error,
+    },
 }

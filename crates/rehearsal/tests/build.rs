@@ -29,7 +29,8 @@ scenes:
             calls([
                 (
                     "bash",
-                    json!({"command": "echo {{ m[1] }}", "deep": [1, 2.5, null, {"text": "{{ text }}"}]}),
+                    json!({"command": "echo {{ m[1] }}", "deep": [1, 2.5, null,
+                        {"text": "{{ text }}"}]}),
                 ),
                 ("read", json!({"path": "a.txt"})),
             ])
@@ -49,7 +50,7 @@ scenes:
 }
 
 #[tokio::test]
-async fn faults_are_met_in_order() {
+async fn faults_happen_in_order() {
     let server = serve(script([scene(
         ".",
         [say("hi").fault(json!({"status": 429, "times": 2})).fault(json!({"status": 529}))],
@@ -63,7 +64,7 @@ async fn faults_are_met_in_order() {
 }
 
 #[tokio::test]
-async fn results_are_said_and_literal_text_is_no_template() {
+async fn results_are_said_and_literal_text_is_not_a_template() {
     let odd = "{{ m[7] }} {% raw %}{%endraw%} ${#name} {{{ '{' }";
     let server = serve(script([
         scene(
@@ -101,7 +102,7 @@ fn mistakes_panic_and_name_scene_and_turn() {
         (|| scene("a", [call("b", json!(5))]), "scene `a`, turn 0: a call is a map with one key"),
         (
             || scene("a", [say("x").fault(json!({"status": 200}))]),
-            "scene `a`, turn 0: status 200 is no error",
+            "scene `a`, turn 0: status 200 is not an error",
         ),
         (|| scene("a", [say("x").stop("now")]), "scene `a`, turn 0: unknown variant `now`"),
         (|| scene("a", [say("x"), say("y")]), "scene `a`: turns[1] is never played"),

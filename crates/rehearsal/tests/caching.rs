@@ -1,11 +1,14 @@
-//! The bill over the wire; the rules of the cache are tested beside it.
+//! The usage in responses; the rules of the cache are tested in its module.
 mod common;
 use common::*;
+use rehearsal::{Script, call, say, scene, script};
 use serde_json::{Value, json};
 
-const PLAY: &str = "scenes: [{when: hello, turns: [{call: [bash: {}]}, {say: bye}]}]";
+fn hello() -> Script {
+    script([scene("hello", [call("bash", json!({})), say("bye")])])
+}
 
-fn figures(reply: &Value) -> [u64; 3] {
+fn token_counts(reply: &Value) -> [u64; 3] {
     let usage = &reply["usage"];
     ["cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens"]
         .map(|key| usage[key].as_u64().unwrap())
@@ -13,7 +16,7 @@ fn figures(reply: &Value) -> [u64; 3] {
 
 #[tokio::test]
 async fn a_growing_conversation_reads_what_it_wrote() {
-    let server = serve(PLAY).await;
+    let server = serve(hello()).await;
     let request = |messages: &Value| {
         let mut request = ask(messages.clone());
         request["system"] = json!("s".repeat(4000));
@@ -22,7 +25,7 @@ async fn a_growing_conversation_reads_what_it_wrote() {
     };
     let mut messages = json!([user("hello")]);
     let first = post(&server, MESSAGES, &request(&messages)).await.json();
-    let [read, written, rest] = figures(&first);
+    let [read, written, rest] = token_counts(&first);
     assert_eq!((read, rest), (0, 0));
     let id = &first["content"][0]["id"];
     let results = json!([{"type": "tool_result", "tool_use_id": id, "content": "ok"}]);
@@ -31,13 +34,14 @@ async fn a_growing_conversation_reads_what_it_wrote() {
         json!({"role": "user", "content": results}),
     ];
     messages.as_array_mut().unwrap().extend(more);
-    let next = figures(&post(&server, MESSAGES, &request(&messages)).await.json());
+    let next = token_counts(&post(&server, MESSAGES, &request(&messages)).await.json());
     assert_eq!((next[0], next[2]), (written, 0));
-    // The same again is read whole, streamed or not; what changes it is not read.
+    // The same request again is read from the cache whole, streamed or not; after a change nothing
+    // is.
     let total = next[0] + next[1];
     let streamed = post(&server, MESSAGES, &stream(request(&messages))).await.events();
-    assert_eq!(figures(&streamed[0]["message"]), [total, 0, 0]);
-    assert_eq!(figures(&streamed[streamed.len() - 2]), [total, 0, 0]);
+    assert_eq!(token_counts(&streamed[0]["message"]), [total, 0, 0]);
+    assert_eq!(token_counts(&streamed[streamed.len() - 2]), [total, 0, 0]);
     let changes = [
         ("system", json!("t".repeat(4000))),
         ("tools", json!([{"name": "a", "input_schema": {"type": "object"}}])),
@@ -47,13 +51,13 @@ async fn a_growing_conversation_reads_what_it_wrote() {
     for (key, value) in changes {
         let mut changed = request(&messages);
         changed[key] = value;
-        assert_eq!(figures(&post(&server, MESSAGES, &changed).await.json())[0], 0, "{key}");
+        assert_eq!(token_counts(&post(&server, MESSAGES, &changed).await.json())[0], 0, "{key}");
     }
 }
 
 #[tokio::test]
-async fn lifetimes_are_told_apart() {
-    let server = serve(PLAY).await;
+async fn lifetimes_are_counted_separately() {
+    let server = serve(hello()).await;
     let mut request = ask(json!([user(&format!("hello {}", "x".repeat(3000)))]));
     let mark = json!({"type": "ephemeral", "ttl": "1h"});
     request["system"] = json!([{"type": "text", "text": "s".repeat(4000), "cache_control": mark}]);
@@ -67,11 +71,11 @@ async fn lifetimes_are_told_apart() {
 }
 
 #[tokio::test]
-async fn counting_costs_nothing_and_agrees() {
-    let server = serve(PLAY).await;
+async fn count_tokens_agrees_and_writes_nothing() {
+    let server = serve(hello()).await;
     let mut request = ask(json!([user("hello")]));
     request["system"] = json!("s".repeat(4000));
-    let billed = figures(&post(&server, MESSAGES, &request).await.json());
+    let billed = token_counts(&post(&server, MESSAGES, &request).await.json());
     request.as_object_mut().unwrap().remove("max_tokens");
     let counted = post(&server, "/v1/messages/count_tokens", &request).await.json();
     assert_eq!((billed, counted), ([0, 0, billed[2]], json!({"input_tokens": billed[2]})));

@@ -1,5 +1,5 @@
-//! Chat Completions: what is refused, and the way there and back.
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+//! Chat Completions: what is refused, and conversations in its format.
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 mod common;
 use common::*;
 use serde_json::{Value, json};
@@ -33,41 +33,80 @@ async fn requests_are_checked() {
     let server = serve(PLAY).await;
     let go = user("look here");
     let one = || assistant(json!([call("a", json!("{}"))]));
-    let unanswered = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
+    let unanswered = "An assistant message with 'tool_calls' must be followed by tool messages \
+                      responding to each \
                       'tool_call_id'. The following tool_call_ids did not have response messages: ";
-    let orphan = "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.";
+    let orphan = "Invalid parameter: messages with role 'tool' must be a response to a preceding \
+                  message with 'tool_calls'.";
     let missing = |ids: &str| format!("{unanswered}{ids}");
     let cases: Vec<(Value, Value, String)> = vec![
         (json!([go, one()]), json!("messages.[2].role"), missing("a")),
         (json!([go, one(), go]), json!("messages.[2].role"), missing("a")),
-        (json!([go, assistant(json!([call("a", json!("{}")), call("b", json!("{}"))])), tool("b"), go]), json!("messages.[3].role"), missing("a")),
+        (
+            json!([
+                go,
+                assistant(json!([call("a", json!("{}")), call("b", json!("{}"))])),
+                tool("b"),
+                go
+            ]),
+            json!("messages.[3].role"),
+            missing("a"),
+        ),
         (json!([go, tool("a")]), json!("messages.[1].role"), orphan.into()),
-        (json!([go, one(), tool("a"), go, tool("a")]), json!("messages.[4].role"), "Invalid parameter: the 'tool_call_id' a is answered twice.".into()),
-        (json!([go, one(), tool("a"), one(), tool("a")]), json!("messages.[3].tool_calls"), "Duplicate value for 'tool_call_id': a".into()),
+        (
+            json!([go, one(), tool("a"), go, tool("a")]),
+            json!("messages.[4].role"),
+            "Invalid parameter: the 'tool_call_id' a is answered twice.".into(),
+        ),
+        (
+            json!([go, one(), tool("a"), one(), tool("a")]),
+            json!("messages.[3].tool_calls"),
+            "Duplicate value for 'tool_call_id': a".into(),
+        ),
         (
             json!([go, assistant(json!([call("a", json!({}))])), tool("a")]),
             json!("messages[1].tool_calls[0].function.arguments"),
-            "Invalid type for 'messages[1].tool_calls[0].function.arguments': expected a string that holds a JSON object.".into(),
+            "Invalid type for 'messages[1].tool_calls[0].function.arguments': expected a string \
+             that holds a JSON object."
+                .into(),
         ),
         (
             json!([go, assistant(json!([call("a", json!("{\"x"))])), tool("a")]),
             json!("messages[1].tool_calls[0].function.arguments"),
-            "Invalid 'messages[1].tool_calls[0].function.arguments': expected a string that holds a JSON object.".into(),
+            "Invalid 'messages[1].tool_calls[0].function.arguments': expected a string that holds \
+             a JSON object."
+                .into(),
         ),
-        (json!([{"role": "user", "content": null}]), json!("messages.[0].content"), "Invalid value for 'content': expected a string, got null.".into()),
+        (
+            json!([{"role": "user", "content": null}]),
+            json!("messages.[0].content"),
+            "Invalid value for 'content': expected a string, got null.".into(),
+        ),
         (
             json!([{"role": "robot", "content": "x"}]),
             json!("messages[0].role"),
-            "Invalid value: 'robot'. Supported values are: 'system', 'assistant', 'user', 'tool', and 'developer'.".into(),
+            "Invalid value: 'robot'. Supported values are: 'system', 'assistant', 'user', 'tool', \
+             and 'developer'."
+                .into(),
         ),
-        (json!([]), json!("messages"), "Invalid 'messages': empty array. Expected at least one message.".into()),
+        (
+            json!([]),
+            json!("messages"),
+            "Invalid 'messages': empty array. Expected at least one \
+                                        message."
+                .into(),
+        ),
     ];
     for (messages, param, expected) in cases {
         let answer = post(&server, CHAT, &json!({"model": "m", "messages": messages})).await;
-        let error = json!({"message": expected, "type": "invalid_request_error", "param": param, "code": null});
+        let error = json!({"message": expected, "type": "invalid_request_error", "param": param,
+            "code": null});
         assert_eq!((answer.status, answer.json()), (400, json!({"error": error})), "{messages}");
     }
-    let function = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": {"type": "object"}}});
+    let function = |name: &str| {
+        json!({"type": "function", "function": {"name": name,
+        "parameters": {"type": "object"}}})
+    };
     let fields = [
         (json!({"messages": [go]}), "you must provide a model parameter"),
         (
@@ -94,7 +133,7 @@ async fn requests_are_checked() {
 }
 
 #[tokio::test]
-async fn calls_and_results_go_there_and_back() {
+async fn calls_and_results_make_the_round_trip() {
     let server = serve(PLAY).await;
     let mut messages = vec![json!({"role": "developer", "content": "be brief"}), user("look here")];
     let first = post(&server, CHAT, &json!({"model": "m", "messages": messages})).await.json();
@@ -102,26 +141,31 @@ async fn calls_and_results_go_there_and_back() {
     let ids = [0, 1].map(|index| message["tool_calls"][index]["id"].as_str().unwrap().to_string());
     assert!(ids.iter().all(|id| id.starts_with("call_0_0_")), "{ids:?}");
     let calls = json!([
-        {"id": ids[0], "type": "function", "function": {"name": "bash", "arguments": "{\"command\":\"ls here\"}"}},
-        {"id": ids[1], "type": "function", "function": {"name": "read", "arguments": "{\"path\":\"a.txt\"}"}},
+        {"id": ids[0], "type": "function", "function": {"name": "bash",
+            "arguments": "{\"command\":\"ls here\"}"}},
+        {"id": ids[1], "type": "function", "function": {"name": "read",
+            "arguments": "{\"path\":\"a.txt\"}"}},
     ]);
-    let expected = json!({"role": "assistant", "content": "I look.", "refusal": null, "reasoning_content": "Where?", "tool_calls": calls});
+    let expected = json!({"role": "assistant", "content": "I look.", "refusal": null,
+        "reasoning_content": "Where?", "tool_calls": calls});
     assert_eq!(
         (&message, &first["choices"][0]["finish_reason"], &first["object"]),
         (&expected, &json!("tool_calls"), &json!("chat.completion"))
     );
     messages.push(message);
-    messages.extend(
-        ids.iter().map(|id| json!({"role": "tool", "tool_call_id": id, "content": [{"type": "text", "text": "x"}]})),
-    );
+    messages.extend(ids.iter().map(|id| {
+        json!({"role": "tool", "tool_call_id": id,
+            "content": [{"type": "text", "text": "x"}]})
+    }));
     let last = post(&server, CHAT, &json!({"model": "m", "messages": messages})).await.json();
-    let choice = json!({"index": 0, "message": {"role": "assistant", "content": "bash=x;read=x;", "refusal": null},
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": "bash=x;read=x;",
+        "refusal": null},
         "logprobs": null, "finish_reason": "stop"});
     assert_eq!(last["choices"], json!([choice]));
 }
 
 #[tokio::test]
-async fn a_stream_of_chunks() {
+async fn a_stream_adds_up_to_the_whole_reply() {
     let server = serve(PLAY).await;
     let mut request = stream(json!({"model": "m", "messages": [user("look here")]}));
     let plain =
@@ -139,7 +183,8 @@ async fn a_stream_of_chunks() {
             .iter()
             .all(|chunk| chunk["usage"].is_null() && chunk["object"] == "chat.completion.chunk")
     );
-    let mut message = json!({"role": chunks[0]["choices"][0]["delta"]["role"], "content": "", "refusal": null, "reasoning_content": ""});
+    let mut message = json!({"role": chunks[0]["choices"][0]["delta"]["role"], "content": "",
+        "refusal": null, "reasoning_content": ""});
     let mut calls: Vec<Value> = vec![];
     for chunk in chunks {
         let delta = &chunk["choices"][0]["delta"];
@@ -167,14 +212,14 @@ async fn a_stream_of_chunks() {
     message["tool_calls"] = json!(calls);
     assert_eq!(message, plain["choices"][0]["message"]);
     assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
-    // Without the wish there is no usage.
+    // Without the option there is no usage.
     request.as_object_mut().unwrap().remove("stream_options");
     let events = post(&server, CHAT, &request).await.events();
     assert!(events.iter().all(|event| event.get("usage").is_none()));
 }
 
 #[tokio::test]
-async fn the_prompt_is_cached_by_itself() {
+async fn the_prompt_is_cached_without_marks() {
     let server = serve(PLAY).await;
     let mut messages =
         vec![json!({"role": "system", "content": "s".repeat(5000)}), user("look here")];

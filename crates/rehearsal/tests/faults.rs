@@ -1,14 +1,23 @@
 //! Every fault, in both formats where it applies.
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 mod common;
 use common::*;
+use rehearsal::{Script, say, scene, script};
 use serde_json::{Value, json};
 
-/// A play whose only reply meets these faults.
-fn faulty(faults: &str) -> String {
-    format!(
-        "scenes: [{{when: hello, turns: [{{say: 'Grüße, world', call: [bash: {{command: ls -la}}], faults: [{faults}]}}]}}]"
-    )
+/// A script whose only reply has this fault at every attempt.
+fn always(mut fault: Value) -> Script {
+    fault["times"] = json!("always");
+    with_faults([fault])
+}
+
+/// A script whose only reply has these faults, one after the other.
+fn with_faults(faults: impl IntoIterator<Item = Value>) -> Script {
+    let mut turn = say("Grüße, world").and_call("bash", json!({"command": "ls -la"}));
+    for fault in faults {
+        turn = turn.fault(fault);
+    }
+    script([scene("hello", [turn])])
 }
 
 const FORMATS: [&str; 2] = [MESSAGES, CHAT];
@@ -18,7 +27,7 @@ fn hello() -> Value {
 }
 
 /// The text and the arguments that a stream adds up to, in either format.
-fn gathered(answer: &Answer) -> (String, String) {
+fn joined(answer: &Answer) -> (String, String) {
     let (mut text, mut arguments) = (String::new(), String::new());
     for event in answer.events() {
         let delta = &event["delta"];
@@ -38,17 +47,18 @@ fn whole() -> (String, String) {
 }
 
 #[tokio::test]
-async fn statuses_come_in_order_and_pass() {
-    let server = serve(&faulty(
-        "{status: 429, retry_after: 1, times: 2}, {status: 529, headers: {x-should-retry: 'true'}}",
-    ))
+async fn error_statuses_happen_in_order_and_then_the_turn_is_played() {
+    let server = serve(with_faults([
+        json!({"status": 429, "retry_after": 1, "times": 2}),
+        json!({"status": 529, "headers": {"x-should-retry": "true"}}),
+    ]))
     .await;
-    let mut met = vec![];
+    let mut answers = vec![];
     for _ in 0..4 {
         let answer = post(&server, MESSAGES, &hello()).await;
         let kind = answer.json()["error"]["type"].as_str().unwrap_or("-").to_string();
         let headers = ["retry-after", "x-should-retry"].map(|name| answer.header(name).to_string());
-        met.push((answer.status, kind, headers.join(" ")));
+        answers.push((answer.status, kind, headers.join(" ")));
     }
     let expected = [
         (429, "rate_limit_error", "1 "),
@@ -57,10 +67,11 @@ async fn statuses_come_in_order_and_pass() {
         (200, "-", " "),
     ];
     assert_eq!(
-        met,
+        answers,
         expected.map(|(status, kind, headers)| (status, kind.to_string(), headers.to_string()))
     );
-    // Another prompt counts for itself, and one that asks for more does not.
+    // The attempts of another prompt are counted on their own; a larger limit makes no other
+    // request.
     assert_eq!(post(&server, MESSAGES, &ask(json!([user("hello you")]))).await.status, 429);
     let mut more = hello();
     more["max_tokens"] = json!(5000);
@@ -69,20 +80,23 @@ async fn statuses_come_in_order_and_pass() {
 
 #[tokio::test]
 async fn errors_have_the_shape_of_the_api() {
-    let faults = "{status: 429, type: insufficient_quota, message: no money, code: credit_balance_exhausted, times: always}";
-    let server = serve(&faulty(faults)).await;
+    let fault = json!({"status": 429, "type": "insufficient_quota", "message": "no money",
+        "code": "credit_balance_exhausted"});
+    let server = serve(always(fault)).await;
     let answer = post(&server, MESSAGES, &hello()).await;
-    let error = json!({"type": "insufficient_quota", "message": "no money", "details": {"error_code": "credit_balance_exhausted"}});
+    let error = json!({"type": "insufficient_quota", "message": "no money",
+        "details": {"error_code": "credit_balance_exhausted"}});
     assert_eq!(answer.json()["error"], error);
     let answer = post(&server, CHAT, &hello()).await;
-    let error = json!({"message": "no money", "type": "insufficient_quota", "param": null, "code": "credit_balance_exhausted"});
+    let error = json!({"message": "no money", "type": "insufficient_quota", "param": null,
+        "code": "credit_balance_exhausted"});
     assert_eq!(answer.json(), json!({"error": error}));
     assert!(answer.header("x-request-id").starts_with("req_"));
 }
 
 #[tokio::test]
-async fn a_page_instead_of_json() {
-    let server = serve(&faulty("{html: true, status: 502, times: always}")).await;
+async fn an_error_may_be_a_page_instead_of_json() {
+    let server = serve(always(json!({"html": true, "status": 502}))).await;
     for path in FORMATS {
         let answer = post(&server, path, &hello()).await;
         assert_eq!((answer.status, answer.header("content-type")), (502, "text/html"));
@@ -93,7 +107,7 @@ async fn a_page_instead_of_json() {
 #[tokio::test]
 async fn connections_are_cut() {
     for after in [0, 5] {
-        let server = serve(&faulty(&format!("{{cut_after: {after}, times: always}}"))).await;
+        let server = serve(always(json!({"cut_after": after}))).await;
         for path in FORMATS {
             let answer = post(&server, path, &stream(hello())).await;
             assert_eq!(
@@ -111,42 +125,44 @@ async fn connections_are_cut() {
 }
 
 #[tokio::test]
-async fn errors_inside_a_stream() {
-    let server = serve(&faulty("{error_event: overloaded_error, after: 3, times: always}")).await;
+async fn errors_happen_inside_a_stream() {
+    let server = serve(always(json!({"error_event": "overloaded_error", "after": 3}))).await;
     let answer = post(&server, MESSAGES, &stream(hello())).await;
     let events = answer.events();
     let id = answer.header("request-id");
-    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}, "request_id": id});
+    let error = json!({"type": "error", "error": {"type": "overloaded_error",
+        "message": "Overloaded"}, "request_id": id});
     assert_eq!(
         (answer.status, events.len(), events.last(), answer.cut),
         (200, 4, Some(&error), false)
     );
     assert!(answer.text.contains("event: error\n"));
     let answer = post(&server, CHAT, &stream(hello())).await;
-    let error = json!({"error": {"message": "Overloaded", "type": "overloaded_error", "param": null, "code": "server_is_overloaded"}});
+    let error = json!({"error": {"message": "Overloaded", "type": "overloaded_error", "param": null,
+        "code": "server_is_overloaded"}});
     assert_eq!((answer.events().len(), answer.events().last()), (4, Some(&error)));
-    // A plain reply has a status for it.
+    // A reply that is no stream has a status for it.
     assert_eq!(post(&server, MESSAGES, &hello()).await.error(), (529, "Overloaded".into()));
 }
 
 #[tokio::test]
-async fn pieces_of_one_byte() {
-    let server = serve(&faulty("{split: 1, times: always}")).await;
+async fn responses_arrive_in_pieces_of_one_byte() {
+    let server = serve(always(json!({"split": 1}))).await;
     for path in FORMATS {
         let answer = post(&server, path, &stream(hello())).await;
         assert!(answer.pieces.iter().all(|piece| *piece == 1), "{path} {:?}", answer.pieces);
-        assert_eq!((gathered(&answer), answer.cut), (whole(), false));
+        assert_eq!((joined(&answer), answer.cut), (whole(), false));
         let answer = post(&server, path, &hello()).await;
         assert!(answer.pieces.iter().all(|piece| *piece == 1) && answer.text.contains("Grüße"));
     }
 }
 
 #[tokio::test]
-async fn arguments_end_early() {
-    let server = serve(&faulty("{cut_arguments: 10, times: always}")).await;
+async fn arguments_of_calls_are_cut() {
+    let server = serve(always(json!({"cut_arguments": 10}))).await;
     for path in FORMATS {
         let answer = post(&server, path, &stream(hello())).await;
-        assert_eq!(gathered(&answer), (whole().0, whole().1[..10].to_string()), "{path}");
+        assert_eq!(joined(&answer), (whole().0, whole().1[..10].to_string()), "{path}");
     }
     let answer = post(&server, MESSAGES, &stream(hello())).await;
     assert_eq!(answer.events().last().unwrap()["type"], "message_stop");
@@ -160,8 +176,8 @@ async fn arguments_end_early() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stops_but_stays() {
-    let server = serve(&faulty("{stall_after: 2, times: always}")).await;
+async fn a_stalled_stream_stays_open() {
+    let server = serve(always(json!({"stall_after": 2}))).await;
     for path in FORMATS {
         let url = format!("{}{path}", server.url());
         let request = client().post(url).header("anthropic-version", "2023-06-01");
@@ -172,28 +188,28 @@ async fn a_stream_that_stops_but_stays() {
         }
         let more =
             tokio::time::timeout(std::time::Duration::from_millis(30), response.chunk()).await;
-        assert!(more.is_err(), "{path}: the stream should neither go on nor end: {more:?}");
+        assert!(more.is_err(), "{path}: the stream should neither continue nor end: {more:?}");
     }
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_json() {
-    let server = serve(&faulty("{malformed_after: 2, times: always}")).await;
+async fn an_event_is_not_json() {
+    let server = serve(always(json!({"malformed_after": 2}))).await;
     for path in FORMATS {
         let answer = post(&server, path, &stream(hello())).await;
         let events = answer.events();
-        assert_eq!((&events[2], gathered(&answer)), (&json!("{\"type\": "), whole()), "{path}");
+        assert_eq!((&events[2], joined(&answer)), (&json!("{\"type\": "), whole()), "{path}");
         let answer = post(&server, path, &hello()).await;
         assert!(!answer.cut && serde_json::from_str::<Value>(&answer.text).is_err());
     }
 }
 
 #[tokio::test]
-async fn events_that_nobody_knows() {
-    let server = serve(&faulty("{unknown_after: 1, times: always}")).await;
+async fn unknown_events_and_deltas_are_sent() {
+    let server = serve(always(json!({"unknown_after": 1}))).await;
     for path in FORMATS {
         let answer = post(&server, path, &stream(hello())).await;
-        assert_eq!(gathered(&answer), whole(), "{path}");
+        assert_eq!(joined(&answer), whole(), "{path}");
         assert_eq!(
             answer.text.matches("rehearsal_event").count(),
             if path == MESSAGES { 2 } else { 1 }
@@ -208,9 +224,8 @@ async fn events_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn a_fault_that_answers_costs_nothing() {
-    let play = "scenes: [{when: hello, turns: [{say: hi, faults: [{status: 529}]}]}]";
-    let server = serve(play).await;
+async fn an_error_instead_of_a_reply_writes_nothing_to_the_cache() {
+    let server = serve(script([scene("hello", [say("hi").fault(json!({"status": 529}))])])).await;
     let mut request = ask(json!([user(&format!("hello {}", "x".repeat(4000)))]));
     request["cache_control"] = json!({"type": "ephemeral"});
     assert_eq!(post(&server, MESSAGES, &request).await.status, 529);

@@ -1,7 +1,8 @@
-//! Which turn answers, what it says, and how the two formats say it.
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+//! Which turn answers, what it says, and its form in both formats.
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 mod common;
 use common::*;
+use rehearsal::{Turn, call, say, scene, script};
 use serde_json::{Value, json};
 
 const SHOP: &str = r#"
@@ -28,6 +29,7 @@ scenes:
     turns: [{say: '{{ m[7] }}'}]
 "#;
 
+/// Results with this text for all calls of a reply.
 fn results(reply: &Value, text: &str) -> Value {
     let calls =
         reply["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use");
@@ -60,11 +62,11 @@ async fn a_scene_plays_to_its_end() {
     let mut ids: Vec<String> = messages.iter().map(|message| message.to_string()).collect();
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), messages.len(), "no two messages are alike, so no two ids are");
+    assert_eq!(ids.len(), messages.len(), "no two messages are equal, so no two ids are");
 }
 
 #[tokio::test]
-async fn only_the_newest_message_decides() {
+async fn only_the_newest_message_chooses_the_turn() {
     let server = serve(SHOP).await;
     let first = post(&server, MESSAGES, &ask(json!([user("look")]))).await.json();
     let turn = json!({"role": "assistant", "content": first["content"]});
@@ -81,12 +83,14 @@ async fn only_the_newest_message_decides() {
         json!({"role": "user", "content": blocks})
     };
     let two = json!({"type": "text", "text": "2 things"});
-    // After compaction nothing is left but a summary, the newest call and its result.
+    // Compaction leaves only a summary, the newest call and its result.
     assert_eq!(
-        answer(json!([user("(a summary)"), turn, {"role": "user", "content": results(&first, "a\nb\n")}])).await,
+        answer(json!([user("(a summary)"), turn, {"role": "user",
+            "content": results(&first, "a\nb\n")}]))
+        .await,
         two
     );
-    // A reminder that no scene knows changes nothing; a prompt that one knows begins that scene.
+    // A reminder matches no scene and changes nothing; a prompt that matches one begins it.
     assert_eq!(
         answer(json!([user("look"), turn, with("<reminder>be quick</reminder>")])).await,
         two
@@ -95,7 +99,7 @@ async fn only_the_newest_message_decides() {
         answer(json!([user("look"), turn, with("buy 1 plum")])).await["text"],
         "1 plum it is."
     );
-    // Of several texts the last that a scene knows.
+    // Of several texts, the last one that matches a scene begins it.
     let texts = |texts: &[&str]| {
         let blocks: Vec<Value> =
             texts.iter().map(|text| json!({"type": "text", "text": text})).collect();
@@ -108,29 +112,33 @@ async fn only_the_newest_message_decides() {
 }
 
 #[tokio::test]
-async fn without_a_scene_it_says_what_it_is() {
+async fn without_a_scene_the_rehearsal_says_that_it_is_one() {
     let server = serve(SHOP).await;
-    let honest = "This is a rehearsal: a script stands in for the model here, and no model has read your prompt. The \
+    let expected = "This is a rehearsal: a script stands in for the model here, and no model has \
+                    read your prompt. The \
                   script has no scene for it. It can play:\n- Buy 3 pears\n- Look around";
     let reply = post(&server, MESSAGES, &ask(json!([user("Who are you?")]))).await.json();
     assert_eq!(
         (&reply["content"][0]["text"], &reply["stop_reason"]),
-        (&json!(honest), &json!("end_turn"))
+        (&json!(expected), &json!("end_turn"))
     );
-    // Calls of some other model are nobody's here.
+    // Calls of another model belong to no scene.
     let foreign = json!([user("x"),
-        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_01A", "name": "b", "input": {}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_01A", "content": "ok"}]}]);
-    assert_eq!(post(&server, MESSAGES, &ask(foreign)).await.json()["content"][0]["text"], honest);
-    let unsuggested = serve("scenes: [{when: '^a$', turns: [{call: [b: {}]}]}]").await;
+        {"role": "assistant",
+            "content": [{"type": "tool_use", "id": "toolu_01A", "name": "b", "input": {}}]},
+        {"role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "toolu_01A", "content": "ok"}]}]);
+    assert_eq!(post(&server, MESSAGES, &ask(foreign)).await.json()["content"][0]["text"], expected);
+    let without_suggestions = serve(script([scene("^a$", [call("b", json!({}))])])).await;
     let text =
-        post(&unsuggested, MESSAGES, &ask(json!([user("x")]))).await.json()["content"][0]["text"]
+        post(&without_suggestions, MESSAGES,
+            &ask(json!([user("x")]))).await.json()["content"][0]["text"]
             .clone();
     assert!(
         text.as_str().unwrap().ends_with("It can play:\n- a prompt that matches `^a$`"),
         "{text}"
     );
-    let messages = converse(&unsuggested, "a", |_, _| "ok".into()).await;
+    let messages = converse(&without_suggestions, "a", |_, _| "ok".into()).await;
     assert_eq!(
         last_text(&messages),
         "(The rehearsal ends here: this scene of the script has no further turn.)"
@@ -138,7 +146,7 @@ async fn without_a_scene_it_says_what_it_is() {
 }
 
 #[tokio::test]
-async fn an_empty_turn_and_a_template_that_fails() {
+async fn empty_turns_and_failing_templates_are_answered() {
     let server = serve(SHOP).await;
     let reply = post(&server, MESSAGES, &ask(json!([user("silence")]))).await.json();
     assert_eq!((&reply["content"], &reply["stop_reason"]), (&json!([]), &json!("end_turn")));
@@ -157,13 +165,15 @@ async fn an_empty_turn_and_a_template_that_fails() {
 }
 
 #[tokio::test]
-async fn stops_and_figures() {
-    let server = serve(
-        "scenes: [{when: '^(?:stop)$', turns: [{say: a, stop: stop_sequence, usage: {output_tokens: 7, cache_read_input_tokens: 9}}]},
-                  {when: refuse, turns: [{stop: refusal}]}, {when: long, turns: [{say: a, stop: max_tokens}]},
-                  {when: full, turns: [{stop: model_context_window_exceeded}]},
-                  {when: pause, turns: [{say: a, stop: pause_turn}, {say: b}]}]",
-    )
+async fn stop_reasons_and_token_counts_can_be_set() {
+    let counts = json!({"output_tokens": 7, "cache_read_input_tokens": 9});
+    let server = serve(script([
+        scene("^(?:stop)$", [say("a").stop("stop_sequence").usage(counts)]),
+        scene("refuse", [Turn::default().stop("refusal")]),
+        scene("long", [say("a").stop("max_tokens")]),
+        scene("full", [Turn::default().stop("model_context_window_exceeded")]),
+        scene("pause", [say("a").stop("pause_turn"), say("b")]),
+    ]))
     .await;
     let mut request = ask(json!([user("stop")]));
     request["stop_sequences"] = json!(["END"]);
@@ -172,9 +182,12 @@ async fn stops_and_figures() {
         (&reply["stop_reason"], &reply["stop_sequence"]),
         (&json!("stop_sequence"), &json!("END"))
     );
-    let usage = json!({"input_tokens": 8, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 9,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}, "output_tokens": 7,
-        "output_tokens_details": {"thinking_tokens": 0}, "server_tool_use": null, "service_tier": "standard",
+    let usage = json!({"input_tokens": 8, "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": 7,
+        "output_tokens_details": {"thinking_tokens": 0}, "server_tool_use": null,
+        "service_tier": "standard",
         "inference_geo": null});
     assert_eq!(reply["usage"], usage);
     let reply = post(&server, MESSAGES, &ask(json!([user("refuse")]))).await.json();
@@ -198,19 +211,16 @@ async fn stops_and_figures() {
 }
 
 #[tokio::test]
-async fn a_stream_adds_up_to_the_plain_reply() {
-    let yaml = r#"
-scenes:
-  - when: hello
-    turns:
-      - think: I think, therefore — so they say — I am.
-        say: A text of some length, with ümläuts.
-        raw:
-          - {type: from_the_future, data: [1, {a: b}]}
-          - {type: server_tool_use, id: srvtoolu_x, name: web_search, input: {query: pears}}
-        call: [bash: {command: "ls -la", deep: {list: [1, 2.5, null, "{{ text }}"]}}]
-"#;
-    let server = serve(yaml).await;
+async fn a_stream_adds_up_to_the_whole_reply() {
+    let input = json!({"command": "ls -la", "deep": {"list": [1, 2.5, null, "{{ text }}"]}});
+    let search = json!({"type": "server_tool_use", "id": "srvtoolu_x", "name": "web_search",
+        "input": {"query": "pears"}});
+    let turn = call("bash", input)
+        .think("I think, therefore — so they say — I am.")
+        .say("A text of some length, with ümläuts.")
+        .raw(json!({"type": "from_the_future", "data": [1, {"a": "b"}]}))
+        .raw(search);
+    let server = serve(script([scene("hello", [turn])])).await;
     let request = ask(json!([user("hello")]));
     let plain = post(&server, MESSAGES, &request).await.json();
     let answer = post(&server, MESSAGES, &stream(request.clone())).await;
@@ -266,11 +276,11 @@ scenes:
 }
 
 #[tokio::test]
-async fn thinking_is_shown_as_wished() {
-    let server = serve("scenes: [{when: hello, turns: [{think: Hm., say: hi}]}]").await;
-    let thinking = |wish: Value| {
+async fn thinking_is_shown_as_the_request_says() {
+    let server = serve(script([scene("hello", [say("hi").think("Hm.")])])).await;
+    let thinking = |field: Value| {
         let mut request = ask(json!([user("hello")]));
-        request["thinking"] = wish;
+        request["thinking"] = field;
         let server = &server;
         async move { post(server, MESSAGES, &request).await.json()["content"].clone() }
     };
@@ -284,30 +294,30 @@ async fn thinking_is_shown_as_wished() {
 }
 
 #[tokio::test]
-async fn what_arrived_is_kept_for_the_asking() {
+async fn bodies_are_kept_only_when_recorded() {
     let server = serve(SHOP).await;
     let request = ask(json!([user("silence")]));
     post(&server, MESSAGES, &request).await;
     post(&server, CHAT, &json!({})).await;
     let url = format!("{}/v1/messages", server.url());
     client().post(url).header("x-api-key", "secret").body("{}").send().await.unwrap();
-    let seen = server.seen();
+    let requests = server.requests();
     let brief: Vec<_> =
-        seen.iter().map(|seen| (seen.path.as_str(), seen.status, seen.bytes, &seen.body)).collect();
+        requests.iter().map(|r| (r.path.as_str(), r.status, r.bytes, &r.body)).collect();
     let (length, nothing) = (request.to_string().len(), json!({}));
     assert_eq!(
         brief,
         [(MESSAGES, 200, length, &request), (CHAT, 400, 2, &nothing), (MESSAGES, 400, 2, &nothing)]
     );
-    assert!(seen[2].headers.contains(&("x-api-key".into(), "(hidden)".into())));
+    assert!(requests[2].headers.contains(&("x-api-key".into(), "(hidden)".into())));
     let script = rehearsal::Script::parse("s", SHOP).unwrap();
     let quiet = script.serve().await.unwrap();
     post(&quiet, MESSAGES, &request).await;
-    assert_eq!(quiet.seen()[0].body, Value::Null);
+    assert_eq!(quiet.requests()[0].body, Value::Null);
 }
 
 #[tokio::test]
-async fn a_dropped_server_is_gone() {
+async fn a_dropped_server_stops() {
     let server = serve(SHOP).await;
     let url = server.url().to_string();
     drop(server);

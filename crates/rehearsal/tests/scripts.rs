@@ -1,113 +1,88 @@
-//! What a script may be, the folder it asks for, and the program that serves it.
+//! Scripts in YAML, the folder that a script asks for, and the program that serves it.
 use rehearsal::{Script, Workspace};
 use std::{fs, process::Command};
 
-fn error(yaml: &str) -> String {
-    Script::parse("play.yaml", yaml).unwrap_err().to_string()
+/// A script with these lines as its first turn, which begins in line 4.
+fn turn(lines: &[&str]) -> String {
+    let mut yaml = vec!["scenes:".to_string(), "  - when: x".into(), "    turns:".into()];
+    yaml.extend(lines.iter().map(|line| format!("      {line}")));
+    yaml.join("\n")
 }
 
 #[test]
 fn bad_scripts_name_file_line_and_reason() {
+    let scene = |turns: &str| format!("scenes:\n  - when: x\n    turns: {turns}");
+    let file = |path: &str| format!("workspace:\n  files:\n    {path}: y\nscenes: []");
     let cases = [
-        ("scenes:\n  - when: x\n    turns: [{sya: hi}]", 3, "unknown field `sya`"),
-        ("scenes:\n  - when: '('\n    turns: [{}]", 2, "regex parse error"),
+        (scene("[{sya: hi}]"), 3, "unknown field `sya`"),
+        ("scenes:\n  - when: '('\n    turns: [{}]".into(), 2, "regex parse error"),
         (
-            "scenes:\n  - when: x\n    turns:\n      - say: hi\n        call:\n          - bash:\n              command: '{{ m[ }}'",
+            turn(&["- say: hi", "  call:", "    - bash:", "        command: '{{ m[ }}'"]),
             7,
             "template: syntax error",
         ),
-        ("scenes:\n  - when: x\n    turns:\n      - say: '{% if %}'", 4, "template: syntax error"),
-        ("scenes:\n  - when: x\n    turns: []", 2, "a scene needs at least one turn"),
-        ("scenes:\n  - when: x\n    turns: [{say: a}, {say: b}]", 2, "turns[1] is never played"),
-        ("scenes:\n  - when: x\n    turns: [{say: a, repeat: 2}]", 2, "turns[0] is never played"),
+        (turn(&["- say: '{% if %}'"]), 4, "template: syntax error"),
+        (scene("[]"), 2, "a scene needs at least one turn"),
+        (scene("[{say: a}, {say: b}]"), 2, "turns[1] is never played"),
+        (scene("[{say: a, repeat: 2}]"), 2, "turns[0] is never played"),
+        (scene("[{repeat: 0, call: [a: {}]}]"), 3, "expected a nonzero u32"),
+        (turn(&["- call: [{a: {}, b: {}}]"]), 4, "a call is a map with one key"),
+        (turn(&["- call: [{a: text}]"]), 4, "a call is a map with one key"),
+        (turn(&["- call: [{a b: {}}]"]), 4, "`a b` cannot be a tool's name"),
+        (turn(&["- raw: [{a: b}]"]), 4, "a raw block is a map with a `type`"),
+        (turn(&["- raw: [{type: tool_use}]"]), 4, "use `call`"),
+        (turn(&["- stop: now"]), 4, "unknown variant `now`"),
         (
-            "scenes:\n  - when: x\n    turns: [{repeat: 0, call: [a: {}]}]",
-            3,
-            "expected a nonzero u32",
-        ),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - call: [{a: {}, b: {}}]",
-            4,
-            "a call is a map with one key",
-        ),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - call: [{a: text}]",
-            4,
-            "a call is a map with one key",
-        ),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - call: [{a b: {}}]",
-            4,
-            "`a b` cannot be a tool's name",
-        ),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - raw: [{a: b}]",
-            4,
-            "a raw block is a map with a `type`",
-        ),
-        ("scenes:\n  - when: x\n    turns:\n      - raw: [{type: tool_use}]", 4, "use `call`"),
-        ("scenes:\n  - when: x\n    turns:\n      - stop: now", 4, "unknown variant `now`"),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 429, cut_after: 1}",
+            turn(&["- faults:", "    - {status: 429, cut_after: 1}"]),
             5,
             "a fault has exactly one of",
         ),
         (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {retry_after: 1, split: 3}",
+            turn(&["- faults:", "    - {retry_after: 1, split: 3}"]),
             5,
-            "`retry_after` stands only beside `status`",
+            "`retry_after` is allowed only beside `status`",
         ),
         (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {cut_after: 1, after: 3}",
+            turn(&["- faults:", "    - {cut_after: 1, after: 3}"]),
             5,
-            "`after` stands only beside `error_event`",
+            "`after` is allowed only beside `error_event`",
         ),
+        (turn(&["- faults:", "    - {status: 200}"]), 5, "status 200 is not an error"),
         (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 200}",
-            5,
-            "status 200 is no error",
-        ),
-        (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 500, times: often}",
+            turn(&["- faults:", "    - {status: 500, times: often}"]),
             5,
             "a number from 1 up, or `always`",
         ),
         (
-            "scenes:\n  - when: x\n    turns:\n      - faults:\n          - {status: 500, headers: {'a b': c}}",
+            turn(&["- faults:", "    - {status: 500, headers: {'a b': c}}"]),
             5,
             "invalid HTTP header name",
         ),
-        ("workspace:\n  files:\n    ../x: y\nscenes: []", 3, "a file's path must be relative"),
-        ("workspace:\n  files:\n    /etc/x: y\nscenes: []", 3, "a file's path must be relative"),
-        (
-            "workspace:\n  files:\n    .git/config: y\nscenes: []",
-            3,
-            "a file's path must be relative",
-        ),
-        ("workspace: there\nscenes: []", 1, "`here`, or a map with `git` and `files`"),
-        ("about: x", 1, "missing field `scenes`"),
-        ("scenes: [", 2, "did not find expected"),
+        (file("../x"), 3, "a file's path must be relative"),
+        (file("/etc/x"), 3, "a file's path must be relative"),
+        (file("x/"), 3, "a file's path must be relative"),
+        (file(".git/config"), 3, "a file's path must be relative"),
+        ("workspace: there\nscenes: []".into(), 1, "`here`, or a map with `git` and `files`"),
+        ("about: x".into(), 1, "missing field `scenes`"),
+        ("scenes: [".into(), 2, "did not find expected"),
     ];
-    let wrong: Vec<String> = cases
-        .iter()
-        .filter_map(|(yaml, line, reason)| {
-            let error = error(yaml);
-            let right = error.starts_with(&format!("play.yaml:{line}: ")) && error.contains(reason);
-            (!right || error.contains(" at line "))
-                .then(|| format!("expected line {line}, {reason}\n     got {error}"))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    for (yaml, line, reason) in cases {
+        let error = Script::parse("play.yaml", &yaml).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("play.yaml:{line}: ")), "line {line}: {text}");
+        assert!(text.contains(reason) && !text.contains(" at line "), "{reason}: {text}");
+        assert_eq!(error.line(), Some(line));
+    }
 }
 
 #[test]
-fn a_file_that_is_not_there() {
+fn a_missing_file_is_named() {
     let error = Script::load("no/such.yaml").unwrap_err();
     assert!(error.to_string().starts_with("no/such.yaml: ") && error.line().is_none(), "{error}");
 }
 
 #[test]
-fn what_a_script_tells() {
+fn a_script_gives_what_is_written_in_it() {
     let script =
         Script::parse("s", "about: Pears.\nsuggest: [a, b]\nscenes: [{when: '^a', turns: [{}]}]")
             .unwrap();
@@ -153,7 +128,7 @@ scenes: []
 ";
 
 #[test]
-fn a_folder_with_a_repository() {
+fn a_folder_with_a_git_repository_is_the_same_every_time() {
     let workspace = Script::parse("s", FOLDER).unwrap().workspace().unwrap();
     let path = workspace.path().unwrap().to_path_buf();
     assert_eq!(fs::read_to_string(path.join("notes/todo.txt")).unwrap(), "one\ntwo\n");
@@ -173,7 +148,7 @@ fn a_folder_with_a_repository() {
     let tree = commit.tree().unwrap();
     let names: Vec<String> = tree.iter().map(|entry| entry.name().unwrap().to_string()).collect();
     assert_eq!(names, [".gitignore", "notes"]);
-    // The same on every machine and at every time.
+    // The id does not depend on the time, the machine or the person.
     let again = Script::parse("s", FOLDER).unwrap().workspace().unwrap();
     let second = git2::Repository::open(again.path().unwrap()).unwrap();
     assert_eq!(second.head().unwrap().target(), Some(commit.id()));
@@ -182,7 +157,7 @@ fn a_folder_with_a_repository() {
 }
 
 #[test]
-fn a_folder_that_stays() {
+fn a_folder_is_removed_unless_it_is_kept() {
     let script = Script::parse("s", "workspace: {files: {a.txt: x}}\nscenes: []").unwrap();
     let path = script.workspace().unwrap().keep().unwrap();
     assert!(path.join("a.txt").exists() && !path.join(".git").exists());
@@ -200,41 +175,42 @@ fn program(arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[test]
-fn the_program_checks_and_complains() {
+fn the_program_checks_scripts_and_reports_errors() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("play.yaml");
     let name = file.to_str().unwrap();
     fs::write(&file, "scenes: [{when: a, turns: [{}]}]").unwrap();
-    let said = format!("{name}: a valid script with 1 scene\n");
-    assert_eq!(program(&["--script", name, "--check"]), (0, said, String::new()));
+    let printed = format!("{name}: a valid script with 1 scene\n");
+    assert_eq!(program(&["--script", name, "--check"]), (0, printed, String::new()));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (code, _, complaint) = program(&["--script", name, "--port", &port]);
+    let (code, _, errors) = program(&["--script", name, "--port", &port]);
     assert_eq!(code, 1);
-    assert!(complaint.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{complaint}");
+    assert!(errors.starts_with(&format!("cannot listen on 127.0.0.1:{port}: ")), "{errors}");
     fs::write(&file, "scenes: 5").unwrap();
-    let (code, said, complaint) = program(&["--script", name]);
-    assert_eq!((code, said.as_str()), (1, ""));
-    assert!(complaint.starts_with(&format!("{name}:1: ")), "{complaint}");
+    let (code, printed, errors) = program(&["--script", name]);
+    assert_eq!((code, printed.as_str()), (1, ""));
+    assert!(errors.starts_with(&format!("{name}:1: ")), "{errors}");
     let wrong = [
         (&["--scirpt", name][..], "invalid option '--scirpt'; --help says what there is\n"),
         (&["--check"], "--script is missing; --help says what there is\n"),
         (
             &["--script", name, "--port", "x"],
-            "cannot parse argument \"x\": invalid digit found in string; --help says what there is\n",
+            "cannot parse argument \"x\": invalid digit found in string; --help says what there \
+             is\n",
         ),
     ];
     for (arguments, expected) in wrong {
         assert_eq!(program(arguments), (2, String::new(), expected.into()));
     }
-    let (code, said, complaint) = program(&["--help"]);
-    assert_eq!((code, complaint.as_str()), (0, ""));
-    assert!(said.contains("--script FILE"), "{said}");
+    let (code, printed, errors) = program(&["--help"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(printed.contains("--script FILE"), "{printed}");
 }
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_the_program() {
+fn an_interrupt_ends_the_program_with_130() {
     use std::io::{BufRead, BufReader};
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("play.yaml");
@@ -247,8 +223,8 @@ fn an_interrupt_ends_the_program() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said = format!("rehearsal of {} listening on http://127.0.0.1:", file.display());
-    assert!(line.starts_with(&said), "{line}");
+    let printed = format!("rehearsal of {} listening on http://127.0.0.1:", file.display());
+    assert!(line.starts_with(&printed), "{line}");
     let killed = Command::new("kill").args(["-INT", &program.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(program.wait().unwrap().code(), Some(130));

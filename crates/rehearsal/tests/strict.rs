@@ -1,16 +1,19 @@
-//! What a strict server refuses, and in which words.
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+//! What the Messages API refuses, and its messages.
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 mod common;
 use common::*;
+use rehearsal::{Script, call, say, scene, script};
 use serde_json::{Value, json};
 
-const PLAY: &str = "scenes: [{when: hello, turns: [{say: hi}]}]";
+fn hello() -> Script {
+    script([scene("hello", [say("hi")])])
+}
 
-fn call(id: &str) -> Value {
+fn tool_use(id: &str) -> Value {
     json!({"type": "tool_use", "id": id, "name": "bash", "input": {}})
 }
 
-fn result(id: &str) -> Value {
+fn tool_result(id: &str) -> Value {
     json!({"type": "tool_result", "tool_use_id": id, "content": "ok"})
 }
 
@@ -18,11 +21,11 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-fn said(role: &str, blocks: Value) -> Value {
+fn message(role: &str, blocks: Value) -> Value {
     json!({"role": role, "content": blocks})
 }
 
-/// The request with some fields set or, with null, taken away.
+/// The request with these fields set; a field that is null is removed.
 fn with(fields: Value) -> Value {
     let mut request = ask(json!([user("hello")]));
     for (key, value) in fields.as_object().unwrap() {
@@ -36,124 +39,145 @@ fn with(fields: Value) -> Value {
 
 #[tokio::test]
 async fn messages_are_checked() {
-    let server = serve(PLAY).await;
-    let open = json!([user("hello"), said("assistant", json!([call("toolu_a"), call("toolu_b")]))]);
+    let server = serve(hello()).await;
+    let open = json!([
+        user("hello"),
+        message("assistant", json!([tool_use("toolu_a"), tool_use("toolu_b")]))
+    ]);
     let answered = |blocks: Value| {
         let mut messages = open.clone();
-        messages.as_array_mut().unwrap().push(said("user", blocks));
+        messages.as_array_mut().unwrap().push(message("user", blocks));
         messages
     };
     let cases = [
         (
-            answered(json!([result("toolu_a")])),
-            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_b. Each \
-             `tool_use` block must have a corresponding `tool_result` block in the next message.",
+            answered(json!([tool_result("toolu_a")])),
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: \
+             toolu_b. Each `tool_use` block must have a corresponding `tool_result` block in the \
+             next message.",
         ),
         (
             open.clone(),
-            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_a, toolu_b. \
-             Each `tool_use` block must have a corresponding `tool_result` block in the next message.",
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: \
+             toolu_a, toolu_b. Each `tool_use` block must have a corresponding `tool_result` block \
+             in the next message.",
         ),
         (
-            answered(json!([result("toolu_a"), result("toolu_b"), result("toolu_c")])),
-            "messages.2.content.2: unexpected `tool_use_id` found in `tool_result` blocks: toolu_c. Each \
-             `tool_result` block must have a corresponding `tool_use` block in the previous message.",
+            answered(json!([
+                tool_result("toolu_a"),
+                tool_result("toolu_b"),
+                tool_result("toolu_c")
+            ])),
+            "messages.2.content.2: unexpected `tool_use_id` found in `tool_result` blocks: \
+             toolu_c. Each `tool_result` block must have a corresponding `tool_use` block in the \
+             previous message.",
         ),
         (
-            answered(json!([result("toolu_a"), result("toolu_b"), result("toolu_b")])),
-            "messages.2.content.2: each tool_use must have a single result. Found multiple `tool_result` blocks with \
-             id: toolu_b",
+            answered(json!([
+                tool_result("toolu_a"),
+                tool_result("toolu_b"),
+                tool_result("toolu_b")
+            ])),
+            "messages.2.content.2: each tool_use must have a single result. Found multiple \
+             `tool_result` blocks with id: toolu_b",
         ),
         (
-            answered(json!([text("hello"), result("toolu_a"), result("toolu_b")])),
-            "messages.2.content.0: `tool_result` blocks must come before all other content of the message",
+            answered(json!([text("hello"), tool_result("toolu_a"), tool_result("toolu_b")])),
+            "messages.2.content.0: `tool_result` blocks must come before all other content of the \
+             message",
         ),
         (
             json!([
                 user("hello"),
-                said("assistant", json!([call("toolu_a"), call("toolu_b")])),
-                said("user", json!([result("toolu_a")])),
-                said("assistant", json!([text("and")])),
-                said("user", json!([result("toolu_b")])),
+                message("assistant", json!([tool_use("toolu_a"), tool_use("toolu_b")])),
+                message("user", json!([tool_result("toolu_a")])),
+                message("assistant", json!([text("and")])),
+                message("user", json!([tool_result("toolu_b")])),
             ]),
-            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_b. Each \
-             `tool_use` block must have a corresponding `tool_result` block in the next message.",
+            "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: \
+             toolu_b. Each `tool_use` block must have a corresponding `tool_result` block in the \
+             next message.",
         ),
         (
             json!([
                 user("hello"),
-                said("assistant", json!([call("toolu_a")])),
-                said("user", json!([result("toolu_a")])),
-                said("assistant", json!([call("toolu_a")])),
-                said("user", json!([result("toolu_a")])),
+                message("assistant", json!([tool_use("toolu_a")])),
+                message("user", json!([tool_result("toolu_a")])),
+                message("assistant", json!([tool_use("toolu_a")])),
+                message("user", json!([tool_result("toolu_a")])),
             ]),
             "messages.3.content.0: `tool_use` ids must be unique: toolu_a",
         ),
         (
-            json!([said("user", json!([result("toolu_a")]))]),
-            "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: toolu_a. Each \
-             `tool_result` block must have a corresponding `tool_use` block in the previous message.",
+            json!([message("user", json!([tool_result("toolu_a")]))]),
+            "messages.0.content.0: unexpected `tool_use_id` found in `tool_result` blocks: \
+             toolu_a. Each `tool_result` block must have a corresponding `tool_use` block in the \
+             previous message.",
         ),
         (json!([]), "messages: at least one message is required"),
         (json!([user("")]), "messages: text content blocks must be non-empty"),
         (json!([user(" \n")]), "messages: text content blocks must contain non-whitespace text"),
-        (json!([said("user", json!([]))]), "messages.0: all messages must have non-empty content"),
         (
-            json!([said("assistant", json!("hi"))]),
+            json!([message("user", json!([]))]),
+            "messages.0: all messages must have non-empty content",
+        ),
+        (
+            json!([message("assistant", json!("hi"))]),
             "messages: first message must use the \"user\" role",
         ),
         (
-            json!([user("hello"), said("assistant", json!("The answer is"))]),
-            "This model does not support assistant message prefill. The conversation must end with a user message.",
+            json!([user("hello"), message("assistant", json!("The answer is"))]),
+            "This model does not support assistant message prefill. The conversation must end with \
+             a user message.",
         ),
         (
-            json!([user("hello"), said("robot", json!("hi"))]),
+            json!([user("hello"), message("robot", json!("hi"))]),
             "messages: Unexpected role \"robot\". Allowed roles are \"user\" or \"assistant\"",
         ),
         (json!([{"content": "hello"}]), "messages.0.role: Field required"),
         (json!([{"role": "user"}]), "messages.0.content: Field required"),
         (
-            json!([said("user", json!([{"text": "hello"}]))]),
+            json!([message("user", json!([{"text": "hello"}]))]),
             "messages.0.content.0.type: Field required",
         ),
         (
-            json!([said("user", json!([call("toolu_a")]))]),
+            json!([message("user", json!([tool_use("toolu_a")]))]),
             "messages.0.content.0: `tool_use` blocks can only be in `assistant` messages",
         ),
         (
             json!([
                 user("hello"),
-                said(
+                message(
                     "assistant",
                     json!([{"type": "tool_use", "id": "a", "name": "b", "input": "{"}])
                 ),
-                said("user", json!([result("a")]))
+                message("user", json!([tool_result("a")]))
             ]),
             "messages.1.content.0.tool_use.input: Input should be a valid dictionary",
         ),
         (
-            answered(
-                json!([{"type": "tool_result", "tool_use_id": "toolu_a", "is_error": true, "content": ""}, result("toolu_b")]),
-            ),
+            answered(json!([{"type": "tool_result", "tool_use_id": "toolu_a", "is_error": true,
+                    "content": ""}, tool_result("toolu_b")])),
             "messages.2.content.0.tool_result: content cannot be empty if `is_error` is true",
         ),
         (
-            json!([said("system", json!("be brief")), user("hello")]),
+            json!([message("system", json!("be brief")), user("hello")]),
             "messages: first message must use the \"user\" role",
         ),
         (
             json!([
                 user("hello"),
-                said("assistant", json!("hi")),
-                said("system", json!("be brief")),
+                message("assistant", json!("hi")),
+                message("system", json!("be brief")),
                 user("hello")
             ]),
-            "messages.2: a `system` message must follow a `user` message or an `assistant` message that ends with a \
-             server tool",
+            "messages.2: a `system` message must follow a `user` message or an `assistant` message \
+             that ends with a server tool",
         ),
         (
-            json!([user("hello"), said("system", json!("be brief")), user("hello")]),
-            "messages.1: a `system` message must be the last one or be followed by an `assistant` message",
+            json!([user("hello"), message("system", json!("be brief")), user("hello")]),
+            "messages.1: a `system` message must be the last one or be followed by an `assistant` \
+             message",
         ),
     ];
     for (messages, expected) in cases {
@@ -171,11 +195,14 @@ async fn messages_are_checked() {
 
 #[tokio::test]
 async fn fields_are_checked() {
-    let server = serve(PLAY).await;
+    let server = serve(hello()).await;
     let tool = |name: &str, schema: Value| json!({"name": name, "input_schema": schema});
     let object = json!({"type": "object"});
-    let mark = |ttl: &str| json!({"type": "text", "text": "hello", "cache_control": {"type": "ephemeral", "ttl": ttl}});
-    let marks = |count: usize| json!([said("user", json!(vec![mark("5m"); count]))]);
+    let mark = |ttl: &str| {
+        json!({"type": "text", "text": "hello",
+        "cache_control": {"type": "ephemeral", "ttl": ttl}})
+    };
+    let marks = |count: usize| json!([message("user", json!(vec![mark("5m"); count]))]);
     let cases = [
         (json!({"model": null}), "model: Field required"),
         (json!({"max_tokens": null}), "max_tokens: Field required"),
@@ -221,24 +248,29 @@ async fn fields_are_checked() {
             "A maximum of 4 blocks with cache_control may be provided. Found 5.",
         ),
         (
-            json!({"messages": [said("user", json!([mark("5m"), mark("1h")]))]}),
-            "messages.0.content.1.cache_control.ttl: a ttl='1h' cache_control block must not come after a ttl='5m' \
-             cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.",
+            json!({"messages": [message("user", json!([mark("5m"), mark("1h")]))]}),
+            "messages.0.content.1.cache_control.ttl: a ttl='1h' cache_control block must not come \
+             after a ttl='5m' cache_control block. Note that blocks are processed in the following \
+             order: `tools`, `system`, `messages`.",
         ),
         (
             json!({"cache_control": {"type": "forever"}}),
             "cache_control.type: Input should be 'ephemeral'",
         ),
         (
-            json!({"messages": [said("user", json!([{"type": "text", "text": "", "cache_control": {"type": "ephemeral"}}]))]}),
+            json!({"messages": [message("user",
+                json!([{"type": "text", "text": "", "cache_control": {"type": "ephemeral"}}]))]}),
             "messages.0.content.0.text: cache_control cannot be set for empty text blocks",
         ),
         (
-            json!({"messages": [user("hello"), said("assistant", json!([{"type": "thinking", "thinking": "", "signature": "", "cache_control": {"type": "ephemeral"}}, text("a")])), user("hello")]}),
+            json!({"messages": [user("hello"), message("assistant",
+                json!([{"type": "thinking", "thinking": "", "signature": "",
+                    "cache_control": {"type": "ephemeral"}}, text("a")])), user("hello")]}),
             "messages.1.content.0.thinking.cache_control: Extra inputs are not permitted",
         ),
         (
-            json!({"model": "claude-sonnet-5", "messages": [user("hello"), said("system", json!("be brief"))]}),
+            json!({"model": "claude-sonnet-5", "messages": [user("hello"),
+                message("system", json!("be brief"))]}),
             "messages.1: role 'system' is not supported on this model",
         ),
     ];
@@ -247,25 +279,33 @@ async fn fields_are_checked() {
         assert_eq!(answer.error(), (400, expected.to_string()), "{fields}");
         let body = answer.json();
         let id = answer.header("request-id");
-        let whole = json!({"type": "error", "error": {"type": "invalid_request_error", "message": expected}, "request_id": id});
+        let whole = json!({"type": "error", "error": {"type": "invalid_request_error",
+            "message": expected}, "request_id": id});
         assert_eq!(body, whole);
     }
 }
 
 #[tokio::test]
-async fn what_the_api_takes_is_taken() {
-    let server = serve(PLAY).await;
+async fn valid_requests_are_accepted() {
+    let server = serve(hello()).await;
     let marked = json!({"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}});
     let cases = [
         json!({"messages": [user("one"), user("hello")]}),
         // Results in two messages of the same role are one message.
-        json!({"messages": [user("hello"), said("assistant", json!([call("a"), call("b")])), said("user", json!([result("b")])), said("user", json!([result("a"), text("hello")]))]}),
-        json!({"messages": [user("hello"), said("system", json!("be brief"))]}),
-        json!({"messages": [said("user", json!([{"type": "from_the_future", "x": 1}, text("hello")]))]}),
-        json!({"messages": [said("user", json!([marked, marked, marked]))], "cache_control": {"type": "ephemeral"}}),
-        json!({"messages": [user("hello"), said("assistant", json!([{"type": "redacted_thinking", "data": "x"}, text("a")])), user("hello")]}),
-        json!({"tools": [{"type": "bash_20250124", "name": "bash"}, {"type": "mcp_toolset", "mcp_server_name": "x"}]}),
-        json!({"temperature": 1, "system": "", "stop_sequences": ["x"], "metadata": {"user_id": "u"}}),
+        json!({"messages": [user("hello"), message("assistant",
+            json!([tool_use("a"), tool_use("b")])), message("user", json!([tool_result("b")])),
+                message("user", json!([tool_result("a"), text("hello")]))]}),
+        json!({"messages": [user("hello"), message("system", json!("be brief"))]}),
+        json!({"messages": [message("user",
+            json!([{"type": "from_the_future", "x": 1}, text("hello")]))]}),
+        json!({"messages": [message("user", json!([marked, marked, marked]))],
+            "cache_control": {"type": "ephemeral"}}),
+        json!({"messages": [user("hello"), message("assistant",
+            json!([{"type": "redacted_thinking", "data": "x"}, text("a")])), user("hello")]}),
+        json!({"tools": [{"type": "bash_20250124", "name": "bash"}, {"type": "mcp_toolset",
+            "mcp_server_name": "x"}]}),
+        json!({"temperature": 1, "system": "", "stop_sequences": ["x"],
+            "metadata": {"user_id": "u"}}),
     ];
     for fields in cases {
         let answer = post(&server, MESSAGES, &with(fields.clone())).await;
@@ -279,15 +319,15 @@ async fn what_the_api_takes_is_taken() {
 }
 
 #[tokio::test]
-async fn versions_differ() {
-    let server = serve(PLAY).await;
+async fn each_version_of_the_api_has_rules_of_its_own() {
+    let server = serve(hello()).await;
     let hot = with(json!({"temperature": 1.0}));
-    let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
-    let shown = with(
-        json!({"messages": [user("hello"), said("assistant", json!([document])), user("hello")]}),
-    );
+    let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain",
+        "data": "x"}});
+    let shown = with(json!({"messages": [user("hello"), message("assistant", json!([document])),
+            user("hello")]}));
     let cited = json!({"type": "text", "text": "hello", "citations": [{"type": "char_location"}]});
-    let cited = with(json!({"messages": [said("user", json!([cited]))]}));
+    let cited = with(json!({"messages": [message("user", json!([cited]))]}));
     let cases = [
         (None, with(json!({})), "anthropic-version: header is required"),
         (
@@ -319,8 +359,8 @@ async fn versions_differ() {
 }
 
 #[tokio::test]
-async fn no_json_and_too_much() {
-    let server = serve(PLAY).await;
+async fn bodies_that_are_not_json_or_too_long_are_refused() {
+    let server = serve(hello()).await;
     let answer = post_text(&server, MESSAGES, Some("2023-06-01"), "{\"model\": ".into()).await;
     assert_eq!(
         answer.error(),
@@ -333,7 +373,12 @@ async fn no_json_and_too_much() {
     let answer = post_text(&server, CHAT, None, "[1".into()).await;
     assert_eq!(
         answer.error(),
-        (400, "We could not parse the JSON body of your request: EOF while parsing a list at line 1 column 2".into())
+        (
+            400,
+            "We could not parse the JSON body of your request: EOF while parsing a list at line \
+               1 column 2"
+                .into()
+        )
     );
     let answer =
         post_text(&server, MESSAGES, Some("2023-06-01"), "x".repeat(32 * 1024 * 1024 + 1)).await;
@@ -342,10 +387,11 @@ async fn no_json_and_too_much() {
 }
 
 #[tokio::test]
-async fn thinking_is_bound_to_what_stands_before_it() {
-    let server = serve(
-        "scenes: [{when: hello, turns: [{think: Hm., call: [bash: {}]}, {think: 'So.', call: [bash: {}]}, {say: hi}]}]",
-    )
+async fn thinking_is_bound_to_what_precedes_it() {
+    let server = serve(script([scene(
+        "hello",
+        [call("bash", json!({})).think("Hm."), call("bash", json!({})).think("So."), say("hi")],
+    )]))
     .await;
     let messages = json!(converse(&server, "hello", |_, _| "ok".into()).await[..5]);
     assert_eq!(messages[1]["content"][0]["thinking"], "Hm.");
@@ -368,17 +414,19 @@ async fn thinking_is_bound_to_what_stands_before_it() {
     };
     let modified = |place: usize| {
         format!(
-            "messages.{place}.content.0: `thinking` or `redacted_thinking` blocks in an `assistant` message cannot be \
-             modified. These blocks must remain as they were in the original response."
+            "messages.{place}.content.0: `thinking` or `redacted_thinking` blocks in an \
+             `assistant` message cannot be modified. These blocks must remain as they were in the \
+             original response."
         )
     };
     let bound = |place: usize| {
         format!(
-            "messages.{place}.content.0: this `thinking` block is bound to a different conversation: the system \
-             prompt, the tools or the messages before it have changed since it was made."
+            "messages.{place}.content.0: this `thinking` block is bound to a different \
+             conversation: the system prompt, the tools or the messages before it have changed \
+             since it was made."
         )
     };
-    // Rewritten from a text to a list and marked for the cache: the same to a model.
+    // A list instead of a text, and a cache mark: the model sees the same.
     let marked = json!([{"text": "hello", "type": "text", "cache_control": {"type": "ephemeral"}}]);
     let cases = [
         (request(&messages, ""), String::new()),
@@ -403,10 +451,11 @@ async fn thinking_is_bound_to_what_stands_before_it() {
 }
 
 #[tokio::test]
-async fn thinking_may_be_left_out_from_the_front_only() {
-    let server = serve(
-        "scenes: [{when: hello, turns: [{think: Hm., call: [bash: {}], repeat: 3}, {say: hi}]}]",
-    )
+async fn only_the_oldest_thinking_may_be_left_out() {
+    let server = serve(script([scene(
+        "hello",
+        [call("bash", json!({})).think("Hm.").repeat(3), say("hi")],
+    )]))
     .await;
     let whole = json!(converse(&server, "hello", |_, _| "ok".into()).await[..7]);
     for (left_out, status) in
@@ -422,8 +471,8 @@ async fn thinking_may_be_left_out_from_the_front_only() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods() {
-    let server = serve(PLAY).await;
+async fn other_paths_and_methods_are_answered() {
+    let server = serve(hello()).await;
     let get = |path: &'static str, version: Option<&'static str>| {
         let mut request = client().get(format!("{}{path}", server.url()));
         if let Some(version) = version {
@@ -444,16 +493,18 @@ async fn other_paths_and_methods() {
     let message = "Method Not Allowed: /v1/messages takes POST";
     assert_eq!((status, body["error"]["message"].as_str()), (405, Some(message)));
     let (status, body) = get("/v1/chat/nothing", None).await;
-    let error = json!({"message": "Invalid URL (GET /v1/chat/nothing)", "type": "invalid_request_error", "param": null, "code": "not_found"});
+    let error = json!({"message": "Invalid URL (GET /v1/chat/nothing)",
+        "type": "invalid_request_error", "param": null, "code": "not_found"});
     assert_eq!((status, &body["error"]), (404, &error));
     let (status, body) = get("/v1/models/rehearsal", Some("2023-06-01")).await;
     let model = json!({"type": "model", "id": "rehearsal", "display_name": "rehearsal (rehearsed)",
-        "created_at": "2026-01-01T00:00:00Z", "max_input_tokens": 1_000_000, "max_tokens": 128_000});
+        "created_at": "2026-01-01T00:00:00Z", "max_input_tokens": 1_000_000,
+        "max_tokens": 128_000});
     assert_eq!((status, body), (200, model));
     let (status, body) = get("/v1/models/rehearsal", None).await;
     assert_eq!((status, &body["object"]), (200, &json!("model")));
-    let (status, body) = get("/v1/models/unheard-of", Some("2023-06-01")).await;
-    assert_eq!((status, &body["error"]["message"]), (404, &json!("model: unheard-of")));
+    let (status, body) = get("/v1/models/unknown", Some("2023-06-01")).await;
+    assert_eq!((status, &body["error"]["message"]), (404, &json!("model: unknown")));
     let (_, body) = get("/v1/models", Some("2023-06-01")).await;
     assert_eq!((&body["data"][0]["id"], &body["has_more"]), (&json!("rehearsal"), &json!(false)));
     let (_, body) = get("/v1/models", None).await;

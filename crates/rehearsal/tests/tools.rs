@@ -1,5 +1,5 @@
 //! Definitions of tools: both APIs refuse the same mistakes, each in its own words.
-#![allow(clippy::needless_pass_by_value, reason = "json!(..) stands as an argument everywhere")]
+#![allow(clippy::needless_pass_by_value, reason = "json!(..) is an argument everywhere")]
 mod common;
 use common::*;
 use rehearsal::{Server, say, scene, script};
@@ -21,9 +21,11 @@ fn chat(tools: Value) -> Value {
     json!({"model": "m", "messages": [user("hello")], "tools": tools})
 }
 
-/// What both formats say about a tool: the whole message, and `param` and `code` of Chat Completions.
+/// What both formats say about a tool: the whole message, and `param` and `code` of Chat
+/// Completions.
 async fn refusals(server: &Server, tool: &Value) -> (String, Value) {
-    let custom = json!({"name": tool["name"], "description": tool["description"], "input_schema": tool["schema"]});
+    let custom = json!({"name": tool["name"], "description": tool["description"],
+        "input_schema": tool["schema"]});
     let answer = post(server, MESSAGES, &messages(json!([custom]))).await;
     let body = answer.json();
     assert_eq!(
@@ -31,7 +33,8 @@ async fn refusals(server: &Server, tool: &Value) -> (String, Value) {
         (400, &json!("invalid_request_error")),
         "{tool}: {body}"
     );
-    let function = json!({"name": tool["name"], "description": tool["description"], "parameters": tool["schema"]});
+    let function = json!({"name": tool["name"], "description": tool["description"],
+        "parameters": tool["schema"]});
     let answer =
         post(server, CHAT, &chat(json!([{"type": "function", "function": function}]))).await;
     assert_eq!(answer.status, 400, "{tool}: {}", answer.text);
@@ -46,18 +49,21 @@ async fn names_and_descriptions_are_checked() {
     let cases = [
         (
             "a b",
-            "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+            "string does not match pattern. Expected a string that matches the pattern \
+             '^[a-zA-Z0-9_-]+$'.",
             "invalid_value",
         ),
         (
             "grep.files",
-            "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+            "string does not match pattern. Expected a string that matches the pattern \
+             '^[a-zA-Z0-9_-]+$'.",
             "invalid_value",
         ),
         ("", "empty string. Expected a string with minimum length 1.", "empty_string"),
         (
             long.as_str(),
-            "string too long. Expected a string with maximum length 64, but got a string with length 65 instead.",
+            "string too long. Expected a string with maximum length 64, but got a string with \
+             length 65 instead.",
             "string_above_max_length",
         ),
     ];
@@ -66,7 +72,8 @@ async fn names_and_descriptions_are_checked() {
         let (in_messages, in_chat) = refusals(&server, &tool).await;
         assert_eq!(in_messages, pattern);
         let message = format!("Invalid 'tools[0].function.name': {reason}");
-        let error = json!({"message": message, "type": "invalid_request_error", "param": "tools[0].function.name", "code": code});
+        let error = json!({"message": message, "type": "invalid_request_error",
+            "param": "tools[0].function.name", "code": code});
         assert_eq!(in_chat, error);
     }
     let tool = json!({"name": "a", "description": 5, "schema": {"type": "object"}});
@@ -239,8 +246,8 @@ async fn schemas_are_checked() {
         let (in_messages, in_chat) =
             refusals(&server, &json!({"name": "t", "schema": schema})).await;
         let expected = format!(
-            "tools.0.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft 2020-12 \
-             (https://json-schema.org/draft/2020-12). {path}: {reason}"
+            "tools.0.custom.input_schema: JSON schema is invalid. It must match JSON Schema draft \
+             2020-12 (https://json-schema.org/draft/2020-12). {path}: {reason}"
         );
         assert_eq!(in_messages, expected);
         let steps: Vec<String> = path.split('.').map(|step| format!("'{step}'")).collect();
@@ -269,25 +276,28 @@ async fn the_top_of_a_schema_is_an_object_without_alternatives() {
         let refused = refusals(&server, &json!({"name": "t", "schema": schema})).await;
         assert_eq!(refused.0, format!("tools.0.custom.input_schema{in_messages}"));
         let message = format!(
-            "Invalid schema for function 't': schema must be a JSON Schema of 'type: \"object\"', {in_chat}."
+            "Invalid schema for function 't': schema must be a JSON Schema of 'type: \"object\"', \
+             {in_chat}."
         );
         assert_eq!(refused.1["message"], message);
     }
     for keyword in ["oneOf", "anyOf", "allOf"] {
         let schema = json!({"type": "object", keyword: [{}]});
         let refused = refusals(&server, &json!({"name": "t", "schema": schema})).await;
-        let expected = "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level";
+        let expected = "tools.0.custom.input_schema: input_schema does not support oneOf, allOf, \
+                        or anyOf at the top level";
         assert_eq!(refused.0, expected);
-        let expected = "Invalid schema for function 't': schema must have type 'object' and not have \
-                        'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.";
+        let expected = "Invalid schema for function 't': schema must have type 'object' and not \
+                        have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.";
         assert_eq!(refused.1["message"], expected);
     }
     let schema = json!({"type": "object", "properties": {"a b": {}}});
     let refused = refusals(&server, &json!({"name": "t", "schema": schema})).await;
-    let expected = "tools.0.custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'";
+    let expected = "tools.0.custom.input_schema.properties: Property keys should match pattern \
+                    '^[a-zA-Z0-9_.-]{1,64}$'";
     assert_eq!(refused.0, expected);
-    let expected = "Invalid schema for function 't': In context=('properties',), 'a b' does not match \
-                    '^[a-zA-Z0-9_.-]{1,64}$'.";
+    let expected = "Invalid schema for function 't': In context=('properties',), 'a b' does not \
+                    match '^[a-zA-Z0-9_.-]{1,64}$'.";
     assert_eq!(refused.1["message"], expected);
     for (parameters, wanted) in [(json!("object"), "an object"), (json!([]), "an object")] {
         let tools =
@@ -302,7 +312,8 @@ async fn the_top_of_a_schema_is_an_object_without_alternatives() {
 #[tokio::test]
 async fn each_format_has_rules_of_its_own() {
     let server = server().await;
-    // Chat Completions wants to know what is in an array, and allows neither `enum` nor `not` at the top.
+    // Chat Completions wants to know what is in an array, and allows neither `enum` nor `not` at
+    // the top.
     let only_chat = [
         (
             input(json!({"type": "array"})),
@@ -314,7 +325,8 @@ async fn each_format_has_rules_of_its_own() {
         ),
         (
             json!({"type": "object", "not": {"required": ["a"]}}),
-            "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.",
+            "schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at \
+             the top level.",
         ),
     ];
     for (schema, reason) in only_chat {
@@ -340,7 +352,8 @@ async fn each_format_has_rules_of_its_own() {
         ),
         (
             json!([{"type": "function", "name": "t", "input_schema": object}]),
-            "tools.0: Input tag \"function\" found using 'type' does not match any of the expected tags: 'custom', or a dated built-in tool",
+            "tools.0: Input tag \"function\" found using 'type' does not match any of the expected \
+             tags: 'custom', or a dated built-in tool",
         ),
         (json!({}), "tools: Input should be a valid list"),
         (
@@ -357,12 +370,14 @@ async fn each_format_has_rules_of_its_own() {
     let cases = [
         (
             json!({"tools": []}),
-            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an empty array instead.",
+            "Invalid 'tools': empty array. Expected an array with minimum length 1, but got an \
+             empty array instead.",
         ),
         (json!({"tools": {}}), "Invalid type for 'tools': expected an array of objects."),
         (
             json!({"tools": vec![tool.clone(); 129]}),
-            "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with length 129 instead.",
+            "Invalid 'tools': array too long. Expected an array with maximum length 128, but got \
+             an array with length 129 instead.",
         ),
         (
             json!({"tools": [{"function": function}]}),
@@ -394,7 +409,8 @@ async fn each_format_has_rules_of_its_own() {
             "Invalid value: \"any\". Supported values are: 'none', 'auto', and 'required'.",
         ),
         (
-            json!({"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "u"}}}),
+            json!({"tools": [tool], "tool_choice": {"type": "function",
+                "function": {"name": "u"}}}),
             "Invalid value for 'tool_choice': no function named 'u' was specified in 'tools'.",
         ),
     ];
@@ -416,7 +432,8 @@ async fn what_derived_schemas_contain_is_accepted() {
         "type": "object",
         "properties": {
             "path": {"description": "Which file.", "type": "string"},
-            "limit": {"type": ["integer", "null"], "format": "uint32", "minimum": 0, "maximum": 10, "default": null},
+            "limit": {"type": ["integer", "null"], "format": "uint32", "minimum": 0, "maximum": 10,
+            "default": null},
             "mode": {"$ref": "#/$defs/Mode"},
             "edits": {"type": "array", "items": {"$ref": "#/$defs/Edit"}, "minItems": 1},
             "either": {"anyOf": [{"type": "string", "const": "x"}, {"type": "null"}]},
@@ -435,8 +452,10 @@ async fn what_derived_schemas_contain_is_accepted() {
         },
         "x-unknown": null,
     });
-    let tool = json!({"type": "custom", "name": "edit", "description": "Edits.", "input_schema": schema,
-        "cache_control": {"type": "ephemeral"}, "strict": null, "defer_loading": false, "input_examples": [{}]});
+    let tool = json!({"type": "custom", "name": "edit", "description": "Edits.",
+        "input_schema": schema,
+        "cache_control": {"type": "ephemeral"}, "strict": null, "defer_loading": false,
+        "input_examples": [{}]});
     let answer = post(&server, MESSAGES, &messages(json!([tool]))).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let function =

@@ -1,5 +1,5 @@
 use crate::{FencingToken, Task, TaskError, Tasks};
-use durable::{Held, Journal, News};
+use durable::{Journal, LockedJournal, Update};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -12,7 +12,8 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 /// How often a waiting worker looks at the file, since other processes send no signal.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How many lines a journal may have beyond two for each task. One with more is compacted when it is opened.
+/// How many lines a journal may have beyond two for each task. One with more is compacted when it
+/// is opened.
 const MAX_EXTRA_LINES: usize = 1000;
 
 /// Why the board did not do what it was asked to do.
@@ -28,10 +29,12 @@ pub enum BoardError {
 
 /// The board: the same one for everybody who opens the same file, in whichever process.
 ///
-/// The file is an append-only journal. Whoever changes something holds its lock, reads what others have written, decides,
-/// appends and flushes; so no two processes decide on stale data. In memory a change exists once it is on the disk.
+/// The file is an append-only journal. Whoever changes something holds its lock, reads what others
+/// have written, decides, appends and flushes; so no two processes decide on stale data. In memory
+/// a change exists once it is on the disk.
 ///
-/// **These methods block**, on locks and on the disk. Async code calls them through [`blocking`](Board::blocking):
+/// **These methods block**, on locks and on the disk. Async code calls them through
+/// [`blocking`](Board::blocking):
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -52,7 +55,8 @@ pub struct Board(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// The claims that were dropped without an answer. Whoever works on the board next gives their tasks back.
+    /// The claims that were dropped without an answer. Whoever works on the board next gives their
+    /// tasks back.
     dropped: Mutex<Vec<FencingToken>>,
     /// Tells those who wait in this process that something has changed.
     changes: watch::Sender<()>,
@@ -66,9 +70,11 @@ struct State {
 }
 
 impl Board {
-    /// Opens the board in this file, or creates it. Returns also a message about what was found damaged and set aside.
+    /// Opens the board in this file, or creates it. Returns also a message about what was found
+    /// damaged and set aside.
     ///
-    /// What stands before the damage is kept, and so is the damaged file itself, under another name.
+    /// What stands before the damage is kept, and so is the damaged file itself, under another
+    /// name.
     ///
     /// # Errors
     /// [`BoardError::Disk`].
@@ -79,7 +85,7 @@ impl Board {
         };
         let (journal, news) = opened?;
         let (lines, mut tasks) = (news.records.len(), Tasks::default());
-        let message = news.set_aside.as_ref().map(ToString::to_string);
+        let message = news.quarantined.as_ref().map(ToString::to_string);
         read_in(&mut tasks, news);
         let has_many_lines = lines > MAX_EXTRA_LINES + 2 * tasks.all().len();
         let in_flight = TaskTracker::new();
@@ -116,7 +122,8 @@ impl Board {
     /// # Errors
     /// [`BoardError::Disk`].
     pub fn look<T>(&self, look: impl FnOnce(&Tasks) -> T) -> Result<T, BoardError> {
-        // Tasks that cannot be given back now must not keep anybody from looking. They stay noted for the next time.
+        // Tasks that cannot be given back now must not keep anybody from looking. They stay noted
+        // for the next time.
         let _ = self.give_back();
         let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
         let news = journal.read_new()?;
@@ -124,8 +131,9 @@ impl Board {
         Ok(look(tasks))
     }
 
-    /// Changes tasks. `decide` sees them as they are, with everybody else locked out, and returns the tasks that change,
-    /// and a value for the caller. `Ok` means that the change is on the disk.
+    /// Changes tasks. `decide` sees them as they are, with everybody else locked out, and returns
+    /// the tasks that change, and a value for the caller. `Ok` means that the change is on the
+    /// disk.
     ///
     /// # Errors
     /// That of `decide`, or [`BoardError::Disk`]; then nothing has changed.
@@ -191,7 +199,28 @@ impl Board {
         })
     }
 
-    /// Runs `work` on a blocking thread of the runtime. Once begun it runs to its end, also when this future is dropped.
+    /// Edits a task for whoever began it, if its status and owner are still those of `begun`.
+    ///
+    /// # Errors
+    /// [`TaskError::Changed`] when they are not, and those of [`change`](Board::change).
+    pub fn update_begun(
+        &self,
+        begun: &Task,
+        edit: impl FnOnce(&mut Task),
+    ) -> Result<(), BoardError> {
+        self.change(|tasks| {
+            let now = tasks.get(begun.id)?;
+            if (now.status, &now.owner) != (begun.status, &begun.owner) {
+                return Err(TaskError::Changed(Box::new(now.clone())).into());
+            }
+            let mut task = now.clone();
+            edit(&mut task);
+            Ok((vec![task], ()))
+        })
+    }
+
+    /// Runs `work` on a blocking thread of the runtime. Once begun it runs to its end, also when
+    /// this future is dropped.
     ///
     /// # Panics
     /// With the panic of `work`, or outside a tokio runtime.
@@ -206,9 +235,9 @@ impl Board {
         }
     }
 
-    /// Waits until the tasks satisfy a condition. It looks after every change in this process, and every
-    /// [`POLL_INTERVAL`] for the changes of others and the end of leases. It changes nothing and may be dropped at any
-    /// time.
+    /// Waits until the tasks satisfy a condition. It looks after every change in this process, and
+    /// every [`POLL_INTERVAL`] for the changes of others and the end of leases. It changes nothing
+    /// and may be dropped at any time.
     ///
     /// # Errors
     /// Those of [`look`](Board::look).
@@ -225,7 +254,8 @@ impl Board {
         condition: impl Fn(&Tasks) -> bool + Send + Sync + 'static,
     ) -> Result<(), BoardError> {
         let condition = Arc::new(condition);
-        // Subscribed before the first look, so that no change falls between a look and the wait for the next one.
+        // Subscribed before the first look, so that no change falls between a look and the wait for
+        // the next one.
         let mut changes = self.0.changes.subscribe();
         loop {
             let condition = condition.clone();
@@ -236,8 +266,9 @@ impl Board {
         }
     }
 
-    /// Waits until everything begun here is on the disk, and until every [`Claim`](crate::Claim) was answered, lost, or
-    /// dropped and given back. For the end of a program, after its workers were told to stop; the caller bounds the wait.
+    /// Waits until everything begun here is on the disk, and until every [`Claim`](crate::Claim)
+    /// was answered, lost, or dropped and given back. For the end of a program, after its workers
+    /// were told to stop; the caller bounds the wait.
     pub async fn drain(&self) {
         self.0.in_flight.wait().await;
     }
@@ -249,9 +280,9 @@ impl Board {
 
     /// Notes that the claim of this token was dropped, without waiting for anything.
     ///
-    /// Whoever works on the board next, in this process, gives the task back first, and so never sees it as still held. A
-    /// blocking thread of the runtime does so at once; without a runtime, and without anybody who works on this board
-    /// again, the lease ends by itself.
+    /// Whoever works on the board next, in this process, gives the task back first, and so never
+    /// sees it as still held. A blocking thread of the runtime does so at once; without a runtime,
+    /// and without anybody who works on this board again, the lease ends by itself.
     pub(crate) fn note_dropped(&self, token: FencingToken) {
         self.0.dropped.lock().unwrap().push(token);
         if let Ok(runtime) = Handle::try_current() {
@@ -272,7 +303,7 @@ impl Board {
     /// Gives the tasks of dropped claims back, under the lock. After an error they stay noted.
     fn write_releases(
         &self,
-        held: &mut Held<'_, Task>,
+        held: &mut LockedJournal<'_, Task>,
         tasks: &mut Tasks,
     ) -> Result<(), BoardError> {
         let tokens = std::mem::take(&mut *self.0.dropped.lock().unwrap());
@@ -288,7 +319,7 @@ impl Board {
     /// Appends these tasks, and only then changes them in memory.
     fn write(
         &self,
-        held: &mut Held<'_, Task>,
+        held: &mut LockedJournal<'_, Task>,
         tasks: &mut Tasks,
         changed: Vec<Task>,
     ) -> Result<(), BoardError> {
@@ -303,8 +334,8 @@ impl Board {
     }
 
     /// Reads in what others have written, and tells those who wait in this process.
-    fn read_in(&self, tasks: &mut Tasks, news: News<Task>) {
-        if news.afresh || !news.records.is_empty() {
+    fn read_in(&self, tasks: &mut Tasks, news: Update<Task>) {
+        if news.reset || !news.records.is_empty() {
             self.0.changes.send_replace(());
         }
         read_in(tasks, news);
@@ -318,8 +349,8 @@ impl fmt::Debug for Board {
 }
 
 /// Brings the tasks up to date with the journal.
-fn read_in(tasks: &mut Tasks, news: News<Task>) {
-    if news.afresh {
+fn read_in(tasks: &mut Tasks, news: Update<Task>) {
+    if news.reset {
         *tasks = Tasks::default();
     }
     for task in news.records {
@@ -327,7 +358,8 @@ fn read_in(tasks: &mut Tasks, news: News<Task>) {
     }
 }
 
-/// Goes on with the panic of a blocking thread. A runtime that shuts down cancels also whoever waits here.
+/// Goes on with the panic of a blocking thread. A runtime that shuts down cancels also whoever
+/// waits here.
 async fn resume<T>(error: JoinError) -> T {
     if let Ok(panic) = error.try_into_panic() {
         std::panic::resume_unwind(panic);

@@ -37,7 +37,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Claims on this board that end after `lease` unless they are renewed; [`LEASE`](crate::LEASE) is a good choice.
+    /// Claims on this board that end after `lease` unless they are renewed; [`LEASE`](crate::LEASE)
+    /// is a good choice.
     pub fn new(board: Board, lease: Duration) -> Claims {
         Claims { board, lease }
     }
@@ -47,7 +48,8 @@ impl Claims {
         &self.board
     }
 
-    /// Waits until there is something to claim, which somebody else may claim first. May be dropped at any time.
+    /// Waits until there is something to claim, which somebody else may claim first. May be dropped
+    /// at any time.
     ///
     /// # Errors
     /// Those of [`Board::look`].
@@ -55,7 +57,8 @@ impl Claims {
         self.board.wait_for(|tasks| tasks.is_claimable(now())).await
     }
 
-    /// Claims a task for `owner`, as [`Board::claim`] does. When this future is dropped, the task is given back.
+    /// Claims a task for `owner`, as [`Board::claim`] does. When this future is dropped, the task
+    /// is given back.
     ///
     /// # Errors
     /// Those of [`Board::claim`].
@@ -79,10 +82,11 @@ impl Claims {
 
 /// A claimed task, and the right to answer for it. Clones are the same claim.
 ///
-/// **Dropped without an answer, it gives its task back**, as if it had not been begun. `Drop` itself does no disk work, as
-/// it may run on a thread of the runtime: it makes a note, and a blocking thread writes it. Whoever looks at the board
-/// later in this process sees the task as pending. Other processes see it once it is written, and
-/// [`Board::drain`] waits for that. Without a runtime, or when the process is killed, the lease ends by itself.
+/// **Dropped without an answer, it gives its task back**, as if it had not been begun. `Drop`
+/// itself does no disk work, as it may run on a thread of the runtime: it makes a note, and a
+/// blocking thread writes it. Whoever looks at the board later in this process sees the task as
+/// pending. Other processes see it once it is written, and [`Board::drain`] waits for that. Without
+/// a runtime, or when the process is killed, the lease ends by itself.
 #[derive(Debug, Clone)]
 pub struct Claim(Arc<Holding>);
 
@@ -91,8 +95,8 @@ struct Holding {
     board: Board,
     lease: Duration,
     task: Task,
-    /// Held during an answer or a renewal, on blocking threads only: or a renewal that comes just after an answer would
-    /// take the claim for lost.
+    /// Held during an answer or a renewal, on blocking threads only: or a renewal that comes just
+    /// after an answer would take the claim for lost.
     answering: Mutex<()>,
     ended: OnceLock<Ended>,
     _in_flight: TaskTrackerToken,
@@ -113,15 +117,15 @@ impl Claim {
         &self.0.task
     }
 
-    /// Whether an answer is still expected: false after an answer that was accepted or came too late, and after a
-    /// renewal that was refused.
+    /// Whether an answer is still expected: false after an answer that was accepted or came too
+    /// late, and after a renewal that was refused.
     pub fn is_open(&self) -> bool {
         self.0.ended.get().is_none()
     }
 
-    /// Renews the lease three times per lease, and returns when the claim is lost: when somebody has taken the task over,
-    /// or changed it by hand. After an answer it never returns. It belongs into a `select!` beside the work, and may be
-    /// dropped at any time.
+    /// Renews the lease three times per lease, and returns when the claim is lost: when somebody
+    /// has taken the task over, or changed it by hand. After an answer it never returns. It belongs
+    /// into a `select!` beside the work, and may be dropped at any time.
     pub async fn hold(&self) {
         loop {
             match self.0.ended.get() {
@@ -138,7 +142,8 @@ impl Claim {
     /// Once begun, an answer is written also when its future is dropped.
     ///
     /// # Errors
-    /// Those of [`Board::finish`]. After [`TaskError::Stale`] the claim has ended, after any other error it stands.
+    /// Those of [`Board::finish`]. After [`TaskError::Stale`] the claim has ended, after any other
+    /// error it stands.
     pub async fn finish(&self, result: impl Into<String>) -> Result<Vec<u64>, BoardError> {
         let result = result.into();
         self.answer(move |board, token| board.finish(token, &result)).await
@@ -178,8 +183,8 @@ impl Claim {
         self.0.board.blocking(answer).await
     }
 
-    /// Renews the lease, unless the claim has ended meanwhile. A disk that fails now may work the next time; only the
-    /// fence is final.
+    /// Renews the lease, unless the claim has ended meanwhile. A disk that fails now may work the
+    /// next time; only the fence is final.
     async fn renew(&self) {
         let Claim(holding) = self.clone();
         let renew = move |board: &Board| {

@@ -15,8 +15,8 @@ pub(crate) enum Phase {
     Done,
 }
 
-/// A graph of dependencies. It is kept up to date change by change, so that a question costs the same however many
-/// nodes there are.
+/// A graph of dependencies. It is kept up to date change by change, so that a question costs the
+/// same however many nodes there are.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     nodes: HashMap<u64, Node>,
@@ -34,7 +34,8 @@ struct Node {
 }
 
 impl Graph {
-    /// Adds a node, or replaces it. The caller has asked before whether this makes a [`cycle`](Graph::cycle).
+    /// Adds a node, or replaces it. The caller has asked before whether this makes a
+    /// [`cycle`](Graph::cycle).
     pub(crate) fn set(&mut self, id: u64, priority: i64, after: BTreeSet<u64>, phase: Phase) {
         for before in &after {
             self.waiting.entry(*before).or_default().insert(id);
@@ -45,7 +46,8 @@ impl Graph {
                 self.waiting.entry(*before).or_default().remove(&id);
             }
         }
-        // Only the node itself and those that wait for it can have become ready, or stopped being so.
+        // Only the node itself and those that wait for it can have become ready, or stopped being
+        // so.
         let mut touched = vec![id];
         touched.extend(self.waiting.get(&id).into_iter().flatten());
         for id in touched {
@@ -64,7 +66,8 @@ impl Graph {
         self.nodes.get(&id).is_some_and(|node| node.phase == Phase::Done)
     }
 
-    /// The node of the greatest priority that can begin; of equals, the one with the smallest number.
+    /// The node of the greatest priority that can begin; of equals, the one with the smallest
+    /// number.
     pub(crate) fn next(&self) -> Option<u64> {
         self.ready.first().map(|(_, id)| *id)
     }
@@ -84,7 +87,8 @@ impl Graph {
         self.waiting.get(&id).into_iter().flatten().filter(waits_for_it_alone).copied().collect()
     }
 
-    /// The path on which a node would wait for itself if it waited for these: from the node and back to it.
+    /// The path on which a node would wait for itself if it waited for these: from the node and
+    /// back to it.
     pub(crate) fn cycle(&self, id: u64, after: &BTreeSet<u64>) -> Option<Vec<u64>> {
         let mut unvisited: Vec<u64> = after.iter().copied().collect();
         let mut reached_from: HashMap<u64, u64> =

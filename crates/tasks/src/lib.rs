@@ -1,4 +1,5 @@
-//! A board of tasks that wait for each other. Threads and processes share it, and a crash loses nothing.
+//! A board of tasks that wait for each other. Threads and processes share it, and a crash loses
+//! nothing.
 //!
 //! ```
 //! use rungs_tasks::{Board, Task};
@@ -23,10 +24,11 @@
 //! - [`Task`], [`Status`]: what is stored.
 //! - [`Tasks`]: all tasks in memory, and the pure decisions about them. No disk, no clock.
 //! - [`Board`]: the tasks in an append-only journal that processes share. Its methods block;
-//!   [`Board::blocking`] runs them on a blocking thread, and [`Board::wait_for`] waits for a change.
+//!   [`Board::blocking`] runs them on a blocking thread, and [`Board::wait_for`] waits for a
+//!   change.
 //! - [`FencingToken`]: claims of a limited time, which a worker that died does not keep.
-//! - [`Claims`], [`Claim`]: the same for async code. A claim is renewed while [`Claim::hold`] runs, and given back when it
-//!   is dropped without an answer.
+//! - [`Claims`], [`Claim`]: the same for async code. A claim is renewed while [`Claim::hold`] runs,
+//!   and given back when it is dropped without an answer.
 mod board;
 mod claims;
 mod graph;

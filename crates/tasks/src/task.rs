@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt};
 
-/// How many attempts at a task may fail. After that it is [`Status::Failed`], until somebody sets it to pending again.
+/// How many attempts at a task may fail. After that it is [`Status::Failed`], until somebody sets
+/// it to pending again.
 pub const MAX_ATTEMPTS: usize = 3;
 
 /// One task.
@@ -31,11 +32,12 @@ pub struct Task {
     /// What came of it.
     #[serde(default)]
     pub result: Option<String>,
-    /// How often it was claimed. It only ever grows, so that of two claims the later one has the greater number.
+    /// How often it was claimed. It only ever grows, so that of two claims the later one has the
+    /// greater number.
     #[serde(default, skip_serializing_if = "is_default")]
     pub attempt: u32,
-    /// When the lease of its owner ends, in milliseconds since 1970. Without a lease, a task in progress stays with its
-    /// owner until somebody changes it.
+    /// When the lease of its owner ends, in milliseconds since 1970. Without a lease, a task in
+    /// progress stays with its owner until somebody changes it.
     #[serde(default, rename = "until", skip_serializing_if = "is_default")]
     pub lease_end: Option<u64>,
     /// Why earlier attempts failed.
@@ -49,8 +51,8 @@ impl Task {
         FencingToken { task: self.id, attempt: self.attempt }
     }
 
-    /// The task after an attempt that failed: pending again or, after [`MAX_ATTEMPTS`], failed. The tasks that wait for it
-    /// keep waiting.
+    /// The task after an attempt that failed: pending again or, after [`MAX_ATTEMPTS`], failed. The
+    /// tasks that wait for it keep waiting.
     pub(crate) fn after_failure(&self, why: &str) -> Task {
         let mut task = Task { status: Status::Pending, lease_end: None, ..self.clone() };
         let owner = task.owner.take().unwrap_or_default();

@@ -22,6 +22,9 @@ pub enum TaskError {
         /// What it waits for.
         blockers: Vec<u64>,
     },
+    /// Somebody else has changed the status or the owner of the task, which is now as shown.
+    #[error("the board was changed meanwhile, and says: {0}")]
+    Changed(Box<Task>),
     /// A list shows a task in one line, so its subject is one.
     #[error("a subject is one line, and not empty")]
     InvalidSubject,
@@ -37,8 +40,9 @@ pub enum TaskError {
 
 /// All tasks, and what can be decided about them without a disk or a clock.
 ///
-/// A decision ([`created`](Tasks::created), [`claimed`](Tasks::claimed), [`updated`](Tasks::updated) and so on) changes
-/// nothing. It returns the task as it would be then; once that is written, [`set`](Tasks::set) makes it so.
+/// A decision ([`created`](Tasks::created), [`claimed`](Tasks::claimed),
+/// [`updated`](Tasks::updated) and so on) changes nothing. It returns the task as it would be then;
+/// once that is written, [`set`](Tasks::set) makes it so.
 ///
 /// ```
 /// use rungs_tasks::{Status, Task, Tasks};
@@ -86,18 +90,20 @@ impl Tasks {
         self.graph.not_done(&task.after)
     }
 
-    /// The pending task that comes next: of all that wait for nothing the one of the greatest priority, then of the
-    /// smallest number.
+    /// The pending task that comes next: of all that wait for nothing the one of the greatest
+    /// priority, then of the smallest number.
     pub fn next(&self) -> Option<&Task> {
         self.graph.next().map(|id| &self.tasks[&id])
     }
 
-    /// The tasks whose lease has ended at this time (milliseconds since 1970), the first to end first.
+    /// The tasks whose lease has ended at this time (milliseconds since 1970), the first to end
+    /// first.
     pub fn expired(&self, now: u64) -> impl Iterator<Item = &Task> {
         self.leases.range(..=(now, u64::MAX)).map(|(_, id)| &self.tasks[id])
     }
 
-    /// Whether a claim at this time (milliseconds since 1970) would find something to do. It costs next to nothing.
+    /// Whether a claim at this time (milliseconds since 1970) would find something to do. It costs
+    /// next to nothing.
     pub fn is_claimable(&self, now: u64) -> bool {
         self.next().is_some() || self.expired(now).next().is_some()
     }
@@ -146,10 +152,12 @@ impl Tasks {
 
     /// A task after an edit, and the tasks that could begin because of it.
     ///
-    /// An edit of the status or the owner ends a lease. A failed task that becomes pending again starts with no failures.
+    /// An edit of the status or the owner ends a lease. A failed task that becomes pending again
+    /// starts with no failures.
     ///
     /// # Errors
-    /// [`TaskError::Cycle`], [`TaskError::Blocked`], or [`TaskError::Unknown`] for a task that it is to wait for.
+    /// [`TaskError::Cycle`], [`TaskError::Blocked`], or [`TaskError::Unknown`] for a task that it
+    /// is to wait for.
     pub fn updated(
         &self,
         id: u64,
@@ -175,7 +183,8 @@ impl Tasks {
                 return Err(TaskError::Cycle(path));
             }
         }
-        // Only what this edit changes is judged: a task in progress whose dependency was opened again stays editable.
+        // Only what this edit changes is judged: a task in progress whose dependency was opened
+        // again stays editable.
         let blockers = self.blockers(&task);
         if (reordered || task.status != old.status)
             && matches!(task.status, Status::InProgress | Status::Done)
@@ -187,11 +196,11 @@ impl Tasks {
         Ok((task, freed))
     }
 
-    /// A claim by `owner`: the tasks that it changes, and the one that it claims, if there is one. Times are in
-    /// milliseconds since 1970.
+    /// A claim by `owner`: the tasks that it changes, and the one that it claims, if there is one.
+    /// Times are in milliseconds since 1970.
     ///
-    /// A task whose lease has ended is taken over first; its last attempt counts as failed. Otherwise it is the
-    /// [`next`](Tasks::next) one.
+    /// A task whose lease has ended is taken over first; its last attempt counts as failed.
+    /// Otherwise it is the [`next`](Tasks::next) one.
     pub fn claimed(&self, owner: &str, now: u64, lease_end: u64) -> (Vec<Task>, Option<Task>) {
         let (mut changed, mut next) = (vec![], self.next().cloned());
         for expired in self.expired(now) {
@@ -214,11 +223,12 @@ impl Tasks {
         (changed, claimed)
     }
 
-    /// The fence: the task of this token, if that is the newest one, and nobody has answered for the task or changed it
-    /// by hand since.
+    /// The fence: the task of this token, if that is the newest one, and nobody has answered for
+    /// the task or changed it by hand since.
     ///
-    /// Whether its lease has ended is not asked. While nobody has taken the task over, a late answer harms nobody, and to
-    /// refuse it would throw work away. A clock could not fence anyway: between a look at it and the write, time passes.
+    /// Whether its lease has ended is not asked. While nobody has taken the task over, a late
+    /// answer harms nobody, and to refuse it would throw work away. A clock could not fence anyway:
+    /// between a look at it and the write, time passes.
     ///
     /// # Errors
     /// [`TaskError::Stale`].
@@ -255,8 +265,8 @@ impl Tasks {
         })
     }
 
-    /// The task when this attempt has failed: pending again, with the reason for whoever claims it next, or failed after
-    /// [`MAX_ATTEMPTS`](crate::MAX_ATTEMPTS).
+    /// The task when this attempt has failed: pending again, with the reason for whoever claims it
+    /// next, or failed after [`MAX_ATTEMPTS`](crate::MAX_ATTEMPTS).
     ///
     /// # Errors
     /// See [`renewed`](Tasks::renewed).

@@ -1,7 +1,9 @@
-//! Processes claim the tasks of one board while they are killed: no task is finished twice, and none is lost.
+//! Processes claim the tasks of one board while they are killed: no task is finished twice, and
+//! none is lost.
 //!
-//! The short form is the default. `LONG=1 cargo test --test claims -- --nocapture` runs the long one. The processes are
-//! this test program again: `claimer` below, which learns from the environment which one it is.
+//! The short form is the default. `LONG=1 cargo test --test claims -- --nocapture` runs the long
+//! one. The processes are this test program again: `claimer` below, which learns from the
+//! environment which one it is.
 use durable::Journal;
 use rungs_tasks::{Board, BoardError, Status, Task, TaskError};
 use std::{
@@ -75,9 +77,12 @@ fn claimer() {
             continue;
         };
         record("claimed", &task);
+        // The work. Without it, hardly any process would hold a task when it is killed.
+        thread::sleep(Duration::from_micros(fastrand::u64(..3_000)));
         let finish = || board.finish(task.token(), "fine").map(|_| "finished");
-        // Some are given back, some take longer than their lease, some are renewed. A task waits for the one 100 before
-        // it, so every 49th, not every 50th: they must not wait for each other.
+        // Some are given back, some take longer than their lease, some are renewed. A task waits
+        // for the one 100 before it, so every 49th, not every 50th: they must not wait for each
+        // other.
         let answer = match (task.attempt, task.id % 49) {
             (1, 0) => board.release(task.token()).map(|()| "released"),
             (1, 1) => {
@@ -100,7 +105,8 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
     let long = env::var("LONG").is_ok_and(|value| value == "1");
     let Form { tasks, processes, kills } = if long { LONG } else { SHORT };
     let start = Instant::now();
-    // In memory where possible: what a kill leaves does not depend on the disk, and nobody waits for its flushes.
+    // In memory where possible: what a kill leaves does not depend on the disk, and nobody waits
+    // for its flushes.
     let memory =
         Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
     let folder = tempfile::tempdir_in(memory.unwrap_or_else(env::temp_dir)).unwrap();
@@ -121,7 +127,7 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
     let (mut killed, mut set_aside) = (0, 0);
     while finished.len() < tasks as usize {
         assert!(start.elapsed() < TIME_LIMIT, "{} are done, {killed} were killed", finished.len());
-        thread::sleep(Duration::from_micros(fastrand::u64(..30_000)));
+        thread::sleep(Duration::from_micros(fastrand::u64(..5_000)));
         for task in journal.read_new().unwrap().records {
             if let Some(before) = finished.get(&task.id) {
                 assert_eq!(*before, task, "done, and then changed");
@@ -134,7 +140,7 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
             }
         }
         // Spread over the whole work, however long it takes.
-        if killed < kills && finished.len() >= killed * tasks as usize / kills {
+        while killed < kills && finished.len() >= killed * tasks as usize / kills {
             claimers[fastrand::usize(..processes)] = begin();
             killed += 1;
         }

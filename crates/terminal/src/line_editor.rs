@@ -1,7 +1,8 @@
 //! Standard input as a person types it: with an editor on a terminal, as plain lines elsewhere.
 //!
-//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was typed: it goes to the next
-//! one. On a terminal, a wish that is taken back leaves the half-typed line in the editor.
+//! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was
+//! typed: it goes to the next one. On a terminal, a wish that is taken back leaves the half-typed
+//! line in the editor.
 use reedline::{
     EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt,
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
@@ -32,7 +33,7 @@ const HISTORY: usize = 1000;
 
 /// What came of a wish.
 #[derive(Debug, PartialEq)]
-pub enum Typed {
+pub(crate) enum Typed {
     /// A line, without its end.
     Line(String),
     /// A line that was typed before it was asked for.
@@ -46,7 +47,7 @@ pub enum Typed {
 }
 
 /// How the next line is asked for.
-pub enum Wish {
+pub(crate) enum Wish {
     /// With an editor, on a terminal; as a plain line elsewhere.
     Prompt(Look),
     /// As a plain line: an answer.
@@ -55,7 +56,7 @@ pub enum Wish {
 
 /// How the prompt looks.
 #[derive(Clone, Default)]
-pub struct Look {
+pub(crate) struct Look {
     /// Stands before the line.
     pub prompt: String,
     /// Shown in an empty line.
@@ -67,7 +68,7 @@ pub struct Look {
 }
 
 /// Standard input, and the one thread that reads it.
-pub struct LineEditor {
+pub(crate) struct LineEditor {
     wishes: std_mpsc::Sender<Wish>,
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
@@ -85,8 +86,7 @@ struct State {
 
 impl LineEditor {
     /// Starts the thread; nothing is read before the first wish. There should be one in a program.
-    #[expect(clippy::new_without_default, reason = "starting a thread is no default")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = std::io::stdin().is_terminal();
         // The editor asks the terminal for the cursor on one stream and paints on another.
         let editor = terminal && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
@@ -109,17 +109,17 @@ impl LineEditor {
     }
 
     /// Whether a person types.
-    pub fn is_terminal(&self) -> bool {
+    pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
     }
 
     /// Whether the prompt is an editor, which shows itself; elsewhere it is a plain line.
-    pub fn has_editor(&self) -> bool {
+    pub(crate) fn has_editor(&self) -> bool {
         self.editor
     }
 
     /// The next line. Safe to drop: what it would have read goes to the next wish.
-    pub async fn wish(&self, wish: Wish) -> Typed {
+    pub(crate) async fn wish(&self, wish: Wish) -> Typed {
         let mut state = self.state.lock().await;
         if self.terminal {
             self.end_open(&mut state).await;
@@ -137,7 +137,7 @@ impl LineEditor {
     }
 
     /// Ends a wish that was dropped, so that others may write to the screen.
-    pub async fn take_back(&self) {
+    pub(crate) async fn take_back(&self) {
         if self.terminal {
             self.end_open(&mut *self.state.lock().await).await;
         }
@@ -158,17 +158,17 @@ impl LineEditor {
     }
 
     /// Makes the prompt that is open return, with [`Typed::TakenBack`], to whoever waits for it.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.take_back.store(true, Relaxed);
     }
 
     /// Gives a line back that was meant for somebody else.
-    pub async fn keep(&self, line: String) {
+    pub(crate) async fn keep(&self, line: String) {
         self.state.lock().await.kept.push_front(line);
     }
 
     /// A line typed while nobody asked, if there is one.
-    pub fn typed(&self) -> Option<String> {
+    pub(crate) fn typed(&self) -> Option<String> {
         let mut state = self.state.try_lock().ok()?;
         if let Some(line) = state.kept.pop_front() {
             return Some(line);
@@ -198,7 +198,8 @@ struct Editor {
 impl Reader {
     fn at_terminal(&mut self, wish: Wish) -> Typed {
         match wish {
-            // Lines that were typed meanwhile wait in the terminal. The editor would take them for one long paste.
+            // Lines that were typed meanwhile wait in the terminal. The editor would take them for
+            // one long paste.
             Wish::Prompt(_) if readable(&std::io::stdin(), Duration::ZERO) => match self.line() {
                 Typed::Line(line) => Typed::Ahead(line),
                 other => other,
@@ -230,7 +231,8 @@ impl Reader {
         *editor.suggestion.lock().unwrap() = look.suggestion;
         match editor.line.read_line(&PromptText(look.prompt)) {
             Ok(Signal::Success(line)) => {
-                // The editor itself writes its history only when it is dropped, and it may never be.
+                // The editor itself writes its history only when it is dropped, and it may never
+                // be.
                 let _ = editor.line.sync_history();
                 Typed::Line(line.replace("\\\n", "\n"))
             }

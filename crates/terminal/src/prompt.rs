@@ -1,13 +1,15 @@
-//! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of it.
+//! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of
+//! it.
 use crate::{Screen, Signals, line_editor::Typed};
 use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
 use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
 
-/// How many turns that nobody typed may fail in a row before a program ends to which nobody can type.
+/// How many turns that nobody typed may fail in a row before a program ends to which nobody can
+/// type.
 const MAX_UNATTENDED_FAILURES: u32 = 3;
 
-/// How long to wait before the agent's wakes, which expected nothing, are asked again: what they wait
-/// for may also begin elsewhere.
+/// How long to wait before the agent's wakes, which expected nothing, are asked again: what they
+/// wait for may also begin elsewhere.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a conversation is held.
@@ -17,8 +19,8 @@ pub struct Prompt {
     pub name: String,
     /// What `:help` prints.
     pub help: String,
-    /// What to type: offered one after the other, played on Enter; all of them when standard input is
-    /// an empty pipe.
+    /// What to type: offered one after the other, played on Enter; all of them when standard input
+    /// is an empty pipe.
     pub suggestions: Vec<String>,
     /// The only prompt of this run, from the command line.
     pub question: Option<String>,
@@ -38,8 +40,8 @@ enum Next {
 }
 
 impl Prompt {
-    /// Holds a conversation until the input ends, the person leaves or a signal comes. Returns the exit
-    /// code: 0, 1 when a turn failed that nobody watched, 128 + the signal's number.
+    /// Holds a conversation until the input ends, the person leaves or a signal comes. Returns the
+    /// exit code: 0, 1 when a turn failed that nobody watched, 128 + the signal's number.
     pub async fn run<L>(
         self,
         agent: Agent,
@@ -182,7 +184,8 @@ impl Prompt {
                 Ok(Typed::Interrupt) => Next::Leave(130),
                 Ok(Typed::End | Typed::TakenBack) => {
                     session.input_ended = true;
-                    // An empty pipe, or none at all, means that nobody types: play what there is to see.
+                    // An empty pipe, or none at all, means that nobody types: play what there is to
+                    // see.
                     if session.chat.messages().is_empty() && !screen.is_terminal() {
                         session.queue = self.suggestions.iter().cloned().collect();
                     }

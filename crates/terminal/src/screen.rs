@@ -66,7 +66,8 @@ impl Screen {
             to: Box::new(std::io::stderr()),
             colour: wanted && std::io::stderr().is_terminal(),
         };
-        // Whether to colour is decided here, for each stream; the crate knows only one answer for both.
+        // Whether to colour is decided here, for each stream; the crate knows only one answer for
+        // both.
         colored::control::set_override(true);
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
@@ -92,8 +93,8 @@ impl Screen {
         self.0.editor_thread.is_terminal()
     }
 
-    /// Reads a line with the prompt, or gives what `other` gives, whichever comes first. What was typed by then stays
-    /// in the prompt for the next time.
+    /// Reads a line with the prompt, or gives what `other` gives, whichever comes first. What was
+    /// typed by then stays in the prompt for the next time.
     pub(crate) async fn prompt<T>(
         &self,
         prompt: &str,
@@ -120,7 +121,8 @@ impl Screen {
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
-                // What is shown now takes the place of the prompt, which comes again below with what was typed.
+                // What is shown now takes the place of the prompt, which comes again below with
+                // what was typed.
                 Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
                 None if typed.is_err() && self.is_terminal() => {
                     self.0.put(To::Err, |_| "\n".into())
@@ -148,7 +150,8 @@ impl Screen {
         self.0.put(To::Out, |_| text.into());
     }
 
-    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty line above.
+    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty
+    /// line above.
     pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
         let line = clipped(&escaped(line), MAX_LINE_CHARS);
         self.0.put(To::Err, |colour| {
@@ -326,7 +329,8 @@ fn answer(line: &str, choices: usize) -> Option<Answer> {
     }
 }
 
-/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is dropped.
+/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is
+/// dropped.
 struct Hold<'a>(&'a Screen);
 
 impl<'a> Hold<'a> {
@@ -413,8 +417,8 @@ fn clipped(text: &str, width: usize) -> String {
     }
 }
 
-/// Text of models, tools and servers, made safe to print: control characters could move the cursor or rewrite what
-/// stands above, and bidirectional ones could make a command read as another one.
+/// Text of models, tools and servers, made safe to print: control characters could move the cursor
+/// or rewrite what stands above, and bidirectional ones could make a command read as another one.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

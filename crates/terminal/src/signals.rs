@@ -1,8 +1,8 @@
 //! The signals that end the program.
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end the program. Commands live in sessions of their own, so a signal reaches this
-/// process alone: whoever gets one returns, and what is dropped on the way ends its processes.
+/// The signals that end the program. Commands live in sessions of their own, so a signal reaches
+/// this process alone: whoever gets one returns, and what is dropped on the way ends its processes.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,

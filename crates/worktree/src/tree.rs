@@ -1,4 +1,8 @@
-use crate::{Error, State, Trees, losses::file, making::Hold, open, settled, short};
+use crate::{
+    Error, Reservation, State,
+    losses::file,
+    repository::{check_no_operation, open_on_branch, short_id},
+};
 use git2::{
     AttrCheckFlags, BranchType, ErrorCode, IndexAddOption, Repository, Signature, Status,
     StatusOptions,
@@ -7,98 +11,99 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-/// Who commits where git knows nobody.
-const NAME: (&str, &str) = ("Rungs", "rungs@localhost");
+/// The author where neither the environment nor git's configuration names one.
+const DEFAULT_AUTHOR: (&str, &str) = ("Rungs", "rungs@localhost");
 
-/// From which age on a lock file of git counts as left behind.
-const STALE: Duration = Duration::from_secs(10);
+/// The age from which a lock file of git counts as stale.
+const STALE_LOCK_AGE: Duration = Duration::from_secs(10);
 
-/// A tree, and the right to work in it.
+/// How long to wait until the lock files of git are removed or stale.
+const GIT_LOCKS_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The pause between two looks at a lock file of git.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A worktree, and the exclusive right to work in it.
 #[derive(Debug)]
 pub struct Tree {
-    pub(crate) hold: Hold,
+    pub(crate) reservation: Reservation,
     pub(crate) folder: PathBuf,
     pub(crate) resumed: Option<String>,
-    pub(crate) aside: Option<PathBuf>,
+    pub(crate) quarantined: Option<PathBuf>,
 }
 
 impl Tree {
-    /// Where it lies.
+    /// The folder of the worktree.
     pub fn path(&self) -> &Path {
-        &self.hold.path
+        &self.reservation.path
     }
 
-    /// Where to work: in the folder that these are the trees of, as it is in this tree.
+    /// The folder to work in: where the folder of the [`Trees`](crate::Trees) is in this worktree,
+    /// or else its root.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The branch that it is on.
     pub fn branch(&self) -> &str {
-        &self.hold.branch
+        &self.reservation.branch
     }
 
-    /// The commit from which it goes on, if somebody had it before, or its branch has commits that the folder lacks.
+    /// The abbreviated id of the commit from which it is resumed: somebody had it before, or its
+    /// branch has commits that the folder's commit does not have.
     pub fn resumed(&self) -> Option<&str> {
         self.resumed.as_deref()
     }
 
-    /// Where the files are that somebody put into this tree while it was half made.
-    pub fn set_aside(&self) -> Option<&Path> {
-        self.aside.as_deref()
+    /// Where files were moved that somebody had put into this worktree while it was incomplete.
+    pub fn quarantined(&self) -> Option<&Path> {
+        self.quarantined.as_deref()
     }
 
-    fn trees(&self) -> &Trees {
-        &self.hold.trees
-    }
-
-    /// How it stands.
+    /// Its state. Blocks.
     ///
     /// # Errors
-    /// As for [`Trees::state`].
+    /// As for [`Trees::state`](crate::Trees::state).
     pub fn state(&self) -> Result<State, Error> {
-        self.trees().state(&self.hold.name)
+        self.reservation.trees.state(&self.reservation.name)
     }
 
-    /// Those of these branches that are there, and have commits that the tree's branch lacks.
+    /// Those of these branches that exist and have commits that are not merged into the branch of
+    /// the worktree. Blocks.
     ///
     /// # Errors
-    /// When the tree is not on its branch any more.
-    pub fn lacks(&self, branches: Vec<String>) -> Result<Vec<String>, Error> {
-        let repository = open(self.path(), self.branch())?;
-        let lacks = |branch: &String| -> Result<bool, git2::Error> {
-            let Ok(other) = repository.find_branch(branch, BranchType::Local) else {
-                return Ok(false);
-            };
-            let (other, own) =
-                (other.get().peel_to_commit()?.id(), repository.head()?.peel_to_commit()?.id());
-            Ok(other != own && !repository.graph_descendant_of(own, other)?)
-        };
-        Ok(branches.into_iter().filter(|branch| lacks(branch).unwrap_or(false)).collect())
+    /// [`Error::Mismatch`] when the worktree is on another branch, and those of git.
+    pub fn unmerged(&self, mut branches: Vec<String>) -> Result<Vec<String>, Error> {
+        let repository = open_on_branch(self.path(), self.branch())?;
+        branches.retain(|branch| is_unmerged(&repository, branch).unwrap_or(false));
+        Ok(branches)
     }
 
-    /// Commits all that is not ignored, deletions too, to the tree's branch; `None` when nothing has changed. Repositories
-    /// that lie in the tree are left alone: a commit could not hold them.
+    /// Commits all changes, deletions too, to the branch of the worktree, except ignored files;
+    /// `None` when nothing has changed. Nested repositories are not committed: a commit cannot hold
+    /// their files. Blocks.
     ///
     /// # Errors
-    /// When the tree is on another branch by now, in the middle of a merge or the like, or when a changed file would have to
-    /// pass a program. It stays as it is then.
+    /// [`Error::Mismatch`] when the worktree is on another branch, [`Error::OperationInProgress`],
+    /// [`Error::NeedsFilter`], [`Error::GitLocked`], and those of git. Nothing is committed then.
     pub fn commit(&self, message: &str) -> Result<Option<Commit>, Error> {
-        let repository = open(self.path(), self.branch())?;
-        settled(&repository, self.path())?;
-        free(&repository, self.branch())?;
-        let filtered = filtered(&repository)
-            .map_err(Error::git(format!("look at {}", self.path().display())))?;
+        let repository = open_on_branch(self.path(), self.branch())?;
+        check_no_operation(&repository, self.path())?;
+        wait_for_git_locks(&repository, self.branch())?;
+        let filtered = filtered_file(&repository)
+            .map_err(Error::git(format!("read the status of {}", self.path().display())))?;
         if let Some((file, filter)) = filtered {
-            return Err(Error::Filtered { path: self.path().into(), file, filter });
+            return Err(Error::NeedsFilter { path: self.path().into(), file, filter });
         }
-        self.commit_all(&repository, message).map_err(|error| match error.code() {
-            ErrorCode::Locked => Error::Locked(repository.path().join("index.lock")),
-            _ => Error::git(format!("commit to {}", self.branch()))(error),
-        })
+        match self.commit_all(&repository, message) {
+            Err(error) if error.code() == ErrorCode::Locked => {
+                Err(Error::GitLocked(repository.path().join("index.lock")))
+            }
+            committed => committed.map_err(Error::git(format!("commit to {}", self.branch()))),
+        }
     }
 
     fn commit_all(
@@ -107,34 +112,34 @@ impl Tree {
         message: &str,
     ) -> Result<Option<Commit>, git2::Error> {
         let mut index = repository.index()?;
-        let mut passes =
+        let mut skip_nested =
             |path: &Path, _: &[u8]| i32::from(self.path().join(path).join(".git").exists());
-        index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut passes))?;
+        index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut skip_nested))?;
         index.write()?;
         let tree = repository.find_tree(index.write_tree()?)?;
         let parent = repository.head()?.peel_to_commit()?;
         if tree.id() == parent.tree_id() {
             return Ok(None);
         }
-        // As git does, the environment first.
-        let author = repository.author_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
-        let committer =
-            repository.committer_from_env().or_else(|_| Signature::now(NAME.0, NAME.1))?;
+        // The environment comes first, as with the program `git`.
+        let default = || Signature::now(DEFAULT_AUTHOR.0, DEFAULT_AUTHOR.1);
+        let author = repository.author_from_env().or_else(|_| default())?;
+        let committer = repository.committer_from_env().or_else(|_| default())?;
         let message = git2::message_prettify(message, None)?;
         let id =
             repository.commit(Some("HEAD"), &author, &committer, &message, &tree, &[&parent])?;
         let files =
             repository.diff_tree_to_tree(Some(&parent.tree()?), Some(&tree), None)?.deltas().len();
-        Ok(Some(Commit { id: short(&repository.find_commit(id)?)?, files }))
+        Ok(Some(Commit { id: short_id(&repository.find_commit(id)?)?, files }))
     }
 }
 
 /// A commit that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Its short id.
+    /// Its abbreviated id.
     pub id: String,
-    /// How many files it changes.
+    /// The number of files that it changes.
     pub files: usize,
 }
 
@@ -144,25 +149,35 @@ impl fmt::Display for Commit {
     }
 }
 
-/// A changed file that a program must change on its way into git, and that program's filter. Libgit2 does not run it, and
-/// would commit what git-crypt keeps secret, or what Git LFS keeps elsewhere, as it is.
-fn filtered(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::Error> {
+/// Whether a branch exists and has commits that `HEAD` does not have.
+fn is_unmerged(repository: &Repository, branch: &str) -> Result<bool, git2::Error> {
+    let Ok(other) = repository.find_branch(branch, BranchType::Local) else { return Ok(false) };
+    let other = other.get().peel_to_commit()?.id();
+    let own = repository.head()?.peel_to_commit()?.id();
+    Ok(other != own && !repository.graph_descendant_of(own, other)?)
+}
+
+/// A changed file with a filter that runs a program, and the name of the filter. Libgit2 does not
+/// run it: it would commit a file unencrypted that git-crypt encrypts, and a large one that Git LFS
+/// keeps elsewhere.
+fn filtered_file(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::Error> {
+    const CHANGED: Status = Status::WT_NEW
+        .union(Status::WT_MODIFIED)
+        .union(Status::WT_TYPECHANGE)
+        .union(Status::WT_RENAMED);
     let mut options = StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
     let config = repository.config()?;
-    let program = |filter: &str| {
-        ["clean", "process"]
-            .iter()
-            .any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
+    let runs_program = |filter: &str| {
+        let mut programs = ["clean", "process"].iter();
+        programs.any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
     };
     for entry in repository.statuses(Some(&mut options))?.iter() {
         let path = file(entry.path_bytes());
-        let there =
-            Status::WT_NEW | Status::WT_MODIFIED | Status::WT_TYPECHANGE | Status::WT_RENAMED;
-        if entry.status().intersects(there)
+        if entry.status().intersects(CHANGED)
             && let Some(filter) =
                 repository.get_attr(&path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?
-            && program(filter)
+            && runs_program(filter)
         {
             return Ok(Some((path, filter.into())));
         }
@@ -170,27 +185,35 @@ fn filtered(repository: &Repository) -> Result<Option<(PathBuf, String)>, git2::
     Ok(None)
 }
 
-/// Removes lock files that were left behind, by this program or by a git that was killed, and waits for fresh ones. The
-/// tree is held, so nothing here is at work in it. A person may be: their git keeps a lock for an instant, or while an
-/// editor is open; in that case it fails later, and says so, and nothing is lost, since the files are what counts.
-pub(crate) fn free(repository: &Repository, branch: &str) -> Result<(), Error> {
-    let own = ["index.lock", "HEAD.lock"].map(|lock| repository.path().join(lock));
+/// Removes stale lock files of git, which this program or a git that was killed left behind, and
+/// waits for fresh ones. The worktree is reserved, so no other process of this crate uses it. A
+/// person may run git in it, which locks for an instant, or while its editor is open; in that case
+/// that git fails later with a message, and no file is lost.
+pub(crate) fn wait_for_git_locks(repository: &Repository, branch: &str) -> Result<(), Error> {
+    let locks = [
+        repository.path().join("index.lock"),
+        repository.path().join("HEAD.lock"),
+        repository.commondir().join(format!("refs/heads/{branch}.lock")),
+    ];
     let start = Instant::now();
-    for lock in
-        own.into_iter().chain([repository.commondir().join(format!("refs/heads/{branch}.lock"))])
-    {
-        while let Ok(there) = fs::metadata(&lock) {
-            let age =
-                there.modified().ok().and_then(|made| made.elapsed().ok()).unwrap_or_default();
-            if age >= STALE {
-                // Whoever else removes it at this moment is welcome.
+    for lock in locks {
+        while let Some(age) = age(&lock) {
+            if age >= STALE_LOCK_AGE {
+                // Another process may remove it at the same time.
                 let _ = fs::remove_file(&lock);
             }
-            if start.elapsed() > 2 * STALE {
-                return Err(Error::Locked(lock));
+            if start.elapsed() > GIT_LOCKS_TIMEOUT {
+                return Err(Error::GitLocked(lock));
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(POLL_INTERVAL);
         }
     }
     Ok(())
+}
+
+/// The time since a file was written, if it exists; zero if its time is unknown or in the future.
+fn age(file: &Path) -> Option<Duration> {
+    let metadata = fs::metadata(file).ok()?;
+    let modified = metadata.modified().unwrap_or_else(|_| SystemTime::now());
+    Some(modified.elapsed().unwrap_or_default())
 }

@@ -1,18 +1,20 @@
-//! What other processes do to trees, and what the environment does.
+//! Worktrees under processes that are killed, and the environment variables of git.
+
 use git2::{Repository, Signature};
 use rungs_worktree::Trees;
 use std::{
     env, fs,
-    hash::{BuildHasher, RandomState},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 const FOLDER: &str = "RUNGS_TEST_FOLDER";
 const KILLS: usize = 30;
-const TREES: usize = 16;
+const WORKTREES: usize = 16;
+/// How long the child may take until its first worktree is registered.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn name(n: usize) -> String {
     format!("{n}-task")
@@ -48,12 +50,12 @@ fn start(test: &str, folder: &Path) -> Command {
 }
 
 #[test]
-#[ignore = "a part of the other test, which starts it as a process"]
+#[ignore = "another test starts it as a child process"]
 fn worker() {
     let Some(folder) = env::var_os(FOLDER) else { return };
     let trees = trees(Path::new(&folder));
     thread::scope(|scope| {
-        for n in 0..TREES {
+        for n in 0..WORKTREES {
             let trees = &trees;
             scope.spawn(move || {
                 let tree = trees.take(&name(n)).unwrap();
@@ -67,7 +69,7 @@ fn worker() {
 }
 
 #[test]
-#[ignore = "a part of the other test, which starts it as a process"]
+#[ignore = "another test starts it as a child process"]
 fn committer() {
     let Some(folder) = env::var_os(FOLDER) else { return };
     let tree = trees(Path::new(&folder)).take("1").unwrap();
@@ -76,7 +78,7 @@ fn committer() {
 }
 
 #[test]
-fn the_environment_says_who_commits() {
+fn the_environment_names_author_and_committer() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().canonicalize().unwrap();
     let main = repository(&folder);
@@ -97,43 +99,61 @@ fn the_environment_says_who_commits() {
     );
 }
 
-/// Makes the locks that git left behind as old as they would be if somebody came back later.
-fn age(folder: &Path) -> usize {
-    let mut aged = 0;
+/// Starts a worker, and waits until git has registered its first worktree.
+fn start_worker(folder: &Path) -> Child {
+    let child = start("worker", folder).spawn().unwrap();
+    let start = Instant::now();
+    while !folder.join(".git/worktrees").exists() {
+        assert!(start.elapsed() < START_TIMEOUT, "the worker creates no worktree");
+        thread::sleep(Duration::from_micros(100));
+    }
+    child
+}
+
+/// How long a worker takes after that on this machine when it is not killed.
+fn whole_run() -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    repository(dir.path());
+    let mut child = start_worker(dir.path());
+    let start = Instant::now();
+    assert!(child.wait().unwrap().success());
+    start.elapsed()
+}
+
+/// Sets back the time of all lock files, as if somebody came back later; returns how many of them
+/// are those of git.
+fn age_locks(folder: &Path) -> usize {
+    let mut git_locks = 0;
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if path.is_dir() {
-            aged += age(&path);
+            git_locks += age_locks(&path);
         } else if path.extension().is_some_and(|ending| ending == "lock") {
             let then = SystemTime::now() - Duration::from_secs(60);
             fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
-            aged += usize::from(path.file_name().unwrap() != "rungs-worktrees.lock");
+            git_locks += usize::from(path.file_name().unwrap() != "rungs-worktrees.lock");
         }
     }
-    aged
+    git_locks
 }
 
 #[test]
-fn kill_at_any_moment_leaves_nothing_that_is_stuck() {
-    let (mut cut_off, mut locks) = (0, 0);
+fn after_a_kill_every_worktree_can_be_taken_committed_and_removed() {
+    let whole_run = whole_run();
+    let (mut incomplete, mut git_locks) = (0, 0);
     for kill in 0..KILLS {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().canonicalize().unwrap();
         let main = repository(&folder);
-        let mut child = start("worker", &folder).spawn().unwrap();
-        let begun = Instant::now();
-        while !folder.join(".git/worktrees").exists() && begun.elapsed() < Duration::from_secs(20) {
-            thread::sleep(Duration::from_micros(100));
-        }
-        // The making takes about 30 ms, all together, and the rest as long.
-        thread::sleep(Duration::from_micros(RandomState::new().hash_one(kill) % 60_000));
+        let mut child = start_worker(&folder);
+        thread::sleep(whole_run.mul_f64(fastrand::f64()));
         child.kill().unwrap();
         child.wait().unwrap();
-        locks += age(&folder.join(".git"));
+        git_locks += age_locks(&folder.join(".git"));
         let trees = trees(&folder);
-        cut_off += trees.list().unwrap().iter().filter(|tree| tree.is_err()).count();
-        // In another order, so that some are taken while others are still half made.
-        for n in (0..TREES).rev() {
+        incomplete += trees.list().unwrap().iter().filter(|tree| tree.is_err()).count();
+        // In reverse order, so that some are taken while others are still incomplete.
+        for n in (0..WORKTREES).rev() {
             let tree = trees.take(&name(n)).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
             for file in 0..8 {
                 let text = fs::read_to_string(tree.path().join(format!("file-{file}"))).unwrap();
@@ -154,5 +174,8 @@ fn kill_at_any_moment_leaves_nothing_that_is_stuck() {
             names.filter(|path| path.is_dir() && !path.ends_with("last")).collect();
         assert!(folders.is_empty(), "kill {kill}: {folders:?}");
     }
-    println!("kills: {KILLS}, trees cut off: {cut_off}, locks left behind: {locks}");
+    assert!(incomplete > 0, "no kill hit a creation or a removal");
+    println!(
+        "{KILLS} kills within {whole_run:.1?}: {incomplete} incomplete worktrees, {git_locks} stale locks of git"
+    );
 }

@@ -1,41 +1,43 @@
-//! Every single step fails once, in every way, until a run has no failure: as SQLite is tested.
+//! Fault injection: every step fails once, in every way, until a run ends without a fault. SQLite
+//! is tested in the same way.
 
 use super::{folder, journal_of, names, open, strings};
 use crate::{
     Error, Journal, create_folder,
-    step::fault::{Fault, at, trace},
+    step::fault::{Fault, trace, with_fault},
     write,
 };
 use std::{fs, path::Path};
 
-const WAYS: [Fault; 3] = [Fault::Refused, Fault::Late, Fault::Crash];
+const FAULTS: [Fault; 3] = [Fault::WithoutEffect, Fault::AfterEffect, Fault::Crash];
 
-/// Runs `test` with step 0, 1, 2, ... failing, each in a new folder, until it says that no step was left to fail.
+/// Runs `test` with a fault in step 0, 1, 2, ..., each in a new folder, until it returns false: no
+/// step was left to fail.
 fn each_step(at_least: u32, mut test: impl FnMut(&Path, u32, Fault) -> bool) {
-    for way in WAYS {
+    for fault in FAULTS {
         let mut nth = 0;
-        while test(folder().path(), nth, way) {
+        while test(folder().path(), nth, fault) {
             nth += 1;
         }
-        assert!(nth >= at_least, "{way:?}: only {nth} steps could fail");
+        assert!(nth >= at_least, "{fault:?}: only {nth} steps could fail");
     }
 }
 
 #[test]
-fn a_written_file_is_the_old_one_or_the_new_one_whole() {
-    each_step(6, |folder, nth, way| {
+fn a_written_file_has_the_old_or_the_new_content() {
+    each_step(6, |folder, nth, fault| {
         let path = folder.join("file");
         for old in [None, Some(b"old and longer".to_vec())] {
             let _ = fs::remove_file(&path);
             if let Some(old) = &old {
                 fs::write(&path, old).unwrap();
             }
-            let (result, fired) = at(nth, way, || write(&path, b"new"));
-            assert_eq!(result.is_err(), fired, "step {nth}, {way:?}");
+            let (result, fired) = with_fault(nth, fault, || write(&path, b"new"));
+            assert_eq!(result.is_err(), fired, "step {nth}, {fault:?}");
             let found = fs::read(&path).ok();
-            let whole = found.as_deref() == Some(b"new") || (fired && found == old);
-            assert!(whole, "step {nth}, {way:?}: {found:?}");
-            assert!(names(folder).len() <= 1, "step {nth}, {way:?}: {:?}", names(folder));
+            let expected = found.as_deref() == Some(b"new") || (fired && found == old);
+            assert!(expected, "step {nth}, {fault:?}: {found:?}");
+            assert!(names(folder).len() <= 1, "step {nth}, {fault:?}: {:?}", names(folder));
             if !fired {
                 return false;
             }
@@ -45,10 +47,10 @@ fn a_written_file_is_the_old_one_or_the_new_one_whole() {
 }
 
 #[test]
-fn a_folder_that_could_not_be_created_is_created_the_next_time() {
-    each_step(4, |folder, nth, way| {
+fn creating_a_folder_can_be_repeated_after_a_failure() {
+    each_step(4, |folder, nth, fault| {
         let path = folder.join("a/b");
-        let (result, fired) = at(nth, way, || create_folder(&path));
+        let (result, fired) = with_fault(nth, fault, || create_folder(&path));
         assert_eq!(result.is_err(), fired);
         create_folder(&path).unwrap();
         assert!(path.is_dir());
@@ -56,84 +58,87 @@ fn a_folder_that_could_not_be_created_is_created_the_next_time() {
     });
 }
 
-/// A life of a journal; each step is tried until it is done, or the crash comes.
-struct Life<'a> {
+/// One user of a journal, from opening to the end of `HISTORY`. After a fault it tries again, after
+/// a crash it stops.
+struct User<'a> {
     path: &'a Path,
-    way: Fault,
+    fault: Fault,
     journal: Option<Journal<String>>,
-    /// What the user of the journal believes is in it.
+    /// The records that the user knows to be in the journal.
     state: Vec<String>,
-    /// What may be in it instead, since the last attempt to write failed.
-    other: Option<Vec<String>>,
+    /// What may be in it instead, because the last write failed.
+    alternative: Option<Vec<String>>,
 }
 
 struct Crashed;
 
-impl Life<'_> {
-    /// Reads what is there, and compares.
+impl User<'_> {
+    /// Reads what is new, and compares.
     fn catch_up(&mut self) -> Result<(), Error> {
-        let news = match &mut self.journal {
+        let update = match &mut self.journal {
             Some(journal) => journal.read_new()?,
             None => {
-                let (journal, news) = Journal::open(self.path)?;
+                let (journal, update) = Journal::open(self.path)?;
                 self.journal = Some(journal);
-                news
+                update
             }
         };
-        let mut found = if news.afresh { Vec::new() } else { self.state.clone() };
-        found.extend(news.records);
-        let expected = found == self.state || Some(&found) == self.other.as_ref();
-        assert!(expected, "found {found:?} instead of {:?} or {:?}", self.state, self.other);
-        (self.state, self.other) = (found, None);
+        let mut found = if update.reset { Vec::new() } else { self.state.clone() };
+        found.extend(update.records);
+        let expected = found == self.state || Some(&found) == self.alternative.as_ref();
+        assert!(expected, "found {found:?} instead of {:?} or {:?}", self.state, self.alternative);
+        (self.state, self.alternative) = (found, None);
         Ok(())
     }
 
-    fn change(&mut self, write: &Write) -> Result<(), Error> {
+    fn write(&mut self, write: &Write) -> Result<(), Error> {
         let mut next = self.state.clone();
         match write {
             Write::Append(records) => next.extend(strings(records)),
             Write::Compact(records) => next = strings(records),
         }
-        self.other = Some(next.clone());
+        self.alternative = Some(next.clone());
         let journal = self.journal.as_mut().unwrap();
         match write {
             Write::Append([record]) => journal.append(&record.to_string())?,
             Write::Append(records) => journal.lock()?.0.append_all(&strings(records))?,
             Write::Compact(_) => journal.lock()?.0.compact(&next)?,
         }
-        (self.state, self.other) = (next, None);
+        (self.state, self.alternative) = (next, None);
         Ok(())
     }
 
-    fn until_done(
+    fn until_ok(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Crashed> {
         for attempt in 0.. {
             match work(self) {
                 Ok(()) => break,
-                Err(_) if self.way == Fault::Crash => return Err(Crashed),
+                Err(_) if self.fault == Fault::Crash => return Err(Crashed),
                 Err(e) => assert_eq!(attempt, 0, "a single fault fails twice: {e}"),
             }
         }
         Ok(())
     }
 
-    fn live(&mut self) -> Result<(), Crashed> {
-        self.until_done(Self::catch_up)?;
+    fn run(&mut self) -> Result<(), Crashed> {
+        self.until_ok(Self::catch_up)?;
         for write in HISTORY {
             let before = self.state.clone();
-            match self.change(write) {
+            match self.write(write) {
                 Ok(()) => {}
-                Err(_) if self.way == Fault::Crash => return Err(Crashed),
+                Err(_) if self.fault == Fault::Crash => return Err(Crashed),
                 Err(e) => {
-                    self.until_done(Self::catch_up)?;
+                    self.until_ok(Self::catch_up)?;
                     if let (Write::Append(_), Error::Io { .. }) = (write, e) {
-                        assert_eq!(self.state, before, "a failed append was not taken back");
+                        assert_eq!(self.state, before, "a failed append was not rolled back");
                     }
-                    self.until_done(|life| {
-                        if life.state == before { life.change(write) } else { Ok(()) }
-                    })?;
+                    self.until_ok(
+                        |user| {
+                            if user.state == before { user.write(write) } else { Ok(()) }
+                        },
+                    )?;
                 }
             }
         }
@@ -158,24 +163,25 @@ const HISTORY: &[Write] = &[
 ];
 
 #[test]
-fn whatever_step_fails_a_journal_has_all_that_was_acknowledged_and_nothing_by_half() {
-    each_step(60, |folder, nth, way| {
+fn after_any_fault_a_journal_has_every_acknowledged_append_and_no_partial_one() {
+    each_step(60, |folder, nth, fault| {
         let path = folder.join("new/journal");
-        let mut life = Life { path: &path, way, journal: None, state: Vec::new(), other: None };
-        let (lived, fired) = at(nth, way, || life.live());
-        assert!(lived.is_ok() || fired);
-        // First who was there, if the disk came back; then who comes later.
-        life.catch_up().unwrap();
-        if lived.is_ok() {
-            assert_eq!(life.state, ["nine"], "step {nth}, {way:?}");
+        let mut user =
+            User { path: &path, fault, journal: None, state: Vec::new(), alternative: None };
+        let (ran, fired) = with_fault(nth, fault, || user.run());
+        assert!(ran.is_ok() || fired);
+        // First the same user, as if the disk worked again; then one that opens the journal anew.
+        user.catch_up().unwrap();
+        if ran.is_ok() {
+            assert_eq!(user.state, ["nine"], "step {nth}, {fault:?}");
         }
-        life.journal = None;
-        life.catch_up().unwrap();
-        let (mut journal, news) = open(&path);
+        user.journal = None;
+        user.catch_up().unwrap();
+        let (mut journal, update) = open(&path);
         assert_eq!(
-            (news.records, news.set_aside),
-            (life.state.clone(), None),
-            "step {nth}, {way:?}"
+            (update.records, update.quarantined),
+            (user.state.clone(), None),
+            "step {nth}, {fault:?}"
         );
         journal.append(&"more".into()).unwrap();
         assert!(!names(path.parent().unwrap()).iter().any(|name| name.ends_with(".tmp")));
@@ -184,31 +190,34 @@ fn whatever_step_fails_a_journal_has_all_that_was_acknowledged_and_nothing_by_ha
 }
 
 #[test]
-fn whatever_step_fails_a_follower_sees_the_same() {
+fn after_any_fault_another_reader_gets_the_same_records() {
     for kept in [&["three", "four"][..], &[]] {
-        each_step(5, |folder, nth, way| {
+        each_step(5, |folder, nth, fault| {
             let path = folder.join("journal");
-            let mut leader = journal_of(&path, &["one", "two"]);
-            let (mut follower, news) = open(&path);
-            let mut state = news.records;
-            leader.lock().unwrap().0.compact(&strings(kept)).unwrap();
-            let (news, fired) = at(nth, way, || follower.read_new());
-            let news =
-                if fired { news.or_else(|_| follower.read_new()).unwrap() } else { news.unwrap() };
-            if news.afresh {
+            let mut writer = journal_of(&path, &["one", "two"]);
+            let (mut reader, update) = open(&path);
+            let mut state = update.records;
+            writer.lock().unwrap().0.compact(&strings(kept)).unwrap();
+            let (update, fired) = with_fault(nth, fault, || reader.read_new());
+            let update = match update {
+                Err(_) if fired => reader.read_new(),
+                update => update,
+            };
+            let update = update.unwrap();
+            if update.reset {
                 state.clear();
             }
-            state.extend(news.records);
-            assert_eq!(state, kept, "step {nth}, {way:?}");
+            state.extend(update.records);
+            assert_eq!(state, kept, "step {nth}, {fault:?}");
             fired
         });
     }
 }
 
 #[test]
-fn whatever_step_fails_setting_aside_loses_nothing() {
+fn after_any_fault_in_a_quarantine_no_byte_is_lost() {
     for damaged in [false, true] {
-        each_step(15, |folder, nth, way| {
+        each_step(15, |folder, nth, fault| {
             let path = folder.join("journal");
             drop(journal_of(&path, &["one", "two", "three"]));
             let mut bytes = fs::read(&path).unwrap();
@@ -222,49 +231,49 @@ fn whatever_step_fails_setting_aside_loses_nothing() {
             let enter =
                 || if damaged { Journal::<String>::salvage(&path) } else { Journal::open(&path) };
             let kept = if damaged { strings(&["one"]) } else { strings(&["one", "two"]) };
-            let (result, fired) = at(nth, way, enter);
-            assert_eq!(result.is_err(), fired, "step {nth}, {way:?}");
-            assert_eq!(enter().unwrap().1.records, kept, "step {nth}, {way:?}");
-            assert_eq!(open(&path).1.set_aside, None);
+            let (result, fired) = with_fault(nth, fault, enter);
+            assert_eq!(result.is_err(), fired, "step {nth}, {fault:?}");
+            assert_eq!(enter().unwrap().1.records, kept, "step {nth}, {fault:?}");
+            assert_eq!(open(&path).1.quarantined, None);
             let good = fs::read(&path).unwrap();
             assert!(bytes.starts_with(&good));
             let bad = if damaged { &bytes[..] } else { &bytes[good.len()..] };
             let saved = names(folder).into_iter().filter(|name| name != "journal");
             let saved: Vec<_> = saved.map(|name| fs::read(folder.join(name)).unwrap()).collect();
-            assert!(saved.iter().any(|file| file == bad), "step {nth}, {way:?}: {saved:?}");
+            assert!(saved.iter().any(|file| file == bad), "step {nth}, {fault:?}: {saved:?}");
             fired
         });
     }
 }
 
 #[test]
-fn an_append_that_can_neither_be_done_nor_undone_says_so() {
+fn an_append_that_cannot_be_rolled_back_reports_an_unknown_outcome() {
     let folder = folder();
     let path = folder.path().join("journal");
     let mut journal = journal_of(&path, &["one"]);
-    let (mut held, _) = journal.lock().unwrap();
-    let unsure = (0..10).any(|nth| {
-        let (result, _) = at(nth, Fault::Crash, || held.append(&"two".into()));
-        matches!(result, Err(Error::Unsure { .. }))
+    let (mut locked, _) = journal.lock().unwrap();
+    let unknown = (0..10).any(|nth| {
+        let (result, _) = with_fault(nth, Fault::Crash, || locked.append(&"two".into()));
+        matches!(result, Err(Error::OutcomeUnknown { .. }))
     });
-    assert!(unsure);
-    assert!(matches!(held.append(&"three".into()), Err(Error::Behind { .. })));
-    assert!(matches!(held.compact(&strings(&["three"])), Err(Error::Behind { .. })));
-    drop(held);
-    assert!(matches!(journal.append(&"three".into()), Err(Error::Behind { .. })));
-    let news = journal.read_new().unwrap();
-    assert_eq!((news.records, news.afresh), (vec![], false));
-    assert_eq!(news.set_aside.unwrap().to, path.with_extension("torn-1"));
+    assert!(unknown);
+    assert!(matches!(locked.append(&"three".into()), Err(Error::Stale { .. })));
+    assert!(matches!(locked.compact(&strings(&["three"])), Err(Error::Stale { .. })));
+    drop(locked);
+    assert!(matches!(journal.append(&"three".into()), Err(Error::Stale { .. })));
+    let update = journal.read_new().unwrap();
+    assert_eq!((update.records, update.reset), (vec![], false));
+    assert_eq!(update.quarantined.unwrap().to, path.with_extension("torn-1"));
     journal.append(&"three".into()).unwrap();
     assert_eq!(open(&path).1.records, ["one", "three"]);
 }
 
-/// A missing flush shows in no other test, since only a power cut would show it.
+/// No other test notices a missing flush: only a power cut would show it.
 #[test]
-fn everything_is_flushed_before_what_counts_on_it() {
+fn everything_is_flushed_before_something_depends_on_it() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let replace = ["create", "write", "mode", "flush", "rename", "flush folder"];
+    let replace = ["create", "write", "chmod", "flush", "rename", "flush folder"];
     assert_eq!(trace(|| write(folder.path().join("file"), b"new").unwrap()), replace);
     assert_eq!(
         trace(|| create_folder(folder.path().join("a")).unwrap()),
@@ -273,17 +282,17 @@ fn everything_is_flushed_before_what_counts_on_it() {
     assert_eq!(trace(|| drop(open(&path))), ["flush folder", "flush"]);
 
     let (mut journal, _) = open(&path);
-    let (mut follower, _) = open(&path);
+    let (mut reader, _) = open(&path);
     assert_eq!(
         trace(|| journal.append_all(&strings(&["one", "two"])).unwrap()),
         ["write", "flush"]
     );
-    assert_eq!(trace(|| drop(follower.read_new().unwrap())), [""; 0]);
-    let (mut held, _) = journal.lock().unwrap();
-    let compact = trace(|| held.compact(&strings(&["three"])).unwrap());
+    assert_eq!(trace(|| drop(reader.read_new().unwrap())), [""; 0]);
+    let (mut locked, _) = journal.lock().unwrap();
+    let compact = trace(|| locked.compact(&strings(&["three"])).unwrap());
     assert_eq!(compact, [&replace[..], &["flush folder"]].concat());
-    drop(held);
-    assert_eq!(trace(|| drop(follower.read_new().unwrap())), ["flush folder", "flush"]);
+    drop(locked);
+    assert_eq!(trace(|| drop(reader.read_new().unwrap())), ["flush folder", "flush"]);
 
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [&whole[..], b"torn"].concat()).unwrap();
@@ -292,10 +301,10 @@ fn everything_is_flushed_before_what_counts_on_it() {
 }
 
 #[test]
-fn a_full_disk_names_the_file() {
+fn the_error_of_a_full_disk_names_the_file() {
     let folder = folder();
     let path = folder.path().join("state.json");
-    let (result, _) = at(2, Fault::Late, || write(&path, b"{}"));
+    let (result, _) = with_fault(2, Fault::AfterEffect, || write(&path, b"{}"));
     assert_eq!(
         result.unwrap_err().to_string(),
         format!("cannot write {}: no storage space", path.display())
@@ -303,8 +312,8 @@ fn a_full_disk_names_the_file() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_an_error_that_names_the_file() {
-    // Not even root creates files in /proc; elsewhere there is no such folder, which is an error as well.
+fn the_error_of_a_read_only_folder_names_the_file() {
+    // Not even root can create files in /proc. Where there is no /proc, it cannot be created.
     let path = Path::new("/proc/durable/state.json");
     for error in [write(path, b"{}").unwrap_err(), Journal::<String>::open(path).unwrap_err()] {
         assert!(matches!(&error, Error::Io { file, .. } if path.starts_with(file)), "{error}");

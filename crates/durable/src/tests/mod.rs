@@ -2,16 +2,17 @@ mod damage;
 mod faults;
 mod sharing;
 
-use crate::{Journal, News};
+use crate::{Journal, Update};
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
-/// A temporary folder in memory where there is such a thing: thousands of flushes would take a minute on a busy disk.
+/// A temporary folder, in memory where possible: thousands of flushes would take a minute on a busy
+/// disk.
 fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn open(path: &Path) -> (Journal<String>, News<String>) {
+fn open(path: &Path) -> (Journal<String>, Update<String>) {
     Journal::open(path).unwrap()
 }
 
@@ -22,11 +23,13 @@ fn strings(records: &[&str]) -> Vec<String> {
 /// A journal with these records, appended one by one.
 fn journal_of(path: &Path, records: &[&str]) -> Journal<String> {
     let (mut journal, _) = open(path);
-    strings(records).iter().for_each(|record| journal.append(record).unwrap());
+    for record in strings(records) {
+        journal.append(&record).unwrap();
+    }
     journal
 }
 
-/// The names in a folder, in order, but for lock files and their gates.
+/// The sorted names in a folder, without lock files.
 fn names(folder: &Path) -> Vec<String> {
     let files =
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());

@@ -1,7 +1,8 @@
-//! Several holders of the same file in one process; `tests/processes.rs` does it with real processes.
+//! Several journals and locks on the same file in one process; `tests/processes.rs` does the same
+//! with several processes.
 
 use super::{folder, journal_of, names, open, strings};
-use crate::{Error, Journal, Lock, News, create_folder, write};
+use crate::{Error, Journal, Lock, Update, create_folder, write};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -16,45 +17,45 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn what_is_new_is_told_once_and_in_order() {
+fn each_reader_gets_each_record_once_and_in_order() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let news =
-        |records: &[&str], afresh| News { records: strings(records), afresh, set_aside: None };
+    let update =
+        |records: &[&str], reset| Update { records: strings(records), reset, quarantined: None };
     let (mut mine, first) = open(&path);
-    assert_eq!(first, news(&[], true));
+    assert_eq!(first, update(&[], true));
     let (mut theirs, _) = open(&path);
     mine.append_all(&strings(&["one", "two"])).unwrap();
-    assert_eq!(mine.read_new().unwrap(), news(&[], false));
-    assert!(matches!(theirs.append(&"three".into()), Err(Error::Behind { .. })));
-    assert_eq!(theirs.read_new().unwrap(), news(&["one", "two"], false));
+    assert_eq!(mine.read_new().unwrap(), update(&[], false));
+    assert!(matches!(theirs.append(&"three".into()), Err(Error::Stale { .. })));
+    assert_eq!(theirs.read_new().unwrap(), update(&["one", "two"], false));
     theirs.append(&"three".into()).unwrap();
-    let (mut held, told) = mine.lock().unwrap();
-    assert_eq!(told, news(&["three"], false));
-    held.append(&"four".into()).unwrap();
-    held.compact(&strings(&["one to four"])).unwrap();
-    held.append(&"five".into()).unwrap();
-    drop(held);
-    assert_eq!(mine.read_new().unwrap(), news(&[], false));
-    assert_eq!(theirs.read_new().unwrap(), news(&["one to four", "five"], true));
-    assert_eq!(theirs.read_new().unwrap(), news(&[], false));
+    let (mut locked, read) = mine.lock().unwrap();
+    assert_eq!(read, update(&["three"], false));
+    locked.append(&"four".into()).unwrap();
+    locked.compact(&strings(&["one to four"])).unwrap();
+    locked.append(&"five".into()).unwrap();
+    drop(locked);
+    assert_eq!(mine.read_new().unwrap(), update(&[], false));
+    assert_eq!(theirs.read_new().unwrap(), update(&["one to four", "five"], true));
+    assert_eq!(theirs.read_new().unwrap(), update(&[], false));
     theirs.append_all(&[]).unwrap();
-    assert_eq!(open(&path).1, news(&["one to four", "five"], true));
+    assert_eq!(open(&path).1, update(&["one to four", "five"], true));
 }
 
 #[test]
-fn a_compaction_to_nothing_is_noticed_too() {
+fn other_readers_notice_a_compaction_to_no_records() {
     let folder = folder();
     let path = folder.path().join("journal");
     let mut mine = journal_of(&path, &["one"]);
     let (mut theirs, _) = open(&path);
     mine.lock().unwrap().0.compact([]).unwrap();
-    let news = theirs.read_new().unwrap();
-    assert_eq!((news.records, news.afresh), (vec![], true));
+    let update = theirs.read_new().unwrap();
+    assert_eq!((update.records, update.reset), (vec![], true));
 }
 
 #[test]
-fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
+fn new_files_and_folders_are_private_and_an_existing_mode_is_kept() {
     let folder = folder();
     let path = folder.path().join("state/tasks/journal");
     let mut journal = journal_of(&path, &["one"]);
@@ -78,7 +79,7 @@ fn files_and_folders_are_their_owners_alone_and_a_chosen_mode_stays() {
 }
 
 #[test]
-fn a_link_is_replaced_and_not_followed() {
+fn a_symbolic_link_is_replaced_and_not_followed() {
     let folder = folder();
     let (target, link) = (folder.path().join("target"), folder.path().join("link"));
     fs::write(&target, "theirs").unwrap();
@@ -92,7 +93,7 @@ fn a_link_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn opening_removes_what_a_killed_compaction_left() {
+fn opening_removes_the_temporary_files_of_killed_compactions() {
     let folder = folder();
     for name in [".journal.a1.tmp", ".journals.a1.tmp", "journal.tmp"] {
         fs::write(folder.path().join(name), "half").unwrap();
@@ -102,33 +103,34 @@ fn opening_removes_what_a_killed_compaction_left() {
 }
 
 #[test]
-fn a_lock_has_one_holder_and_waiting_has_a_bound() {
+fn a_lock_has_one_holder_and_acquire_has_a_timeout() {
     let folder = folder();
     let path = folder.path().join("lock");
     let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
     assert!(Lock::try_acquire(&path).unwrap().is_none());
-    let busy = Lock::acquire(&path, Duration::from_millis(5)).unwrap_err();
-    assert_eq!(busy.to_string(), format!("{}: locked by another for 5ms", path.display()));
+    let error = Lock::acquire(&path, Duration::from_millis(5)).unwrap_err();
+    let expected = format!("{}: still locked by another after 5ms", path.display());
+    assert_eq!(error.to_string(), expected);
     drop(lock);
     assert!(Lock::try_acquire(&path).unwrap().is_some());
     assert!(path.exists());
 }
 
 #[test]
-fn threads_take_turns() {
+fn threads_exclude_each_other() {
     let folder = folder();
     let path = folder.path().join("journal");
     let inside = AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let (mut journal, news) = Journal::<u32>::open(&path).unwrap();
-                let mut last = news.records.last().copied().unwrap_or(0);
+                let (mut journal, update) = Journal::<u32>::open(&path).unwrap();
+                let mut last = update.records.last().copied().unwrap_or(0);
                 for _ in 0..25 {
-                    let (mut held, news) = journal.lock().unwrap();
+                    let (mut locked, update) = journal.lock().unwrap();
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
-                    last = news.records.last().copied().unwrap_or(last) + 1;
-                    held.append(&last).unwrap();
+                    last = update.records.last().copied().unwrap_or(last) + 1;
+                    locked.append(&last).unwrap();
                     inside.fetch_sub(1, Ordering::SeqCst);
                 }
             });
@@ -138,7 +140,7 @@ fn threads_take_turns() {
 }
 
 #[test]
-fn who_appends_without_reading_is_told_and_damages_nothing() {
+fn an_append_without_reading_first_is_refused_and_damages_nothing() {
     let folder = folder();
     let path = folder.path().join("journal");
     thread::scope(|scope| {
@@ -147,7 +149,7 @@ fn who_appends_without_reading_is_told_and_damages_nothing() {
                 let (mut journal, _) = Journal::<u32>::open(&path).unwrap();
                 for n in 0..50 {
                     while let Err(e) = journal.append(&n) {
-                        assert!(matches!(e, Error::Behind { .. }), "{e}");
+                        assert!(matches!(e, Error::Stale { .. }), "{e}");
                         let _ = journal.read_new().unwrap();
                     }
                 }
@@ -158,22 +160,22 @@ fn who_appends_without_reading_is_told_and_damages_nothing() {
 }
 
 #[test]
-fn who_lets_go_and_asks_again_comes_after_those_who_wait() {
+fn a_waiter_gets_the_lock_before_a_holder_that_asks_again() {
     let folder = folder();
-    let (path, gate) = (folder.path().join("lock"), folder.path().join("lock.next"));
-    let came = AtomicU32::new(0);
-    let patience = Duration::from_secs(10);
-    let lock = Lock::acquire(&path, patience).unwrap();
+    let (path, next) = (folder.path().join("lock"), folder.path().join("lock.next"));
+    let acquired = AtomicU32::new(0);
+    let timeout = Duration::from_secs(10);
+    let lock = Lock::acquire(&path, timeout).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _lock = Lock::acquire(&path, patience).unwrap();
-            came.fetch_add(1, Ordering::SeqCst);
+            let _lock = Lock::acquire(&path, timeout).unwrap();
+            acquired.fetch_add(1, Ordering::SeqCst);
         });
-        while Lock::try_acquire(&gate).unwrap().is_some() {
+        while Lock::try_acquire(&next).unwrap().is_some() {
             thread::yield_now();
         }
         drop(lock);
-        let _lock = Lock::acquire(&path, patience).unwrap();
-        assert_eq!(came.load(Ordering::SeqCst), 1);
+        let _lock = Lock::acquire(&path, timeout).unwrap();
+        assert_eq!(acquired.load(Ordering::SeqCst), 1);
     });
 }

@@ -145,7 +145,7 @@ fn damage_is_set_aside_and_reported() {
     let (board, message) = Board::open(&file).unwrap();
     let message = message.unwrap();
     assert!(
-        message.contains("tasks.jsonl:2: wrong check sum") && message.contains("set aside in"),
+        message.contains("tasks.jsonl:2: wrong checksum") && message.contains("quarantined in"),
         "{message}"
     );
     assert_eq!(board.look(|state| state.all().len()).unwrap(), 1);

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 /// Long enough that only a wait that never ends takes it.
 const FOREVER: Duration = Duration::from_secs(60);
 const LASTING: Duration = Duration::from_secs(600);
-/// Renewed every ten milliseconds. Nobody else claims in these tests unless it is the point, so that it never matters
-/// whether a busy machine renews it in time.
+/// Renewed every ten milliseconds. Nobody else claims in these tests unless it is the point, so
+/// that it never matters whether a busy machine renews it in time.
 const SHORT: Duration = Duration::from_millis(30);
 
 fn file(dir: &tempfile::TempDir) -> PathBuf {

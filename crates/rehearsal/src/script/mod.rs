@@ -1,0 +1,165 @@
+//! A script: what the rehearsal plays.
+pub mod build;
+pub(crate) mod fault;
+pub(crate) mod file;
+pub(crate) mod template;
+
+use crate::workspace::{Workspace, WorkspaceError};
+use file::{File, Scene, Turn};
+use std::{fs, io, path::Path};
+
+/// A checked script, ready to be served.
+#[derive(Clone, Debug)]
+pub struct Script {
+    file: File,
+    /// Whether the server keeps the bodies that it receives.
+    pub(crate) record: bool,
+}
+
+impl Script {
+    /// Reads a YAML file and checks it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and when it is no valid script; the error names the line.
+    pub fn load(path: impl AsRef<Path>) -> Result<Script, ScriptError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        match fs::read_to_string(path) {
+            Ok(yaml) => Script::parse(&name, &yaml),
+            Err(error) => {
+                Err(ScriptError { place: name, line: None, cause: Cause::Unreadable(error) })
+            }
+        }
+    }
+
+    /// Checks a script in YAML; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// When it is no valid script; the error names the line.
+    pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
+        match serde_yaml::from_str(yaml) {
+            Ok(file) => Ok(Script { file, record: false }),
+            Err(error) => {
+                let line = error.location().map(|location| location.line());
+                let place = match line {
+                    Some(line) => format!("{name}:{line}"),
+                    None => name.to_string(),
+                };
+                Err(ScriptError { place, line, cause: Cause::Invalid(error) })
+            }
+        }
+    }
+
+    /// A script of scenes that are already checked.
+    fn from_scenes(scenes: Vec<Scene>) -> Script {
+        Script { file: File { scenes, ..File::default() }, record: false }
+    }
+
+    /// What the script is about, in a line.
+    pub fn about(&self) -> Option<&str> {
+        self.file.about.as_deref()
+    }
+
+    /// The prompts that a person should type, in order.
+    pub fn suggest(&self) -> &[String] {
+        &self.file.suggest
+    }
+
+    /// The regular expressions that begin the scenes.
+    pub fn scenes(&self) -> impl Iterator<Item = &str> {
+        self.file.scenes.iter().map(|scene| scene.when.as_str())
+    }
+
+    /// Whether the server keeps the bodies that it receives, for
+    /// [`Server::requests`](crate::Server::requests). They may hold whole files, so without this it
+    /// does not.
+    pub fn record(self, on: bool) -> Self {
+        Script { record: on, ..self }
+    }
+
+    /// Makes the folder in which the script is played. It blocks, and every call makes another
+    /// folder.
+    ///
+    /// # Errors
+    /// When a file or the git repository cannot be written.
+    pub fn workspace(&self) -> Result<Workspace, WorkspaceError> {
+        Workspace::make(&self.file.workspace)
+    }
+
+    pub(crate) fn scene(&self, scene: usize) -> Option<&Scene> {
+        self.file.scenes.get(scene)
+    }
+
+    /// The first scene whose regular expression matches this text.
+    pub(crate) fn scene_for(&self, text: &str) -> Option<usize> {
+        self.file.scenes.iter().position(|scene| scene.when.is_match(text))
+    }
+}
+
+impl TryFrom<&str> for Script {
+    type Error = ScriptError;
+
+    /// Checks a script in YAML; errors call the file `script`.
+    fn try_from(yaml: &str) -> Result<Script, ScriptError> {
+        Script::parse("script", yaml)
+    }
+}
+
+impl TryFrom<&String> for Script {
+    type Error = ScriptError;
+
+    /// Checks a script in YAML; errors call the file `script`.
+    fn try_from(yaml: &String) -> Result<Script, ScriptError> {
+        Script::parse("script", yaml)
+    }
+}
+
+impl Scene {
+    /// The turn at a place of the scene, where a repeated turn counts as often as it is played, and
+    /// which of its repetitions that is.
+    pub(crate) fn turn(&self, place: usize) -> Option<(&Turn, usize)> {
+        let mut first = 0;
+        for turn in &self.turns {
+            let times = turn.repeat.map_or(1, |times| times.get() as usize);
+            if place < first + times {
+                return Some((turn, place - first));
+            }
+            first += times;
+        }
+        None
+    }
+}
+
+/// Why a script cannot be played. Displays as `FILE:LINE: reason`.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {cause}")]
+pub struct ScriptError {
+    place: String,
+    line: Option<usize>,
+    #[source]
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Unreadable(io::Error),
+    #[error("{}", without_location(.0))]
+    Invalid(serde_yaml::Error),
+}
+
+impl ScriptError {
+    /// The line of the file, from 1, where it is known.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+/// The reason alone: the place of the error precedes it already.
+fn without_location(error: &serde_yaml::Error) -> String {
+    let reason = error.to_string();
+    match reason.rsplit_once(" at line ") {
+        Some((reason, _)) => reason.to_string(),
+        None => reason,
+    }
+}

@@ -1,0 +1,184 @@
+use super::*;
+
+#[test]
+fn unsuitable_repositories_and_names_are_refused() {
+    let (dir, path, _) = repository();
+    let new = |folder: &Path| Trees::new(folder, dir.path().join("trees"));
+    let refusal = |folder: &Path| error(new(folder).take("1"));
+    let none = tempfile::tempdir().unwrap();
+    assert_eq!(
+        refusal(none.path()),
+        format!("{} is in no git repository; `git init` makes one", none.path().display())
+    );
+    let bare = dir.path().join("bare");
+    git(dir.path(), "init -q --bare bare");
+    assert_eq!(
+        refusal(&bare),
+        format!("{} is a bare repository, without files to work on", bare.display())
+    );
+    let unborn = path.with_file_name("unborn");
+    init(&unborn);
+    let expected =
+        ": no commit is checked out yet, so there is nothing to start from; make a commit";
+    assert!(refusal(&unborn).ends_with(expected), "{}", refusal(&unborn));
+    assert_eq!(git(&unborn, "worktree list").lines().count(), 1);
+    let rejected = ["", "-a", "A", "a/b", "..", "a.b", "ä", &"a".repeat(61)];
+    for name in rejected {
+        assert!(matches!(new(&path).take(name), Err(Error::InvalidName(bad)) if bad == name));
+        assert!(matches!(new(&path).remove(name, true), Err(Error::InvalidName(_))));
+    }
+    assert!(new(&path).take(&"a".repeat(60)).is_ok());
+}
+
+#[test]
+fn what_is_not_the_expected_worktree_is_not_changed() {
+    let (_dir, path, trees) = repository();
+    let at = |name: &str| path.join(".trees").join(name);
+    let mismatch =
+        |name: &str, why: &str| format!("{}: {why}; nothing was changed", at(name).display());
+    // A folder that is not a worktree.
+    write(&at("1"), "kept", "");
+    let forgotten =
+        "it exists, but git has no such worktree; `git worktree repair PATH` may restore it";
+    assert_eq!(error(trees.remove("1", true)), mismatch("1", forgotten));
+    assert_eq!(error(trees.take("1")), mismatch("1", forgotten));
+    assert!(at("1").join("kept").exists() && git(&path, "branch --list rungs/*").is_empty());
+    // A branch that is checked out elsewhere.
+    git(&path, "switch -q -c rungs/2");
+    assert!(
+        error(trees.take("2")).ends_with("reference refs/heads/rungs/2 is already checked out")
+    );
+    assert!(!at(".1.making").exists() && !at(".2.making").exists());
+    git(&path, "switch -q main");
+    assert!(trees.take("2").unwrap().resumed().is_none());
+    // A worktree on another branch, or on none.
+    git(&at("2"), "switch -q -c own");
+    let elsewhere = "it is on own, not on rungs/2; `git switch rungs/2` there changes that";
+    assert_eq!(error(trees.take("2")), mismatch("2", elsewhere));
+    assert_eq!(error(trees.remove("2", true)), mismatch("2", elsewhere));
+    git(&at("2"), "switch -q --detach");
+    assert!(error(trees.take("2")).contains("it is on no branch, not on rungs/2"));
+    let tree = (git(&at("2"), "switch -q rungs/2"), trees.take("2").unwrap()).1;
+    write(tree.path(), "new", "");
+    git(tree.path(), "switch -q own");
+    assert_eq!(error(tree.commit("x")), mismatch("2", elsewhere));
+    assert!(tree.path().join("new").exists());
+    // Locked, moved, gone.
+    drop(trees.take("3").unwrap());
+    git(&path, "worktree lock --reason mine .trees/3");
+    assert_eq!(
+        error(trees.remove("3", true)),
+        mismatch("3", "it is locked (mine), `git worktree unlock` unlocks it")
+    );
+    git(&path, "worktree unlock .trees/3");
+    git(&path, "worktree move .trees/3 .trees/moved");
+    let moved = format!("git has the worktree of that name in {}", at("moved").display());
+    assert_eq!(error(trees.take("3")), mismatch("3", &moved));
+    fs::remove_dir_all(at("moved")).unwrap();
+    git(&path, "worktree prune");
+    drop(trees.take("3").unwrap());
+    fs::remove_dir_all(at("3")).unwrap();
+    let gone =
+        "the folder is gone, but git still has the worktree; `git worktree prune` removes it";
+    assert_eq!(
+        (error(trees.take("3")), error(trees.remove("3", true))),
+        (mismatch("3", gone), mismatch("3", gone))
+    );
+    assert!(trees.take("4").unwrap().resumed().is_none());
+    git(&path, "worktree prune");
+    assert!(trees.take("3").unwrap().path().join("a.txt").exists());
+    let listed: Vec<Result<String, String>> = trees
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|tree| tree.map(|t| t.branch).map_err(|e| e.to_string()))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            Err(mismatch("1", forgotten)),
+            Err(mismatch("2", elsewhere)),
+            Ok("rungs/3".into()),
+            Ok("rungs/4".into())
+        ]
+    );
+    assert_intact(&path);
+}
+
+#[test]
+fn a_branch_named_rungs_makes_the_creation_fail() {
+    let (_dir, path, trees) = repository();
+    git(&path, "branch rungs");
+    assert!(error(trees.take("1")).starts_with("cannot create the branch rungs/1: "));
+    assert_eq!(git(&path, "worktree list").lines().count(), 1);
+    git(&path, "branch -m rungs other");
+    trees.take("1").unwrap();
+}
+
+#[test]
+fn a_lost_branch_or_link_can_be_restored_as_the_message_says() {
+    let (_dir, path, trees) = repository();
+    let tree = trees.take("1").unwrap();
+    write(tree.path(), "new", "");
+    tree.commit("x").unwrap();
+    git(&path, "update-ref -d refs/heads/rungs/1");
+    let why = error(tree.commit("y"));
+    let advice = why.split('`').nth(1).unwrap().to_string();
+    assert!(why.contains("its branch rungs/1 is gone") && error(trees.state("1")) == why, "{why}");
+    git(&path, advice.strip_prefix("git ").unwrap());
+    assert_eq!(tree.state().unwrap().ahead, 1);
+    fs::remove_file(tree.path().join(".git")).unwrap();
+    assert!(
+        error(trees.state("1"))
+            .contains("its file `.git` is gone; `git worktree repair` restores it")
+    );
+    git(&path, "worktree repair");
+    assert_eq!(tree.commit("y").unwrap(), None);
+    assert_intact(&path);
+}
+
+#[test]
+fn an_unfinished_merge_is_neither_committed_nor_removed() {
+    let (_dir, path, trees) = repository();
+    write(&path, "a.txt", "theirs\n");
+    git(&path, "commit -qam theirs");
+    git(&path, "branch -q other");
+    git(&path, "reset -q --hard HEAD~1");
+    let tree = trees.take("1").unwrap();
+    let at = tree.path().to_path_buf();
+    write(&at, "a.txt", "ours\n");
+    tree.commit("ours").unwrap().unwrap();
+    let merge = |args: &[&str]| {
+        Command::new("git").current_dir(&at).args(args).output().unwrap().status.success()
+    };
+    assert!(!merge(&["merge", "-q", "other"]));
+    let middle = format!("{} is in the middle of merge; finish or abort that first", at.display());
+    assert_eq!(error(tree.commit("x")), format!("{middle}. In conflict: a.txt"));
+    assert_eq!(tree.state().unwrap().losses.work, [(LossKind::Conflicted, "a.txt".into())]);
+    write(&at, "a.txt", "both\n");
+    git(&at, "add a.txt");
+    assert_eq!(error(tree.commit("x")), middle);
+    drop(tree);
+    assert_eq!(error(trees.remove("1", true)), middle);
+    git(&at, "commit -qm merged");
+    assert_eq!(trees.remove("1", true).unwrap().state.ahead, 2);
+    // There can be conflicts without a merge.
+    let tree = trees.take("2").unwrap();
+    write(tree.path(), "a.txt", "stashed\n");
+    git(tree.path(), "stash -q");
+    write(tree.path(), "a.txt", "ours\n");
+    tree.commit("ours").unwrap().unwrap();
+    assert!(
+        !Command::new("git")
+            .current_dir(tree.path())
+            .args(["stash", "pop", "-q"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let resolving =
+        "is in the middle of resolving conflicts; finish or abort that first. In conflict: a.txt";
+    assert!(error(tree.commit("x")).ends_with(resolving));
+    assert_intact(&path);
+}

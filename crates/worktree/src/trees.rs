@@ -1,0 +1,259 @@
+use crate::{
+    Error, Losses, Removed, Reservation, State, Tree,
+    files::{delete, entries, unused_path},
+    repository::{
+        check_no_operation, commits_ahead, find_registered, lock_changes, not_a_worktree,
+        open_registered, short_id, worktree_names,
+    },
+};
+use durable::Lock;
+use git2::{ErrorCode, Repository, WorktreeLockStatus};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long to wait for a worktree that is held only to clean up after an interrupted process.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest name of a worktree, in bytes.
+const MAX_NAME_BYTES: usize = 60;
+
+/// The longest part of a derived name that is readable, in bytes; a hash follows it.
+const MAX_WORDS_BYTES: usize = 40;
+
+/// The worktrees of a repository that lie in one folder.
+#[derive(Debug, Clone)]
+pub struct Trees {
+    folder: PathBuf,
+    pub(crate) place: PathBuf,
+}
+
+impl Trees {
+    /// The worktrees in `place` of the repository that contains `folder`. Reads and writes nothing.
+    pub fn new(folder: impl Into<PathBuf>, place: impl Into<PathBuf>) -> Trees {
+        Trees { folder: folder.into(), place: place.into() }
+    }
+
+    /// A valid name for a worktree, derived from `words`. A hash makes names for other words and
+    /// for another place differ. Reads and writes nothing.
+    pub fn name(&self, words: &str) -> String {
+        let letters = words
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' });
+        let name = letters.collect::<String>().split_whitespace().collect::<Vec<_>>().join("-");
+        let name: String = name.chars().take(MAX_WORDS_BYTES).collect();
+        // FNV-1a: the names must stay the same, and the hash function of std can change.
+        let all = format!("{}\n{words}", self.place.display());
+        let hash = all.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        format!("{}-{:06x}", name.trim_end_matches('-'), hash >> 8).trim_start_matches('-').into()
+    }
+
+    /// The worktree of this name: as it was left, or a new one. A new one is on its old branch if
+    /// there is one, else it starts at the commit that is checked out in the folder. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when somebody has it, [`Error::NoCommit`] when there is nothing to start
+    /// from, [`Error::Mismatch`] when something else is there, and those of git and the disk.
+    pub fn take(&self, name: &str) -> Result<Tree, Error> {
+        self.reserve(name)?.take()
+    }
+
+    /// The exclusive right to the worktree of this name, which need not exist yet. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when somebody has it, [`Error::InvalidName`], [`Error::NoRepository`],
+    /// [`Error::Bare`], and those of the disk.
+    pub fn reserve(&self, name: &str) -> Result<Reservation, Error> {
+        self.repository()?;
+        let path = self.path(name)?;
+        durable::create_folder(&self.place)?;
+        let lock = match Lock::acquire(self.lock_file(name), RESERVE_TIMEOUT) {
+            Err(durable::Error::LockTimeout { .. }) => return Err(Error::InUse(path)),
+            lock => lock?,
+        };
+        Ok(Reservation::new(self.clone(), name, path, lock))
+    }
+
+    /// The state of the worktree of this name. Somebody may be working in it. Blocks.
+    ///
+    /// # Errors [`Error::NoTree`], [`Error::Incomplete`], [`Error::Mismatch`], and those of git and
+    /// the disk.
+    pub fn state(&self, name: &str) -> Result<State, Error> {
+        let (path, branch) = (self.path(name)?, branch(name));
+        if self.marker(name).exists() {
+            return Err(Error::Incomplete(path));
+        }
+        let Some(worktree) = find_registered(&self.repository()?, name)? else {
+            return Err(not_a_worktree(&path));
+        };
+        let repository = open_registered(&worktree, &path, &branch)?;
+        let git_error = || Error::git(format!("read {branch}"));
+        let tip = repository.head().and_then(|head| head.peel_to_commit()).map_err(git_error())?;
+        let commit = short_id(&tip).map_err(git_error())?;
+        let ahead = commits_ahead(&repository, &tip, &branch).map_err(git_error())?;
+        let losses = Losses::of(&repository, &path)?;
+        Ok(State { path, branch, commit, ahead, losses })
+    }
+
+    /// The state of each worktree, or why it cannot be told; also files that were quarantined.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], [`Error::Bare`], and those of git and the disk.
+    pub fn list(&self) -> Result<Vec<Result<State, Error>>, Error> {
+        let repository = self.repository()?;
+        let place = self.canonical_place();
+        let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
+        for name in worktree_names(&repository)? {
+            if let Ok(worktree) = repository.find_worktree(&name)
+                && worktree.path().parent() == Some(&place)
+            {
+                paths.insert(worktree.path().to_path_buf());
+                names.insert(name);
+            }
+        }
+        // Git may have forgotten a worktree whose files still exist, and may not know an incomplete
+        // one yet.
+        let mut quarantined = vec![];
+        for entry in entries(&self.place)? {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            match hidden_file(&file) {
+                Some((name, "making")) => {
+                    names.insert(name.into());
+                }
+                Some((_, what)) if what.starts_with("cut-off-") => {
+                    quarantined.push(Err(Error::Quarantined(entry.path())));
+                }
+                Some(_) => {}
+                None => {
+                    if let Ok(path) = self.path(&file)
+                        && path.is_dir()
+                        && !paths.contains(&path)
+                    {
+                        names.insert(file);
+                    }
+                }
+            }
+        }
+        Ok(names.iter().map(|name| self.state(name)).chain(quarantined).collect())
+    }
+
+    /// Removes a worktree if everything in it is committed to its branch. The branch stays. Files
+    /// that git ignores are deleted as well if `ignored` is true. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Dirty`] says what would be lost; nothing is removed then. [`Error::InUse`],
+    /// [`Error::NoTree`], [`Error::Mismatch`], [`Error::OperationInProgress`], and those of git and
+    /// the disk.
+    pub fn remove(&self, name: &str, ignored: bool) -> Result<Removed, Error> {
+        let repository = self.repository()?;
+        let (path, marker) = (self.path(name)?, self.marker(name));
+        if find_registered(&repository, name)?.is_none() && !marker.exists() {
+            return Err(not_a_worktree(&path));
+        }
+        let reservation = self.reserve(name)?;
+        if marker.exists() {
+            let _lock = lock_changes(&repository)?;
+            reservation.clean_up(&repository)?;
+            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            return Err(not_a_worktree(&path));
+        }
+        let Some(worktree) = find_registered(&repository, name)? else {
+            return Err(not_a_worktree(&path));
+        };
+        let locked =
+            worktree.is_locked().map_err(Error::git(format!("read {}", path.display())))?;
+        if let WorktreeLockStatus::Locked(reason) = locked {
+            let reason = reason.unwrap_or_default();
+            let why = format!("it is locked ({}), `git worktree unlock` unlocks it", reason.trim());
+            return Err(Error::Mismatch { path, why });
+        }
+        let state = self.state(name)?;
+        check_no_operation(&open_registered(&worktree, &path, &state.branch)?, &path)?;
+        if !state.losses.work.is_empty() || !(ignored || state.losses.ignored.is_empty()) {
+            return Err(Error::Dirty(Box::new(state)));
+        }
+        let lock = lock_changes(&repository)?;
+        // From here on the worktree is incomplete: after a crash it is created anew.
+        fs::write(&marker, "").map_err(Error::io(&marker))?;
+        // An atomic rename takes the files away. They are deleted when git has forgotten them.
+        let gone = unused_path(&self.place, name, "gone");
+        if let Err(error) = fs::rename(&path, &gone) {
+            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            return Err(Error::io(&path)(error));
+        }
+        let registration = repository.commondir().join("worktrees").join(name);
+        delete(&registration).map_err(Error::io(&registration))?;
+        fs::remove_file(&marker).map_err(Error::io(&marker))?;
+        drop(lock);
+        let leftover = delete(&gone).map_err(Error::io(&gone)).err();
+        Ok(Removed { state, leftover })
+    }
+
+    /// The file that marks a worktree as incomplete: it exists while one is created or removed. If
+    /// the worktree is not reserved meanwhile, a process was killed doing that.
+    pub(crate) fn marker(&self, name: &str) -> PathBuf {
+        self.place.join(format!(".{name}.making"))
+    }
+
+    /// The lock file that makes a worktree exclusive.
+    pub(crate) fn lock_file(&self, name: &str) -> PathBuf {
+        self.place.join(format!(".{name}.lock"))
+    }
+
+    pub(crate) fn repository(&self) -> Result<Repository, Error> {
+        let folder = self.folder.clone();
+        let repository = match Repository::discover(&folder) {
+            Ok(repository) => repository,
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                return Err(Error::NoRepository(folder));
+            }
+            Err(error) => {
+                let doing = format!("open the repository of {}", folder.display());
+                return Err(Error::git(doing)(error));
+            }
+        };
+        if repository.workdir().is_none() { Err(Error::Bare(folder)) } else { Ok(repository) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> Result<PathBuf, Error> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let valid = name.len() <= MAX_NAME_BYTES
+            && name.starts_with(plain)
+            && name.chars().all(|c| plain(c) || c == '-');
+        if valid {
+            Ok(self.canonical_place().join(name))
+        } else {
+            Err(Error::InvalidName(name.into()))
+        }
+    }
+
+    /// The place as git reports it: without symbolic links.
+    fn canonical_place(&self) -> PathBuf {
+        self.place.canonicalize().unwrap_or_else(|_| self.place.clone())
+    }
+
+    /// The folder that corresponds to this one in the worktree at `tree`, if it exists there.
+    pub(crate) fn folder_in(&self, repository: &Repository, tree: &Path) -> Option<PathBuf> {
+        let folder = self.folder.canonicalize().ok()?;
+        let root = repository.workdir()?.canonicalize().ok()?;
+        let folder = tree.join(folder.strip_prefix(root).ok()?).canonicalize().ok()?;
+        // A symbolic link in the worktree may lead out of it.
+        (folder.starts_with(tree) && folder.is_dir()).then_some(folder)
+    }
+}
+
+/// The branch of the worktree of this name.
+pub fn branch(name: &str) -> String {
+    format!("rungs/{name}")
+}
+
+/// The parts of the name `.NAME.WHAT` of a file beside the worktrees.
+pub(crate) fn hidden_file(file: &str) -> Option<(&str, &str)> {
+    file.strip_prefix('.')?.split_once('.')
+}

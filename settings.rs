@@ -1,0 +1,280 @@
+//! Choosing the model: from the environment and `.env`, by rules that can be read in one place.
+use rungs_core::{
+    Error, Result,
+    client::{Auth, Endpoint, Format, Secret},
+};
+use std::{collections::HashMap, path::Path};
+
+/// Asked for when nothing else is named: the everyday model of the Anthropic API.
+const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
+
+/// Who will answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// A real model.
+    Live(Endpoint),
+    /// The rehearsal, in this format.
+    Rehearsal(Format),
+}
+
+/// The environment over `.env`: what is set in the environment wins, whatever its name. Nothing is
+/// ever set in the process.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    environment: HashMap<String, String>,
+    file: HashMap<String, String>,
+}
+
+impl Settings {
+    /// Reads the environment and, where it exists, this `.env` file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold
+    /// a key.
+    pub(crate) fn load(dotenv: &Path) -> Result<Self> {
+        let mut file = HashMap::new();
+        if dotenv.exists() {
+            let text = std::fs::read_to_string(dotenv).map_err(Error::at(dotenv))?;
+            let text = text.trim_start_matches('\u{feff}');
+            for pair in dotenvy::from_read_iter(text.as_bytes()) {
+                let (key, value) = pair.map_err(|error| match error {
+                    dotenvy::Error::LineParse(line, _) => broken(dotenv, text, &line),
+                    _ => broken(dotenv, text, ""),
+                })?;
+                file.insert(key, value);
+            }
+        }
+        let environment = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Ok(Settings { environment: environment.collect(), file })
+    }
+
+    /// The first of `keys` that is set and not blank: in the environment, else in the file.
+    fn get(&self, keys: &[&str]) -> Option<&str> {
+        self.find(keys).map(|(_, value)| value)
+    }
+
+    fn find<'a>(&self, keys: &[&'a str]) -> Option<(&'a str, &str)> {
+        [&self.environment, &self.file].into_iter().find_map(|from| {
+            let set = keys.iter().filter_map(|key| Some((*key, from.get(*key)?.trim())));
+            set.into_iter().find(|(_, value)| !value.is_empty())
+        })
+    }
+
+    /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then
+    /// one of the OpenAI format, then a base URL alone (a proxy or local server without keys); with
+    /// nothing set, the rehearsal.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names the variable and what it wants.
+    pub(crate) fn choose(&self) -> Result<Choice> {
+        let anthropic_key = self.get(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]);
+        let openai_key = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]);
+        let openai_url = self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]);
+        match self.get(&["RUNGS_PROVIDER"]) {
+            Some("anthropic") if anthropic_key.or(self.get(&["ANTHROPIC_BASE_URL"])).is_none() => {
+                Err(setting(
+                    "ANTHROPIC_API_KEY",
+                    "RUNGS_PROVIDER=anthropic needs it (or ANTHROPIC_AUTH_TOKEN)",
+                ))
+            }
+            Some("anthropic") => self.anthropic(),
+            Some("openai") if openai_key.or(openai_url).is_none() => {
+                Err(setting("OPENAI_API_KEY", "RUNGS_PROVIDER=openai needs it (or LLM_API_KEY)"))
+            }
+            Some("openai") => self.openai(),
+            Some("ollama") => self.ollama(),
+            Some("offline") => Ok(Choice::Rehearsal(Format::Anthropic)),
+            Some("offline-openai") => Ok(Choice::Rehearsal(Format::OpenAi)),
+            Some(other) => Err(setting(
+                "RUNGS_PROVIDER",
+                format!(
+                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"
+                ),
+            )),
+            None if anthropic_key.is_some() => self.anthropic(),
+            None if openai_key.is_some() => self.openai(),
+            None if self.get(&["ANTHROPIC_BASE_URL"]).is_some() => self.anthropic(),
+            None if openai_url.is_some() => self.openai(),
+            None => Ok(Choice::Rehearsal(Format::Anthropic)),
+        }
+    }
+
+    fn anthropic(&self) -> Result<Choice> {
+        let url = self
+            .get(&["ANTHROPIC_BASE_URL"])
+            .unwrap_or("https://api.anthropic.com")
+            .trim_end_matches('/');
+        let url = url.strip_suffix("/messages").unwrap_or(url);
+        let model =
+            self.get(&["MODEL_ID", "ANTHROPIC_MODEL", "LLM_MODEL"]).unwrap_or(DEFAULT_MODEL);
+        // Some write the version into the URL, as the OpenAI format wants it.
+        let mut endpoint =
+            Endpoint::new(Format::Anthropic, url.strip_suffix("/v1").unwrap_or(url), model);
+        endpoint.auth = match self.find(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]) {
+            Some(("ANTHROPIC_API_KEY", key)) => Auth::ApiKey(Secret::new(key)),
+            Some((_, token)) => Auth::Bearer(Secret::new(token)),
+            None => Auth::None,
+        };
+        if let Some(version) = self.get(&["ANTHROPIC_VERSION"]) {
+            endpoint.version = version.into();
+        }
+        self.live(endpoint)
+    }
+
+    fn openai(&self) -> Result<Choice> {
+        let url =
+            self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]).unwrap_or("https://api.openai.com/v1");
+        let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
+            setting(
+                "MODEL_ID",
+                format!("name the model to ask {url} for: there is no safe default in this format"),
+            )
+        })?;
+        let url = url.trim_end_matches('/');
+        let mut endpoint = Endpoint::new(
+            Format::OpenAi,
+            url.strip_suffix("/chat/completions").unwrap_or(url),
+            model,
+        );
+        if let Some(key) = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]) {
+            endpoint.auth = Auth::Bearer(Secret::new(key));
+        }
+        self.live(endpoint)
+    }
+
+    fn ollama(&self) -> Result<Choice> {
+        let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
+            setting(
+                "MODEL_ID",
+                "RUNGS_PROVIDER=ollama needs the name of a pulled model (`ollama list` shows them)",
+            )
+        })?;
+        self.live(Endpoint::new(Format::OpenAi, "http://localhost:11434/v1", model))
+    }
+
+    fn live(&self, mut endpoint: Endpoint) -> Result<Choice> {
+        if let Some(tokens) = self.get(&["MAX_TOKENS"]) {
+            let tokens: u32 =
+                tokens.replace('_', "").parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                    setting("MAX_TOKENS", format!("`{tokens}` is no number of tokens from 1 on"))
+                })?;
+            endpoint.max_tokens = Some(tokens);
+        }
+        Ok(Choice::Live(endpoint))
+    }
+}
+
+fn setting(key: &str, why: impl Into<String>) -> Error {
+    Error::Setting { key: key.into(), why: why.into() }
+}
+
+/// Finds the number of the line that the parser stumbled over: it gives the line, or what it had
+/// not understood of it.
+fn broken(file: &Path, text: &str, parsed: &str) -> Error {
+    let first = parsed.lines().next().unwrap_or("").trim();
+    let line = text
+        .lines()
+        .position(|l| !first.is_empty() && l.trim_end().ends_with(first))
+        .map(|i| i + 1);
+    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands in quotes";
+    Error::Config { file: file.into(), line, why: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Settings {
+        let environment = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Settings { environment, file: HashMap::new() }
+    }
+
+    fn live(pairs: &[(&str, &str)]) -> Endpoint {
+        match settings(pairs.iter().copied()).choose() {
+            Ok(Choice::Live(endpoint)) => endpoint,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(pairs: &[(&str, &str)]) -> String {
+        settings(pairs.iter().copied()).choose().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_set_is_the_rehearsal() {
+        assert_eq!(Settings::default().choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
+        let blank = settings([("ANTHROPIC_API_KEY", "  "), ("RUNGS_PROVIDER", "")]);
+        assert_eq!(blank.choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
+        let offline = settings([("ANTHROPIC_API_KEY", "k"), ("RUNGS_PROVIDER", "offline-openai")]);
+        assert_eq!(offline.choose().unwrap(), Choice::Rehearsal(Format::OpenAi));
+    }
+
+    #[test]
+    fn keys_models_and_urls() {
+        let e = live(&[("ANTHROPIC_API_KEY", "k"), ("OPENAI_API_KEY", "o")]);
+        assert_eq!(
+            (&*e.base_url, &*e.model, e.auth),
+            ("https://api.anthropic.com", DEFAULT_MODEL, key("k"))
+        );
+        let e = live(&[
+            ("ANTHROPIC_AUTH_TOKEN", "t"),
+            ("ANTHROPIC_BASE_URL", "http://x/v1/"),
+            ("LLM_MODEL", "m"),
+        ]);
+        assert_eq!(
+            (&*e.base_url, &*e.model, e.auth),
+            ("http://x", "m", Auth::Bearer(Secret::new("t")))
+        );
+        let e = live(&[
+            ("LLM_API_KEY", "k"),
+            ("LLM_API_BASE", "http://x/v1/"),
+            ("LLM_MODEL", "a"),
+            ("MODEL_ID", "b"),
+        ]);
+        assert_eq!((e.format, &*e.base_url, &*e.model), (Format::OpenAi, "http://x/v1", "b"));
+        let e = live(&[("ANTHROPIC_BASE_URL", "http://127.0.0.1:4000"), ("MAX_TOKENS", "64_000")]);
+        assert_eq!((e.auth, e.max_tokens), (Auth::None, Some(64_000)));
+        let e =
+            live(&[("RUNGS_PROVIDER", "ollama"), ("MODEL_ID", "qwen3"), ("OPENAI_API_KEY", "k")]);
+        assert_eq!((&*e.base_url, e.auth), ("http://localhost:11434/v1", Auth::None));
+    }
+
+    fn key(k: &str) -> Auth {
+        Auth::ApiKey(Secret::new(k))
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(refused(&[("OPENAI_API_KEY", "k")]).starts_with("MODEL_ID: name the model"));
+        assert!(refused(&[("RUNGS_PROVIDER", "ollama")]).starts_with("MODEL_ID: "));
+        assert!(refused(&[("RUNGS_PROVIDER", "anthropic")]).starts_with("ANTHROPIC_API_KEY: "));
+        assert!(refused(&[("RUNGS_PROVIDER", "openai")]).starts_with("OPENAI_API_KEY: "));
+        assert!(
+            refused(&[("RUNGS_PROVIDER", "gemini")]).contains("one of anthropic, openai, ollama")
+        );
+        assert!(
+            refused(&[("ANTHROPIC_API_KEY", "k"), ("MAX_TOKENS", "many")])
+                .starts_with("MAX_TOKENS: `many`")
+        );
+    }
+
+    #[test]
+    fn a_broken_line_is_named_by_number_and_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(".env");
+        std::fs::write(&file, "# mine\nMODEL_ID=x\nANTHROPIC_API_KEY=sk-secret with spaces\n")
+            .unwrap();
+        let error = Settings::load(&file).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("{}:3: ", file.display())), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        std::fs::write(&file, "\u{feff}RUNGS_TEST_ONLY=\"a # b\"\n").unwrap();
+        let mut settings = Settings::load(&file).unwrap();
+        assert_eq!(settings.get(&["RUNGS_TEST_ONLY"]), Some("a # b"));
+        // The environment wins as a whole: the file's key does not come before the environment's
+        // token.
+        settings.environment.insert("RUNGS_TEST_OTHER".into(), "set".into());
+        assert_eq!(settings.get(&["RUNGS_TEST_ONLY", "RUNGS_TEST_OTHER"]), Some("set"));
+        assert!(Settings::load(&dir.path().join("none")).is_ok());
+    }
+}
