@@ -32,13 +32,15 @@ const HEAD: [&str; 12] = [
     "Builds on ",
 ];
 
-/// How a lesson could put text into a conversation without saying that it did: as what the person
-/// typed, or as a block of a message without an origin. Text of a tool is a result, and text of the
-/// model belongs to a reply; neither needs any of these. White space is left out.
-const TEXT_WITHOUT_ORIGIN: [&str; 7] = [
+/// How a lesson could put text into a conversation without saying that it did: as a message that
+/// the person typed, or as a block without an origin in a message of its own. `Block::text` alone
+/// is no fault: it makes the results of tools, replies, and what is left of the person's words after
+/// a compaction. White space is left out.
+const TEXT_WITHOUT_ORIGIN: [&str; 8] = [
     "Message::user(",
     "Message::from(",
-    "Message{role:Role::User,content:",
+    "role:Role::User,content:",
+    "content:vec![Block::text(",
     "content.push(Block::text(",
     "content.insert(0,Block::text(",
     "content.extend([Block::text(",
@@ -171,34 +173,50 @@ fn suggestions(lesson: &str) -> Vec<String> {
 /// What is wrong with the head of a lesson.
 fn head_faults(lesson: &str, head: &[&str]) -> Vec<String> {
     let mut wrong = vec![];
+    let mut fault = |what: &str| wrong.push(format!("{lesson}: the head {what}"));
     let title = format!("# {}: ", number(lesson));
     if !head.first().is_some_and(|line| line.starts_with(&title)) {
-        wrong.push(format!("{lesson}: the head does not begin with `{title}`"));
+        fault(&format!("does not begin with `{title}`"));
     }
-    // The problem is said between the title and the diagram.
-    let mut rest = head.iter().skip(1).skip_while(|line| line.is_empty()).peekable();
-    if rest.peek().is_none_or(|line| line.starts_with("```")) {
-        wrong.push(format!("{lesson}: the head does not say the problem after its title"));
-    }
-    for part in HEAD {
-        if !rest.any(|line| line.starts_with(part)) {
-            wrong.push(format!("{lesson}: the head has no `{part}`, or not at its place"));
-            return wrong;
+    let mut lines = head.iter().skip(1).copied();
+    // Advances to the line that begins like this, and counts the lines of prose on the way.
+    let mut prose_before = |part: &str| {
+        let mut prose = 0;
+        while let Some(line) = lines.next() {
+            if line.starts_with(part) {
+                return Some(prose);
+            }
+            prose += usize::from(!line.is_empty());
         }
+        None
+    };
+    let mut prose = vec![];
+    for part in HEAD {
+        let Some(lines) = prose_before(part) else {
+            fault(&format!("has no {part:?}, or not at its place"));
+            return wrong;
+        };
+        prose.push(lines);
     }
-    if head.iter().filter(|line| line.starts_with("4. ")).count() > 0 {
-        wrong.push(format!("{lesson}: the head has more than three things to try"));
+    if prose[0] == 0 {
+        fault("does not say the problem between its title and the diagram");
+    }
+    if prose[2] == 0 {
+        fault("does not say what is new between the diagram and the terms");
+    }
+    if head.iter().any(|line| line.starts_with("4. ")) {
+        fault("has more than three things to try");
     }
     let command = format!("Run it: `cargo run --example {lesson}`");
     if !head.contains(&command.as_str()) {
-        wrong.push(format!("{lesson}: the head has no line `{command}`"));
+        fault(&format!("has no line `{command}`"));
     }
     // The motto ends the head, in the paragraph of `Builds on`.
     let start = head.iter().rposition(|line| line.starts_with("Builds on ")).unwrap_or_default();
     let end = head[start..].join(" ");
     let motto = end.split_once("Motto: *").and_then(|(_, motto)| motto.trim().strip_suffix('*'));
     if !motto.is_some_and(|motto| !motto.is_empty() && !motto.contains('*')) {
-        wrong.push(format!("{lesson}: the head does not end with `Motto: *...*`"));
+        fault("does not end with `Motto: *...*`");
     }
     wrong
 }
@@ -212,17 +230,33 @@ fn every_head_is_complete() {
 }
 
 #[test]
-fn a_head_without_any_one_part_is_found() {
-    let source = source("s03_todo_write");
+fn a_head_that_lacks_one_part_is_found() {
+    let lesson = "s03_todo_write";
+    let source = source(lesson);
     let whole = head(&source);
-    assert_eq!(head_faults("s03_todo_write", &whole), [String::new(); 0]);
-    let parts = ["# s03", "```text", "Terms:", "Run it:", "You will", "Try,", "1.", "2.", "3."];
-    for part in parts.into_iter().chain(["Pitfalls:", "A product", "Builds on"]) {
+    assert_eq!(head_faults(lesson, &whole), [String::new(); 0]);
+    for part in ["# s03: ", "Run it: "].into_iter().chain(HEAD).filter(|part| *part != "```") {
         let without: Vec<&str> =
             whole.iter().copied().filter(|line| !line.starts_with(part)).collect();
         assert_eq!(without.len(), whole.len() - 1, "{part}");
-        assert!(!head_faults("s03_todo_write", &without).is_empty(), "{part}");
+        assert!(!head_faults(lesson, &without).is_empty(), "{part}");
     }
+    let place = |part| whole.iter().position(|line| line.starts_with(part)).unwrap();
+    let diagram = place("```text");
+    let diagram_end = diagram + 1 + whole[diagram + 1..].iter().position(|l| *l == "```").unwrap();
+    for (from, to, expected) in [
+        (1, diagram, "does not say the problem between its title and the diagram"),
+        (diagram_end + 1, place("Terms: "), "does not say what is new between the diagram"),
+    ] {
+        let faults = head_faults(lesson, &[&whole[..from], &whole[to..]].concat());
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
+    }
+    let without_motto = [&whole[..place("Builds on ")], &["Builds on s01."]].concat();
+    let expected = format!("{lesson}: the head does not end with `Motto: *...*`");
+    assert_eq!(head_faults(lesson, &without_motto), [expected]);
+    let mut swapped = whole.clone();
+    swapped.swap(place("Terms: "), place("Pitfalls: "));
+    assert!(!head_faults(lesson, &swapped).is_empty());
 }
 
 #[test]
@@ -298,6 +332,7 @@ fn text_without_an_origin_is_found() {
         "chat.push(Message::user(text));",
         "chat.push(Message {\n    role: Role::User,\n    content: vec![block],\n});",
         "Arc::make_mut(&mut message)\n    .content\n    .push(Block::text(\n        text,\n    ));",
+        "chat.push(Message { content: vec![Block::text(text)], ..Message::empty() });",
         "let block = Block::Text { text, origin: None, more };",
     ] {
         assert!(text_without_origin(bad).is_some(), "{bad}");
@@ -307,6 +342,8 @@ fn text_without_an_origin_is_found() {
         "chat.push(Message::inserted(\"reminder\", text));",
         "Ok(ToolOutput(vec![Block::text(text), image]))",
         "Reply::new(vec![Block::text(text)])",
+        "typed.push(Block::text(shortened));",
+        "chat.push(Message { content: kept, ..Message::empty() });",
         "let Message { role, content } = message;",
         "#[cfg(test)]\nchat.push(Message::user(text));",
     ] {
@@ -340,15 +377,16 @@ fn lessons_import_only_earlier_lessons_that_they_build_on() {
     for (i, lesson) in lessons.iter().enumerate().filter(|(_, lesson)| *lesson != "full") {
         let source = source(lesson);
         // Comments may point forward; tests may not.
-        let code: Vec<&str> =
-            source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        let imports = |other: &String| code.iter().any(|line| line.contains(other.as_str()));
-        for later in lessons[i + 1..].iter().filter(|later| imports(later)) {
-            wrong.push(format!("{lesson} imports {later}, which comes later"));
+        for later in &lessons[i + 1..] {
+            let mut with_tests = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+            if with_tests.any(|line| line.contains(later.as_str())) {
+                wrong.push(format!("{lesson} imports {later}, which comes later"));
+            }
         }
         let known = builds_on(number(lesson), &heads);
-        for earlier in lessons[..i].iter().filter(|earlier| imports(earlier)) {
-            if !known.contains(number(earlier)) {
+        for earlier in &lessons[..i] {
+            let imported = code(&source).any(|line| line.contains(earlier.as_str()));
+            if imported && !known.contains(number(earlier)) {
                 wrong.push(format!("{lesson} imports {earlier}, but does not say it builds on it"));
             }
         }
@@ -362,8 +400,8 @@ fn lessons_import_only_earlier_lessons_that_they_build_on() {
 
 #[test]
 fn code_shown_in_docs_is_the_code() {
-    // A block after a line that ends with a file's name, as in "from `core/src/dispatch.rs`:", quotes
-    // that file verbatim.
+    // A block after a line that ends with a file's name, as in "from `core/src/dispatch.rs`:",
+    // quotes that file verbatim.
     let mut docs: Vec<String> = vec!["README.md".into(), "crates/rehearsal/README.md".into()];
     docs.extend(lessons().into_iter().map(|lesson| format!("examples/{lesson}.rs")));
     let mut quotes = 0;
