@@ -34,8 +34,8 @@ const HEAD: [&str; 12] = [
 
 /// How a lesson could put text into a conversation without saying that it did: as a message that
 /// the person typed, or as a block without an origin in a message of its own. `Block::text` alone
-/// is no fault: it makes the results of tools, replies, and what is left of the person's words after
-/// a compaction. White space is left out.
+/// is no fault: it makes the results of tools, replies, and what is left of the person's words
+/// after a compaction. White space is left out.
 const TEXT_WITHOUT_ORIGIN: [&str; 8] = [
     "Message::user(",
     "Message::from(",
@@ -182,7 +182,7 @@ fn head_faults(lesson: &str, head: &[&str]) -> Vec<String> {
     // Advances to the line that begins like this, and counts the lines of prose on the way.
     let mut prose_before = |part: &str| {
         let mut prose = 0;
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             if line.starts_with(part) {
                 return Some(prose);
             }
@@ -234,7 +234,7 @@ fn a_head_that_lacks_one_part_is_found() {
     let lesson = "s03_todo_write";
     let source = source(lesson);
     let whole = head(&source);
-    assert_eq!(head_faults(lesson, &whole), [String::new(); 0]);
+    assert_none(&head_faults(lesson, &whole));
     for part in ["# s03: ", "Run it: "].into_iter().chain(HEAD).filter(|part| *part != "```") {
         let without: Vec<&str> =
             whole.iter().copied().filter(|line| !line.starts_with(part)).collect();
