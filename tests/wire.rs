@@ -564,7 +564,7 @@ enum OneOrMany {
 #[serde(rename_all = "snake_case")]
 enum Variants {
     /// Takes every shape.
-    AllShapes(Shapes),
+    AllShapes(Box<Shapes>),
     /// Takes one field.
     OneField { field: Option<String> },
     /// Takes nothing.

@@ -8,16 +8,17 @@ use std::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The lessons in the table of contents, in its order.
-pub fn lessons() -> Vec<String> {
+pub(crate) fn lessons() -> Vec<String> {
     let contents = std::fs::read_to_string(Path::new(ROOT).join("lessons.rs")).unwrap();
-    let modules = contents.lines().filter_map(|line| line.trim().strip_prefix("pub mod "));
+    // Other modules are not indented.
+    let modules = contents.lines().filter_map(|line| line.strip_prefix("    pub mod "));
     modules.map(|module| module.trim_end_matches(';').to_string()).collect()
 }
 
 /// A lesson's program, without the keys and settings of whoever runs the tests, and with nothing on
 /// standard input. `cargo test` builds all lessons beside the tests; `cargo test --test course`
 /// does not, so it is done here.
-pub fn lesson(name: &str) -> Command {
+pub(crate) fn lesson(name: &str) -> Command {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -28,14 +29,15 @@ pub fn lesson(name: &str) -> Command {
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
-        // Cargo sets these for the tests. Build scripts that look at them (that of `ring`) would run
-        // again, and half of everything would be built twice.
+        // Cargo sets these for the tests. Build scripts that look at them (that of `ring`) would
+        // run again, and half of everything would be built twice.
         for (name, _) in std::env::vars() {
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
                 cargo.env_remove(name);
             }
         }
-        assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
+        let built = cargo.status().unwrap();
+        assert!(built.success(), "the lessons do not build");
     });
     let test = std::env::current_exe().unwrap();
     let mut command = Command::new(test.ancestors().nth(2).unwrap().join("examples").join(name));
