@@ -6,8 +6,8 @@ mod openai;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use crate::{Block, BoxFuture, Chat, Context, Error, Message, Result, ToolCall, ToolSpec};
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
+use futures_util::{Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sse_stream::SseByteStream;
@@ -302,13 +302,13 @@ impl Model for AnyModel {
 
 /// The object-safe form of [`Model`].
 trait DynModel: Send + Sync {
-    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>>;
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a>;
     fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context)
     -> BoxFuture<'a, Result<Deltas>>;
 }
 
 impl<M: Model> DynModel for M {
-    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>> {
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a> {
         Box::pin(Model::reply(self, request, cx))
     }
     fn stream<'a>(
