@@ -73,20 +73,21 @@ impl Settings {
         let openai_url = self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]);
         match self.get(&["RUNGS_PROVIDER"]) {
             Some("anthropic") if anthropic_key.or(self.get(&["ANTHROPIC_BASE_URL"])).is_none() => {
-                Err(setting(
+                Err(Error::setting(
                     "ANTHROPIC_API_KEY",
                     "RUNGS_PROVIDER=anthropic needs it (or ANTHROPIC_AUTH_TOKEN)",
                 ))
             }
             Some("anthropic") => self.anthropic(),
-            Some("openai") if openai_key.or(openai_url).is_none() => {
-                Err(setting("OPENAI_API_KEY", "RUNGS_PROVIDER=openai needs it (or LLM_API_KEY)"))
-            }
+            Some("openai") if openai_key.or(openai_url).is_none() => Err(Error::setting(
+                "OPENAI_API_KEY",
+                "RUNGS_PROVIDER=openai needs it (or LLM_API_KEY)",
+            )),
             Some("openai") => self.openai(),
             Some("ollama") => self.ollama(),
             Some("offline") => Ok(Choice::Rehearsal(Format::Anthropic)),
             Some("offline-openai") => Ok(Choice::Rehearsal(Format::OpenAi)),
-            Some(other) => Err(setting(
+            Some(other) => Err(Error::setting(
                 "RUNGS_PROVIDER",
                 format!(
                     "there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"
@@ -126,7 +127,7 @@ impl Settings {
         let url =
             self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]).unwrap_or("https://api.openai.com/v1");
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting(
+            Error::setting(
                 "MODEL_ID",
                 format!("name the model to ask {url} for: there is no safe default in this format"),
             )
@@ -145,7 +146,7 @@ impl Settings {
 
     fn ollama(&self) -> Result<Choice> {
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting(
+            Error::setting(
                 "MODEL_ID",
                 "RUNGS_PROVIDER=ollama needs the name of a pulled model (`ollama list` shows them)",
             )
@@ -157,16 +158,15 @@ impl Settings {
         if let Some(tokens) = self.get(&["MAX_TOKENS"]) {
             let tokens: u32 =
                 tokens.replace('_', "").parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                    setting("MAX_TOKENS", format!("`{tokens}` is no number of tokens from 1 on"))
+                    Error::setting(
+                        "MAX_TOKENS",
+                        format!("`{tokens}` is no number of tokens from 1 on"),
+                    )
                 })?;
             endpoint.max_tokens = Some(tokens);
         }
         Ok(Choice::Live(endpoint))
     }
-}
-
-fn setting(key: &str, why: impl Into<String>) -> Error {
-    Error::Setting { key: key.into(), why: why.into() }
 }
 
 /// Finds the number of the line that the parser stumbled over: it gives the line, or what it had

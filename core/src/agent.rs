@@ -1,14 +1,18 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::{
-    AnyModel, AnyTool, Block, BoxFuture, Chat, Context, Effect, Event, Layer, LocalFuture, Loop,
-    Message, Model, Quiet, Reply, Result, Tool, ToolCall, ToolResult, ToolSource, ToolSpec, Ui,
+    AnyModel, AnyTool, Block, Chat, Context, Effect, Event, Layer, Loop, Message, Model, Quiet,
+    Reply, Result, Tool, ToolCall, ToolResult, ToolSource, ToolSpec, Ui,
     dispatch::{DynLayer, NextAsk, NextBatch, NextTurn},
     event::{AgentEvent, Events},
     state::States,
     tools::{self, Run},
     ui::DynUi,
 };
-use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use futures_util::{
+    StreamExt,
+    future::{BoxFuture, LocalBoxFuture, join_all},
+    stream::FuturesUnordered,
+};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::{
@@ -110,7 +114,7 @@ trait RunCommand: Send + Sync {
         chat: &'a mut Chat,
         args: &'a str,
         cx: &'a Context,
-    ) -> LocalFuture<'a, Result<()>>;
+    ) -> LocalBoxFuture<'a, Result<()>>;
 }
 
 impl<F: AsyncFn(&mut Chat, &str, &Context) -> Result<()> + Send + Sync> RunCommand for F {
@@ -119,7 +123,7 @@ impl<F: AsyncFn(&mut Chat, &str, &Context) -> Result<()> + Send + Sync> RunComma
         chat: &'a mut Chat,
         args: &'a str,
         cx: &'a Context,
-    ) -> LocalFuture<'a, Result<()>> {
+    ) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(self(chat, args, cx))
     }
 }

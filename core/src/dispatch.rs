@@ -12,10 +12,10 @@
 //! `next` is `Copy`: a layer may run it once, many times, or not at all. Retry, cache hit, "push
 //! something and ask again", interrupt and refusal all have that one shape.
 use crate::{
-    Agent, Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Reply, Request, Result,
+    Agent, Block, Chat, Context, Error, Event, Message, Model, Reply, Replying, Request, Result,
     Role, StopReason, ToolCall, ToolResult, Usage,
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
@@ -97,63 +97,28 @@ pub trait Layer: Send + Sync + 'static {
 
 /// The object-safe form of [`Layer`].
 pub(crate) trait DynLayer: Send + Sync {
-    fn turn<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextTurn<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
-    fn ask<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextAsk<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
-    fn send<'a>(
-        &'a self,
-        request: Request,
-        cx: &'a Context,
-        next: NextSend<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
+    fn turn<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextTurn<'a>) -> Replying<'a>;
+    fn ask<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextAsk<'a>) -> Replying<'a>;
+    fn send<'a>(&'a self, _: Request, _: &'a Context, _: NextSend<'a>) -> Replying<'a>;
     fn batch<'a>(
         &'a self,
-        calls: Vec<ToolCall>,
-        cx: &'a Context,
-        next: NextBatch<'a>,
+        _: Vec<ToolCall>,
+        _: &'a Context,
+        _: NextBatch<'a>,
     ) -> BoxFuture<'a, Vec<ToolResult>>;
-    fn act<'a>(
-        &'a self,
-        call: ToolCall,
-        cx: &'a Context,
-        next: NextAct<'a>,
-    ) -> BoxFuture<'a, ToolResult>;
+    fn act<'a>(&'a self, _: ToolCall, _: &'a Context, _: NextAct<'a>) -> BoxFuture<'a, ToolResult>;
     fn follows(&self, child: &Context) -> bool;
     fn name(&self) -> &'static str;
 }
 
 impl<L: Layer> DynLayer for L {
-    fn turn<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextTurn<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn turn<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextTurn<'a>) -> Replying<'a> {
         Box::pin(Layer::turn(self, chat, cx, next))
     }
-    fn ask<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextAsk<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn ask<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextAsk<'a>) -> Replying<'a> {
         Box::pin(Layer::ask(self, chat, cx, next))
     }
-    fn send<'a>(
-        &'a self,
-        request: Request,
-        cx: &'a Context,
-        next: NextSend<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn send<'a>(&'a self, request: Request, cx: &'a Context, next: NextSend<'a>) -> Replying<'a> {
         Box::pin(Layer::send(self, request, cx, next))
     }
     fn batch<'a>(
@@ -202,11 +167,11 @@ where
 
 /// The object-safe form of [`Loop`].
 pub(crate) trait DynLoop: Send + Sync {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>>;
+    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a>;
 }
 
 impl<L: for<'a> Loop<'a>> DynLoop for L {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>> {
+    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a> {
         Box::pin(Loop::start(self, agent, chat))
     }
 }

@@ -112,6 +112,11 @@ impl Error {
         Error::Other(error.into())
     }
 
+    /// An [`Error::Setting`].
+    pub fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {
+        Error::Setting { key: key.into(), why: why.into() }
+    }
+
     /// An [`Error::Io`] at `path`, for `map_err`.
     pub fn at(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();

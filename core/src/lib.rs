@@ -44,10 +44,8 @@ pub use tools::{
 };
 pub use ui::{Answer, Question, Quiet, Recorder, Ui};
 
-use std::{future::Future, pin::Pin};
-
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-pub(crate) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A reply that is awaited.
+pub(crate) type Replying<'a> = futures_util::future::BoxFuture<'a, Result<Reply>>;
 
 #[cfg(test)]
 pub(crate) mod test {

@@ -16,8 +16,11 @@ pub use read::Read;
 pub use rungs_process::Outputs;
 pub use write::Write;
 
-use crate::{Agent, Block, BoxFuture, Context, State};
-use futures_util::{TryFutureExt, future::MapOk};
+use crate::{Agent, Block, Context, State};
+use futures_util::{
+    TryFutureExt,
+    future::{BoxFuture, MapOk},
+};
 use rungs_files::ReadTracker;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
