@@ -256,7 +256,7 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, inserted, play, results};
+    use lessons::testing::{BlocksBad, Play, inserted, play, results};
     use rehearsal::{Scene, Turn, call, calls, say, scene};
     use rungs_core::tools;
     use rungs_process::testing::{alive, gone, marker, until};
@@ -301,25 +301,12 @@ mod tests {
         assert!(!play.agent.woken(&chat).await, "nothing more is expected");
     }
 
-    /// Blocks one prompt.
-    struct Block;
-
-    impl Layer for Block {
-        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            match chat.messages().last() {
-                Some(last) if last.typed().any(|text| text == "bad") => {
-                    Err(Error::Blocked("on purpose".into()))
-                }
-                _ => next.run(chat, cx).await,
-            }
-        }
-    }
-
     #[tokio::test]
     async fn an_end_whose_turn_was_withdrawn_is_reported_again() {
         let start = [call("bash_background", json!({"command": "true"})), say("started")];
         let scenes = [scene("^go$", start), scene("<job", [say("noted")])];
-        let play = play(scenes, |agent, dir| install(agent.wrap(Block), &dir.join("state"))).await;
+        let play =
+            play(scenes, |agent, dir| install(agent.wrap(BlocksBad), &dir.join("state"))).await;
         let mut chat = Chat::default();
         play.run(&mut chat, "go").await.unwrap();
         assert!(play.agent.woken(&chat).await);

@@ -113,7 +113,8 @@ struct Address(String);
 struct Wrote(AtomicBool);
 
 /// What another layer makes of each letter before its reader sees it: a value of the turn.
-pub struct LetterFilter(pub Box<dyn Fn(Letter, &Context) -> Letter + Send + Sync>);
+pub struct LetterFilter(pub Box<Filter>);
+type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
 
 /// A lead and its teammates. A clone is the same team.
 #[derive(Clone)]
@@ -327,8 +328,7 @@ impl Layer for Inbox {
             self.0.transport().send(LEAD, report).await.map_err(Error::other)?;
         }
         // Last: after a crash before this line the letters come again, and none is lost.
-        let answered = chat.state::<InFlight>();
-        self.0.transport().ack(&me, &answered.0).await.map_err(Error::other)?;
+        self.0.transport().ack(&me, &chat.state::<InFlight>().0).await.map_err(Error::other)?;
         chat.update(|in_flight: &mut InFlight| in_flight.0.clear());
         Ok(reply)
     }
@@ -405,7 +405,7 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, inserted, play, results};
+    use lessons::testing::{BlocksBad, Play, inserted, play, results};
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Role, tools};
     use rungs_process::testing::{alive, gone, marker, until};
@@ -636,27 +636,13 @@ mod tests {
         assert_eq!(mail, format!("Your mail so far: {one}\n{two}"));
     }
 
-    /// Blocks one prompt.
-    struct Block;
-
-    impl Layer for Block {
-        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            match chat.messages().last() {
-                Some(last) if last.typed().any(|text| text == "bad") => {
-                    Err(Error::Blocked("on purpose".into()))
-                }
-                _ => next.run(chat, cx).await,
-            }
-        }
-    }
-
     #[tokio::test]
     async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
         // Further in than the inbox, so the mail is in the conversation before the prompt is
         // blocked.
-        let lead = |agent: Agent, _: &Path| install(agent.wrap(Block), &team);
+        let lead = |agent: Agent, _: &Path| install(agent.wrap(BlocksBad), &team);
         let play = play([scene("<mail", [say("heard")])], lead).await;
         team.transport().send(LEAD, Letter::new("ann", "hello")).await.unwrap();
         let mut chat = Chat::default();
