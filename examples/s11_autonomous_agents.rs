@@ -32,7 +32,6 @@
 //! of that turn. When the turn is dropped in any way, the task is given back at once, and that
 //! counts as no failure. A process that was killed leaves its task until the lease ends, and the
 //! takeover counts as a failed attempt; three failures set a task aside.
-
 //!
 //! Terms: **competing consumers** (idle workers take work from one shared list), **lease**,
 //! **renewal** (heartbeat), **fencing token**, **takeover**, **at-most-once completion**.
