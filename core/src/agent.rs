@@ -5,7 +5,7 @@ use crate::{
     dispatch::{DynLayer, NextAsk, NextBatch, NextTurn},
     event::{AgentEvent, Events},
     state::States,
-    tools::{self, Run},
+    tools::{Run, Variant, schema},
     ui::DynUi,
 };
 use futures_util::{
@@ -208,11 +208,8 @@ impl Agent {
     }
 
     /// Adds a tool; it replaces an earlier one of the same name.
-    pub fn tool(self, tool: impl Tool) -> Self {
-        self.any_tool(AnyTool::new(tool))
-    }
-
-    fn any_tool(mut self, tool: AnyTool) -> Self {
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        let tool = AnyTool::new(tool);
         let tools = &mut self.parts_mut().tools;
         match tools.iter().position(|known| known.spec().name == tool.spec().name) {
             Some(i) => tools[i] = tool,
@@ -233,7 +230,10 @@ impl Agent {
         V: DeserializeOwned + JsonSchema + Send + 'static,
         F: for<'a> Run<'a, S, V> + 'static,
     {
-        tools::of_enum(state, effect, run).fold(self, Agent::any_tool)
+        let (state, run) = (Arc::new(state), Arc::new(run));
+        schema::variants::<V>().into_iter().fold(self, |agent, spec| {
+            agent.tool(Variant { spec, state: state.clone(), effect, run: run.clone() })
+        })
     }
 
     /// Adds tools that come and go.
