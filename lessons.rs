@@ -19,7 +19,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<()> {
 //! // Any model will do; this one plays a script, and needs no key.
-//! let turns = [call("bash", json!({"command": "echo 3"})), say("There are {{ results[0].text }}")];
+//! let count = call("bash", json!({"command": "echo 3"}));
+//! let turns = [count, say("There are {{ results[0].text }}")];
 //! let (client, _server) = lessons::rehearse(script([scene("files", turns)])).await?;
 //!
 //! let (agent, mut events) = Agent::new(client, std::env::temp_dir()).tool(tools::Bash).events();

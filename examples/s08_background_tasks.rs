@@ -180,7 +180,8 @@ fn notice(job: &Job) -> String {
     let (id, command) = (job.id, &job.command);
     let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
     format!(
-        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>"
+        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n\
+         {lines}\n</job>"
     )
 }
 
@@ -205,7 +206,8 @@ impl Layer for Background {
         {
             return call.refuse(format!(
                 "not run: `{server}` looks like a server, which would not end. Start it with \
-                 bash_background; or give a `timeout`, if it is to run in the foreground for so long."
+                 bash_background; or give a `timeout`, if it is to run in the foreground for so \
+                 long."
             ));
         }
         next.run(call, cx).await

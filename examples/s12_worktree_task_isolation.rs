@@ -260,7 +260,8 @@ fn job(begun: &Begun) -> String {
     let Begun { task, tree, unmerged } = begun;
     let mut text = format!(
         "Task #{}: {}\n{}\n\nYou are in a git worktree of your own, on the branch {}. Others work \
-         on other tasks, in theirs: stay in this one, and on its branch. What you leave is committed for you.",
+         on other tasks, in theirs: stay in this one, and on its branch. What you leave is \
+         committed for you.",
         task.id,
         task.subject,
         task.description,
