@@ -147,7 +147,7 @@ pub enum StopReason {
     MaxTokens,
     /// A stop sequence of the request.
     StopSequence,
-    /// A tool of the server ran long: send the reply back unchanged, and it goes on.
+    /// A tool of the server ran long: send the reply back unchanged, and the tool continues.
     PauseTurn,
     /// It, or a filter before it, declined.
     Refusal {
