@@ -148,10 +148,8 @@ impl<L: Layer> DynLayer for L {
 /// An agent's loop: any `async fn(&Agent, &mut Chat) -> Result<Reply>`. It is a trait of its own
 /// because a bound on the future of an async function cannot be written otherwise.
 pub trait Loop<'a>: Send + Sync {
-    /// The loop as it runs.
-    type Running: Future<Output = Result<Reply>> + Send + 'a;
     /// Starts it.
-    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Self::Running;
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a>;
 }
 
 impl<'a, F, Fut> Loop<'a> for F
@@ -159,20 +157,8 @@ where
     F: Fn(&'a Agent, &'a mut Chat) -> Fut + Send + Sync,
     Fut: Future<Output = Result<Reply>> + Send + 'a,
 {
-    type Running = Fut;
-    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Fut {
-        self(agent, chat)
-    }
-}
-
-/// The object-safe form of [`Loop`].
-pub(crate) trait DynLoop: Send + Sync {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a>;
-}
-
-impl<L: for<'a> Loop<'a>> DynLoop for L {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a> {
-        Box::pin(Loop::start(self, agent, chat))
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a> {
+        Box::pin(self(agent, chat))
     }
 }
 
@@ -182,7 +168,7 @@ type Layers<'a> = &'a [Arc<dyn DynLayer>];
 #[derive(Clone, Copy)]
 pub struct NextTurn<'a> {
     pub(crate) layers: Layers<'a>,
-    pub(crate) inner: &'a dyn DynLoop,
+    pub(crate) agent_loop: &'a dyn for<'b> Loop<'b>,
     pub(crate) prompt: &'a Message,
     pub(crate) before: &'a Chat,
 }
@@ -223,7 +209,7 @@ impl<'a> NextTurn<'a> {
             Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
             None => {
                 cx.progress().withdrawn = false;
-                self.inner.start(&cx.agent, chat).await
+                self.agent_loop.start(&cx.agent, chat).await
             }
         };
         chat.close_open_calls("not run: the turn ended");
@@ -332,7 +318,7 @@ impl NextSend<'_> {
         }
         // Deltas of an earlier reply, which a layer further out did not want.
         cx.discard_deltas();
-        let reply = cx.agent.parts.model.reply(&request, cx).await;
+        let reply = cx.agent.model.reply(&request, cx).await;
         if reply.is_err() {
             cx.discard_deltas();
         }
@@ -385,11 +371,9 @@ impl NextAct<'_> {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else {
-        "no reason given"
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "no reason given",
     }
 }

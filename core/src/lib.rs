@@ -18,7 +18,9 @@ mod agent;
 mod backoff;
 mod block;
 pub mod chat;
+mod children;
 pub mod client;
+mod commands;
 mod context;
 pub mod dispatch;
 mod error;
@@ -26,6 +28,7 @@ pub mod event;
 pub mod paths;
 mod state;
 pub mod tools;
+mod turn;
 pub mod ui;
 
 pub use agent::Agent;

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{Block, Message, Role, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use std::sync::Arc;
 
 /// The fields that [`Body`] has of its own: named twice, they would break the JSON.
@@ -19,7 +19,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stream: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    system: Vec<Marked<SystemText<'a>>>,
+    system: Vec<Marked<Value>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Marked<&'a ToolSpec>>,
     messages: Vec<WireMessage<'a>>,
@@ -33,20 +33,7 @@ struct Marked<T> {
     #[serde(flatten)]
     part: T,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cache_control: Option<CacheControl>,
-}
-
-#[derive(Serialize)]
-struct CacheControl {
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct SystemText<'a> {
-    r#type: &'static str,
-    text: &'a str,
+    cache_control: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -58,17 +45,19 @@ struct WireMessage<'a> {
 /// A block as the API takes it: without its origin, perhaps with a cache mark.
 struct WireBlock<'a> {
     block: &'a Block,
-    cache_control: Option<CacheControl>,
+    cache_control: Option<Value>,
 }
 
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
     let mark = |place: Place| {
         let mark = request.marks.iter().find(|mark| mark.place == place)?;
-        let ttl = (mark.lifetime == Lifetime::Hour).then_some("1h");
-        Some(CacheControl { r#type: "ephemeral", ttl })
+        Some(match mark.lifetime {
+            Lifetime::FiveMinutes => json!({"type": "ephemeral"}),
+            Lifetime::Hour => json!({"type": "ephemeral", "ttl": "1h"}),
+        })
     };
     let system = request.system.iter().enumerate().map(|(i, text)| Marked {
-        part: SystemText { r#type: "text", text },
+        part: json!({"type": "text", "text": text}),
         cache_control: mark(Place::System(i)),
     });
     let tools = request.tools.iter().map(|tool| Marked { part: &**tool, cache_control: None });
@@ -200,8 +189,6 @@ impl Decode for Decoder {
             return Ok(vec![]);
         }
         let event: Value = serde_json::from_str(data)?;
-        let delta = &event["delta"];
-        let word = |key: &str| delta[key].as_str().unwrap_or("").to_string();
         let index = || match event["index"].as_u64() {
             Some(index) => Ok(index as usize),
             None => Err(Broken::Event("a block event without an index".into())),
@@ -212,28 +199,12 @@ impl Decode for Decoder {
                 let block = Block::from_value(&event["content_block"]);
                 vec![Delta::Open { index: index()?, block }]
             }
-            "content_block_delta" => {
-                let index = index()?;
-                match delta["type"].as_str().unwrap_or("") {
-                    "text_delta" => vec![Delta::Text { index, text: word("text") }],
-                    "thinking_delta" => vec![Delta::Thinking { index, text: word("thinking") }],
-                    "signature_delta" => {
-                        vec![Delta::Signature { index, signature: word("signature") }]
-                    }
-                    "input_json_delta" => {
-                        vec![Delta::Arguments { index, json: word("partial_json") }]
-                    }
-                    "citations_delta" => {
-                        vec![Delta::Citation { index, citation: delta["citation"].clone() }]
-                    }
-                    _ => vec![],
-                }
-            }
+            "content_block_delta" => delta(index()?, &event["delta"]).into_iter().collect(),
             "content_block_stop" => vec![Delta::Close { index: index()? }],
             "message_delta" => {
                 let mut deltas = self.count(&event["usage"]);
-                if let Some(reason) = delta["stop_reason"].as_str() {
-                    deltas.push(Delta::Stop(stop(reason, &delta["stop_details"])));
+                if let Some(reason) = event["delta"]["stop_reason"].as_str() {
+                    deltas.push(Delta::Stop(stop(reason, &event["delta"]["stop_details"])));
                 }
                 deltas
             }
@@ -264,6 +235,18 @@ impl Decoder {
         self.usage.update(usage);
         vec![Delta::Usage(self.usage)]
     }
+}
+
+fn delta(index: usize, delta: &Value) -> Option<Delta> {
+    let word = |key: &str| delta[key].as_str().unwrap_or("").to_string();
+    Some(match delta["type"].as_str()? {
+        "text_delta" => Delta::Text { index, text: word("text") },
+        "thinking_delta" => Delta::Thinking { index, text: word("thinking") },
+        "signature_delta" => Delta::Signature { index, signature: word("signature") },
+        "input_json_delta" => Delta::Arguments { index, json: word("partial_json") },
+        "citations_delta" => Delta::Citation { index, citation: delta["citation"].clone() },
+        _ => return None,
+    })
 }
 
 /// An error inside a stream has no status of its own: its kind stands for one (api/errors).

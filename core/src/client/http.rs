@@ -222,10 +222,8 @@ fn checked_url(endpoint: &Endpoint) -> Result<Url> {
         Format::Anthropic => "ANTHROPIC_BASE_URL",
         Format::OpenAi => "OPENAI_BASE_URL",
     };
-    let url = match Url::parse(&endpoint.base_url) {
-        Ok(url) => url,
-        Err(error) => return Err(Error::setting(variable, format!("no URL: {error}"))),
-    };
+    let url = Url::parse(&endpoint.base_url)
+        .map_err(|error| Error::setting(variable, format!("no URL: {error}")))?;
     let why = if url.query().is_some() || url.fragment().is_some() {
         "a base URL has no `?` and no `#`"
     } else if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -239,9 +237,9 @@ fn checked_url(endpoint: &Endpoint) -> Result<Url> {
 }
 
 fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
-    let value = |text: &str, variable: &str| match HeaderValue::from_str(text) {
-        Ok(value) => Ok(value),
-        Err(_) => Err(Error::setting(variable, "it holds characters that no header can carry")),
+    let value = |text: &str, variable: &str| {
+        let error = |_| Error::setting(variable, "it holds characters that no header can carry");
+        HeaderValue::from_str(text).map_err(error)
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));

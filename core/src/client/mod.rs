@@ -114,23 +114,18 @@ impl Usage {
     /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in
     /// a form of next year is no reason to lose a reply.
     pub(crate) fn update(&mut self, said: &Value) {
-        let (lifetimes, said_lifetimes) = (&mut self.cache_creation, &said["cache_creation"]);
-        for (count, said) in [
-            (&mut self.input_tokens, &said["input_tokens"]),
-            (&mut self.output_tokens, &said["output_tokens"]),
-            (&mut self.cache_creation_input_tokens, &said["cache_creation_input_tokens"]),
-            (&mut self.cache_read_input_tokens, &said["cache_read_input_tokens"]),
-            (
-                &mut lifetimes.ephemeral_5m_input_tokens,
-                &said_lifetimes["ephemeral_5m_input_tokens"],
-            ),
-            (
-                &mut lifetimes.ephemeral_1h_input_tokens,
-                &said_lifetimes["ephemeral_1h_input_tokens"],
-            ),
+        let lifetimes = &mut self.cache_creation;
+        for (count, path) in [
+            (&mut self.input_tokens, "/input_tokens"),
+            (&mut self.output_tokens, "/output_tokens"),
+            (&mut self.cache_creation_input_tokens, "/cache_creation_input_tokens"),
+            (&mut self.cache_read_input_tokens, "/cache_read_input_tokens"),
+            (&mut lifetimes.ephemeral_5m_input_tokens, "/cache_creation/ephemeral_5m_input_tokens"),
+            (&mut lifetimes.ephemeral_1h_input_tokens, "/cache_creation/ephemeral_1h_input_tokens"),
         ] {
-            let said = said.as_u64().or(said.as_f64().map(|float| float as u64));
-            *count = said.unwrap_or(*count);
+            if let Some(said) = said.pointer(path).and_then(Value::as_f64) {
+                *count = said as u64;
+            }
         }
     }
 }
@@ -176,11 +171,8 @@ pub struct Reply {
 impl Reply {
     /// A finished reply of these blocks.
     pub fn new(content: Vec<Block>) -> Self {
-        Reply {
-            message: Arc::new(Message::assistant(content)),
-            usage: Usage::default(),
-            stop: StopReason::EndTurn,
-        }
+        let message = Arc::new(Message::assistant(content));
+        Reply { message, usage: Usage::default(), stop: StopReason::EndTurn }
     }
 
     /// All its text.
@@ -315,22 +307,19 @@ impl Model for AnyModel {
     }
 }
 
+type Streaming<'a> = BoxFuture<'a, Result<Deltas>>;
+
 /// The object-safe form of [`Model`].
 trait DynModel: Send + Sync {
     fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a>;
-    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context)
-    -> BoxFuture<'a, Result<Deltas>>;
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Streaming<'a>;
 }
 
 impl<M: Model> DynModel for M {
     fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a> {
         Box::pin(Model::reply(self, request, cx))
     }
-    fn stream<'a>(
-        &'a self,
-        request: &'a Request,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<Deltas>> {
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Streaming<'a> {
         Box::pin(Model::stream(self, request, cx))
     }
 }

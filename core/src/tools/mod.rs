@@ -97,12 +97,6 @@ impl<S: Into<String>> From<S> for ToolOutput {
     }
 }
 
-impl FromIterator<Block> for ToolOutput {
-    fn from_iter<I: IntoIterator<Item = Block>>(blocks: I) -> Self {
-        ToolOutput(blocks.into_iter().collect())
-    }
-}
-
 /// How one call ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolResult {
@@ -219,12 +213,6 @@ impl AnyTool {
     }
 }
 
-impl std::fmt::Debug for AnyTool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("AnyTool").field(&self.spec.name).finish()
-    }
-}
-
 /// The object-safe form of [`Tool`]. Arguments were checked against the tool's schema.
 trait DynTool: Send + Sync {
     fn effect(&self, input: Value) -> Result<Effect, ToolError>;
@@ -247,12 +235,8 @@ impl<T: Tool> DynTool for T {
 /// Into<ToolOutput>, ToolError>`. It is a trait of its own because a bound on the future of an
 /// async function cannot be written otherwise.
 pub trait Run<'a, S: 'a, V>: Send + Sync {
-    /// What it returns.
-    type Output: Into<ToolOutput>;
-    /// The call as it runs.
-    type Running: Future<Output = Result<Self::Output, ToolError>> + Send + 'a;
     /// Runs it.
-    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> Self::Running;
+    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> BoxFuture<'a, Returned>;
 }
 
 impl<'a, S: 'a, V, F, Fut, O> Run<'a, S, V> for F
@@ -261,10 +245,9 @@ where
     Fut: Future<Output = Result<O, ToolError>> + Send + 'a,
     O: Into<ToolOutput>,
 {
-    type Output = O;
-    type Running = Fut;
-    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> Fut {
-        self(state, call, cx)
+    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> BoxFuture<'a, Returned> {
+        let running = self(state, call, cx);
+        Box::pin(async { Ok(running.await?.into()) })
     }
 }
 
@@ -276,10 +259,9 @@ pub(crate) struct Variant<S, V, F> {
     pub run: Arc<F>,
 }
 
-impl<S, V: DeserializeOwned, F> Variant<S, V, F> {
-    fn read(&self, input: &Value) -> Result<V, ToolError> {
-        Ok(serde_json::from_value(json!({ &*self.spec.name: input }))?)
-    }
+/// The value of the variant `name` that has these fields.
+fn variant<V: DeserializeOwned>(name: &str, fields: &Value) -> Result<V, ToolError> {
+    Ok(serde_json::from_value(json!({ name: fields }))?)
 }
 
 impl<S, V, F> Tool for Variant<S, V, F>
@@ -295,15 +277,14 @@ where
     }
 
     fn effect(&self, input: &Value) -> Effect {
-        match self.read(input) {
+        match variant(&self.spec.name, input) {
             Ok(call) => (self.effect)(&call),
             Err(_) => Effect::Reads,
         }
     }
 
     async fn call(&self, input: Value, cx: &Context) -> Returned {
-        let output = self.run.run(&self.state, self.read(&input)?, cx).await?;
-        Ok(output.into())
+        self.run.run(&self.state, variant(&self.spec.name, &input)?, cx).await
     }
 }
 
@@ -573,7 +554,7 @@ mod tests {
             async fn call(&self, _: Look, _: &Context) -> Result<ToolOutput, ToolError> {
                 let image = || Block::image("image/png", "aGk=");
                 let (left, right) = (Block::text("left"), Block::text("right"));
-                Ok(ToolOutput::from_iter([image(), left, Block::text(" "), image(), right]))
+                Ok(ToolOutput(vec![image(), left, Block::text(" "), image(), right]))
             }
         }
         let call = ToolCall { id: "1".into(), name: "look".into(), input: json!({}) };
