@@ -19,7 +19,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<()> {
 //! // Any model will do; this one plays a script, and needs no key.
-//! let turns = [call("bash", json!({"command": "echo 3"})), say("There are {{ results[0].text }}")];
+//! let count = call("bash", json!({"command": "echo 3"}));
+//! let turns = [count, say("There are {{ results[0].text }}")];
 //! let (client, _server) = lessons::rehearse(script([scene("files", turns)])).await?;
 //!
 //! let (agent, mut events) = Agent::new(client, std::env::temp_dir()).tool(tools::Bash).events();
@@ -56,18 +57,20 @@ mod examples {
     pub mod s02_tool_use;
     pub mod s03_todo_write;
     pub mod s04_subagent;
-    // pub mod s05_skill_loading;
-    // pub mod s06_context_compact;
+    pub mod s05_skill_loading;
+    pub mod s06_context_compact;
     pub mod s07_task_system;
     pub mod s08_background_tasks;
     pub mod s09_agent_teams;
     pub mod s10_team_protocols;
-    // pub mod s11_autonomous_agents;
+    pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
     pub mod s24_loop_detection;
 }
 pub use examples::*;
 
+pub mod models;
+mod settings;
 mod stage;
 #[cfg(test)]
 mod testing;

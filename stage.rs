@@ -1,5 +1,9 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
+use crate::{
+    models::{Models, UNKNOWN_CONTEXT},
+    settings::{Choice, Settings},
+};
 use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt,
@@ -7,7 +11,7 @@ use lexopt::{
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Client, Error, Loop, Result,
-    client::{Choice, Endpoint, Format, Models, Settings, UNKNOWN_CONTEXT},
+    client::{Endpoint, Format},
     tools,
 };
 use rungs_terminal::{Prompt, Screen, Signals, command_list};
@@ -221,7 +225,8 @@ impl Rehearsal {
     fn line(&self, folder: &Path) -> String {
         let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
         format!(
-            "This is a rehearsal, which needs no key: {script} plays the model. The tools are real, in {}",
+            "This is a rehearsal, which needs no key: {script} plays the model. The tools are \
+             real, in {}",
             folder.display()
         )
     }

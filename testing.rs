@@ -2,7 +2,9 @@
 //! fresh folder.
 use crate::s01_loop::agent_loop;
 use rehearsal::{Scene, Server, script};
-use rungs_core::{Agent, Block, Chat, Message, Recorder, Reply, Result};
+use rungs_core::{
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Recorder, Reply, Result,
+};
 use serde_json::Value;
 use std::{path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -81,4 +83,18 @@ pub(crate) fn results(message: &Message) -> Vec<String> {
 pub(crate) fn inserted(chat: &Chat, name: &str) -> Vec<String> {
     let of = |block: &&Block| block.origin().is_some_and(|origin| origin.name == name);
     chat.blocks().filter(of).filter_map(Block::as_text).map(String::from).collect()
+}
+
+/// Blocks the prompt `bad`.
+pub(crate) struct BlocksBad;
+
+impl Layer for BlocksBad {
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        match chat.messages().last() {
+            Some(last) if last.typed().any(|text| text == "bad") => {
+                Err(Error::Blocked("on purpose".into()))
+            }
+            _ => next.run(chat, cx).await,
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //! Without it each request carries all that came before; the saving of a turn is what its prompt is
 //! smaller by, as the server counts it.
 use lessons::{s01_loop::agent_loop, s06_context_compact};
+use rehearsal::{call, say, scene, script};
 use rungs_core::{Agent, Chat, tools};
+use serde_json::json;
 
-const TURNS: usize = 50;
+const TURNS: u32 = 50;
 const WINDOW: u64 = 20_000;
 
 #[tokio::main]
@@ -19,7 +21,8 @@ async fn main() {
     let peak = savings.iter().copied().fold(0.0, f64::max);
     let all = |prompts: &[f64]| prompts.iter().sum::<f64>();
     println!(
-        "{TURNS} turns, window {WINDOW} tokens: the prompt is smaller by {:.1} % on average, {:.1} % at most",
+        "{TURNS} turns, window {WINDOW} tokens: the prompt is smaller by {:.1} % on average, \
+         {:.1} % at most",
         100.0 * average,
         100.0 * peak
     );
@@ -32,27 +35,20 @@ async fn main() {
     );
 }
 
-/// The size of each turn's prompts, in bytes / 4 as the rehearsal counts.
+/// The size of each turn's prompts, in bytes / 4, as the rehearsal counts.
 async fn prompts(compact: bool) -> Vec<f64> {
-    let script = format!(
-        "scenes:
-  - {{when: ^Summarise, turns: [{{say: 'Fifty listings of numbers were read in order; each went up by 1,500 lines. None was changed.'}}]}}
-  - {{when: ^go$, turns: [{{repeat: {TURNS}, say: 'One more.', call: [{{bash: {{command: 'seq 100000 101500 # {{{{ n }}}}'}}}}]}}, {{say: done}}]}}"
-    );
-    let script = rehearsal::Script::parse("bench", &script).unwrap().record(true);
-    let server = script.serve().await.unwrap();
-    let endpoint = rungs_core::client::Endpoint::new(
-        rungs_core::client::Format::Anthropic,
-        server.url(),
-        "rehearsal",
-    );
+    let summary = "Fifty listings of numbers were read in order; each went up by 1,500 lines. None \
+                   was changed.";
+    let read = call("bash", json!({"command": "seq 100000 101500 # {{ n }}"}));
+    let turns = [read.say("One more.").repeat(TURNS), say("done")];
+    let scenes = [scene("^Summarise", [say(summary)]), scene("^go$", turns)];
+    let (client, server) = lessons::rehearse(script(scenes)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut agent =
-        Agent::new(rungs_core::Client::new(endpoint).unwrap(), folder.path()).tool(tools::Bash);
+    let mut agent = Agent::new(client, folder.path()).tool(tools::Bash);
     if compact {
         agent = s06_context_compact::install(agent, WINDOW, folder.path().join("state"));
     }
-    agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
+    agent.run(&mut Chat::default(), "go", agent_loop).await.unwrap();
     // What a summary costs belongs to the turn that it was made for.
     let mut turns: Vec<f64> = vec![];
     let mut summaries = 0.0;

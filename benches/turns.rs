@@ -36,7 +36,8 @@ fn main() {
     let server = serve(
         &runtime,
         &format!(
-            "{{repeat: {TURNS}, call: [{{bash: {{command: 'true'}}}}]}}, {{say: done, delay_ms: 300}}"
+            "{{repeat: {TURNS}, call: [{{bash: {{command: 'true'}}}}]}}, \
+             {{say: done, delay_ms: 300}}"
         ),
     );
     let mut child = lesson(&server);
@@ -54,7 +55,8 @@ fn main() {
         (turns.iter().sum::<Duration>(), turns[TURNS - 10..].iter().sum::<Duration>());
     turns.sort();
     println!(
-        "beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last ten: {:.2} ms",
+        "beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
+         ten: {:.2} ms",
         ms(all) / TURNS as f64,
         ms(turns[TURNS / 2]),
         ms(last) / 10.0

@@ -1,9 +1,7 @@
 //! # s01: one loop is an agent
 //!
 //! A language model can only write. It becomes an agent when a program runs the tools that it asks
-//! for and sends it the results, again and again, until it asks for nothing more. That program is
-//! the ten lines of [`agent_loop`]. The lessons after this one never change them: every further
-//! ability is a tool, or a layer around the calls of `ask` and `act`.
+//! for and sends it the results, again and again, until it asks for nothing more.
 //!
 //! ```text
 //!            +--------------------------------------------+
@@ -13,15 +11,18 @@
 //!                                         no -> the reply is the answer
 //! ```
 //!
+//! New here: that program, the ten lines of [`agent_loop`]. The lessons after this one never change
+//! them: every further ability is a tool, or a layer around the calls of `ask` and `act`.
+//!
 //! Terms: **agent loop**, **tool call** and **tool result** (`tool_use` and `tool_result` on the
 //! wire), **conversation history** (the model remembers nothing: every request carries all of it),
 //! **step** (one request and its tool calls), **turn** (one prompt to its answer).
 //!
 //! Run it: `cargo run --example s01_loop`
 //!
-//! You will see a prompt. Press Enter to play what it suggests: the model says what it wants (`>
-//! bash ls -l`), the tool runs for real, its result goes back, and the model answers. Without a key
-//! a script plays the model, over real HTTP.
+//! You will see a prompt. Press Enter to play what it suggests: the model says what it wants
+//! (`> bash ls -l`), the tool runs for real, its result goes back, and the model answers. Without a
+//! key a script plays the model, over real HTTP.
 //!
 //! Try, and predict first:
 //! 1. What happens when a command fails? The model reads `[exit code 1]` like any other result.

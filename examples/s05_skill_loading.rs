@@ -1,73 +1,110 @@
 //! # s05: knowledge that is loaded when it is needed
 //!
-//! How to review code, how to take a PDF apart: an agent could know a hundred such things, but not all at once. In the
-//! system text they would be paid for with every request, and most of them never used. So the system text holds only
-//! names and descriptions; the tool `load_skill` brings the instructions when a task calls for them, and their further
-//! files one by one when the instructions say so. That is the Agent Skills standard (<https://agentskills.io>): a folder
-//! with a `SKILL.md`, whose front matter names and describes it.
+//! How to review code, how to take a PDF apart: an agent could know a hundred such things, but not
+//! all at once. In the system text they would be paid for with every request, and most are never
+//! used. So the system text holds a list of names and descriptions. The tool `load_skill` brings
+//! the instructions of one skill when a task calls for them, and its further files one by one.
 //!
-//! New here: system text that a lesson adds, once, at the start. It must not change while a conversation lasts, because
-//! everything after a changed word would have to be paid for again.
+//! ```text
+//! skills/*/SKILL.md --names, descriptions--> system text, once at the start
+//!         |
+//!         +--instructions--> load_skill --> tool result, marked `skill:NAME` and `keep`
+//!         |                                    |
+//!         +--further files-> load_skill        +--> after each reply: what stands in the chat
+//!                            with `file`            is what counts as loaded
+//! ```
+//!
+//! New here: system text that a lesson adds. It must not change while a conversation lasts, because
+//! the prompt cache goes by the prefix, and everything after a changed word is paid for again. New
+//! too: a result that is **kept**, so that compaction (s06) leaves it word for word. What is loaded
+//! is a state [of the text](State::OF_TEXT): the lesson reads it off the conversation after each
+//! reply, so it is right after a withdrawn prompt, in a fork and after compaction, whatever became
+//! of the text.
+//!
+//! Terms: **skill** (the Agent Skills standard, <https://agentskills.io>: a folder with a
+//! `SKILL.md`), **front matter** (the YAML between two lines `---` that names and describes it),
+//! **progressive disclosure** (first the description, then the instructions, then the files).
 //!
 //! Run it: `cargo run --example s05_skill_loading`
 //!
-//! You will see the model load the skill `code-review` for a review, then one of its checklists, and find a fault.
+//! You will see the model load the skill `code-review` for a review, then one of its checklists,
+//! and prove that a line of the reviewed script is dangerous.
 //!
-//! Try: put a skill of your own into `skills/`, or break the front matter of one and read what is reported.
+//! Try, and predict first:
+//! 1. Delete the line `name:` in `skills/pdf/SKILL.md`. Who is told, and does the program start?
+//! 2. Take the layer [`FindLoaded`] out of [`install`]. Which tests fail, and why?
+//! 3. Repeat the line `load_skill` in `config/rehearsals/s05_skill_loading.yaml`. What does the
+//!    second call return?
+//!
+//! Pitfalls: a description that says what a skill is, but not when to use it, is never followed; a
+//! skill's files are outside of the working directory, so they need a guard of their own; skills
+//! are instructions, so a project that brings some can steer your agent.
+//!
+//! A product also asks before it trusts a project's skills, limits how much of them survives
+//! compaction, and runs some in a subagent (s04).
 //!
 //! Builds on s01. Motto: *Load knowledge when it is needed, not up front.*
 
 use lessons::s01_loop::agent_loop;
-use rungs_core::{Agent, Context, Output, Result, Tool, ToolError, ToolSpec, paths, tools::args};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use rungs_core::{
+    Agent, Block, Chat, Context, Effect, Layer, NextAsk, Reply, Result, State, Tool, ToolError,
+    ToolOutput, ToolSpec, paths,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::Read,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
-/// Where skills lie below a project or a home.
+/// Where skills are, below a project or a home.
 const FOLDERS: [&str; 3] = ["skills", ".agents/skills", ".claude/skills"];
-/// How many skills one folder may hold before the rest is left out.
-const MOST: usize = 200;
+/// How many skills of one folder are read.
+const MAX_SKILLS: usize = 200;
 /// How large a file of a skill may be, in bytes: the standard asks for small ones.
-const LARGEST: u64 = 100_000;
+const MAX_FILE_BYTES: u64 = 100_000;
+/// How the origin of a loaded skill begins; the skill's name follows.
+const ORIGIN: &str = "skill:";
 
 /// A skill as it is listed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Skill {
-    /// Also the name of its folder.
-    pub name: String,
+#[derive(Debug, Clone)]
+struct Skill {
     /// What it does, and when to use it.
-    pub description: String,
-    /// Where it lies.
-    pub folder: PathBuf,
+    description: String,
+    folder: PathBuf,
 }
 
-/// The skills that were found, by name.
+/// The skills that were found, by name, which is also the name of the skill's folder.
 #[derive(Debug, Clone, Default)]
 pub struct Skills {
     skills: BTreeMap<String, Skill>,
-    /// What was wrong with those that were left out: `FILE:LINE: reason`.
-    pub broken: Vec<String>,
+    /// What was left out and why: `FILE:LINE: reason`.
+    broken: Vec<String>,
 }
 
 impl Skills {
-    /// Looks below these places, such as the project and the home; the first one that has a name wins.
+    /// Looks below these places, such as the project and the home; the first skill of a name wins.
     pub fn find(places: &[PathBuf]) -> Skills {
         let mut found = Skills::default();
         for folder in places.iter().flat_map(|place| FOLDERS.map(|folder| place.join(folder))) {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-            let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            folders.sort();
-            for folder in
-                folders.into_iter().filter(|folder| folder.join("SKILL.md").is_file()).take(MOST)
-            {
+            let mut skills: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            skills.retain(|skill| skill.join("SKILL.md").is_file());
+            skills.sort();
+            if skills.len() > MAX_SKILLS {
+                let more = skills.split_off(MAX_SKILLS).len();
+                let folder = folder.display();
+                found.broken.push(format!("{folder}: {more} more than {MAX_SKILLS} skills"));
+            }
+            for folder in skills {
                 match read(&folder) {
-                    Ok((skill, _)) => drop(found.skills.entry(skill.name.clone()).or_insert(skill)),
+                    Ok((name, description, _)) => {
+                        found.skills.entry(name).or_insert(Skill { description, folder });
+                    }
                     Err(why) => found.broken.push(why),
                 }
             }
@@ -75,159 +112,173 @@ impl Skills {
         found
     }
 
-    /// The section of the system text: a line for each.
+    /// The section of the system text: a line for each skill.
     fn index(&self) -> String {
-        let lines: Vec<String> =
-            self.skills.values().map(|s| format!("- {}: {}", s.name, s.description)).collect();
-        format!(
-            "# Skills\nInstructions for certain kinds of work. When a task fits a description, call `load_skill` first, and \
-             follow what it brings.\n{}",
-            lines.join("\n")
-        )
+        let mut index = "# Skills\nInstructions for certain kinds of work. When a task fits a \
+            description, call `load_skill` first, and follow what it brings."
+            .to_string();
+        for (name, skill) in &self.skills {
+            index.push_str(&format!("\n- {name}: {}", skill.description));
+        }
+        index
     }
 }
 
-/// A skill and its instructions, or `FILE:LINE: reason`.
-fn read(folder: &Path) -> Result<(Skill, String), String> {
+/// Name, description and instructions of the skill in a folder, or `FILE:LINE: reason`.
+fn read(folder: &Path) -> Result<(String, String, String), String> {
     #[derive(Deserialize)]
-    struct Front {
+    struct FrontMatter {
         name: String,
         description: String,
-        compatibility: Option<String>,
+        #[serde(default)]
+        compatibility: String,
     }
     let file = folder.join("SKILL.md");
-    let wrong = |line: usize, why: String| format!("{}:{line}: {why}", file.display());
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    let (front, body) = text
-        .strip_prefix("---\n")
-        .and_then(|rest| {
-            rest.split_once("\n---\n").or_else(|| Some((rest.strip_suffix("\n---")?, "")))
-        })
-        .ok_or_else(|| {
-            wrong(1, "it does not begin with front matter between two lines `---`".into())
-        })?;
-    // The front matter begins on the second line.
-    let front: Front = serde_yaml::from_str(front)
-        .map_err(|e| wrong(e.location().map_or(1, |place| place.line() + 1), e.to_string()))?;
-    let at = |key: &str| text.lines().position(|line| line.starts_with(key)).map_or(1, |i| i + 1);
-    let folder_name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let hyphens =
-        front.name.starts_with('-') || front.name.ends_with('-') || front.name.contains("--");
-    let length = front.description.trim().chars().count();
-    if !(1..=64).contains(&front.name.len()) || !front.name.chars().all(plain) || hyphens {
+    let text = File::open(&file).and_then(read_text);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n") + "\n";
+    let wrong = |line: usize, why: &str| Err(format!("{}:{line}: {why}", file.display()));
+    let parts = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+    let Some((yaml, body)) = parts else {
+        return wrong(1, "it does not begin with front matter between two lines `---`");
+    };
+    let FrontMatter { name, description, compatibility } = match serde_yaml::from_str(yaml) {
+        Ok(front) => front,
+        Err(error) => {
+            // The front matter begins on the second line.
+            let line = error.location().map_or(1, |place| place.line() + 1);
+            return wrong(line, &error.to_string());
+        }
+    };
+    let wrong = |key: &str, why: &str| {
+        let index = text.lines().position(|line| line.starts_with(key));
+        wrong(index.map_or(1, |index| index + 1), why)
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(plain);
+    if name.len() > 64 || !name.split('-').all(is_word) {
         let why = "a name has 1 to 64 characters a-z, 0-9 and single hyphens within";
-        return Err(wrong(at("name:"), format!("`{}`: {why}", front.name)));
+        return wrong("name:", &format!("`{name}`: {why}"));
     }
-    if front.name != folder_name {
-        return Err(wrong(
-            at("name:"),
-            format!("`{}` differs from the name of its folder, `{folder_name}`", front.name),
-        ));
+    let folder_name = folder.file_name().unwrap_or_default().display().to_string();
+    if name != folder_name {
+        let why = format!("`{name}` differs from the name of its folder, `{folder_name}`");
+        return wrong("name:", &why);
     }
+    let length = description.trim().chars().count();
     if !(1..=1024).contains(&length) {
-        return Err(wrong(
-            at("description:"),
-            format!("a description has 1 to 1024 characters, this one {length}"),
-        ));
+        let why = format!("a description has 1 to 1024 characters, this one {length}");
+        return wrong("description:", &why);
     }
-    if front.compatibility.is_some_and(|text| text.chars().count() > 500) {
-        return Err(wrong(at("compatibility:"), "it has at most 500 characters".into()));
+    if compatibility.chars().count() > 500 {
+        return wrong("compatibility:", "it has at most 500 characters");
     }
-    let description = front.description.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok((Skill { name: front.name, description, folder: folder.into() }, body.trim().into()))
+    let description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok((name, description, body.trim().into()))
 }
 
-/// What has been loaded in this conversation.
-#[derive(Default)]
-pub struct Loaded(Mutex<HashSet<String>>);
-
-/// Brings a skill, or one of its files.
-struct LoadSkill(Arc<Skills>);
-
-impl Tool for LoadSkill {
-    fn spec(&self) -> ToolSpec {
-        ToolSpec::new(
-            "load_skill",
-            "Loads the instructions of a skill, or with `file` one of its further files, as named by the instructions.",
-            json!({
-                "type": "object",
-                "properties": {
-                    "name": {"type": "string", "description": "The skill, as listed."},
-                    "file": {"type": "string", "description": "A file of the skill, such as references/rust.md."},
-                },
-                "required": ["name"],
-            }),
-        )
+/// The text of a file of a skill, if it is not too large.
+fn read_text(file: File) -> std::io::Result<String> {
+    let mut text = String::new();
+    if file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_FILE_BYTES {
+        let why = format!("it is larger than {MAX_FILE_BYTES} bytes; read parts of it with bash");
+        return Err(std::io::Error::other(why));
     }
+    Ok(text)
+}
 
-    async fn call(&self, input: Value, cx: &Context) -> Result<Output, ToolError> {
-        #[derive(Deserialize)]
-        struct Args {
-            name: String,
-            file: Option<String>,
-        }
-        let Args { name, file } = args(input)?;
-        let skill = self.0.skills.get(&name).ok_or_else(|| {
-            let names: Vec<&str> = self.0.skills.keys().map(|name| name.as_str()).collect();
-            ToolError(format!("there is no skill `{name}`; the skills are {}", names.join(", ")))
-        })?;
-        if let Some(file) = file {
-            // The guard of the file tools, around the skill's folder instead of the project's.
-            let here = Context { agent: cx.agent.clone().at(&skill.folder) };
-            let text = std::io::read_to_string(paths::open(&here, &file)?.take(LARGEST + 1));
-            let text = text.map_err(|error| ToolError(format!("{file}: {error}")))?;
-            if text.len() as u64 > LARGEST {
-                return Err(ToolError(format!(
-                    "{file}: it is larger than {LARGEST} bytes; read parts of it with bash"
-                )));
+/// The files beside the instructions, one level deep, as the standard has them. `parent` stands
+/// before each name.
+fn files(folder: &Path, parent: &str) -> Vec<String> {
+    let mut names = vec![];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{parent}{}", entry.file_name().display());
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() && name != "SKILL.md" => names.push(name),
+            Ok(kind) if kind.is_dir() && parent.is_empty() => {
+                names.extend(files(&entry.path(), &format!("{name}/")));
             }
-            return Ok(text.into());
+            // Links are not followed: what they lead to is no part of the skill.
+            _ => {}
         }
-        let (_, body) = read(&skill.folder).map_err(ToolError)?;
-        if !cx.local::<Loaded>().0.lock().unwrap().insert(name.clone()) {
-            return Ok(
-                format!("`{name}` is loaded already: its instructions stand further up.").into()
-            );
-        }
-        let files = files(&skill.folder);
-        let folder = skill.folder.display();
-        Ok(format!(
-            "{body}\n\n<skill_files folder=\"{folder}\">\n{}\n</skill_files>",
-            files.join("\n")
-        )
-        .into())
     }
-
-    fn read_only(&self) -> bool {
-        true
-    }
-}
-
-/// The files that lie beside the instructions, one level deep, as the standard has them.
-fn files(folder: &Path) -> Vec<String> {
-    // Links are not followed: what they lead to is no part of the skill.
-    let entries = |folder: &Path| {
-        std::fs::read_dir(folder).into_iter().flatten().flatten().collect::<Vec<_>>()
-    };
-    let is = |entry: &std::fs::DirEntry, file: bool| {
-        entry.file_type().is_ok_and(|t| if file { t.is_file() } else { t.is_dir() })
-    };
-    let mut all = entries(folder);
-    for below in entries(folder).into_iter().filter(|entry| is(entry, false)) {
-        all.extend(entries(&below.path()));
-    }
-    let files = all.into_iter().filter(|entry| is(entry, true)).map(|entry| entry.path());
-    let files = files.filter(|path| !path.ends_with("SKILL.md"));
-    let mut names: Vec<String> = files
-        .filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_str()?.to_string()))
-        .collect();
     names.sort();
     names
 }
 
-/// Adds the mechanism. What was found broken is said, and left out.
+/// The skills whose instructions the model has before it.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Loaded(BTreeSet<String>);
+
+impl State for Loaded {
+    const NAME: &'static str = "skills_loaded";
+    const OF_TEXT: bool = true;
+}
+
+/// Finds out after each reply, which is before the next tool runs, what is loaded.
+struct FindLoaded;
+
+impl Layer for FindLoaded {
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        // First the reply: compaction further in may remove a skill.
+        let reply = next.run(chat, cx).await?;
+        let origins = chat.blocks().filter_map(|block| block.origin());
+        let names = origins.filter_map(|origin| origin.name.strip_prefix(ORIGIN));
+        let loaded = Loaded(names.map(String::from).collect());
+        chat.update(|state: &mut Loaded| *state = loaded);
+        Ok(reply)
+    }
+}
+
+/// Brings a skill, or one of its files.
+struct LoadSkill(Arc<Skills>);
+
+/// Loads the instructions of a skill, or with `file` one of its further files, as named by the
+/// instructions.
+#[derive(Deserialize, JsonSchema)]
+struct LoadSkillInput {
+    /// The skill, as listed.
+    name: String,
+    /// A file of the skill, such as references/rust.md.
+    file: Option<String>,
+}
+
+impl Tool for LoadSkill {
+    type Input = LoadSkillInput;
+
+    fn spec(&self) -> ToolSpec {
+        ToolSpec::of::<LoadSkillInput>("load_skill")
+    }
+
+    fn effect(&self, _: &LoadSkillInput) -> Effect {
+        Effect::Reads
+    }
+
+    async fn call(&self, input: LoadSkillInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let LoadSkillInput { name, file } = input;
+        let Some(skill) = self.0.skills.get(&name) else {
+            let names = self.0.skills.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(ToolError(format!("there is no skill `{name}`; the skills are {names}")));
+        };
+        if let Some(file) = file {
+            // The guard of the file tools, around the skill's folder instead of the project's.
+            let inside = cx.agent.clone().in_dir(&skill.folder).context();
+            let text = read_text(paths::open(&inside, &file)?);
+            return Ok(text.map_err(|error| ToolError(format!("{file}: {error}")))?.into());
+        }
+        let (.., body) = read(&skill.folder).map_err(ToolError)?;
+        // Two calls of one reply come here without a request between them.
+        if !cx.update(|loaded: &mut Loaded| loaded.0.insert(name.clone())) {
+            let text = format!("`{name}` is loaded already: its instructions stand further up.");
+            return Ok(text.into());
+        }
+        let (folder, files) = (skill.folder.display(), files(&skill.folder, "").join("\n"));
+        let text = format!("{body}\n\n<skill_files folder=\"{folder}\">\n{files}\n</skill_files>");
+        Ok(ToolOutput(vec![Block::kept(format!("{ORIGIN}{name}"), text)]))
+    }
+}
+
+/// Adds the mechanism. A broken skill is reported, and left out.
 pub fn install(agent: Agent, skills: Skills) -> Agent {
     for broken in &skills.broken {
         agent.context().notice(format!("skill left out: {broken}"));
@@ -235,14 +286,15 @@ pub fn install(agent: Agent, skills: Skills) -> Agent {
     if skills.skills.is_empty() {
         return agent;
     }
-    agent.system(skills.index()).tool(LoadSkill(Arc::new(skills)))
+    agent.system(skills.index()).tool(LoadSkill(Arc::new(skills))).wrap(FindLoaded)
 }
 
-/// Where skills are looked for: the project, the person's home, and what this repository brings.
+/// Where skills are looked for: the project, the person's home, and this repository.
 pub fn places(project: &Path) -> Vec<PathBuf> {
-    let home = std::env::home_dir();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    [Some(project.to_path_buf()), home, Some(root.to_path_buf())].into_iter().flatten().collect()
+    let mut places = vec![project.to_path_buf()];
+    places.extend(std::env::home_dir());
+    places.push(env!("CARGO_MANIFEST_DIR").into());
+    places
 }
 
 /// The agent of lesson one, with the skills that are found.
@@ -256,7 +308,11 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::{Chat, Recorder};
+    use lessons::testing::{Play, play, results};
+    use rehearsal::{Turn, call, calls, say, say_results, scene};
+    use rungs_core::{Message, tools};
+    use serde_json::{Value, json};
+    use std::time::Duration;
 
     fn skill(place: &Path, name: &str, text: &str) {
         let folder = place.join("skills").join(name);
@@ -280,16 +336,18 @@ mod tests {
             ("other", good("another", "x")),
             ("Upper", good("Upper", "x")),
             ("a--b", good("a--b", "x")),
+            ("compatible", good("compatible", &format!("x\ncompatibility: {}", "x".repeat(501)))),
             ("empty", good("empty", "''")),
             ("long", good("long", &"x".repeat(1025))),
             ("colon", good("colon", "a: b: c")),
             ("nameless", "---\nlicense: MIT\ndescription: x\n---\n".to_string()),
+            ("huge", good("huge", "x") + &"x".repeat(MAX_FILE_BYTES as usize)),
         ] {
             skill(home.path(), name, &text);
         }
         let found = Skills::find(&[project.path().into(), home.path().into()]);
         let listed: Vec<_> =
-            found.skills.values().map(|s| (s.name.as_str(), s.description.as_str())).collect();
+            found.skills.iter().map(|(name, s)| (name.as_str(), s.description.as_str())).collect();
         assert_eq!(listed, [("one", "the project's"), ("two", "quoted: well")]);
         let folder = home.path().join("skills");
         let broken: Vec<&str> = found
@@ -301,7 +359,9 @@ mod tests {
             "/Upper/SKILL.md:2: `Upper`: a name has",
             "/a--b/SKILL.md:2: `a--b`: a name has",
             "/colon/SKILL.md:3: ",
+            "/compatible/SKILL.md:4: it has at most 500 characters",
             "/empty/SKILL.md:3: a description has 1 to 1024 characters, this one 0",
+            "/huge/SKILL.md: it is larger than 100000 bytes",
             "/long/SKILL.md:3: a description has 1 to 1024 characters, this one 1025",
             "/nameless/SKILL.md:2: missing field `name`",
             "/no-front/SKILL.md:1: it does not begin",
@@ -309,61 +369,184 @@ mod tests {
         ]) {
             assert!(broken.starts_with(expected), "{broken}\n{expected}");
         }
-        assert_eq!(broken.len(), 8);
+        assert_eq!(broken.len(), 10);
     }
 
-    #[tokio::test]
-    async fn bodies_come_once_files_on_request_and_nothing_from_outside() {
+    #[test]
+    fn skills_beyond_the_limit_are_reported() {
         let dir = tempfile::tempdir().unwrap();
-        skill(dir.path(), "one", &good("one", "x"));
-        std::fs::write(dir.path().join("secret"), "secret").unwrap();
-        let (client, _server) = lessons::rehearse(
-            "scenes: [{when: ^go$, turns: [
-                {call: [{load_skill: {name: one}}, {load_skill: {name: one}}, {load_skill: {name: one, file: references/more.md}},
-                        {load_skill: {name: one, file: ../../secret}}, {load_skill: {name: two}}]},
-                {say: \"{{ results | map(attribute='text') | join(' | ') }}\"}]}]",
-        )
-        .await
-        .unwrap();
-        let agent = install(Agent::new(client, "."), Skills::find(&[dir.path().into()]));
-        let text = agent_loop(&agent, &mut Chat::new("go")).await.unwrap().text();
-        let folder = dir.path().join("skills/one");
-        let told: Vec<&str> = text.split(" | ").collect();
+        for n in 0..MAX_SKILLS + 2 {
+            skill(dir.path(), &format!("s{n}"), &good(&format!("s{n}"), "x"));
+        }
+        let found = Skills::find(&[dir.path().into()]);
+        let broken = format!("{}: 2 more than 200 skills", dir.path().join("skills").display());
+        assert_eq!((found.skills.len(), found.broken), (MAX_SKILLS, vec![broken]));
+    }
+
+    fn load(input: Value) -> (&'static str, Value) {
+        ("load_skill", input)
+    }
+
+    /// An agent with the skill `one`, and what its instructions are.
+    async fn with_skill(scenes: impl IntoIterator<Item = (&str, Vec<Turn>)>) -> (Play, String) {
+        let scenes = scenes.into_iter().map(|(when, turns)| scene(when, turns));
+        let play = play(scenes, |agent, dir| {
+            skill(dir, "one", &good("one", "x"));
+            install(agent, Skills::find(&[dir.into()]))
+        })
+        .await;
+        let folder = play.dir.path().join("skills/one");
+        let files = "references/more.md\n</skill_files>";
+        let folder = folder.display();
+        (play, format!("# Do it\n\n<skill_files folder=\"{folder}\">\n{files}"))
+    }
+
+    const LOADED: &str = "`one` is loaded already: its instructions stand further up.";
+
+    #[tokio::test]
+    async fn instructions_come_once_files_on_request_and_nothing_from_outside() {
+        let turns = vec![
+            calls([
+                load(json!({"name": "one"})),
+                load(json!({"name": "one"})),
+                load(json!({"name": "one", "file": "references/more.md"})),
+                load(json!({"name": "one", "file": "../../secret"})),
+                load(json!({"name": "one", "file": "large.md"})),
+                load(json!({"name": "two"})),
+            ]),
+            say("done"),
+        ];
+        let (play, body) = with_skill([("^go$", turns)]).await;
+        std::fs::write(play.dir.path().join("secret"), "secret").unwrap();
+        let large = "x".repeat(MAX_FILE_BYTES as usize + 1);
+        std::fs::write(play.dir.path().join("skills/one/large.md"), large).unwrap();
+        let body = body.replace("references", "large.md\nreferences");
+        let (_, chat) = play.ask("go").await;
         assert_eq!(
-            told[0],
-            format!(
-                "# Do it\n\n<skill_files folder=\"{}\">\nreferences/more.md\n</skill_files>",
-                folder.display()
-            )
+            results(&chat.messages()[2]),
+            [
+                body.as_str(),
+                LOADED,
+                "more",
+                "../../secret: it is outside the working directory",
+                "large.md: it is larger than 100000 bytes; read parts of it with bash",
+                "there is no skill `two`; the skills are one",
+            ]
         );
-        assert_eq!(told[1], "`one` is loaded already: its instructions stand further up.");
-        assert_eq!(told[2], "more");
-        assert!(told[3].contains("outside"), "{}", told[3]);
-        assert_eq!(told[4], "there is no skill `two`; the skills are one");
+        let kept: Vec<&str> =
+            chat.blocks().filter_map(Block::origin).filter(|o| o.keep).map(|o| &*o.name).collect();
+        assert_eq!(kept, ["environment", "skill:one"]);
+    }
+
+    /// Scenes whose names are prompts: each loads the skill and says what came of it.
+    fn loading<const N: usize>(prompts: [&str; N]) -> [(&str, Vec<Turn>); N] {
+        let turns = || vec![call("load_skill", json!({"name": "one"})), say_results()];
+        prompts.map(|prompt| (prompt, turns()))
     }
 
     #[tokio::test]
-    async fn only_names_and_descriptions_are_in_the_system_text() {
+    async fn a_withdrawn_prompt_leaves_nothing_loaded() {
+        let [again] = loading(["^again$"]);
+        let refused = || json!({"status": 400, "message": "no"});
+        let first = vec![say("never").fault(refused())];
+        let later = vec![call("load_skill", json!({"name": "one"})), say("never").fault(refused())];
+        let (play, body) = with_skill([("^first$", first), ("^later$", later), again]).await;
+        for prompt in ["first", "later"] {
+            let mut chat = Chat::default();
+            play.run(&mut chat, prompt).await.unwrap_err();
+            assert!(!chat.messages().iter().any(|message| message.text().contains(&body)));
+            assert_eq!(play.run(&mut chat, "again").await.unwrap().text(), body);
+        }
+        // The last request of the prompt `later` did carry the skill.
+        assert!(play.bodies()[4]["messages"].to_string().contains("# Do it"));
+    }
+
+    #[tokio::test]
+    async fn a_skill_whose_result_was_lost_with_its_turn_loads_again() {
+        let wait = ("bash", json!({"command": "sleep 60"}));
+        let lost = vec![calls([load(json!({"name": "one"})), wait]), say("never")];
+        let [again] = loading(["^again$"]);
+        let (play, body) = with_skill([("^lost$", lost), again]).await;
+        let agent = play.agent.clone().tool(tools::Bash);
+        let mut chat = Chat::default();
+        let loaded = async {
+            while !play.ui.take().iter().any(|line| line.contains(&body)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            end = agent.run(&mut chat, "lost", agent_loop) => panic!("{end:?}"),
+            () = loaded => {}
+        }
+        assert!(!chat.open_calls().is_empty());
+        let reply = agent.run(&mut chat, "again", agent_loop).await.unwrap();
+        assert_eq!(reply.text(), body);
+    }
+
+    #[tokio::test]
+    async fn a_fork_has_what_was_loaded_before_it_and_a_new_chat_has_nothing() {
+        let (play, body) = with_skill(loading(["^one$", "^two$", "^three$"])).await;
+        let empty = Chat::default();
+        let mut early = empty.fork();
+        let mut chat = empty;
+        assert_eq!(play.run(&mut chat, "one").await.unwrap().text(), body);
+        let mut fork = chat.fork();
+        assert_eq!(play.run(&mut chat, "two").await.unwrap().text(), LOADED);
+        assert_eq!(play.run(&mut fork, "two").await.unwrap().text(), LOADED);
+        assert_eq!(play.run(&mut early, "two").await.unwrap().text(), body);
+        assert_eq!(play.ask("three").await.0, body);
+        // A file brings both back, the text and what counts as loaded.
+        let file = serde_json::to_string(&chat).unwrap();
+        let mut read: Chat = serde_json::from_str(&file).unwrap();
+        assert_eq!(play.run(&mut read, "three").await.unwrap().text(), LOADED);
+    }
+
+    #[tokio::test]
+    async fn after_compaction_a_skill_is_loaded_if_its_text_was_kept() {
+        let (play, body) = with_skill(loading(["^one$", "^two$", "^three$"])).await;
+        let (_, mut chat) = play.ask("one").await;
+        let kept: Vec<Block> =
+            chat.blocks().filter(|b| b.origin().is_some_and(|o| o.keep)).cloned().collect();
+        chat.compact([Message { content: kept, ..Message::empty() }]);
+        assert_eq!(play.run(&mut chat, "two").await.unwrap().text(), LOADED);
+        chat.compact([Message::user("all is gone")]);
+        assert_eq!(play.run(&mut chat, "three").await.unwrap().text(), body);
+    }
+
+    #[tokio::test]
+    async fn a_subagent_loads_for_itself() {
+        let (play, body) = with_skill(loading(["^one$", "^two$"])).await;
+        play.ask("one").await;
+        let child = play.agent.child("helper", &[]);
+        let reply = child.run(&mut Chat::default(), "two", agent_loop).await.unwrap();
+        assert_eq!(reply.text(), body);
+    }
+
+    #[test]
+    fn only_names_and_descriptions_are_in_the_system_text() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let skills = Skills::find(&[root]);
         assert_eq!(skills.broken, Vec::<String>::new());
         let names: Vec<&String> = skills.skills.keys().collect();
         assert_eq!(names, ["agent-builder", "code-review", "pdf"]);
-        let bodies: usize = skills.skills.values().map(|s| read(&s.folder).unwrap().1.len()).sum();
+        let bodies: usize = skills.skills.values().map(|s| read(&s.folder).unwrap().2.len()).sum();
         assert!(skills.index().len() * 10 < bodies, "{} against {bodies}", skills.index().len());
-        assert!(skills.index().lines().count() == 5);
+        assert_eq!(skills.index().lines().count(), 5);
     }
 
     #[tokio::test]
     async fn a_broken_skill_is_reported_to_the_person() {
-        let dir = tempfile::tempdir().unwrap();
-        skill(dir.path(), "bad", "no front matter");
-        let (client, _server) =
-            lessons::rehearse("scenes: [{when: ., turns: [{say: x}]}]").await.unwrap();
-        let ui = Arc::new(Recorder::default());
-        let agent =
-            install(Agent::new(client, ".").ui(ui.clone()), Skills::find(&[dir.path().into()]));
-        assert!(ui.take()[0].contains("skills/bad/SKILL.md:1: "));
-        assert!(agent.specs().is_empty());
+        let play = play([scene(".", [say("x")])], |agent, dir| {
+            skill(dir, "bad", "no front matter");
+            install(agent, Skills::find(&[dir.into()]))
+        })
+        .await;
+        let file = play.dir.path().join("skills/bad/SKILL.md");
+        let why = "it does not begin with front matter between two lines `---`";
+        let notice = format!("main: notice skill left out: {}:1: {why}", file.display());
+        assert_eq!(play.ui.take(), [notice]);
+        assert!(play.agent.specs().is_empty());
+        let (answer, _) = play.ask("go").await;
+        assert_eq!((answer.as_str(), play.bodies()[0].get("system")), ("x", None));
     }
 }

@@ -1,370 +1,374 @@
 //! # s06: making room in a full context
 //!
-//! Every request carries the whole conversation, and a model's window is finite: an agent that works long enough stops
-//! with an error, and before that it pays for every old file with every new question. So it forgets, in an order that
-//! hurts least. **Micro**: old tool results become a line that says where their text lies. **Auto**: the model itself
-//! writes down what older turns came to, and that takes their place. **Disk**: what was removed is kept, and the summary
-//! is offered to the next run.
+//! Every request carries the whole conversation, and a model's window is finite. An agent that
+//! works long enough would stop with an error, and before that it pays for every old file with
+//! every new question. So it makes room, in an order that loses least.
 //!
-//! New here: a layer that rewrites history, and the rules for it. A call is never parted from its result, or the server
-//! refuses the conversation for ever. Thinking is stripped, once, since its signature is bound to all that stood before.
-//! What the person said survives word for word; skills stay loaded. A summary that fails changes nothing, and one that
-//! gains nothing stops the turn instead of being asked for again and again.
+//! ```text
+//! ask: chat -- over 70 % of the window? --no--> model -- "too long"? --> make room, ask again
+//!                     | yes
+//!                     v
+//!      micro: results of older steps go to files; stubs name the files
+//!                     | does that save less than a tenth?
+//!                     v
+//!      auto:  older turns become [kept blocks] [the person's own words] [a summary by the model]
+//!
+//!      disk:  before the chat changes: its transcript, the results, the summary
+//! ```
+//!
+//! New here: a layer that rewrites history, and the rules for it.
+//! - A call is never parted from its result, or the server refuses the conversation for ever.
+//! - [`Chat::compact`] strips signed thinking, whose signature is bound to all that stood before,
+//!   and resets the states of the text: a file counts as unread once its text is gone.
+//! - What survives word for word is found by origin, never by how a text begins: blocks with `keep`
+//!   (the environment, loaded skills), and what the person typed. Each has a budget, and what does
+//!   not fit into it is reported.
+//! - A summary that fails changes nothing, and is not asked for again at once.
+//! - No state may exist in which every later prompt fails. When the newest step alone is too large,
+//!   its largest results go to disk too; when nothing can shrink, the prompt is withdrawn.
+//!
+//! Terms: **context window**, **compaction** (micro: results; auto: a summary), **transcript**,
+//! **token budget**, **provenance** (who a text is from).
 //!
 //! Run it: `cargo run --example s06_context_compact`
 //!
-//! You will see an agent read six long chapters with a window of 20,000 tokens: old results are cleared on the way, older
-//! turns are summarised on `:compact`, and at the end it still knows what you asked for first.
+//! You will see an agent read six long chapters with a window of 20,000 tokens: old results are
+//! cleared on the way, older turns are summarised on `:compact`, and at the end it still knows what
+//! you asked for first.
 //!
-//! Try: `:compact what the chapters say about doors`, then `:memory`, as the next run in the same folder would offer it.
+//! Try, and predict first:
+//! 1. Type `:compact` once more at the end. What does it say, and why?
+//! 2. Run it with `--keep < /dev/null` and look into `.rungs/s06_context_compact` of the kept
+//!    folder. Which files are there, and which of them does the model know of?
+//! 3. Set [`FULL_SHARE`] to 0.4. After which chapter is room made for the first time?
+//!
+//! Pitfalls: bytes are not tokens, so the server's count goes before any estimate; a rewritten
+//! prefix is paid for in full once, so room is made rarely, and then much of it; a summary that is
+//! asked for again at every step costs more than it saves.
+//!
+//! A product also puts the newest files back after a summary, keeps the plan in view, and lets
+//! hooks add to what survives (s14).
 //!
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, Role, Stop,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, State, StopReason,
 };
 use rungs_files::truncate_to_budget;
-use std::{
-    collections::HashSet,
-    path::PathBuf,
-    process::ExitCode,
-    sync::{Arc, Mutex},
-};
+use serde::{Deserialize, Serialize};
+use std::{cmp::Reverse, path::PathBuf, process::ExitCode, sync::Arc};
 
-/// From which share of the window on room is made, and how much of it the newest turns may keep.
-const FULL: f64 = 0.7;
-const KEEP: f64 = 0.2;
-/// Results shorter than this, in bytes, are not worth a stub.
-const SHORT: usize = 400;
-/// How many bytes of the person's words, and of loaded skills, survive.
-const WORDS: usize = 20_000;
-const SKILLS: usize = 100_000;
+/// Above which share of the window room is made.
+const FULL_SHARE: f64 = 0.7;
+/// The share that the newest steps keep, and the share that the very newest one may take.
+const NEWEST_SHARE: f64 = 0.2;
+const MAX_STEP_SHARE: f64 = 0.5;
+/// The budgets of what survives a summary, as shares: kept blocks, and the person's own words.
+const MAX_KEPT_SHARE: f64 = 0.15;
+const MAX_TYPED_SHARE: f64 = 0.05;
+/// Results below this size, in bytes, are not worth a stub.
+const MIN_CLEARED_BYTES: usize = 400;
+/// An estimate, for text that the server has not counted yet.
+const BYTES_PER_TOKEN: usize = 4;
 
-/// The tool whose results are kept: a skill that was loaded stays loaded.
-const SKILL: &str = "load_skill";
+const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: \
+    what was asked, what was decided and why, which files were read or changed and what matters of \
+    them, what is still open, what failed. Facts, names and numbers; no tool calls.";
 
-/// How a stub begins that stands for a cleared result.
-const CLEARED: &str = "[cleared to save room:";
-
-/// How texts begin that stand in the person's messages, but are not the person's.
-const OURS: [&str; 9] = [
-    "<environment>",
-    "<summary>",
-    "<skill>",
-    "<words>",
-    "<memory>",
-    "<system-reminder>",
-    "<job id=",
-    "<mail id=",
-    "<task",
-];
-
-const SUMMARISE: &str = "Summarise the conversation so far for yourself, since it will be removed: what was asked, what was \
-    decided and why, which files were read or changed and what matters of them, what is still open, what failed. Facts, \
-    names and numbers; no tool calls.";
-
-/// Makes room in the conversations of an agent and its children.
-pub struct Compact {
-    /// The model's window, in tokens.
-    pub window: u64,
-    /// Where removed results, transcripts and the memory are kept.
-    pub folder: PathBuf,
+/// What the server last counted, and the size that the conversation had then. Compaction does not
+/// reset it: the bytes that are gone since then are subtracted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct TokenCount {
+    tokens: u64,
+    bytes: usize,
 }
 
-/// What the server last counted, in tokens, and the size in bytes that the conversation had then.
-#[derive(Default)]
-struct Measured(Mutex<(u64, usize)>);
+impl State for TokenCount {
+    const NAME: &'static str = "token_count";
+}
 
-/// From how many tokens on a summary is worth another try.
-#[derive(Default)]
-struct Tried(Mutex<u64>);
+/// Above which share of the window room is made again, after an attempt that failed on this text.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct NextAttempt(f64);
+
+impl State for NextAttempt {
+    const NAME: &'static str = "next_compaction_attempt";
+    const OF_TEXT: bool = true;
+}
 
 /// Why no room was made; the conversation is as it was.
-#[derive(Debug)]
-struct Stuck(String);
+#[derive(Debug, thiserror::Error)]
+#[error("no room was made: {0}")]
+struct CompactionFailed(String);
 
-impl std::fmt::Display for Stuck {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The outer error ends the turn (interrupted, or the disk); the inner one need not.
+type Attempt = Result<Result<(), CompactionFailed>>;
+
+fn failed(why: impl Into<String>) -> Attempt {
+    Ok(Err(CompactionFailed(why.into())))
 }
 
-impl std::error::Error for Stuck {}
+/// What goes to disk, and where.
+type Files = Vec<(PathBuf, String)>;
 
-fn stuck(why: impl Into<String>) -> Result<()> {
-    Err(Error::other(Stuck(why.into())))
+/// The name of the file that keeps the newest summary.
+const MEMORY: &str = "memory.md";
+
+/// Makes room in the conversations of an agent and its children.
+struct Compaction {
+    /// The model's window, in tokens.
+    window: u64,
+    /// Where removed results, transcripts and the memory are kept.
+    folder: PathBuf,
 }
 
-impl Compact {
-    /// Tokens that a chat takes: what the server counted, and four bytes a token for what came since.
-    fn tokens(&self, chat: &Chat, cx: &Context) -> u64 {
-        let (size, (tokens, then)) = (chat.size(), *cx.local::<Measured>().0.lock().unwrap());
-        tokens.saturating_add_signed((size as i64 - then as i64) / 4).max(size as u64 / 4)
-    }
-
-    /// Makes room if it is needed: results first, since that costs nothing, and a summary if they were not enough.
-    async fn make_room(&self, chat: &mut Chat, cx: &Context) -> Result<()> {
-        let before = self.tokens(chat, cx);
-        let full = (self.window as f64 * FULL) as u64;
-        if before <= full {
-            return Ok(());
-        }
-        let (smaller, cleared) = self.cleared(chat);
-        let after = self.tokens(&smaller, cx);
-        if !cleared.is_empty() && after <= full {
-            self.replace(chat, smaller, &cleared)?;
-            cx.notice(format!(
-                "({} old results cleared: about {before} tokens became {after})",
-                cleared.len()
-            ));
-            return Ok(());
-        }
-        let tried = cx.local::<Tried>();
-        if before < *tried.0.lock().unwrap() {
-            return Ok(());
-        }
-        match self.summarise(chat, cx, "", self.share(KEEP)).await {
-            // There is still some room. It is tried again when the conversation has grown, not before each request.
-            Err(Error::Other(stuck)) if stuck.is::<Stuck>() && before < self.window => {
-                *tried.0.lock().unwrap() = before + self.window / 20;
-                cx.notice(stuck.to_string());
-                if cleared.is_empty() { Ok(()) } else { self.replace(chat, smaller, &cleared) }
-            }
-            // Whatever else stops it, the disk or the person, stops the turn too.
-            done => done,
-        }
-    }
-
-    /// Micro: the conversation with stubs for the results of all but the newest turns, and the files that those name.
-    fn cleared(&self, chat: &Chat) -> (Chat, Vec<(PathBuf, Vec<u8>)>) {
-        let (keep, skills) = (tail(chat, self.share(KEEP)), skills(chat));
-        let (mut messages, mut files) = (vec![], vec![]);
-        for (i, message) in chat.messages().iter().enumerate() {
-            let mut message = message.without_thinking();
-            for block in message.content.iter_mut().filter(|_| i < keep) {
-                let size = block.size();
-                let Block::ToolResult { tool_use_id, content, .. } = block else { continue };
-                let stub = content
-                    .first()
-                    .and_then(Block::as_text)
-                    .is_some_and(|text| text.starts_with(CLEARED));
-                if size < SHORT || stub || skills.contains(tool_use_id) {
-                    continue;
-                }
-                let file = self.result_file(chat, tool_use_id);
-                let bytes = match content.iter().map(Block::as_text).collect::<Option<Vec<_>>>() {
-                    Some(texts) => texts.concat().into_bytes(),
-                    // A picture, say: as it stood in the conversation.
-                    None => serde_json::to_vec(content).expect("blocks are JSON"),
-                };
-                let stub = format!(
-                    "{CLEARED} {size} bytes, now in {} (bash can read it)]",
-                    file.display()
-                );
-                *content = vec![Block::text(stub)];
-                files.push((file, bytes));
-            }
-            messages.push(message);
-        }
-        let mut smaller = chat.clone();
-        smaller.rewrite(messages);
-        (smaller, files)
-    }
-
-    /// Disk: puts a smaller conversation in place, once all that it no longer holds is kept: the old one, each time in a
-    /// file of its own, and these files.
-    fn replace(&self, chat: &mut Chat, smaller: Chat, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        let transcript =
-            |n: u32| self.folder.join("transcripts").join(format!("{}-{n:04}.json", chat.id()));
-        let free =
-            (1..).map(transcript).find(|file| !file.exists()).unwrap_or_else(|| transcript(0));
-        let whole = (free, serde_json::to_vec(chat).expect("a chat is JSON"));
-        let mut all = std::iter::once(&whole).chain(files);
-        all.try_for_each(|(file, bytes)| durable::write(file, bytes)).map_err(Error::other)?;
-        *chat = smaller;
-        Ok(())
-    }
-
-    /// Auto: everything before the newest turns gives way to what the model says it came to.
-    async fn summarise(
-        &self,
-        chat: &mut Chat,
-        cx: &Context,
-        focus: &str,
-        room: usize,
-    ) -> Result<()> {
-        let before = self.tokens(chat, cx);
-        let (old, new) = chat.messages().split_at(tail(chat, room));
-        if old.len() < 2 || !chat.open_calls().is_empty() {
-            return stuck("nothing is older than the newest turn, so no room can be made");
-        }
-        let mut asked = Chat::default();
-        asked.rewrite(old.iter().cloned());
-        let focus = if focus.is_empty() { String::new() } else { format!(" Above all: {focus}.") };
-        asked.push(Message::user(format!("{SUMMARISE}{focus}")));
-        cx.notice("(making room: older turns are being summarised)");
-        let no_summary =
-            |why: &str| stuck(format!("no room was made, the conversation is as it was: {why}"));
-        let summary = match cx.side(cx.request(&asked)).await {
-            Ok(reply) if reply.stop != Stop::EndTurn => {
-                return no_summary("its summary was not finished");
-            }
-            Ok(reply) if reply.text().trim().is_empty() => {
-                return no_summary("its summary is empty");
-            }
-            Ok(reply) => reply.text().trim().to_string(),
-            Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(error) => return no_summary(&format!("there is no summary: {error}")),
-        };
-        let head = Message { role: Role::User, content: remains(old, &skills(chat), &summary) };
-        let mut smaller = chat.clone();
-        smaller.rewrite(
-            std::iter::once(head).chain(new.iter().map(|message| message.without_thinking())),
-        );
-        let after = self.tokens(&smaller, cx);
-        if after * 10 > before * 9 {
-            return stuck(format!(
-                "no room can be made: about {after} of {before} tokens would remain, your own words and the newest turn; \
-                 begin a new conversation, or ask for less at once"
-            ));
-        }
-        // A child's memory would take the place of the person's.
-        let memory = (!cx.is_child()).then(|| (self.memory(), summary.into_bytes()));
-        self.replace(chat, smaller, memory.as_slice())?;
-        cx.notice(format!("(older turns summarised: about {before} tokens became {after})"));
-        Ok(())
-    }
-
-    /// Where a result goes: ids repeat from conversation to conversation, and may hold anything.
-    fn result_file(&self, chat: &Chat, id: &str) -> PathBuf {
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() { c.to_string() } else { format!("_{:x}", u32::from(c)) }
-        };
-        let name: String = id.chars().map(plain).collect();
-        self.folder.join("results").join(chat.id()).join(name).with_extension("txt")
-    }
-
-    fn memory(&self) -> PathBuf {
-        self.folder.join("memory.md")
-    }
-
-    /// A share of the window, in bytes.
-    fn share(&self, share: f64) -> usize {
-        (self.window as f64 * share * 4.0) as usize
-    }
-}
-
-/// Where the newest turns begin: as many as fit into `room` bytes, at least one, and never between a call and its
-/// result.
-fn tail(chat: &Chat, room: usize) -> usize {
-    let (mut begin, mut size) = (chat.messages().len(), 0);
-    for exchange in chat.messages().chunk_by(|_, next| next.has_results()).rev() {
-        size += exchange.iter().map(|message| message.size()).sum::<usize>();
-        if size > room && begin < chat.messages().len() {
-            break;
-        }
-        begin -= exchange.len();
-    }
-    begin
-}
-
-/// The calls whose results are kept.
-fn skills(chat: &Chat) -> HashSet<String> {
-    let calls = chat.messages().iter().flat_map(|message| message.calls());
-    calls.filter(|call| call.name == SKILL).map(|call| call.id).collect()
-}
-
-/// What takes the place of older turns: where the agent is, the summary, the person's own words, the loaded skills.
-fn remains(old: &[Arc<Message>], skills: &HashSet<String>, summary: &str) -> Vec<Block> {
-    let (mut remains, mut loaded, mut words) = (vec![], vec![], vec![]);
-    for block in
-        old.iter().filter(|message| message.role == Role::User).flat_map(|message| &message.content)
-    {
-        match block {
-            Block::ToolResult { tool_use_id, content, .. } if skills.contains(tool_use_id) => {
-                let text: String = content.iter().filter_map(Block::as_text).collect();
-                loaded.push(format!("<skill>\n{text}\n</skill>"));
-            }
-            Block::Text { text, .. } if text.starts_with("<skill>") => loaded.push(text.clone()),
-            Block::Text { text, .. } if text.starts_with("<environment>") => {
-                remains.push(text.clone())
-            }
-            Block::Text { text, .. } if !OURS.iter().any(|tag| text.starts_with(tag)) => {
-                words.push(text.clone())
-            }
-            _ => {}
-        }
-    }
-    remains
-        .push(format!("<summary>\nWhat came before was removed to make room. You wrote of it:\n{summary}\n</summary>"));
-    remains.extend(truncate_to_budget(loaded, SKILLS, SHORT));
-    remains.push(
-        "<words>The person's own words from that part, which the summary covers, follow.</words>"
-            .into(),
-    );
-    remains.extend(truncate_to_budget(words, WORDS, SHORT));
-    remains.into_iter().map(Block::text).collect()
-}
-
-impl Layer for Compact {
+impl Layer for Compaction {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        self.make_room(chat, cx).await?;
-        let reply = match next.run(chat, cx).await {
-            // The server knows better than our count.
-            Err(
-                Error::Unfinished { stop: Stop::WindowFull, .. } | Error::Api { status: 413, .. },
-            ) => {
-                self.summarise(chat, cx, "", self.share(KEEP).min(chat.size() / 4)).await?;
-                next.run(chat, cx).await?
+        while self.used(chat) > chat.state::<NextAttempt>().0.max(FULL_SHARE) {
+            // What is older must fit into a request for a summary.
+            let tail =
+                self.bytes(NEWEST_SHARE).max(chat.size().saturating_sub(self.bytes(FULL_SHARE)));
+            if let Err(failed) = self.make_room(chat, cx, tail).await? {
+                let used = self.used(chat);
+                if used >= 1.0 {
+                    // This error withdraws the prompt, so that the next one finds a usable
+                    // conversation.
+                    let (stop, why) = (StopReason::WindowFull, failed.to_string());
+                    return Err(Error::Unfinished { stop, why });
+                }
+                // Not at every step, since an attempt may cost a request.
+                cx.notice(failed.to_string());
+                chat.update(|next: &mut NextAttempt| next.0 = (used + 1.0) / 2.0);
             }
-            other => other?,
-        };
-        if reply.usage.prompt_tokens() > 0 {
-            let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
-            *cx.local::<Measured>().0.lock().unwrap() =
-                (tokens, chat.size() + reply.message.size());
         }
+        let reply = loop {
+            let full = match next.run(chat, cx).await {
+                Err(error @ Error::Unfinished { stop: StopReason::WindowFull, .. }) => error,
+                Err(error @ Error::Api { status: 413, .. }) => error,
+                other => break other?,
+            };
+            // Half of what the server refused fits into a request for a summary.
+            if self.make_room(chat, cx, chat.size() / 2).await?.is_err() {
+                return Err(full);
+            }
+        };
+        let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
+        let bytes = chat.size() + reply.message.size();
+        chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes });
         Ok(reply)
     }
 }
 
+impl Compaction {
+    /// Makes the conversation smaller by a tenth or more: by clearing results, which costs nothing,
+    /// or by a summary. The newest steps, of so many bytes, stay.
+    async fn make_room(&self, chat: &mut Chat, cx: &Context, tail: usize) -> Attempt {
+        let (smaller, files) = self.without_results(chat, tail);
+        let (count, before, after) = (files.len(), tokens(chat), tokens(&smaller));
+        if count == 0 || after * 10 > before * 9 {
+            return self.summarise(chat, cx, "", tail).await;
+        }
+        self.replace(chat, smaller, files).await?;
+        cx.notice(format!("({count} results cleared: about {before} tokens became {after})"));
+        Ok(Ok(()))
+    }
+
+    /// Micro: the conversation with stubs for all results but those of the newest steps, and the
+    /// files that the stubs name. If the newest step is too large, its largest results go too.
+    fn without_results(&self, chat: &Chat, tail: usize) -> (Chat, Files) {
+        let mut files = vec![];
+        let mut messages: Vec<Message> = chat.messages().iter().map(|m| (**m).clone()).collect();
+        let (old, new) = messages.split_at_mut(newest(chat, tail));
+        for block in old.iter_mut().flat_map(|message| &mut message.content) {
+            files.extend(self.clear(chat, block));
+        }
+        let mut size: usize = new.iter().map(Message::size).sum();
+        let mut blocks: Vec<_> = new.iter_mut().flat_map(|message| &mut message.content).collect();
+        blocks.sort_by_key(|block| Reverse(block.size()));
+        for block in blocks {
+            if size > tail.max(self.bytes(MAX_STEP_SHARE)) {
+                size -= block.size();
+                files.extend(self.clear(chat, block));
+                size += block.size();
+            }
+        }
+        let mut smaller = chat.clone();
+        smaller.compact(messages);
+        (smaller, files)
+    }
+
+    /// Puts a stub in place of a result that is worth it; what must survive stays. Returns the file
+    /// that the stub names.
+    fn clear(&self, chat: &Chat, block: &mut Block) -> Option<(PathBuf, String)> {
+        let Block::ToolResult { content, .. } = block else { return None };
+        // An earlier stub stays too, or it would count as a result.
+        let stays = |block: &Block| block.origin().is_some_and(|o| o.keep || o.name == "cleared");
+        let size: usize = content.iter().filter(|block| !stays(block)).map(Block::size).sum();
+        if size < MIN_CLEARED_BYTES {
+            return None;
+        }
+        // Ids may repeat, and hold anything, so they name no file.
+        let name = format!("results/{}/{:016x}.txt", chat.id(), fastrand::u64(..));
+        let file = self.folder.join(name);
+        let cleared = content.extract_if(.., |block| !stays(block)).map(|block| match block {
+            Block::Text { text, .. } => text,
+            // A picture, say: as it stood in the conversation.
+            other => serde_json::json!(other).to_string(),
+        });
+        let text = cleared.collect();
+        let stub = format!("[cleared: {size} bytes, in {}; bash can read parts]", file.display());
+        content.push(Block::inserted("cleared", stub));
+        Some((file, text))
+    }
+
+    /// Auto: the model's summary takes the place of everything before the newest steps.
+    async fn summarise(&self, chat: &mut Chat, cx: &Context, focus: &str, tail: usize) -> Attempt {
+        let before = tokens(chat);
+        let (old, new) = chat.messages().split_at(newest(chat, tail));
+        if old.len() < 2 {
+            return failed("nothing is older than the newest step");
+        }
+        // It begins as the last request did, so the prompt cache knows most of it.
+        let mut asked = Chat::restore("", old.iter().cloned(), Default::default());
+        let focus = if focus.is_empty() { "what is still open" } else { focus };
+        asked.push(Message::inserted("summary", format!("{SUMMARISE} Above all: {focus}.")));
+        cx.notice("(making room: older turns are being summarised)");
+        let summary = match cx.side_request(cx.request(&asked)).await {
+            _ if cx.cancel().is_cancelled() => return Err(Error::Cancelled),
+            Err(error) => return failed(format!("there is no summary: {error}")),
+            Ok(reply) if reply.stop != StopReason::EndTurn => return failed("the summary was cut"),
+            Ok(reply) if reply.text().trim().is_empty() => return failed("the summary is empty"),
+            Ok(reply) => reply.text().trim().to_string(),
+        };
+        let (head, left_out) = self.head(old, &summary);
+        let mut smaller = chat.clone();
+        smaller.compact(std::iter::once(Arc::new(head)).chain(new.iter().cloned()));
+        let after = tokens(&smaller);
+        if after * 10 > before * 9 {
+            let why = format!("about {after} of {before} tokens would remain");
+            return failed(why + "; ask for less at once, or begin a new conversation");
+        }
+        // A child's memory would take the place of the person's.
+        let memory = (!cx.is_child()).then(|| (self.folder.join(MEMORY), summary));
+        self.replace(chat, smaller, memory.into_iter().collect()).await?;
+        cx.notice(format!("(summarised: about {before} tokens became {after}{left_out})"));
+        Ok(Ok(()))
+    }
+
+    /// What takes the place of older messages: what must survive word for word, the person's own
+    /// words, the summary. And what did not fit into its budget.
+    fn head(&self, old: &[Arc<Message>], summary: &str) -> (Message, String) {
+        let (mut kept, mut typed, mut left_out) = (vec![], vec![], String::new());
+        for message in old {
+            kept.extend(message.blocks().filter(|b| b.origin().is_some_and(|o| o.keep)).cloned());
+            let max = self.bytes(MAX_TYPED_SHARE) / 4;
+            for text in message.typed() {
+                // A long paste keeps its beginning and its end, so little that it is not cut again.
+                let room = if text.len() > max { max / 2 } else { max };
+                typed.push(Block::text(truncate_to_budget(vec![text.into()], room, 0).concat()));
+            }
+        }
+        // The largest go first, since one must not push out many; of equal ones the oldest.
+        for (blocks, share) in [(&mut kept, MAX_KEPT_SHARE), (&mut typed, MAX_TYPED_SHARE)] {
+            while blocks.iter().map(Block::size).sum::<usize>() > self.bytes(share)
+                && let Some(largest) = (0..blocks.len()).rev().max_by_key(|i| blocks[*i].size())
+            {
+                let block = blocks.remove(largest);
+                let name = block.origin().map_or("a prompt", |origin| &origin.name);
+                left_out.push_str(&format!("; left out: {name}, {} bytes", block.size()));
+            }
+        }
+        let text = format!(
+            "<summary>\nWhat came before was removed to make room{left_out}. What stands above, \
+             as the person's own words, was kept. You wrote of the rest:\n{summary}\n</summary>"
+        );
+        let summary = Block::inserted("summary", text);
+        let content = kept.into_iter().chain(typed).chain([summary]).collect();
+        (Message { content, ..Message::empty() }, left_out)
+    }
+
+    /// Disk: puts the new conversation in place, once these files and the whole old conversation,
+    /// each time under another name, are written.
+    async fn replace(&self, chat: &mut Chat, new: Chat, files: Files) -> Result<()> {
+        let (id, folder) = (chat.id().to_string(), self.folder.join("transcripts"));
+        let whole = serde_json::to_vec(chat).map_err(Error::other)?;
+        let write = move || {
+            let file = |n: u32| folder.join(format!("{id}-{n:04}.json"));
+            let free = (1..).map(file).find(|file| !file.exists()).unwrap_or_else(|| file(0));
+            durable::write(free, &whole)?;
+            files.iter().try_for_each(|(file, text)| durable::write(file, text.as_bytes()))
+        };
+        // It waits for the disk, which no thread of the runtime may do.
+        let written = tokio::task::spawn_blocking(write).await.map_err(Error::other)?;
+        written.map_err(Error::other)?;
+        *chat = new;
+        Ok(())
+    }
+
+    /// The share of the window that a conversation takes.
+    fn used(&self, chat: &Chat) -> f64 {
+        tokens(chat) as f64 / self.window as f64
+    }
+
+    /// A share of the window, in bytes.
+    fn bytes(&self, share: f64) -> usize {
+        (self.window as f64 * share) as usize * BYTES_PER_TOKEN
+    }
+}
+
+/// Tokens that a conversation takes: what the server counted, and an estimate of later changes.
+fn tokens(chat: &Chat) -> u64 {
+    let (bytes, count) = (chat.size(), chat.state::<TokenCount>());
+    let since = (bytes as i64 - count.bytes as i64) / BYTES_PER_TOKEN as i64;
+    count.tokens.saturating_add_signed(since).max((bytes / BYTES_PER_TOKEN) as u64)
+}
+
+/// Where the newest steps begin: as many as fit into so many bytes, at least one, and never between
+/// a call and its result.
+fn newest(chat: &Chat, bytes: usize) -> usize {
+    let (mut begin, mut size) = (chat.messages().len(), 0);
+    for step in chat.messages().chunk_by(|_, next| next.has_results()).rev() {
+        size += step.iter().map(|message| message.size()).sum::<usize>();
+        if size > bytes && begin < chat.messages().len() {
+            break;
+        }
+        begin -= step.len();
+    }
+    begin
+}
+
 /// Adds the mechanism, for a model with a window of so many tokens, with its files in `folder`.
 pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
-    let compact = Arc::new(Compact { window, folder });
-    if compact.memory().exists() {
-        agent
-            .context()
-            .notice("An earlier conversation left a memory; `:memory` adds it to this one.");
+    let memory = folder.join(MEMORY);
+    let layer = Arc::new(Compaction { window, folder });
+    if memory.exists() {
+        agent.context().notice("`:memory` adds what an earlier conversation came to.");
     }
-    let (by_hand, memory) = (compact.clone(), compact.clone());
-    let agent = agent.command(
+    let agent = agent.wrap_shared(layer.clone()).command(
         "compact",
-        "summarises all but the newest turn; `:compact FOCUS` says what matters",
-        async move |chat, focus, cx| by_hand.summarise(chat, cx, focus, 0).await,
+        "summarises all but the newest step; `:compact FOCUS` says what matters",
+        async move |chat, focus, cx| {
+            layer.summarise(chat, cx, focus, 0).await?.map_err(Error::other)
+        },
     );
-    let agent = agent.command(
+    agent.command(
         "memory",
         "adds the memory of the last conversation that was summarised",
         async move |chat, _, cx| {
-            let text =
-                std::fs::read_to_string(memory.memory()).map_err(Error::at(memory.memory()))?;
-            chat.push(Message::user(format!(
-                "<memory>\nOf an earlier conversation:\n{}\n</memory>",
-                text.trim()
-            )));
+            let text = tokio::fs::read_to_string(&memory).await.map_err(Error::at(&memory))?;
+            let text = format!("<memory>\nOf an earlier conversation:\n{}\n</memory>", text.trim());
+            chat.push(Message::inserted("memory", text));
             cx.notice("(it will be sent with your next prompt)");
             Ok(())
         },
-    );
-    agent.wrap(compact)
+    )
 }
 
 /// The agent of lesson one, with room.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let folder = stage.state();
-        Ok(install(stage.agent(), stage.window.into(), folder))
+        Ok(install(stage.agent(), stage.window.into(), stage.state()))
     };
     lessons::run("s06_context_compact", build, agent_loop)
 }
@@ -372,181 +376,494 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rungs_core::{Recorder, tools};
+    use lessons::{
+        s05_skill_loading as s05,
+        testing::{Play, inserted, play, results},
+    };
+    use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
+    use rungs_core::{NextSend, Request, ToolOutput, ToolResult, tools};
     use serde_json::json;
+    use std::path::Path;
 
-    /// An agent with a window of so many tokens before this script, and its folder.
-    async fn stage(
-        window: u64,
-        scenes: &str,
-    ) -> (Agent, Arc<Recorder>, tempfile::TempDir, rehearsal::Server) {
-        let (client, server) = lessons::rehearse(&format!("scenes: [{scenes}]")).await.unwrap();
-        let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
-        let agent = Agent::new(client, dir.path()).tool(tools::Bash).ui(ui.clone());
-        (install(agent, window, dir.path().join("state")), ui, dir, server)
+    /// An agent with a window of so many tokens.
+    async fn stage(window: u64, scenes: impl IntoIterator<Item = Scene>) -> Play {
+        play(scenes, |agent, dir| install(agent.tool(tools::Bash), window, dir.join("state"))).await
     }
 
-    const BIG: &str = "{repeat: 6, think: hm, say: look, call: [{bash: {command: 'seq 100000 101000 # {{ n }}'}}]}";
+    fn seq(command: &str) -> (&'static str, serde_json::Value) {
+        ("bash", json!({ "command": format!("seq {command}") }))
+    }
 
-    fn text(chat: &Chat) -> String {
-        json!(chat.messages()).to_string()
+    /// The conversations before compaction, in their order.
+    fn transcripts(play: &Play) -> Vec<Chat> {
+        let mut files = files(&play.dir.path().join("state/transcripts"));
+        files.sort();
+        files
+            .iter()
+            .map(|file| serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap())
+            .collect()
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect()
+    }
+
+    /// The file that a stub names.
+    fn stubbed(stub: &str) -> String {
+        let (_, file) = stub.split_once(" bytes, in ").unwrap();
+        std::fs::read_to_string(file.strip_suffix("; bash can read parts]").unwrap()).unwrap()
+    }
+
+    fn json(chat: &Chat) -> String {
+        serde_json::to_string(chat).unwrap()
+    }
+
+    fn texts(message: &Message) -> Vec<&str> {
+        message.content.iter().filter_map(Block::as_text).collect()
     }
 
     #[tokio::test]
     async fn old_results_give_way_first_and_their_text_is_kept() {
-        let scene = format!("{{when: ^go$, turns: [{BIG}, {{say: end}}]}}");
-        let (agent, ui, dir, _server) = stage(15_000, &scene).await;
-        let mut chat = Chat::new("go");
-        // The server is strict: a parted call, or thinking before a changed prefix, would be refused.
-        agent_loop(&agent, &mut chat).await.unwrap();
-        let notices: Vec<String> =
-            ui.take().into_iter().filter(|line| line.contains("cleared:")).collect();
-        assert!(!notices.is_empty(), "{notices:?}");
-        let stub = text(&chat)
-            .split("now in ")
-            .nth(1)
-            .unwrap()
-            .split(" (bash")
-            .next()
-            .unwrap()
-            .to_string();
-        assert_eq!(std::fs::read_to_string(stub).unwrap().lines().count(), 1001);
-        let kept = std::fs::read_dir(dir.path().join("state/transcripts")).unwrap();
-        let kept: Vec<Chat> = kept
-            .map(|file| {
-                serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap()
-            })
-            .collect();
-        assert_eq!(kept.len(), notices.len(), "one for each time that history was rewritten");
-        assert!(kept.iter().all(|chat| text(chat).contains("100500")));
+        let read = calls([seq("100000 101000 # {{ n }}")]).think("hm").say("look").repeat(12);
+        let play = stage(15_000, [scene("^go$", [read, say("end")])]).await;
+        // The server is strict: it refuses a parted call, and thinking after a changed prefix.
+        let (_, chat) = play.ask("go").await;
+        let notices = play.ui.take();
+        let cleared =
+            notices.iter().filter(|line| line.contains(" results cleared: about ")).count();
+        assert!(cleared > 1, "{notices:?}");
+        let transcripts = transcripts(&play);
+        assert_eq!(transcripts.len(), cleared, "one for each time that history was rewritten");
+        assert!(transcripts.iter().all(|chat| json(chat).contains("100500")));
         // A stub is never taken for a result, nor put in the place of the text that it names.
-        let results = std::fs::read_dir(dir.path().join("state/results").join(chat.id())).unwrap();
-        assert!(
-            results.map(|file| file.unwrap().metadata().unwrap().len()).all(|size| size == 7007)
-        );
+        let whole: String = (100_000..=101_000).map(|n| format!("{n}\n")).collect();
+        let results: Vec<String> =
+            chat.messages().iter().flat_map(|message| results(message)).collect();
+        let (stubs, rest): (Vec<String>, Vec<String>) =
+            results.into_iter().partition(|result| result.starts_with("[cleared: 7007 bytes, in "));
+        assert_eq!(stubs, inserted(&chat, "cleared"));
+        assert!(stubs.iter().all(|stub| stubbed(stub) == whole));
+        assert!(!rest.is_empty() && rest.iter().all(|result| *result == whole));
+        assert_eq!(stubs.len() + rest.len(), 12);
+        let kept = files(&play.dir.path().join("state/results").join(chat.id()));
+        assert_eq!(kept.len(), stubs.len());
     }
 
-    /// Four prompts; what the model says to the first two is long.
-    fn words() -> String {
-        let long = "word ".repeat(1300);
-        format!(
-            "{{when: ^first, turns: [{{call: [{{load_skill: {{}}}}]}}, {{say: '{long}'}}]}},
-             {{when: ^second, turns: [{{say: '{long}'}}]}},
-             {{when: ^third, turns: [{{say: three}}]}}, {{when: ^fourth, turns: [{{say: four}}]}}"
-        )
+    #[tokio::test]
+    async fn when_one_step_is_larger_than_the_window_its_largest_results_go_to_disk() {
+        let all = [seq("1000 1500"), seq("100000 103500"), seq("200000 201000")];
+        let turns = [calls(all), say("{{ results[1].text }}")];
+        let play = stage(6_000, [scene("^go$", turns), scene("^again", [say("fine")])]).await;
+        let (answer, mut chat) = play.ask("go").await;
+        let results = results(&chat.messages()[2]);
+        let sizes: Vec<usize> = results.iter().map(String::len).collect();
+        assert_eq!((sizes[0], sizes[2]), (2505, 7007));
+        assert_eq!(answer, results[1]);
+        assert_eq!(stubbed(&results[1]).lines().last(), Some("103500"));
+        let sizes: Vec<usize> = play.server.seen().iter().map(|seen| seen.bytes).collect();
+        assert!(sizes.iter().all(|size| *size < 4 * 6_000), "{sizes:?}");
+        assert_eq!(play.run(&mut chat, "again").await.unwrap().text(), "fine");
+    }
+
+    #[tokio::test]
+    async fn a_prompt_larger_than_the_window_is_withdrawn_and_the_next_one_works() {
+        let scenes = [scene("^Summarise", [say("short")]), scene("^(small|large)", [say("fine")])];
+        let play = stage(2_000, scenes).await;
+        let large = format!("large {}", "x".repeat(9_000));
+        let mut chat = Chat::default();
+        let error = play.run(&mut chat, &large).await.unwrap_err().to_string();
+        assert_eq!(error, "no room was made: nothing is older than the newest step");
+        assert_eq!((chat.messages().len(), play.server.count()), (0, 0));
+        assert_eq!(play.run(&mut chat, "small").await.unwrap().text(), "fine");
+        let before = json(&chat);
+        let error = play.run(&mut chat, &large).await.unwrap_err().to_string();
+        assert!(error.starts_with("no room was made: about "), "{error}");
+        assert_eq!(json(&chat), before);
+        assert_eq!(play.run(&mut chat, "small").await.unwrap().text(), "fine");
+    }
+
+    fn words(count: usize) -> String {
+        "word ".repeat(count)
+    }
+
+    /// Scenes of four prompts; what the model says to the first two is long.
+    fn four_prompts(summary: Turn) -> [Scene; 5] {
+        [
+            scene("^Summarise", [summary]),
+            scene("^first", [call("load_skill", json!({"name": "one"})), say(words(1300))]),
+            scene("^<task>second", [say(words(1300))]),
+            scene("^third", [say("three")]),
+            scene("^fourth", [say("four")]),
+        ]
+    }
+
+    fn skill(dir: &Path, name: &str, body: &str) {
+        let folder = dir.join("skills").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("---\nname: {name}\ndescription: x\n---\n{body}");
+        std::fs::write(folder.join("SKILL.md"), text).unwrap();
     }
 
     #[tokio::test]
     async fn a_summary_takes_the_place_of_older_turns_and_words_and_skills_survive() {
-        let summary = "{when: ^Summarise, turns: [{say: it was about numbers}]}";
-        let (agent, _ui, dir, server) = stage(4_000, &format!("{summary}, {}", words())).await;
-        let agent = agent.tool(Skill);
-        let mut chat = Chat::new("first words");
-        for words in ["second words", "third words", "fourth words"] {
-            agent_loop(&agent, &mut chat).await.unwrap();
-            chat.push(Message::user(words));
+        let play = play(four_prompts(say("it was about numbers")), |agent, dir| {
+            skill(dir, "one", "know how");
+            let agent = install(agent.tool(tools::Bash), 4_000, dir.join("state"));
+            s05::install(agent, s05::Skills::find(&[dir.into()]))
+        })
+        .await;
+        let mut chat = Chat::default();
+        for prompt in ["first words", "<task>second words", "third words", "fourth words"] {
+            play.run(&mut chat, prompt).await.unwrap();
         }
-        agent_loop(&agent, &mut chat).await.unwrap();
-        let head = chat.messages()[0].text();
-        for kept in ["it was about numbers", "first words", "<skill>\nknow how\n</skill>"] {
-            assert!(head.contains(kept), "{kept}: {head}");
-        }
-        assert!(text(&chat).contains("fourth words") && !text(&chat).contains("word word"));
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("state/memory.md")).unwrap(),
-            "it was about numbers"
-        );
-        assert!(server.seen().iter().all(|seen| seen.status == 200));
+        let head = texts(&chat.messages()[0]);
+        assert!(head[0].starts_with("<environment>\n") && head[1].starts_with("know how\n\n"));
+        let summary = "<summary>\nWhat came before was removed to make room. What stands above, \
+                       as the person's own words, was kept. You wrote of the rest:\nit was about \
+                       numbers\n</summary>";
+        let words = ["first words", "<task>second words", summary, "third words"];
+        assert_eq!(head[2..], words);
+        let rest: Vec<String> = chat.messages()[1..].iter().map(|message| message.text()).collect();
+        assert_eq!(rest, ["three", "fourth words", "four"]);
+        let memory = play.dir.path().join("state/memory.md");
+        assert_eq!(std::fs::read_to_string(memory).unwrap(), "it was about numbers");
+        assert!(play.server.seen().iter().all(|seen| seen.status == 200));
+        let whole: Vec<String> =
+            transcripts(&play)[0].messages().iter().map(|message| message.text()).collect();
+        assert_eq!(whole[3], self::words(1300));
     }
 
     #[test]
-    fn what_the_person_said_survives_also_in_angle_brackets_and_beside_a_long_paste() {
-        let paste = format!("<log>{}</log>", "x".repeat(2 * WORDS));
-        let said =
-            ["never push to main", "<config>port 5432</config>", paste.as_str(), "and then?"];
-        let old: Vec<Arc<Message>> = said.iter().map(|text| Message::user(*text).into()).collect();
-        let remains = remains(&old, &HashSet::new(), "short");
-        let texts: Vec<&str> = remains.iter().filter_map(Block::as_text).collect();
-        assert_eq!(texts[2..4], said[..2]);
-        assert_eq!(texts[5], said[3]);
-        assert!(
-            texts[4].starts_with("<log>xx")
-                && texts[4].ends_with("xx</log>")
-                && texts[4].contains("bytes cut here")
-        );
+    fn of_a_result_only_what_must_survive_is_left_beside_the_stub() {
+        let compaction = Compaction { window: 10_000, folder: "/state".into() };
+        let call = json!({"type": "tool_use", "id": "1", "name": "t", "input": {}});
+        let skill = Block::kept("skill:one", "know how ".repeat(100));
+        let (text, image) = (Block::text("x".repeat(500)), Block::image("image/png", "iVBO"));
+        let output = ToolOutput(vec![text, skill.clone(), image.clone()]);
+        let mut chat = Chat::default();
+        chat.push(Message::user("go"));
+        chat.push(Message::assistant(vec![Block::from_value(&call)]));
+        chat.push(Message::results([ToolResult { id: "1".into(), output, is_error: false }]));
+        chat.push(Message::assistant(vec![Block::text("done")]));
+        let (smaller, files) = compaction.without_results(&chat, 0);
+        let [(file, content)] = &files[..] else { panic!("{files:?}") };
+        let picture = serde_json::to_value(&image).unwrap();
+        assert_eq!(*content, format!("{}{picture}", "x".repeat(500)));
+        let size = 500 + image.size();
+        let stub = format!("[cleared: {size} bytes, in {}; bash can read parts]", file.display());
+        let left: Vec<&Block> = smaller.messages()[2].blocks().collect();
+        assert_eq!(left, [&skill, &Block::inserted("cleared", stub)]);
+        assert!(file.starts_with(format!("/state/results/{}", chat.id())));
+        // There is nothing more to clear.
+        assert_eq!(compaction.without_results(&smaller, 0).1, []);
     }
 
-    struct Skill;
-    impl rungs_core::Tool for Skill {
-        fn spec(&self) -> rungs_core::ToolSpec {
-            rungs_core::ToolSpec::new(SKILL, "", json!({"type": "object"}))
+    fn head(old: Vec<Message>) -> (Message, String) {
+        let compaction = Compaction { window: 100_000, folder: PathBuf::new() };
+        let old: Vec<Arc<Message>> = old.into_iter().map(Arc::new).collect();
+        compaction.head(&old, "short")
+    }
+
+    #[test]
+    fn what_the_person_typed_survives_whatever_it_looks_like_and_a_long_paste_is_cut() {
+        let paste = format!("<log>{}</log>", "x".repeat(40_000));
+        let typed = [
+            "never push to main",
+            "<config>port 5432</config>",
+            "<task id=7> is what I saw",
+            "<mail from=\"lead\"> too",
+            paste.as_str(),
+            "and then?",
+        ];
+        let mut old: Vec<Message> = typed.iter().map(|text| Message::user(*text)).collect();
+        old.insert(2, Message::inserted("task", "<task id=7>not the person's</task>"));
+        old.insert(4, Message::assistant(vec![Block::text("said by the model")]));
+        let (head, left_out) = head(old);
+        let texts = texts(&head);
+        assert_eq!((&texts[..4], texts[5], left_out.as_str()), (&typed[..4], typed[5], ""));
+        let paste = texts[4];
+        assert!(paste.starts_with("<log>xx") && paste.ends_with("xx</log>"), "{paste}");
+        assert!(paste.contains("[37511 bytes cut here to save room]"), "{paste}");
+        assert!(texts[6].starts_with("<summary>\n") && texts.len() == 7);
+        // The next summary changes none of them.
+        assert_eq!(self::head(vec![head.clone()]), (head.clone(), String::new()));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_its_budget_is_left_out_and_named() {
+        let mut old = vec![Message::kept("environment", "here")];
+        for (name, size) in [("skill:a", 30_000), ("skill:b", 40_000), ("skill:c", 20_000)] {
+            let content = vec![Block::kept(name, "x".repeat(size)), Block::text("not kept")];
+            let output = ToolOutput(content);
+            old.push(Message::results([ToolResult { id: name.into(), output, is_error: false }]));
         }
-        async fn call(
-            &self,
-            _: serde_json::Value,
-            _: &Context,
-        ) -> Result<rungs_core::Output, rungs_core::ToolError> {
-            Ok("know how".into())
+        old.push(Message::user("be brief"));
+        old.extend(["a", "b", "c", "d", "e"].map(|text| Message::user(text.repeat(4_500))));
+        let (head, left_out) = head(old);
+        assert_eq!(left_out, "; left out: skill:b, 40000 bytes; left out: a prompt, 4500 bytes");
+        let sizes: Vec<(char, usize)> =
+            texts(&head).iter().map(|text| (text.chars().next().unwrap(), text.len())).collect();
+        let typed = [('b', 8), ('b', 4500), ('c', 4500), ('d', 4500), ('e', 4500)];
+        assert_eq!(sizes[..3], [('h', 4), ('x', 30_000), ('x', 20_000)]);
+        assert_eq!((&sizes[3..8], sizes.len()), (&typed[..], 9));
+        assert!(texts(&head)[8].contains(&left_out));
+    }
+
+    #[tokio::test]
+    async fn a_skill_that_was_left_out_loads_again_and_one_that_was_kept_does_not() {
+        let load = |name: &str| ("load_skill", json!({ "name": name }));
+        let both = || calls([load("small"), load("large")]);
+        let scenes = [
+            scene("^Summarise", [say("short")]),
+            scene("^first", [both(), say("done")]),
+            scene("^again", [both(), say("{{ results[0].text[:24] }} {{ results[1].text[:6] }}")]),
+        ];
+        for outermost in [true, false] {
+            let play = play(scenes.clone(), |agent, dir| {
+                skill(dir, "small", "know how");
+                skill(dir, "large", &"much ".repeat(1000));
+                let skills = s05::Skills::find(&[dir.into()]);
+                let compact = |agent| install(agent, 4_000, dir.join("state"));
+                match outermost {
+                    true => compact(s05::install(agent, skills)),
+                    false => s05::install(compact(agent), skills),
+                }
+            })
+            .await;
+            let (_, mut chat) = play.ask("first").await;
+            play.agent.run_command("compact", "", &mut chat).await.unwrap().unwrap();
+            let notices = play.ui.take().join("\n");
+            assert!(notices.contains("; left out: skill:large, 5"), "{notices}");
+            let answer = play.run(&mut chat, "again").await.unwrap().text();
+            assert_eq!(answer, "`small` is loaded alread much m");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_text_was_removed_counts_as_unread() {
+        let write = call("write", json!({"file_path": "f.txt", "content": "new"}));
+        let scenes = [
+            scene("^Summarise", [say("short")]),
+            scene("^read", [call("read", json!({"file_path": "f.txt"})), say("done")]),
+            scene("^write", [write, say_results()]),
+        ];
+        let play = play(scenes, |agent, dir| {
+            std::fs::write(dir.join("f.txt"), "a line\n".repeat(1000)).unwrap();
+            install(agent.tool(tools::Read).tool(tools::Write), 100_000, dir.join("state"))
+        })
+        .await;
+        let (_, mut chat) = play.ask("read").await;
+        let mut fork = chat.fork();
+        play.agent.run_command("compact", "", &mut chat).await.unwrap().unwrap();
+        let refused = "f.txt: it exists, and it has not been read; read it first";
+        assert_eq!(play.run(&mut chat, "write").await.unwrap().text(), refused);
+        // The fork has the text, and so it may write.
+        let written = play.run(&mut fork, "write").await.unwrap().text();
+        assert_eq!(written, "replaced f.txt: 1 lines");
+    }
+
+    /// A conversation of two turns, the first with a long answer.
+    async fn two_turns(play: &Play) -> Chat {
+        let (_, mut chat) = play.ask("<task>second words").await;
+        play.run(&mut chat, "third words").await.unwrap();
+        chat
     }
 
     #[tokio::test]
     async fn a_summary_that_fails_or_gains_nothing_leaves_the_conversation_as_it_was() {
-        let long = format!("{{say: '{}'}}", "word ".repeat(2500));
+        let refused = json!({"status": 400, "times": "always"});
         for (summary, expected) in [
-            ("{}", "its summary is empty"),
-            ("{say: x, stop: max_tokens}", "its summary was not finished"),
-            ("{say: x, faults: [{status: 400, times: always}]}", "there is no summary: "),
-            (long.as_str(), "no room can be made: about "),
+            (Turn::default(), "no room was made: the summary is empty"),
+            (say("x").stop("max_tokens"), "no room was made: the summary was cut"),
+            (say("x").fault(refused), "no room was made: there is no summary: 127.0.0.1:"),
+            (say(words(2500)), "no room was made: about "),
         ] {
-            let scenes = format!("{{when: ^Summarise, turns: [{summary}]}}, {}", words());
-            let (agent, _ui, _dir, _server) = stage(1_000_000, &scenes).await;
-            let mut chat = Chat::new("second words");
-            agent_loop(&agent, &mut chat).await.unwrap();
-            chat.push(Message::user("third words"));
-            agent_loop(&agent, &mut chat).await.unwrap();
-            let before = chat.clone();
-            let compact = Compact { window: 1_000_000, folder: _dir.path().join("state") };
-            let stuck = compact
-                .summarise(&mut chat, &agent.context(), "", 0)
-                .await
-                .unwrap_err()
-                .to_string();
-            assert!(stuck.contains(expected), "{stuck}");
-            assert_eq!(chat, before);
+            let play = stage(1_000_000, four_prompts(summary)).await;
+            let mut chat = two_turns(&play).await;
+            let before = json(&chat);
+            let failed = play.agent.run_command("compact", "", &mut chat).await.unwrap();
+            let failed = failed.unwrap_err().to_string();
+            assert!(failed.starts_with(expected), "{failed}");
+            assert_eq!(json(&chat), before);
+            assert!(!play.dir.path().join("state").exists());
         }
     }
 
     #[tokio::test]
-    async fn what_cannot_shrink_stops_with_a_reason() {
-        let summary = format!("{{when: ^Summarise, turns: [{{say: '{}'}}]}}", "word ".repeat(2500));
-        let (agent, _ui, _dir, server) = stage(1_500, &format!("{summary}, {}", words())).await;
-        let mut chat = Chat::new("second words");
-        agent_loop(&agent, &mut chat).await.unwrap();
-        chat.push(Message::user("third words"));
-        let asked = server.seen().len();
-        let error = agent_loop(&agent, &mut chat).await.unwrap_err().to_string();
-        assert!(error.contains("no room can be made"), "{error}");
-        assert_eq!(server.seen().len(), asked + 1, "one summary, and no second try");
+    async fn what_cannot_shrink_stops_with_a_reason_and_leaves_the_next_prompt_a_chance() {
+        let fails_once = say("short").fault(json!({"status": 400}));
+        for (summary, expected, second) in [
+            (say(words(2500)), "no room was made: about ", None),
+            (fails_once, "no room was made: there is no summary: ", Some("three")),
+        ] {
+            let play = stage(1_500, four_prompts(summary)).await;
+            let (_, mut chat) = play.ask("<task>second words").await;
+            let (before, asked) = (json(&chat), play.server.count());
+            let error = play.run(&mut chat, "third words").await.unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert_eq!(play.server.count(), asked + 1, "one summary, and no second try");
+            // The prompt that found no room is not in the way of the next one.
+            assert_eq!(json(&chat), before);
+            let end = play.run(&mut chat, "third words").await;
+            assert_eq!(end.ok().map(|reply| reply.text()).as_deref(), second);
+        }
     }
 
     #[tokio::test]
-    async fn a_window_that_the_server_calls_full_is_emptied_and_asked_again() {
-        let scenes = format!(
-            "{{when: ^Summarise, turns: [{{say: short}}]}},
-             {{when: ^third, turns: [{{say: three, faults: [{{status: 413}}]}}]}}, {}",
-            words()
-        );
-        let (agent, _ui, _dir, server) = stage(1_000_000, &scenes).await;
-        let mut chat = Chat::new("second words");
-        agent_loop(&agent, &mut chat).await.unwrap();
-        chat.push(Message::user("third words"));
-        // The script refuses each new request once, so the smaller one too; what counts is that it was made.
-        agent_loop(&agent, &mut chat).await.unwrap_err();
-        let seen = server.seen();
+    async fn an_interrupted_summary_ends_the_turn_and_leaves_the_conversation_as_it_was() {
+        let play = stage(2_500, four_prompts(say("late").delay_ms(60_000))).await;
+        let (_, mut chat) = play.ask("<task>second words").await;
+        let mut expected = chat.clone();
+        expected.push(Message::user("third words"));
+        let asked = play.server.count();
+        let stop = play.agent.context().cancel().clone();
+        let (end, ()) = tokio::join!(play.run(&mut chat, "third words"), async {
+            while play.server.count() == asked {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            stop.cancel();
+        });
+        assert!(matches!(end, Err(Error::Cancelled)), "{end:?}");
+        assert_eq!(json(&chat), json(&expected));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_removed_that_cannot_be_written_to_disk() {
+        let play = stage(2_500, four_prompts(say("short"))).await;
+        std::fs::write(play.dir.path().join("state"), "a file, where a folder is needed").unwrap();
+        let (_, mut chat) = play.ask("<task>second words").await;
+        let mut expected = chat.clone();
+        expected.push(Message::user("third words"));
+        let error = play.run(&mut chat, "third words").await.unwrap_err().to_string();
+        let folder = play.dir.path().display();
+        assert!(error.starts_with(&format!("cannot create {folder}/state: ")), "{error}");
+        assert_eq!(json(&chat), json(&expected));
+    }
+
+    #[tokio::test]
+    async fn a_failed_summary_is_tried_again_only_after_half_of_the_rest_was_used() {
+        let used = |tokens: u64| json!({"input_tokens": tokens, "output_tokens": 0});
+        let scenes = [
+            scene("^Summarise", [say(words(1000))]),
+            scene("^one", [say(words(170)).usage(used(750))]),
+            scene("^two", [say("2").usage(used(800))]),
+            scene("^three", [say("3").usage(used(900))]),
+            scene("^four", [say("4").usage(used(900))]),
+        ];
+        let play = stage(1_000, scenes).await;
+        let mut chat = Chat::default();
+        let mut summaries = vec![];
+        for prompt in ["one", "two", "three", "four"] {
+            play.run(&mut chat, prompt).await.unwrap();
+            let bodies = play.bodies();
+            let asked = bodies.iter().filter(|body| body.to_string().contains("Summarise"));
+            summaries.push(asked.count());
+        }
+        // 75 %, 80 % and 90 % were used before `two`, `three` and `four`; the half is at 87.5 %.
+        assert_eq!(summaries, [0, 1, 1, 2]);
+    }
+
+    /// A server whose window is smaller than it is believed to be.
+    struct SmallServer {
+        max_bytes: usize,
+    }
+
+    impl Layer for SmallServer {
+        async fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
+            let size: usize = request.messages.iter().map(|message| message.size()).sum();
+            if size <= self.max_bytes {
+                return next.run(request, cx).await;
+            }
+            let (stop, why) = (StopReason::WindowFull, format!("{size} bytes are too many"));
+            Err(Error::Unfinished { stop, why })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_conversation_that_the_server_calls_too_long_is_made_smaller_until_it_fits() {
+        let prompts = ["a", "b", "c", "d"].map(|name| format!("{name} {}", "x".repeat(2000)));
+        for (max_bytes, summaries) in [(30_000, 1), (18_000, 2)] {
+            let long = ["^a ", "^b ", "^c ", "^d "].map(|when| scene(when, [say(words(1300))]));
+            let end = [scene("^Summarise", [say("short")]), scene("^end$", [say("fine")])];
+            let play = stage(1_000_000, long.into_iter().chain(end)).await;
+            let mut chat = Chat::default();
+            for prompt in &prompts {
+                play.run(&mut chat, prompt).await.unwrap();
+            }
+            let agent = play.agent.clone().wrap(SmallServer { max_bytes });
+            let reply = agent.run(&mut chat, "end", agent_loop).await.unwrap();
+            assert_eq!(reply.text(), "fine");
+            assert_eq!(transcripts(&play).len(), summaries);
+            let typed: Vec<&str> = chat.messages().iter().flat_map(|m| m.typed()).collect();
+            assert_eq!(
+                (&typed[..4], &typed[4..]),
+                (&prompts.each_ref().map(|p| p.as_str())[..], &["end"][..])
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refuses_also_when_it_is_smaller_is_withdrawn() {
+        let mut scenes = four_prompts(say("short")).to_vec();
+        // The script refuses each new request once, so the smaller one too.
+        let full = json!({"status": 413});
+        scenes[3] = scene("^third", [say("three").fault(full)]);
+        let play = stage(1_000_000, scenes).await;
+        let (_, mut chat) = play.ask("<task>second words").await;
+        let before = json(&chat);
+        play.run(&mut chat, "third words").await.unwrap_err();
+        assert_eq!(json(&chat), before);
+        let seen = play.server.seen();
         let answers: Vec<u16> = seen[1..].iter().map(|seen| seen.status).collect();
         assert_eq!(answers, [413, 200, 413]);
-        assert!(seen[3].bytes < seen[1].bytes / 2 && chat.messages()[0].text().contains("short"));
-        assert_eq!(agent_loop(&agent, &mut chat).await.unwrap().text(), "three");
+        assert!(seen[3].bytes < seen[1].bytes / 2);
+        assert_eq!(play.run(&mut chat, "third words").await.unwrap().text(), "three");
+    }
+
+    #[tokio::test]
+    async fn figures_belong_to_one_conversation() {
+        let play = stage(1_000_000, four_prompts(say("short"))).await;
+        let chat = two_turns(&play).await;
+        let counted = chat.state::<TokenCount>();
+        assert!(counted.tokens > 1_600 && counted.bytes == chat.size(), "{counted:?}");
+        let file: Chat = serde_json::from_str(&json(&chat)).unwrap();
+        assert_eq!(file.state::<TokenCount>(), counted);
+        assert_eq!(*Chat::default().state::<TokenCount>(), TokenCount::default());
+        let (_, other) = play.ask("third words").await;
+        assert_eq!(other.state::<TokenCount>().bytes, other.size());
+    }
+
+    #[tokio::test]
+    async fn a_subagent_makes_room_for_itself_and_leaves_no_memory() {
+        let play = stage(3_000, four_prompts(say("short"))).await;
+        let child = play.agent.child("helper", &[]);
+        let mut chat = Chat::default();
+        for prompt in ["<task>second words", "<task>second words", "third words"] {
+            child.run(&mut chat, prompt, agent_loop).await.unwrap();
+        }
+        assert_eq!(inserted(&chat, "summary").len(), 1);
+        assert!(!play.dir.path().join("state/memory.md").exists());
+    }
+
+    #[tokio::test]
+    async fn the_memory_of_an_earlier_conversation_is_offered_and_added() {
+        let scenes = four_prompts(say("it was about numbers"));
+        let play = stage(1_000_000, scenes).await;
+        assert_eq!(play.ui.take(), [""; 0]);
+        let mut chat = two_turns(&play).await;
+        play.agent.run_command("compact", "the key", &mut chat).await.unwrap().unwrap();
+        assert!(play.bodies()[2].to_string().contains("no tool calls. Above all: the key."));
+        play.ui.take();
+        // The next run in the same folder.
+        let agent = install(play.agent.clone(), 1_000_000, play.dir.path().join("state"));
+        let offer = "main: notice `:memory` adds what an earlier conversation came to.";
+        assert_eq!(play.ui.take(), [offer]);
+        let mut chat = Chat::default();
+        agent.run_command("memory", "", &mut chat).await.unwrap().unwrap();
+        agent.run(&mut chat, "fourth words", agent_loop).await.unwrap();
+        let first = texts(&chat.messages()[0]);
+        let memory = "<memory>\nOf an earlier conversation:\nit was about numbers\n</memory>";
+        assert!(first[0].starts_with("<environment>\n"));
+        assert_eq!(first[1..], [memory, "fourth words"]);
     }
 }

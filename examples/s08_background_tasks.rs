@@ -180,7 +180,8 @@ fn notice(job: &Job) -> String {
     let (id, command) = (job.id, &job.command);
     let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
     format!(
-        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n{lines}\n</job>"
+        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n\
+         {lines}\n</job>"
     )
 }
 
@@ -205,7 +206,8 @@ impl Layer for Background {
         {
             return call.refuse(format!(
                 "not run: `{server}` looks like a server, which would not end. Start it with \
-                 bash_background; or give a `timeout`, if it is to run in the foreground for so long."
+                 bash_background; or give a `timeout`, if it is to run in the foreground for so \
+                 long."
             ));
         }
         next.run(call, cx).await
@@ -256,7 +258,7 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, inserted, play, results};
+    use lessons::testing::{BlocksBad, Play, inserted, play, results};
     use rehearsal::{Scene, Turn, call, calls, say, scene};
     use rungs_core::tools;
     use rungs_process::testing::{alive, gone, marker, until};
@@ -301,25 +303,12 @@ mod tests {
         assert!(!play.agent.woken(&chat).await, "nothing more is expected");
     }
 
-    /// Blocks one prompt.
-    struct Block;
-
-    impl Layer for Block {
-        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            match chat.messages().last() {
-                Some(last) if last.typed().any(|text| text == "bad") => {
-                    Err(Error::Blocked("on purpose".into()))
-                }
-                _ => next.run(chat, cx).await,
-            }
-        }
-    }
-
     #[tokio::test]
     async fn an_end_whose_turn_was_withdrawn_is_reported_again() {
         let start = [call("bash_background", json!({"command": "true"})), say("started")];
         let scenes = [scene("^go$", start), scene("<job", [say("noted")])];
-        let play = play(scenes, |agent, dir| install(agent.wrap(Block), &dir.join("state"))).await;
+        let play =
+            play(scenes, |agent, dir| install(agent.wrap(BlocksBad), &dir.join("state"))).await;
         let mut chat = Chat::default();
         play.run(&mut chat, "go").await.unwrap();
         assert!(play.agent.woken(&chat).await);

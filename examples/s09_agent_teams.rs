@@ -2,7 +2,9 @@
 //!
 //! A subagent answers once and is gone, and whoever asked waits for it. Larger work needs agents
 //! that last: each has a name, a role and a conversation of its own, all work at the same time, and
-//! they write to each other when there is something to say.
+//! they write to each other when there is something to say. The *lead* is the agent that you talk
+//! to. A *letter* is one message between agents; *mail* is what letters have come and are not yet
+//! answered.
 //!
 //! ```text
 //! lead ── spawn_teammate ──> idle ── mail ──> turn: agent_loop ──> idle ── mail ──> turn ...
@@ -17,13 +19,18 @@
 //! New here: agents that outlive a call, and **at-least-once delivery** between them.
 //!
 //! - A teammate is a [`lasting_child`](Agent::lasting_child) that runs the same loop whenever it
-//!   has mail. The last words of a turn in which it wrote to nobody go to the lead, and mail wakes
-//!   the lead's prompt.
+//!   has mail. The last words of a turn in which it wrote to nobody go to the lead. Mail begins a
+//!   turn of the lead too, even while its prompt waits for you to type.
 //! - A letter is on the disk before its sender reads "sent". The layer `Inbox` puts it into the
 //!   next request, and acknowledges it as the last thing of the turn.
-//! - Which letters are in flight is a [`State`] of the conversation. A turn that is withdrawn takes
-//!   its letters back with it, and they come again.
+//! - Which letters are in flight is a [`State`] of the conversation. When the server
+//!   refuses a request for good, `agent.run` withdraws what was not accepted from the conversation,
+//!   its states with it: the letters are not in flight any more, and are delivered again. Any other
+//!   failed turn keeps its letters, and is tried again on the same conversation.
 //! - An address is a value of the agent. Values do not reach children, so a subagent has none.
+//!
+//! After a restart there are no teammates. Mail that was not acknowledged stays in its file until
+//! the lead spawns somebody of that name; the lead's own comes with your next prompt.
 //!
 //! The crate `rungs-mailbox` has the mailboxes, behind the trait [`Transport`] (here files, in s22
 //! Redis), and the [`Workers`], which know whether anybody still has something to do.
@@ -38,18 +45,19 @@
 //! answers other questions and speaks up by itself when the text is done.
 //!
 //! Try, and predict first:
-//! 1. Type `:team` while they work, and when they are done. Is somebody at work who is in no turn?
+//! 1. Type `:team` while they work. It calls a teammate `at work` that has mail and has not begun
+//!    its turn yet. What would the lead conclude if it did not?
 //! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the
-//!    folder that stays. How many records has a letter, and what would a crash before each of them
-//!    mean?
-//! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, and what ends
-//!    that?
+//!    folder that stays. How many records mention letter 1 (`Letter`, `Delivered` and `Settled`
+//!    in `crates/mailbox/src/mailbox.rs`), and what would a crash before each of them mean?
+//! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, what ends that,
+//!    and where is the letter then?
 //!
 //! Pitfalls: a letter can come twice, so a teammate must look at what is done already; two agents
-//! can thank each other for ever, so letters are counted; whoever looks at one mailbox after the
-//! other can miss a letter that is under way between two of them.
+//! can thank each other for ever, so what they write is counted; whoever looks at one mailbox after
+//! the other can miss a letter that is under way between two of them.
 //!
-//! A product also shows each teammate in a pane of its own, lets the person write to it, and brings
+//! A product also shows each teammate in a pane of its own, lets the user write to it, and brings
 //! teammates back with their conversations after a restart.
 //!
 //! Builds on s04. Motto: *Too big for one: delegate to teammates.*
@@ -76,19 +84,20 @@ pub use rungs_mailbox::{Letter, LetterId, Mailboxes, Member, Transport, escape_t
 pub const LEAD: &str = "lead";
 /// How many teammates there may be at once.
 const MAX_TEAMMATES: usize = 8;
-/// How many letters one prompt of the person may lead to.
+/// How many letters may be written with tools for each prompt that is typed. The reports at the end
+/// of turns are not counted.
 const MAX_LETTERS: usize = 100;
 /// How many earlier letters a new conversation begins with, and how many bytes of them at most.
 const MAX_EARLIER_LETTERS: usize = 20;
 const MAX_EARLIER_BYTES: usize = 20_000;
 /// After how many failed turns in a row a teammate stays idle until it has new mail.
 const MAX_FAILURES: u32 = 3;
-/// How many lines of a letter to the lead the person is shown.
+/// How many lines of a letter to the lead the user is shown.
 const SHOWN_LINES: usize = 4;
 /// How long teammates may take to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The letters that stand in this conversation and are not answered yet.
+/// The letters that this conversation has received and not acknowledged yet.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct InFlight(pub BTreeSet<LetterId>);
 
@@ -197,24 +206,22 @@ impl Team {
         self.0.names().is_empty()
     }
 
-    /// The teammate for which this agent works: itself, or the one whose subagent it is. None when
-    /// it works for the lead.
+    /// The teammate on whose behalf this agent runs: itself, or the one whose subagent it is. None
+    /// for the lead and its subagents.
     pub fn works_for(&self, cx: &Context) -> Option<Member> {
         // With the slash: `main/ann` is not the parent of `main/ann-2`.
         let me = format!("{}/", cx.name());
         self.0.find(|mate| me.starts_with(&format!("{}/", mate.agent)))
     }
 
-    /// Waits for new mail: true. The lead waits no longer than somebody is at work: false.
+    /// True when there is new mail. For the lead, false as soon as no teammate is at work.
     pub async fn wait(&self, cx: &Context) -> bool {
-        match self.address(cx) {
-            Some(me) => self.0.wait(&me, &cx.state::<InFlight>().0).await,
-            None => false,
-        }
+        let Some(me) = self.address(cx) else { return false };
+        self.0.wait(&me, &cx.state::<InFlight>().0).await
     }
 
-    /// Waits, at most so long, for mail of a teammate beyond these letters: whether it came. The
-    /// teammate counts as idle meanwhile.
+    /// True when a teammate gets mail beyond these letters, false when none came within the limit.
+    /// The teammate counts as idle meanwhile.
     pub async fn await_mail(&self, me: &str, known: &BTreeSet<LetterId>, limit: Duration) -> bool {
         self.0.await_mail(me, known, limit).await
     }
@@ -254,14 +261,21 @@ impl Team {
         Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
-    /// A teammate's life: a turn whenever there is something to tell it. It holds no agent but its
-    /// own, so it ends with the lead's.
+    /// A teammate's life: a turn whenever there is something to tell it. It must not hold the
+    /// lead's agent: when that is dropped, `shutdown` ends this.
     async fn serve(self, me: String, mate: Agent) {
         let (mut chat, mut backoff) = (Chat::default(), Backoff::default());
         loop {
             let failures = backoff.consecutive_failures();
-            if failures == 0 || failures >= MAX_FAILURES {
-                self.0.idle(&me, chat.state::<InFlight>().0.clone());
+            let in_flight = chat.state::<InFlight>().0.clone();
+            if failures >= MAX_FAILURES {
+                // Not `woken`: a task on the board wakes it too (s11), and would do so again at
+                // once.
+                self.await_mail(&me, &in_flight, Duration::MAX).await;
+            } else if failures == 0 {
+                // Letters that it holds and has not answered are no work, or the lead would wait
+                // for ever.
+                self.0.idle(&me, in_flight);
                 if !mate.woken(&chat).await {
                     return;
                 }
@@ -274,11 +288,11 @@ impl Team {
                 // In a new conversation nothing is in flight, so its mail comes again.
                 chat = Chat::default();
             }
-            // Of failures in a row the first one says enough.
+            // The further failures in a row would tell the lead nothing new.
             if let (Err(error), 1) = (end, backoff.consecutive_failures()) {
                 let text = format!("My turn failed: {error}");
                 mate.context().notice(&text);
-                // Should that fail too, the person has read it.
+                // If that fails too, the user has seen the notice.
                 let _ = self.transport().send(LEAD, Letter::truncated(&me, text)).await;
             }
         }
@@ -295,7 +309,7 @@ fn identity(name: &str, role: &str) -> String {
     )
 }
 
-/// Brings mail in, and acknowledges it when it is answered.
+/// Brings mail in, and acknowledges it when the turn has ended well.
 struct Inbox(Team);
 
 impl Layer for Inbox {
@@ -312,8 +326,7 @@ impl Layer for Inbox {
             self.0.transport().send(LEAD, report).await.map_err(Error::other)?;
         }
         // Last: after a crash before this line the letters come again, and none is lost.
-        let answered = chat.state::<InFlight>();
-        self.0.transport().ack(&me, &answered.0).await.map_err(Error::other)?;
+        self.0.transport().ack(&me, &chat.state::<InFlight>().0).await.map_err(Error::other)?;
         chat.update(|in_flight: &mut InFlight| in_flight.0.clear());
         Ok(reply)
     }
@@ -323,12 +336,14 @@ impl Layer for Inbox {
         let transport = self.0.transport();
         let received = match transport.receive(&me, &chat.state::<InFlight>().0).await {
             Ok(received) => received,
+            // With a prompt or results to answer, the step can do without mail.
             Err(error) if chat.awaits_reply() => {
                 cx.notice(format!("no mail: {error}"));
                 Received::default()
             }
             Err(error) => return Err(Error::other(error)),
         };
+        // A new conversation, after a restart or a full window: what was said before is needed.
         if chat.messages().is_empty()
             && let Some(first) = received.letters.first()
         {
@@ -338,7 +353,7 @@ impl Layer for Inbox {
             let text = format!("Your mail so far: {}", list(&earlier, MAX_EARLIER_BYTES));
             chat.push(Message::inserted("earlier_mail", text));
         }
-        // From here on nothing waits: a turn that is dropped has all of the mail, or none.
+        // No await until `next`: a turn that is dropped there has put in all of the mail, or none.
         for notice in received.notices() {
             cx.notice(&notice);
             chat.push(Message::inserted("mail_notice", notice));
@@ -388,7 +403,7 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, inserted, play, results};
+    use lessons::testing::{BlocksBad, Play, inserted, play, results};
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Role, tools};
     use rungs_process::testing::{alive, gone, marker, until};
@@ -619,27 +634,13 @@ mod tests {
         assert_eq!(mail, format!("Your mail so far: {one}\n{two}"));
     }
 
-    /// Blocks one prompt.
-    struct Block;
-
-    impl Layer for Block {
-        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-            match chat.messages().last() {
-                Some(last) if last.typed().any(|text| text == "bad") => {
-                    Err(Error::Blocked("on purpose".into()))
-                }
-                _ => next.run(chat, cx).await,
-            }
-        }
-    }
-
     #[tokio::test]
     async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
         // Further in than the inbox, so the mail is in the conversation before the prompt is
         // blocked.
-        let lead = |agent: Agent, _: &Path| install(agent.wrap(Block), &team);
+        let lead = |agent: Agent, _: &Path| install(agent.wrap(BlocksBad), &team);
         let play = play([scene("<mail", [say("heard")])], lead).await;
         team.transport().send(LEAD, Letter::new("ann", "hello")).await.unwrap();
         let mut chat = Chat::default();

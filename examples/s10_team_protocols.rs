@@ -42,7 +42,7 @@
 //! new request; whoever waits for an answer without a timeout can wait for ever; a gate that goes
 //! by the names of tools does not know the next tool.
 //!
-//! A product also asks the person when a plan is risky, and shows open requests beside the team.
+//! A product also asks the user when a plan is risky, and shows open requests beside the team.
 //!
 //! Builds on s09. Motto: *Teammates need shared rules.*
 

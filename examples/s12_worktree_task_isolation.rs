@@ -5,9 +5,9 @@
 //! changes it moves all the others too.
 //!
 //! ```text
-//! board: #1 #2 #3 ── work_on ──┬─> subagent 1, agent.in_dir(trees/1) ── commit ─> branch rungs/1-...
-//!                              ├─> subagent 2, agent.in_dir(trees/2) ── commit ─> branch rungs/2-...
-//!                              └─> subagent 3, agent.in_dir(trees/3) ── commit ─> branch rungs/3-...
+//! board: #1 #2 #3 ── work_on ──┬─> subagent 1, in_dir(trees/1) ── commit ─> branch rungs/1-...
+//!                              ├─> subagent 2, in_dir(trees/2) ── commit ─> branch rungs/2-...
+//!                              └─> subagent 3, in_dir(trees/3) ── commit ─> branch rungs/3-...
 //! ```
 //!
 //! New here: each task of the board gets a **git worktree**, a second folder of the same
@@ -114,9 +114,9 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
 /// nobody.
 fn not_its_own(id: u64, branch: &str) -> ToolError {
     ToolError(format!(
-        "the branch {branch} is there already, and the board does not say that it is this task's. If \
-         its work is to continue, call task_update with id {id}, status in_progress and owner {branch}; \
-         else rename it: git branch -m"
+        "the branch {branch} is there already, and the board does not say that it is this task's. \
+         If its work is to continue, call task_update with id {id}, status in_progress and owner \
+         {branch}; else rename it: git branch -m"
     ))
 }
 
@@ -259,8 +259,9 @@ fn list(trees: &Trees) -> Result<String, ToolError> {
 fn job(begun: &Begun) -> String {
     let Begun { task, tree, unmerged } = begun;
     let mut text = format!(
-        "Task #{}: {}\n{}\n\nYou are in a git worktree of your own, on the branch {}. Others work on \
-         other tasks, in theirs: stay in this one, and on its branch. What you leave is committed for you.",
+        "Task #{}: {}\n{}\n\nYou are in a git worktree of your own, on the branch {}. Others work \
+         on other tasks, in theirs: stay in this one, and on its branch. What you leave is \
+         committed for you.",
         task.id,
         task.subject,
         task.description,
@@ -502,8 +503,8 @@ mod tests {
                     format!("edited {n}\n{branch}"),
                     format!("|same.txt\nwritten.txt\n{left_out}\n|same.txt\n{left_out}\n|"),
                     format!(
-                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits that \
-                         are on no other branch: 1; in ROOT/{STATE}/trees/{name}"
+                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits \
+                         that are on no other branch: 1; in ROOT/{STATE}/trees/{name}"
                     ),
                 ] {
                     assert!(part.contains(&said), "{said} is not in {part}");
@@ -642,8 +643,8 @@ mod tests {
         repo.wait_for(2, 3);
         repo.board.take_next("alice").unwrap();
         let told = repo.call("work_on", json!({"tasks": [1, 2, 9]})).await.unwrap_err();
-        let alice = "the board says: #1 [in_progress] a, owner alice. Set it to pending if it is to \
-                     be worked on";
+        let alice = "the board says: #1 [in_progress] a, owner alice. Set it to pending if it is \
+                     to be worked on";
         let parts = [
             format!("# Task #1: not done\n{alice}"),
             "# Task #2: not done\n#2 waits for #3".into(),
@@ -697,12 +698,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_cannot_begin_costs_no_subagent() {
-        let subjects = ["t"; 21];
+        let subjects = ["t"; 22];
         let repo = repository(&subjects, [scene(".", [say("fine")])]).await;
-        repo.wait_for(21, 1);
+        repo.wait_for(21, 22);
         let all: Vec<u64> = (1..=21).collect();
         let told = repo.call("work_on", json!({"tasks": all})).await.unwrap();
-        assert!(told.ends_with("# Task #21: not done\n#21 waits for #1"), "{told}");
+        assert!(told.ends_with("# Task #21: not done\n#21 waits for #22"), "{told}");
         assert_eq!(told.matches(": done\n").count(), 20, "{told}");
     }
 

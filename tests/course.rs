@@ -1,34 +1,126 @@
-//! The course checks itself: what is written about the lessons is true, and every lesson plays.
+//! The course checks itself: what is written about the lessons is true, the limits hold, and every
+//! lesson plays.
 mod common;
 
-use common::program;
 use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Stdio},
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Code lines of a lesson, of core altogether, and of any source file.
+const MAX_LESSON_LINES: usize = 250;
+const MAX_CORE_LINES: usize = 3_500;
+const MAX_FILE_LINES: usize = 350;
+/// Characters of a line of any Rust file, comments included, so that code can be projected.
+const MAX_COLUMNS: usize = 100;
+
+/// The parts of a lesson's head after its title, in their order: how the line begins.
+const HEAD: [&str; 12] = [
+    "```text",
+    "```",
+    "Terms: **",
+    "Run it: `cargo run --example ",
+    "You will see ",
+    "Try, and predict first:",
+    "1. ",
+    "2. ",
+    "3. ",
+    "Pitfalls: ",
+    "A product also ",
+    "Builds on ",
+];
+
+/// How a lesson could put text into a conversation without saying that it did: as a message that
+/// the person typed, or as a block without an origin in a message of its own. `Block::text` alone
+/// is no fault: it makes the results of tools, replies, and what is left of the person's words
+/// after a compaction. White space is left out.
+const TEXT_WITHOUT_ORIGIN: [&str; 8] = [
+    "Message::user(",
+    "Message::from(",
+    "role:Role::User,content:",
+    "content:vec![Block::text(",
+    "content.push(Block::text(",
+    "content.insert(0,Block::text(",
+    "content.extend([Block::text(",
+    "origin:None",
+];
 
 fn read(file: impl AsRef<Path>) -> String {
     let file = Path::new(ROOT).join(file);
     std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
-/// The names of the lessons, in their order: every `examples/sNN_*.rs`.
+/// All Rust files of the repository, as paths from its root.
+fn rust_files() -> Vec<PathBuf> {
+    fn below(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                below(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path.strip_prefix(ROOT).unwrap().to_path_buf());
+            }
+        }
+    }
+    let mut files = vec![];
+    below(Path::new(ROOT), &mut files);
+    files.sort();
+    files
+}
+
+/// Whether a file holds nothing but tests or benchmarks.
+fn is_test(file: &Path) -> bool {
+    let parts: Vec<&str> = file.iter().map(|part| part.to_str().unwrap()).collect();
+    ["tests", "benches", "tests.rs"].iter().any(|name| parts.contains(name))
+}
+
+/// The lines of a source before its tests, without blanks, comments and docs.
+fn code(source: &str) -> impl Iterator<Item = &str> {
+    let before_tests = source.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    before_tests.filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"))
+}
+
+/// The names of the lessons, in their order: every `examples/sNN_*.rs`, and `full` at the end.
 fn lessons() -> Vec<String> {
     let files = std::fs::read_dir(Path::new(ROOT).join("examples")).unwrap();
-    let names =
-        files.map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_string());
-    names.collect::<BTreeSet<_>>().into_iter().collect()
+    let stems = files.map(|file| file.unwrap().path().file_stem().unwrap().to_owned());
+    let names: BTreeSet<String> = stems.map(|stem| stem.into_string().unwrap()).collect();
+    let (full, mut lessons): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name == "full");
+    lessons.extend(full);
+    lessons
+}
+
+fn source(lesson: &str) -> String {
+    read(format!("examples/{lesson}.rs"))
+}
+
+/// The `//!` lines that a lesson begins with.
+fn head(source: &str) -> Vec<&str> {
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect()
+}
+
+fn number(lesson: &str) -> &str {
+    lesson.split('_').next().unwrap_or(lesson)
+}
+
+/// Fails with all lines that there are, so that one run shows everything that is wrong.
+#[track_caller]
+fn assert_none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} faults:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
-fn only_lessons_lie_among_the_examples() {
-    assert!(!lessons().is_empty());
+fn only_lessons_are_among_the_examples() {
+    assert!(lessons().len() >= 12);
     for lesson in lessons() {
-        let number = lesson.strip_prefix('s').and_then(|rest| rest.get(..3)).unwrap_or("");
-        let numbered = number.ends_with('_') && number[..2].parse::<u8>().is_ok();
+        let digits = lesson.strip_prefix('s').and_then(|rest| rest.split_once('_'));
+        let numbered = digits
+            .is_some_and(|(n, name)| n.len() == 2 && n.parse::<u8>().is_ok() && !name.is_empty());
         assert!(
             numbered || lesson == "full",
             "examples/{lesson}.rs is no lesson, yet cargo makes a program of it"
@@ -37,58 +129,279 @@ fn only_lessons_lie_among_the_examples() {
 }
 
 #[test]
-fn every_lesson_is_in_the_table_of_contents_the_readme_and_the_rehearsals() {
-    let (contents, readme) = (read("lessons.rs"), read("README.md"));
-    for lesson in lessons() {
-        assert!(contents.contains(&format!("pub mod {lesson};")), "lessons.rs lacks {lesson}");
-        let row = readme
-            .lines()
-            .find(|line| line.starts_with(&format!("| [`{lesson}`](examples/{lesson}.rs) |")));
-        let row = row.unwrap_or_else(|| panic!("the README's table lacks {lesson}"));
-        let minutes = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
-        assert!(
-            minutes.parse::<u32>().is_ok_and(|m| m > 0),
-            "{lesson}: `{minutes}` are no minutes"
-        );
-        let script = Path::new(ROOT).join("config/rehearsals").join(&lesson).with_extension("yaml");
-        let script = rehearsal::Script::load(script).unwrap();
-        assert!(!script.suggest().is_empty(), "{lesson}'s rehearsal suggests nothing to type");
-    }
+fn every_lesson_is_in_the_table_of_contents() {
+    assert_eq!(common::lessons(), lessons());
 }
 
 #[test]
-fn every_lesson_has_its_head() {
+fn every_lesson_is_in_the_readme_with_its_minutes() {
+    let readme = read("README.md");
+    let mut wrong = vec![];
     for lesson in lessons() {
-        let source = read(format!("examples/{lesson}.rs"));
-        let head: String =
-            source.lines().map_while(|l| l.strip_prefix("//!")).map(|l| format!("{l}\n")).collect();
-        let title = lesson.split('_').next().unwrap();
-        assert!(
-            head.starts_with(&format!(" # {title}: ")),
-            "{lesson} does not begin with its title"
-        );
-        for part in
-            [&format!("`cargo run --example {lesson}`"), "You will see", "Try: ", "Builds on "]
-        {
-            assert!(head.contains(part), "the head of {lesson} lacks {part:?}");
+        let begin = format!("| [`{lesson}`](examples/{lesson}.rs) |");
+        let Some(row) = readme.lines().find(|line| line.starts_with(&begin)) else {
+            wrong.push(format!("the README's table has no row for {lesson}"));
+            continue;
+        };
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, mechanism, idea, minutes] = cells[..] else {
+            wrong.push(format!("README: the row of {lesson} has {} cells, not 4", cells.len()));
+            continue;
+        };
+        if mechanism.is_empty() || idea.is_empty() {
+            wrong.push(format!("README: the row of {lesson} has an empty cell"));
+        }
+        if !minutes.parse::<u32>().is_ok_and(|minutes| minutes > 0) {
+            wrong.push(format!("README: {lesson} takes `{minutes}`, which are no minutes"));
         }
     }
+    assert_none(&wrong);
 }
 
 #[test]
-fn lessons_import_only_earlier_lessons() {
-    let all = lessons();
-    for (i, lesson) in all.iter().enumerate() {
-        let source = read(format!("examples/{lesson}.rs"));
-        for later in all[i..].iter().filter(|_| lesson != "full") {
-            assert!(!source.contains(&format!("lessons::{later}")), "{lesson} imports {later}");
+fn every_lesson_has_a_rehearsal_that_suggests_what_to_type() {
+    for lesson in lessons() {
+        assert!(!suggestions(&lesson).is_empty(), "{lesson}'s rehearsal suggests nothing to type");
+    }
+}
+
+fn suggestions(lesson: &str) -> Vec<String> {
+    let script = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
+    rehearsal::Script::load(script).unwrap().suggest().to_vec()
+}
+
+/// What is wrong with the head of a lesson.
+fn head_faults(lesson: &str, head: &[&str]) -> Vec<String> {
+    let mut wrong = vec![];
+    let mut fault = |what: &str| wrong.push(format!("{lesson}: the head {what}"));
+    let title = format!("# {}: ", number(lesson));
+    if !head.first().is_some_and(|line| line.starts_with(&title)) {
+        fault(&format!("does not begin with `{title}`"));
+    }
+    let mut lines = head.iter().skip(1).copied();
+    // Advances to the line that begins like this, and counts the lines of prose on the way.
+    let mut prose_before = |part: &str| {
+        let mut prose = 0;
+        for line in lines.by_ref() {
+            if line.starts_with(part) {
+                return Some(prose);
+            }
+            prose += usize::from(!line.is_empty());
+        }
+        None
+    };
+    let mut prose = vec![];
+    for part in HEAD {
+        let Some(lines) = prose_before(part) else {
+            fault(&format!("has no {part:?}, or not at its place"));
+            return wrong;
+        };
+        prose.push(lines);
+    }
+    if prose[0] == 0 {
+        fault("does not say the problem between its title and the diagram");
+    }
+    if prose[2] == 0 {
+        fault("does not say what is new between the diagram and the terms");
+    }
+    if head.iter().any(|line| line.starts_with("4. ")) {
+        fault("has more than three things to try");
+    }
+    let command = format!("Run it: `cargo run --example {lesson}`");
+    if !head.contains(&command.as_str()) {
+        fault(&format!("has no line `{command}`"));
+    }
+    // The motto ends the head, in the paragraph of `Builds on`.
+    let start = head.iter().rposition(|line| line.starts_with("Builds on ")).unwrap_or_default();
+    let end = head[start..].join(" ");
+    let motto = end.split_once("Motto: *").and_then(|(_, motto)| motto.trim().strip_suffix('*'));
+    if !motto.is_some_and(|motto| !motto.is_empty() && !motto.contains('*')) {
+        fault("does not end with `Motto: *...*`");
+    }
+    wrong
+}
+
+#[test]
+fn every_head_is_complete() {
+    let lessons = lessons();
+    let wrong: Vec<String> =
+        lessons.iter().flat_map(|lesson| head_faults(lesson, &head(&source(lesson)))).collect();
+    assert_none(&wrong);
+}
+
+#[test]
+fn a_head_that_lacks_one_part_is_found() {
+    let lesson = "s03_todo_write";
+    let source = source(lesson);
+    let whole = head(&source);
+    assert_none(&head_faults(lesson, &whole));
+    for part in ["# s03: ", "Run it: "].into_iter().chain(HEAD).filter(|part| *part != "```") {
+        let without: Vec<&str> =
+            whole.iter().copied().filter(|line| !line.starts_with(part)).collect();
+        assert_eq!(without.len(), whole.len() - 1, "{part}");
+        assert!(!head_faults(lesson, &without).is_empty(), "{part}");
+    }
+    let place = |part| whole.iter().position(|line| line.starts_with(part)).unwrap();
+    let diagram = place("```text");
+    let diagram_end = diagram + 1 + whole[diagram + 1..].iter().position(|l| *l == "```").unwrap();
+    for (from, to, expected) in [
+        (1, diagram, "does not say the problem between its title and the diagram"),
+        (diagram_end + 1, place("Terms: "), "does not say what is new between the diagram"),
+    ] {
+        let faults = head_faults(lesson, &[&whole[..from], &whole[to..]].concat());
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{faults:?}");
+    }
+    let without_motto = [&whole[..place("Builds on ")], &["Builds on s01."]].concat();
+    let expected = format!("{lesson}: the head does not end with `Motto: *...*`");
+    assert_eq!(head_faults(lesson, &without_motto), [expected]);
+    let mut swapped = whole.clone();
+    swapped.swap(place("Terms: "), place("Pitfalls: "));
+    assert!(!head_faults(lesson, &swapped).is_empty());
+}
+
+#[test]
+fn every_lesson_is_short() {
+    let mut wrong = vec![];
+    for lesson in lessons() {
+        let lines = code(&source(&lesson)).count();
+        if lines > MAX_LESSON_LINES {
+            wrong.push(format!("examples/{lesson}.rs: {lines} code lines of {MAX_LESSON_LINES}"));
         }
     }
+    assert_none(&wrong);
+}
+
+#[test]
+fn core_is_small() {
+    let files = rust_files();
+    let core = files.iter().filter(|file| file.starts_with("core") && !is_test(file));
+    let lines: usize = core.map(|file| code(&read(file)).count()).sum();
+    assert!(lines > 1_000, "core has only {lines} code lines: were its files found?");
+    assert!(lines <= MAX_CORE_LINES, "core: {lines} code lines of {MAX_CORE_LINES}");
+}
+
+#[test]
+fn every_source_file_is_short() {
+    let mut wrong = vec![];
+    for file in rust_files().iter().filter(|file| !is_test(file)) {
+        let lines = code(&read(file)).count();
+        if lines > MAX_FILE_LINES {
+            wrong.push(format!("{}: {lines} code lines of {MAX_FILE_LINES}", file.display()));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn no_line_is_too_long_to_be_projected() {
+    let mut wrong = vec![];
+    for file in rust_files() {
+        for (line, n) in read(&file).lines().zip(1..) {
+            let columns = line.chars().count();
+            if columns > MAX_COLUMNS {
+                wrong.push(format!("{}:{n}: {columns} columns of {MAX_COLUMNS}", file.display()));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+/// The way in which this code puts text without an origin into a conversation, if it does.
+fn text_without_origin(source: &str) -> Option<&'static str> {
+    let code: String = code(source).flat_map(|line| line.split_whitespace()).collect();
+    TEXT_WITHOUT_ORIGIN.into_iter().find(|way| code.contains(way))
+}
+
+#[test]
+fn lessons_insert_no_text_without_its_origin() {
+    let mut wrong = vec![];
+    for lesson in lessons() {
+        if let Some(way) = text_without_origin(&source(&lesson)) {
+            wrong.push(format!(
+                "{lesson}: `{way}`: inserted text is `Message::inserted` or `Block::inserted`, or \
+                 `kept`, so that nobody takes it for the person's words"
+            ));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn text_without_an_origin_is_found() {
+    for bad in [
+        "chat.push(Message::user(text));",
+        "chat.push(Message {\n    role: Role::User,\n    content: vec![block],\n});",
+        "Arc::make_mut(&mut message)\n    .content\n    .push(Block::text(\n        text,\n    ));",
+        "chat.push(Message { content: vec![Block::text(text)], ..Message::empty() });",
+        "let block = Block::Text { text, origin: None, more };",
+    ] {
+        assert!(text_without_origin(bad).is_some(), "{bad}");
+    }
+    for good in [
+        "// not Message::user(text)",
+        "chat.push(Message::inserted(\"reminder\", text));",
+        "Ok(ToolOutput(vec![Block::text(text), image]))",
+        "Reply::new(vec![Block::text(text)])",
+        "typed.push(Block::text(shortened));",
+        "chat.push(Message { content: kept, ..Message::empty() });",
+        "let Message { role, content } = message;",
+        "#[cfg(test)]\nchat.push(Message::user(text));",
+    ] {
+        assert_eq!(text_without_origin(good), None, "{good}");
+    }
+}
+
+/// The lessons that a head says its lesson builds on, and those that these build on.
+fn builds_on(lesson: &str, heads: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let Some(head) = heads.get(lesson) else { return BTreeSet::new() };
+    let named = head.split("Builds on ").nth(1).unwrap_or_default();
+    let named = named.split("Motto").next().unwrap_or_default();
+    let mut all = BTreeSet::new();
+    for name in named.split(|c: char| !c.is_alphanumeric()) {
+        if heads.contains_key(name) {
+            all.insert(name.to_string());
+            all.extend(builds_on(name, heads));
+        }
+    }
+    all
+}
+
+#[test]
+fn lessons_import_only_earlier_lessons_that_they_build_on() {
+    let lessons = lessons();
+    let heads: BTreeMap<String, String> = lessons
+        .iter()
+        .map(|lesson| (number(lesson).to_string(), head(&source(lesson)).join(" ")))
+        .collect();
+    let mut wrong = vec![];
+    for (i, lesson) in lessons.iter().enumerate().filter(|(_, lesson)| *lesson != "full") {
+        let source = source(lesson);
+        // Comments may point forward; tests may not.
+        for later in &lessons[i + 1..] {
+            let mut with_tests = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+            if with_tests.any(|line| line.contains(later.as_str())) {
+                wrong.push(format!("{lesson} imports {later}, which comes later"));
+            }
+        }
+        let known = builds_on(number(lesson), &heads);
+        for earlier in &lessons[..i] {
+            let imported = code(&source).any(|line| line.contains(earlier.as_str()));
+            if imported && !known.contains(number(earlier)) {
+                wrong.push(format!("{lesson} imports {earlier}, but does not say it builds on it"));
+            }
+        }
+        let earlier: Vec<&str> = lessons[..i].iter().map(|lesson| number(lesson)).collect();
+        for other in known.iter().filter(|other| !earlier.contains(&other.as_str())) {
+            wrong.push(format!("{lesson} says that it builds on {other}, which comes later"));
+        }
+    }
+    assert_none(&wrong);
 }
 
 #[test]
 fn code_shown_in_docs_is_the_code() {
-    // A block after a line that ends with a file's name, as in "from `core/src/dispatch.rs`:", quotes it verbatim.
+    // A block after a line that ends with a file's name, as in "from `core/src/dispatch.rs`:",
+    // quotes that file verbatim.
     let mut docs: Vec<String> = vec!["README.md".into(), "crates/rehearsal/README.md".into()];
     docs.extend(lessons().into_iter().map(|lesson| format!("examples/{lesson}.rs")));
     let mut quotes = 0;
@@ -121,48 +434,46 @@ fn code_shown_in_docs_is_the_code() {
 
 #[test]
 fn every_link_between_files_leads_somewhere() {
+    let mut wrong = vec![];
     for doc in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md"] {
         let text = read(doc);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file =
-                Path::new(ROOT).join(doc).parent().unwrap().join(link.split('#').next().unwrap());
-            assert!(
-                link.contains("://") || link.starts_with('#') || file.exists(),
-                "{doc}: {link}"
-            );
+            let file = link.split('#').next().unwrap_or_default();
+            let is_file = !link.contains("://") && !link.starts_with('#');
+            if is_file && !Path::new(ROOT).join(doc).parent().unwrap().join(file).exists() {
+                wrong.push(format!("{doc}: {link}"));
+            }
         }
     }
+    assert_none(&wrong);
 }
 
-fn plays(provider: &str) {
-    for lesson in lessons() {
-        let mut run = Command::new(program(&lesson));
-        run.env("RUNGS_PROVIDER", provider)
-            .env("RUNGS_ENV", "/dev/null")
-            .env_remove("MAX_TOKENS")
-            .stdin(Stdio::null());
-        let done = run.output().unwrap_or_else(|e| panic!("{lesson}: {e}"));
+/// Plays the rehearsal of every lesson as a program, to its end.
+fn play_all(provider: &str) {
+    for lesson in common::lessons() {
+        let mut program = common::lesson(&lesson);
+        let done = program.env("RUNGS_PROVIDER", provider).output();
+        let done = done.unwrap_or_else(|e| panic!("{lesson}: {e}"));
         let (out, err) =
             (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert_eq!(done.status.code(), Some(0), "{lesson} over {provider}:\n{out}\n{err}");
-        let script = Path::new(ROOT).join("config/rehearsals").join(&lesson).with_extension("yaml");
-        for suggestion in rehearsal::Script::load(script).unwrap().suggest() {
-            assert!(
-                err.contains(suggestion.as_str()),
-                "{lesson} did not play {suggestion:?}:\n{err}"
-            );
+        for suggestion in suggestions(&lesson) {
+            assert!(err.contains(&suggestion), "{lesson} did not play {suggestion:?}:\n{err}");
         }
-        assert!(!out.trim().is_empty() && !out.contains("has no scene for it"), "{lesson}:\n{out}");
-        assert!(!err.contains("error:") && !err.contains("panicked"), "{lesson}:\n{err}");
+        assert!(!out.trim().is_empty(), "{lesson} said nothing:\n{err}");
+        assert!(!out.contains("has no scene for it"), "{lesson}:\n{out}");
+        for fault in ["error:", "panicked"] {
+            assert!(!err.contains(fault), "{lesson}:\n{err}");
+        }
     }
 }
 
 #[test]
 fn every_lesson_plays_over_messages() {
-    plays("offline");
+    play_all("offline");
 }
 
 #[test]
 fn every_lesson_plays_over_chat_completions() {
-    plays("offline-openai");
+    play_all("offline-openai");
 }

@@ -3,7 +3,6 @@
 //! The short form is the default. `LONG=1 cargo test --test kill` kills each lesson 100 times.
 mod common;
 
-use common::program;
 use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
@@ -14,7 +13,7 @@ use std::{
     env,
     io::Write,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -58,14 +57,10 @@ fn spawn_two() -> Turn {
 }
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
-    let mut command = Command::new(program(lesson));
-    command
-        .arg("go")
-        .current_dir(folder)
-        .env("RUNGS_PROVIDER", "anthropic")
-        .env("RUNGS_ENV", "/dev/null");
+    let mut command = common::lesson(lesson);
+    command.arg("go").current_dir(folder).env("RUNGS_PROVIDER", "anthropic");
     command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", model);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Kills the processes at a random moment of the step that follows so many requests. The length of

@@ -1,25 +1,29 @@
-//! The wire, once and for all lessons: both formats, every stop reason and every fault, against a server that is as
-//! strict as the real ones.
+//! The wire, once for all lessons: both formats, every stop reason and every fault, before a server
+//! that is as strict as the real ones.
 use futures_util::StreamExt;
-use rehearsal::{Script, Server};
+use lessons::s01_loop::agent_loop;
+use rehearsal::{Server, Turn, call, calls, say, say_results, scene, script};
 use rungs_core::{
-    Agent, Block, CancellationToken, Chat, Client, Delta, Error, Message, Model, Recorder, Reply,
-    Request, Result, Stop, ToolSpec, Usage,
+    Agent, Block, Chat, Client, Context, Delta, Effect, Error, Message, Model, Recorder, Reply,
+    Request, Result, StopReason, Tool, ToolError, ToolOutput, ToolResult, ToolSpec, Usage,
     client::{Auth, Endpoint, Format, Lifetime, Limits, Mark, Place, Secret},
     tools,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
 const FORMATS: [Format; 2] = [Format::Anthropic, Format::OpenAi];
 
-async fn serve(yaml: &str) -> Server {
-    Script::parse("script", yaml).unwrap().record(true).serve().await.unwrap()
+/// A server whose only scene begins with the prompt `go`.
+async fn serve(turns: impl IntoIterator<Item = Turn>) -> Server {
+    script([scene("^go$", turns)]).record(true).serve().await.unwrap()
 }
 
 fn endpoint(server: &Server, format: Format) -> Endpoint {
@@ -33,15 +37,20 @@ fn client(server: &Server, format: Format) -> Client {
     Client::new(endpoint(server, format)).unwrap()
 }
 
-fn bash() -> Arc<ToolSpec> {
-    Arc::new(rungs_core::Tool::spec(&tools::Bash))
+/// A conversation that begins with the prompt `go` alone, without the text that tells where the
+/// agent is.
+fn chat() -> Chat {
+    let mut chat = Chat::default();
+    chat.push(Message::user("go"));
+    chat
 }
 
 fn request(chat: &Chat) -> Request {
-    Request { system: vec!["Be brief.".into()], tools: vec![bash()], ..Request::of(chat) }
+    let bash = Arc::new(Tool::spec(&tools::Bash));
+    Request { system: vec!["Be brief.".into()], tools: vec![bash], ..Request::of(chat) }
 }
 
-/// A reply put together from its deltas, as a lesson will do it with more care.
+/// A reply put together from its deltas, as a lesson does it with more care.
 async fn streamed(client: &Client, request: &Request) -> Result<Reply> {
     let cx = Agent::new(client.clone(), ".").context();
     let mut deltas = client.stream(request, &cx).await?;
@@ -51,7 +60,7 @@ async fn streamed(client: &Client, request: &Request) -> Result<Reply> {
     while let Some(delta) = deltas.next().await {
         match delta? {
             Delta::Open { index, block } => {
-                assert!(blocks.insert(index, (block, String::new(), String::new())).is_none())
+                assert!(blocks.insert(index, (block, String::new(), String::new())).is_none());
             }
             Delta::Text { index, text }
             | Delta::Thinking { index, text }
@@ -60,7 +69,7 @@ async fn streamed(client: &Client, request: &Request) -> Result<Reply> {
                 blocks.get_mut(&index).unwrap().1.push_str(&text);
             }
             Delta::Signature { index, signature } => {
-                blocks.get_mut(&index).unwrap().2.push_str(&signature)
+                blocks.get_mut(&index).unwrap().2.push_str(&signature);
             }
             Delta::Citation { .. } => {}
             Delta::Close { index } => closed.push(index),
@@ -89,20 +98,24 @@ async fn plain(client: &Client, request: &Request) -> Result<Reply> {
     client.reply(request, &Agent::new(client.clone(), ".").context()).await
 }
 
-const RICH: &str = "
-scenes:
-  - when: go
-    turns:
-      - {think: 'Two at once, ä€😀.', say: 'Let me look, ä€😀.', call: [{bash: {command: 'echo \"ä\\\\n\"'}}, {bash: {command: ls, timeout: 5}}]}
-      - {say: 'Both ran: {{ results[0].text }}, {{ results[1].text }}.'}
-";
+/// Thinking, text and two calls; then an answer.
+fn rich() -> [Turn; 2] {
+    let two = [
+        ("bash", json!({"command": "echo \"ä\\\\n\""})),
+        ("bash", json!({"command": "ls", "timeout": 5})),
+    ];
+    [
+        calls(two).think("Two at once, ä€😀.").say("Let me look, ä€😀."),
+        say("Both ran: {{ results[0].text }}, {{ results[1].text }}."),
+    ]
+}
 
 #[tokio::test]
-async fn a_streamed_reply_is_the_plain_reply() {
+async fn a_streamed_reply_equals_the_plain_reply() {
     for format in FORMATS {
-        let server = serve(RICH).await;
+        let server = serve(rich()).await;
         let client = client(&server, format);
-        let mut chat = Chat::new("go");
+        let mut chat = chat();
         for turn in 0..2 {
             let request = request(&chat);
             let plain = plain(&client, &request).await.unwrap();
@@ -112,27 +125,23 @@ async fn a_streamed_reply_is_the_plain_reply() {
                 (&plain.stop, plain.usage.output_tokens),
                 (&streamed.stop, streamed.usage.output_tokens)
             );
-            assert!(
-                plain.usage.prompt_tokens() > 50
-                    && plain.usage.prompt_tokens() == streamed.usage.prompt_tokens()
-            );
+            assert_eq!(plain.usage.prompt_tokens(), streamed.usage.prompt_tokens());
+            assert!(plain.usage.prompt_tokens() > 50, "{:?}", plain.usage);
             if turn == 0 {
-                assert_eq!(plain.stop, Stop::ToolUse);
-                assert_eq!(
-                    plain.message.content[0].as_thinking().as_deref(),
-                    Some("Two at once, ä€😀.")
-                );
+                assert_eq!(plain.stop, StopReason::ToolUse);
+                let thinking = plain.message.content[0].as_thinking();
+                assert_eq!(thinking.as_deref(), Some("Two at once, ä€😀."));
                 let inputs: Vec<Value> = plain.calls().into_iter().map(|c| c.input).collect();
                 assert_eq!(
                     inputs,
                     [json!({"command": "echo \"ä\\\\n\""}), json!({"command": "ls", "timeout": 5})]
                 );
                 chat.push(plain.message.clone());
-                chat.push(Message::results(
-                    plain.calls().iter().map(|c| c.finish(Ok("ok".into()))),
-                ));
+                let results = plain.calls().into_iter().map(|call| call.finish(Ok("ok".into())));
+                chat.push(Message::results(results));
             } else {
-                assert_eq!((plain.text(), plain.stop), ("Both ran: ok, ok.".into(), Stop::EndTurn));
+                let answer = (plain.text(), plain.stop);
+                assert_eq!(answer, ("Both ran: ok, ok.".into(), StopReason::EndTurn));
             }
         }
     }
@@ -141,13 +150,12 @@ async fn a_streamed_reply_is_the_plain_reply() {
 #[tokio::test]
 async fn a_stream_may_be_split_anywhere() {
     for format in FORMATS {
-        let server = serve(RICH).await;
-        let whole = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
+        let server = serve(rich()).await;
+        let whole = streamed(&client(&server, format), &request(&chat())).await.unwrap();
         for bytes in [1, 2, 3, 7, 64] {
-            let split =
-                RICH.replacen("- {think", &format!("- {{faults: [{{split: {bytes}}}], think"), 1);
-            let server = serve(&split).await;
-            let got = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
+            let [first, second] = rich();
+            let server = serve([first.fault(json!({ "split": bytes })), second]).await;
+            let got = streamed(&client(&server, format), &request(&chat())).await.unwrap();
             assert_eq!(
                 (got.message, got.usage),
                 (whole.message.clone(), whole.usage),
@@ -162,19 +170,19 @@ async fn a_cut_stream_is_an_error_wherever_it_is_cut() {
     for format in FORMATS {
         let mut cuts = 0;
         for events in 0..200 {
-            let script = format!(
-                "scenes: [{{when: go, turns: [{{say: hello, call: [{{bash: {{command: ls}}}}], faults: [{{cut_after: {events}, times: always}}]}}]}}]"
-            );
-            let server = serve(&script).await;
-            match streamed(&client(&server, format), &request(&Chat::new("go"))).await {
-                Err(error @ (Error::Net { .. } | Error::Unreadable { .. })) => {
-                    assert!(error.to_string().contains("cut after"), "{error}");
+            let fault = json!({"cut_after": events, "times": "always"});
+            let turn = call("bash", json!({"command": "ls"})).say("hello").fault(fault);
+            let server = serve([turn]).await;
+            match streamed(&client(&server, format), &request(&chat())).await {
+                Err(error @ Error::Net { .. }) => {
+                    let expected = format!("the stream was cut after {events} events: ");
+                    assert!(error.to_string().contains(&expected), "{format:?}: {error}");
                     cuts += 1;
                 }
-                Err(other) => panic!("{other}"),
+                Err(other) => panic!("{format:?}, cut after {events}: {other:?}"),
                 Ok(reply) => {
-                    // Past its end a stream can't be cut.
-                    assert_eq!(reply.calls().len(), 1);
+                    // Past its end a stream cannot be cut.
+                    assert_eq!((reply.calls().len(), reply.text()), (1, "hello".into()));
                     break;
                 }
             }
@@ -183,255 +191,461 @@ async fn a_cut_stream_is_an_error_wherever_it_is_cut() {
     }
 }
 
+/// What the stream of one turn ends with that has this fault.
+async fn streamed_with(format: Format, fault: Value) -> Result<Reply> {
+    let server = serve([say("hello there").fault(fault)]).await;
+    streamed(&client(&server, format), &request(&chat())).await
+}
+
 #[tokio::test]
-async fn what_goes_wrong_inside_a_stream_is_said() {
+async fn an_error_inside_a_stream_is_reported() {
     for format in FORMATS {
-        for (fault, expected) in [
-            ("{error_event: overloaded_error, after: 2}", "overloaded_error"),
-            ("{malformed_after: 2}", "of the stream is malformed"),
-        ] {
-            let server = serve(&format!(
-                "scenes: [{{when: go, turns: [{{say: hello there, faults: [{fault}]}}]}}]"
-            ))
-            .await;
-            let error =
-                streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap_err();
-            assert!(error.to_string().contains(expected), "{format:?} {fault}: {error}");
-        }
-        let server = serve(
-            "scenes: [{when: go, turns: [{say: hello there, faults: [{unknown_after: 1}]}]}]",
-        )
-        .await;
-        let reply = streamed(&client(&server, format), &request(&Chat::new("go"))).await.unwrap();
-        assert_eq!(reply.text(), "hello there");
+        let fault = json!({"error_event": "overloaded_error", "after": 2});
+        let error = streamed_with(format, fault).await.unwrap_err().to_string();
+        assert!(error.contains("overloaded_error"), "{format:?}: {error}");
+        assert!(error.contains("(in the middle of its reply)"), "{format:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_event_is_an_error_that_names_its_place() {
+    for format in FORMATS {
+        let error = streamed_with(format, json!({"malformed_after": 2})).await.unwrap_err();
+        let expected = "event 3 of the stream is malformed";
+        assert!(error.to_string().contains(expected), "{format:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn events_of_unknown_types_are_skipped() {
+    for format in FORMATS {
+        let reply = streamed_with(format, json!({"unknown_after": 1})).await.unwrap();
+        assert_eq!(reply.text(), "hello there", "{format:?}");
     }
 }
 
 #[tokio::test]
 async fn a_silent_stream_ends_by_its_time_limit() {
     for format in FORMATS {
-        let server =
-            serve("scenes: [{when: go, turns: [{say: hello, faults: [{stall_after: 2}]}]}]").await;
+        let server = serve([say("hello").fault(json!({"stall_after": 2}))]).await;
         let mut endpoint = endpoint(&server, format);
         endpoint.limits.idle = Duration::from_millis(100);
-        let error = streamed(&Client::new(endpoint).unwrap(), &request(&Chat::new("go")))
-            .await
-            .unwrap_err();
+        let client = Client::new(endpoint).unwrap();
+        let error = streamed(&client, &request(&chat())).await.unwrap_err();
         assert!(error.to_string().contains("nothing came for 0.1 s"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_late_answer_ends_by_its_time_limit() {
-    let server = serve("scenes: [{when: go, turns: [{say: hello, delay_ms: 5000}]}]").await;
+    let server = serve([say("hello").delay_ms(60_000)]).await;
     let mut endpoint = endpoint(&server, Format::Anthropic);
     let short = Duration::from_millis(50);
     endpoint.limits = Limits { first_byte: short, whole: short, ..endpoint.limits };
     let client = Client::new(endpoint).unwrap();
     for error in [
-        plain(&client, &request(&Chat::new("go"))).await.unwrap_err(),
-        streamed(&client, &request(&Chat::new("go"))).await.unwrap_err(),
+        plain(&client, &request(&chat())).await.unwrap_err(),
+        streamed(&client, &request(&chat())).await.unwrap_err(),
     ] {
         assert!(error.to_string().ends_with("no answer within 0.05 s"), "{error}");
     }
 }
 
-/// Plays `script` through the whole agent: what `ask` returns, and what was shown.
-async fn asked(format: Format, script: &str) -> (Result<Reply>, Vec<String>, Server) {
-    let server = serve(script).await;
+/// One turn of a whole agent.
+struct Asked {
+    end: Result<Reply>,
+    /// What the person was shown.
+    shown: Vec<String>,
+    server: Server,
+}
+
+async fn asked(format: Format, turns: impl IntoIterator<Item = Turn>) -> Asked {
+    let server = serve(turns).await;
     let ui = Arc::new(Recorder::default());
     let agent = Agent::new(client(&server, format), ".").ui(ui.clone()).tool(tools::Bash);
-    let end = agent.ask(&mut Chat::new("go")).await;
-    (end, ui.take(), server)
+    let end = agent.run(&mut Chat::default(), "go", agent_loop).await;
+    Asked { end, shown: ui.take(), server }
 }
 
 #[tokio::test]
-async fn what_passes_is_waited_for_and_told() {
+async fn an_error_that_may_pass_is_retried_and_each_retry_is_shown() {
     for format in FORMATS {
-        for fault in [
-            "{status: 429, retry_after: 0, times: 2}",
-            "{status: 529, times: 1}",
-            "{status: 503, retry_after: 'Wed, 21 Oct 2015 07:28:00 GMT'}",
+        for (fault, failures) in [
+            (json!({"status": 429, "retry_after": 0, "times": 2}), 2),
+            (json!({"status": 529, "times": 1}), 1),
+            (json!({"status": 503, "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}), 1),
         ] {
-            let (end, shown, server) = asked(
-                format,
-                &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]"),
-            )
-            .await;
+            let Asked { end, shown, server } =
+                asked(format, [say("hello").fault(fault.clone())]).await;
             assert_eq!(end.unwrap().text(), "hello", "{fault}");
-            let waits = shown.iter().filter(|line| line.starts_with("main: wait")).count();
-            assert_eq!(waits, server.seen().len() - 1, "{shown:?}");
-            assert!(waits > 0 && shown.last().unwrap() == "main: reply hello", "{shown:?}");
+            assert_eq!((server.count(), shown.len()), (failures + 1, failures + 1), "{shown:?}");
+            for (line, attempts) in shown[..failures].iter().zip(1..) {
+                let status = &fault["status"];
+                let host = server.url().trim_start_matches("http://");
+                let retry = format!("main: retry {attempts}/5 {host} answered {status} (");
+                assert!(line.starts_with(&retry), "{line}");
+            }
+            assert_eq!(shown[failures], "main: reply hello");
         }
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_asked_once() {
-    for format in FORMATS {
-        for (fault, expected) in [
-            ("{status: 400, message: too odd}", "answered 400 (invalid_request_error): too odd"),
-            ("{status: 401, message: bad key}", "answered 401 (authentication_error): bad key"),
-            (
-                "{status: 404, message: no such model}",
-                "answered 404 (not_found_error): no such model",
-            ),
-            ("{status: 413}", "answered 413"),
-            (
-                "{status: 429, type: insufficient_quota, message: spent}",
-                "answered 429 (insufficient_quota): spent",
-            ),
-            ("{status: 429, retry_after: 3600}", "it asks to wait 3600 s"),
-            ("{status: 403, html: true}", "HTML where JSON was expected (status 403)"),
-        ] {
-            let (end, shown, server) = asked(
-                format,
-                &format!("scenes: [{{when: go, turns: [{{say: hello, faults: [{fault}]}}]}}]"),
-            )
-            .await;
-            let error = end.unwrap_err().to_string();
-            assert!(
-                error.contains(expected)
-                    || format == Format::OpenAi && error.contains(&expected[..12]),
-                "{format:?} {fault}: {error}"
-            );
-            assert_eq!(
-                (server.seen().len(), shown),
-                (1, vec!["main: lost".to_string()]),
-                "{fault}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn patience_has_an_end() {
-    let (end, shown, server) = asked(
-        Format::Anthropic,
-        "scenes: [{when: go, turns: [{say: x, faults: [{status: 429, retry_after: 0, times: always}]}]}]",
-    )
-    .await;
-    assert!(end.unwrap_err().to_string().contains("answered 429 (rate_limit_error)"));
-    assert_eq!((server.seen().len(), shown.len()), (5, 5));
-}
-
-#[tokio::test]
-async fn a_reply_that_is_no_answer_is_one_honest_line() {
-    for format in FORMATS {
-        for (turn, expected) in [
-            (
-                "{say: half a, stop: max_tokens, usage: {output_tokens: 16000}}",
-                "cut after 16000 tokens",
-            ),
-            (
-                "{say: half a, call: [{bash: {command: rm}}], stop: max_tokens}",
-                "nothing of it was run",
-            ),
-            ("{say: no, stop: refusal}", "declined to answer"),
-            ("{}", "an empty reply"),
-        ] {
-            let (end, _, _server) =
-                asked(format, &format!("scenes: [{{when: go, turns: [{turn}]}}]")).await;
-            let error = end.unwrap_err();
-            assert!(matches!(error, Error::Unfinished { .. }), "{turn}: {error:?}");
-            assert!(error.to_string().contains(expected), "{turn}: {error}");
-        }
-    }
-    let full = "scenes: [{when: go, turns: [{say: half, stop: model_context_window_exceeded}]}]";
-    assert!(
-        asked(Format::Anthropic, full).await.0.unwrap_err().to_string().contains("context window")
-    );
-}
-
-#[tokio::test]
-async fn an_overflow_is_known_in_each_servers_words() {
-    for fault in [
-        "{status: 400, message: 'prompt is too long: 213462 tokens > 200000 maximum'}",
-        "{status: 400, code: context_length_exceeded, message: too much}",
+async fn an_error_that_stays_is_not_retried() {
+    let html = "HTML where JSON was expected (status 403)";
+    // A fault, what is said of it in each format, and whether the prompt is withdrawn.
+    for (fault, anthropic, openai, withdrawn) in [
+        (
+            json!({"status": 400, "message": "too odd"}),
+            "answered 400 (invalid_request_error): too odd",
+            "answered 400 (invalid_request_error): too odd",
+            true,
+        ),
+        (
+            json!({"status": 401, "message": "bad key"}),
+            "answered 401 (authentication_error): bad key",
+            "answered 401 (invalid_request_error): bad key",
+            false,
+        ),
+        (
+            json!({"status": 404, "message": "no such model"}),
+            "answered 404 (not_found_error): no such model",
+            "answered 404 (invalid_request_error): no such model",
+            false,
+        ),
+        (json!({"status": 413}), "answered 413", "answered 413", true),
+        (
+            json!({"status": 429, "type": "insufficient_quota", "message": "spent"}),
+            "answered 429 (insufficient_quota): spent",
+            "answered 429 (insufficient_quota): spent",
+            false,
+        ),
+        (
+            json!({"status": 429, "retry_after": 3600}),
+            "it asks to wait 3600 s",
+            "it asks to wait 3600 s",
+            false,
+        ),
+        (json!({"status": 403, "html": true}), html, html, false),
     ] {
-        let script = format!("scenes: [{{when: go, turns: [{{say: x, faults: [{fault}]}}]}}]");
-        let (end, _, _server) = asked(Format::OpenAi, &script).await;
-        assert!(
-            matches!(end, Err(Error::Unfinished { stop: Stop::WindowFull, .. })),
-            "{fault}: {end:?}"
-        );
+        for (format, expected) in FORMATS.into_iter().zip([anthropic, openai]) {
+            let Asked { end, shown, server } =
+                asked(format, [say("hello").fault(fault.clone())]).await;
+            let error = end.unwrap_err();
+            assert!(error.to_string().contains(expected), "{format:?} {fault}: {error}");
+            assert_eq!((server.count(), error.withdraws()), (1, withdrawn), "{fault}");
+            let notice =
+                "main: notice the conversation goes on without that prompt and what came of it";
+            assert_eq!(shown, vec![notice; usize::from(withdrawn)], "{fault}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_paused_turn_is_sent_back_until_it_is_whole() {
-    let script = "scenes: [{when: go, turns: [{say: 'one ', stop: pause_turn}, {say: 'two ', stop: pause_turn}, {say: three}]}]";
-    let (end, shown, server) = asked(Format::Anthropic, script).await;
+async fn retries_are_limited() {
+    for format in FORMATS {
+        let fault = json!({"status": 429, "retry_after": 0, "times": "always"});
+        let Asked { end, shown, server } = asked(format, [say("x").fault(fault)]).await;
+        let error = end.unwrap_err();
+        assert!(matches!(error, Error::Api { status: 429, .. }), "{error:?}");
+        // The last attempt is followed by no wait.
+        assert_eq!((server.count(), shown.len()), (5, 4), "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_no_answer_is_an_error_that_says_why() {
+    let rm = || call("bash", json!({"command": "rm"})).say("half a").stop("max_tokens");
+    for format in FORMATS {
+        let cut = say("half a").stop("max_tokens").usage(json!({"output_tokens": 16_000}));
+        for (turn, expected) in [
+            (cut, "the reply was cut after 16000 tokens, so nothing of it was run or kept"),
+            (rm(), "so nothing of it was run or kept"),
+            (say("no").stop("refusal"), "the model declined to answer"),
+            (Turn::default(), "the model gave an empty reply"),
+        ] {
+            let error = asked(format, [turn]).await.end.unwrap_err();
+            assert!(matches!(error, Error::Unfinished { .. }), "{expected}: {error:?}");
+            assert!(error.to_string().contains(expected), "{format:?}, {expected}: {error}");
+        }
+    }
+    let full = say("half").stop("model_context_window_exceeded");
+    let error = asked(Format::Anthropic, [full]).await.end.unwrap_err().to_string();
+    assert!(error.contains("fills the model's context window"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_window_is_recognised_in_each_servers_words() {
+    for fault in [
+        json!({"status": 400, "message": "prompt is too long: 213462 tokens > 200000 maximum"}),
+        json!({"status": 400, "code": "context_length_exceeded", "message": "too much"}),
+    ] {
+        let end = asked(Format::OpenAi, [say("x").fault(fault.clone())]).await.end;
+        let Err(Error::Unfinished { stop, .. }) = end else { panic!("{fault}: {end:?}") };
+        assert_eq!(stop, StopReason::WindowFull, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_paused_reply_is_sent_back_until_it_is_whole() {
+    let turns = [say("one ").stop("pause_turn"), say("two ").stop("pause_turn"), say("three")];
+    let Asked { end, shown, server } = asked(Format::Anthropic, turns).await;
     let reply = end.unwrap();
-    assert_eq!((reply.text(), reply.stop), ("one two three".into(), Stop::EndTurn));
+    assert_eq!((reply.text(), reply.stop), ("one two three".into(), StopReason::EndTurn));
     assert_eq!(shown, ["main: reply one two three"]);
     let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
-    let counts: Vec<usize> =
-        bodies.iter().map(|b| b["messages"].as_array().unwrap().len()).collect();
+    let length = |value: &Value| value.as_array().unwrap().len();
+    let counts: Vec<usize> = bodies.iter().map(|body| length(&body["messages"])).collect();
     assert_eq!(counts, [1, 2, 2]);
-    assert!(
-        bodies[2]["messages"][1]["content"].as_array().unwrap().len()
-            > bodies[1]["messages"][1]["content"].as_array().unwrap().len()
-    );
-    let forever = "scenes: [{when: go, turns: [{repeat: 50, say: 'x', stop: pause_turn}]}]";
-    let error = asked(Format::Anthropic, forever).await.0.unwrap_err();
+    let sent_back = |body: &Value| length(&body["messages"][1]["content"]);
+    assert!(sent_back(&bodies[2]) > sent_back(&bodies[1]), "{bodies:?}");
+}
+
+#[tokio::test]
+async fn pauses_are_limited() {
+    let forever = say("x").stop("pause_turn").repeat(50);
+    let error = asked(Format::Anthropic, [forever]).await.end.unwrap_err();
     assert_eq!(error.to_string(), "stopped after 10 pauses of one reply");
 }
 
 #[tokio::test]
 async fn broken_arguments_are_never_run_and_never_break_the_wire() {
-    let script = "scenes: [{when: go, turns: [{call: [{bash: {command: 'echo a long enough command'}}], faults: [{cut_arguments: 12}]}, {say: '{{ results[0].text }}'}]}]";
     for format in FORMATS {
-        let server = serve(script).await;
+        let command = json!({"command": "echo a long enough command"});
+        let broken = call("bash", command).fault(json!({"cut_arguments": 12}));
+        let server = serve([broken, say("{{ results[0].text }}")]).await;
         let client = client(&server, format);
-        let mut chat = Chat::new("go");
+        let mut chat = chat();
         let reply = streamed(&client, &request(&chat)).await.unwrap();
-        assert!(reply.calls()[0].input.is_string());
+        let [call] = &reply.calls()[..] else { panic!("{format:?}: {reply:?}") };
+        assert_eq!(call.input, "{\"command\":\"");
         chat.push(reply.message.clone());
         chat.push(Agent::new(client.clone(), ".").tool(tools::Bash).act(reply.calls()).await);
-        let reply = streamed(&client, &request(&chat)).await.unwrap();
-        assert!(
-            reply.text().contains("the arguments are no JSON object"),
-            "{format:?}: {}",
-            reply.text()
-        );
+        let told = streamed(&client, &request(&chat)).await.unwrap().text();
+        assert!(told.contains("the arguments are no JSON object"), "{format:?}: {told}");
     }
 }
 
 #[tokio::test]
-async fn thinking_and_unknown_blocks_come_back_byte_for_byte() {
-    let script = r#"
-scenes:
-  - when: go
-    turns:
-      - {think: "deep \"ä\" thought", raw: [{type: web_search_tool_result, tool_use_id: srv, content: [{z: 1, a: 1.50}]}], call: [{bash: {command: ls}}]}
-      - {say: done}
-"#;
-    let server = serve(script).await;
+async fn thinking_and_unknown_blocks_return_byte_for_byte() {
+    let unknown = json!({"type": "web_search_tool_result", "tool_use_id": "srv",
+        "content": [{"z": 1, "a": 1.5}]});
+    let think = call("bash", json!({"command": "ls"})).think("deep \"ä\" thought").raw(unknown);
+    let server = serve([think, say("done")]).await;
     let client = client(&server, Format::Anthropic);
-    let mut chat = Chat::new("go");
+    let mut chat = chat();
     let reply = plain(&client, &request(&chat)).await.unwrap();
     chat.push(reply.message.clone());
     chat.push(Message::results([reply.calls()[0].finish(Ok("ok".into()))]));
-    // The server has signed the thinking over all that stands before it: it would refuse a changed byte.
+    // The server has signed the thinking over all that stands before it: it refuses a changed byte.
     assert_eq!(plain(&client, &request(&chat)).await.unwrap().text(), "done");
     let text = serde_json::to_string(&chat).unwrap();
-    let back: Chat = serde_json::from_str(&text).unwrap();
-    assert_eq!((back.messages(), serde_json::to_string(&back).unwrap()), (chat.messages(), text));
+    let read: Chat = serde_json::from_str(&text).unwrap();
+    assert_eq!((read.messages(), serde_json::to_string(&read).unwrap()), (chat.messages(), text));
     let mut changed = request(&chat);
     changed.system.push("another rule".into());
     let error = plain(&client, &changed).await.unwrap_err();
-    assert!(
-        error.refuses_request() && error.to_string().contains("bound to a different conversation"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("bound to a different conversation"), "{error}");
+    assert!(error.withdraws(), "{error}");
+}
+
+#[tokio::test]
+async fn inserted_text_never_leaves_with_its_origin() {
+    for format in FORMATS {
+        let server = serve([call("bash", json!({"command": "ls"})), say("done")]).await;
+        let client = client(&server, format);
+        let mut chat = Chat::default();
+        chat.push(Message::kept("skill", "kept text"));
+        chat.push(Message::user("go"));
+        let reply = plain(&client, &request(&chat)).await.unwrap();
+        let id = reply.calls()[0].id.clone();
+        chat.push(reply.message.clone());
+        let output = ToolOutput(vec![Block::kept("file", "kept result, "), Block::text("result")]);
+        chat.push(Message::results([ToolResult { id: id.clone(), output, is_error: false }]));
+        chat.push(Message::inserted("reminder", "inserted text"));
+        let origins = |chat: &Chat| -> Vec<String> {
+            chat.blocks().filter_map(Block::origin).map(|origin| origin.name.to_string()).collect()
+        };
+        assert_eq!(origins(&chat), ["skill", "file", "reminder"]);
+        // A session file keeps the origins; a conversation from a file is sent without them too.
+        let file = serde_json::to_string(&chat).unwrap();
+        let read: Chat = serde_json::from_str(&file).unwrap();
+        assert_eq!(origins(&read), origins(&chat));
+        for chat in [&chat, &read] {
+            let mut request = request(chat);
+            // A cache mark must not bring an origin along.
+            let place = Place::Block { message: 2, block: 1 };
+            request.marks = vec![Mark { place, lifetime: Lifetime::FiveMinutes }];
+            plain(&client, &request).await.unwrap();
+            streamed(&client, &request).await.unwrap();
+        }
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let (first, last) = match format {
+            Format::Anthropic => {
+                let mut marked = text("inserted text");
+                marked["cache_control"] = json!({"type": "ephemeral"});
+                let result = json!({"type": "tool_result", "tool_use_id": id,
+                    "content": [text("kept result, "), text("result")]});
+                (
+                    vec![json!({"role": "user", "content": [text("kept text"), text("go")]})],
+                    vec![json!({"role": "user", "content": [result, marked]})],
+                )
+            }
+            Format::OpenAi => (
+                vec![
+                    json!({"role": "system", "content": "Be brief."}),
+                    json!({"role": "user", "content": "kept text\n\ngo"}),
+                ],
+                vec![
+                    json!({"role": "tool", "tool_call_id": id, "content": "kept result, result"}),
+                    json!({"role": "user", "content": "inserted text"}),
+                ],
+            ),
+        };
+        let seen = server.seen();
+        assert_eq!(seen.len(), 5);
+        for seen in &seen[1..] {
+            let messages = seen.body["messages"].as_array().unwrap();
+            assert_eq!(seen.status, 200);
+            assert_eq!(messages[..first.len()], first, "{format:?}");
+            assert_eq!(messages[messages.len() - last.len()..], last, "{format:?}");
+        }
+        for seen in &seen {
+            assert!(!seen.body.to_string().contains("origin"), "{format:?}: {}", seen.body);
+        }
+    }
+}
+
+/// Arguments of every shape that a type can give a schema.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Shapes {
+    /// The words.
+    words: Vec<String>,
+    /// A word of a list.
+    kind: Kind,
+    other_kind: Option<Kind>,
+    small: u8,
+    signed: Option<i32>,
+    large: u64,
+    share: f64,
+    flag: Option<bool>,
+    nested: Vec<Nested>,
+    counts: BTreeMap<String, u16>,
+    one_or_many: OneOrMany,
+    any: Value,
+    anything: Vec<Value>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// The first.
+    First,
+    SecondOne,
+}
+
+/// A step.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Nested {
+    #[serde(default)]
+    depth: u32,
+    children: Option<Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Tools as variants of an enum, which return their arguments.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Variants {
+    /// Takes every shape.
+    AllShapes(Box<Shapes>),
+    /// Takes one field.
+    OneField { field: Option<String> },
+    /// Takes nothing.
+    Nothing {},
+}
+
+/// Takes every shape one level down, and returns its arguments.
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct OwnInput {
+    shapes: Shapes,
+}
+
+/// A tool with a type of its own.
+struct Own;
+
+impl Tool for Own {
+    type Input = OwnInput;
+    fn spec(&self) -> ToolSpec {
+        ToolSpec::of::<OwnInput>("own")
+    }
+    fn effect(&self, _: &OwnInput) -> Effect {
+        Effect::Reads
+    }
+    async fn call(&self, input: OwnInput, _: &Context) -> Result<ToolOutput, ToolError> {
+        Ok(json!(input).to_string().into())
+    }
+}
+
+#[tokio::test]
+async fn schemas_from_types_are_accepted_in_both_formats() {
+    async fn run(_: &(), call: Variants, _: &Context) -> Result<String, ToolError> {
+        Ok(json!(call).to_string())
+    }
+    let nested = json!([{"depth": 1, "children": ["c"]}]);
+    let shapes = json!({"words": ["a"], "kind": "second_one", "other_kind": "first", "small": 255,
+        "signed": -1, "large": u64::MAX, "share": 0.5, "flag": true, "nested": nested,
+        "counts": {"a": 1}, "one_or_many": ["a", "b"], "any": {"x": null}, "anything": [1, "2"]});
+    for format in FORMATS {
+        let all = calls([
+            ("all_shapes", shapes.clone()),
+            ("one_field", json!({"field": "f"})),
+            ("nothing", json!({})),
+            ("own", json!({ "shapes": shapes })),
+        ]);
+        let server = serve([all, say_results()]).await;
+        let agent = tools::all(Agent::new(client(&server, format), "."));
+        let agent = agent.tools((), |_: &Variants| Effect::Internal, run).tool(Own);
+        let reply = agent.run(&mut Chat::default(), "go", agent_loop).await.unwrap();
+        let results: Vec<Value> =
+            reply.text().split(" | ").map(|text| serde_json::from_str(text).unwrap()).collect();
+        assert_eq!(
+            results,
+            [
+                json!({ "all_shapes": shapes }),
+                json!({"one_field": {"field": "f"}}),
+                json!({"nothing": {}}),
+                json!({ "shapes": shapes }),
+            ],
+            "{format:?}"
+        );
+        let expected: Vec<Value> = agent
+            .specs()
+            .iter()
+            .map(|spec| match format {
+                Format::Anthropic => json!(spec),
+                Format::OpenAi => json!({"type": "function", "function": {"name": spec.name,
+                    "description": spec.description, "parameters": spec.input_schema}}),
+            })
+            .collect();
+        assert_eq!(expected.len(), 10);
+        for seen in server.seen() {
+            assert_eq!((seen.status, &seen.body["tools"]), (200, &json!(expected)), "{format:?}");
+        }
+    }
 }
 
 #[tokio::test]
 async fn cache_marks_are_written_and_billed() {
-    let server = serve("scenes: [{when: go, turns: [{say: hello}]}]").await;
+    let server = serve([say("hello")]).await;
     let client = client(&server, Format::Anthropic);
-    let mut request = request(&Chat::new("go"));
+    let mut request = request(&chat());
     request.system = vec!["word ".repeat(2000).into()];
     let five = |place| Mark { place, lifetime: Lifetime::FiveMinutes };
     request.marks = vec![
@@ -441,10 +655,8 @@ async fn cache_marks_are_written_and_billed() {
     ];
     let first = plain(&client, &request).await.unwrap().usage;
     let second = plain(&client, &request).await.unwrap().usage;
-    assert!(
-        first.cache_creation_input_tokens > 2000 && first.cache_read_input_tokens == 0,
-        "{first:?}"
-    );
+    assert!(first.cache_creation_input_tokens > 2000, "{first:?}");
+    assert_eq!(first.cache_read_input_tokens, 0);
     assert_eq!(second.cache_read_input_tokens, first.cache_creation_input_tokens);
     assert_eq!(second.prompt_tokens(), first.prompt_tokens());
     let body = server.seen()[0].body.clone();
@@ -456,15 +668,12 @@ async fn cache_marks_are_written_and_billed() {
 #[tokio::test]
 async fn nothing_is_sent_unasked() {
     for format in FORMATS {
-        let server = serve("scenes: [{when: go, turns: [{say: hello}]}]").await;
+        let server = serve([say("hello")]).await;
         let client = client(&server, format);
-        plain(&client, &Request::of(&Chat::new("go"))).await.unwrap();
-        streamed(&client, &Request::of(&Chat::new("go"))).await.unwrap();
-        let mut asked = Request {
-            max_tokens: Some(7),
-            model: Some("other".into()),
-            ..Request::of(&Chat::new("go"))
-        };
+        plain(&client, &Request::of(&chat())).await.unwrap();
+        streamed(&client, &Request::of(&chat())).await.unwrap();
+        let mut asked =
+            Request { max_tokens: Some(7), model: Some("other".into()), ..Request::of(&chat()) };
         asked.extra.insert("metadata".into(), json!({"user_id": "x"}));
         plain(&client, &asked).await.unwrap();
         let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
@@ -474,10 +683,8 @@ async fn nothing_is_sent_unasked() {
             }
             Format::OpenAi => json!({"role": "user", "content": "go"}),
         };
-        assert_eq!(
-            bodies[0],
-            json!({"model": "rehearsal", "max_tokens": 16_000, "messages": [message]})
-        );
+        let smallest = json!({"model": "rehearsal", "max_tokens": 16_000, "messages": [message]});
+        assert_eq!(bodies[0], smallest);
         assert_eq!(bodies[1]["max_tokens"], 32_000);
         assert_eq!((&bodies[2]["max_tokens"], &bodies[2]["model"]), (&json!(7), &json!("other")));
         assert_eq!(bodies[2]["metadata"], json!({"user_id": "x"}));
@@ -485,29 +692,33 @@ async fn nothing_is_sent_unasked() {
 }
 
 #[tokio::test]
-async fn stopping_ends_a_request_at_once() {
-    let server = serve("scenes: [{when: go, turns: [{say: hello, delay_ms: 60000}]}]").await;
-    let token = CancellationToken::new();
-    let agent = Agent::new(client(&server, Format::Anthropic), ".").cancelled_by(token.clone());
-    let mut chat = Chat::new("go");
-    let (end, ()) = tokio::join!(agent.ask(&mut chat), async { token.cancel() });
-    assert!(matches!(end, Err(Error::Cancelled)));
+async fn a_stopped_turn_ends_its_request_at_once() {
+    let server = serve([say("hello").delay_ms(600_000)]).await;
+    let agent = Agent::new(client(&server, Format::Anthropic), ".");
+    let stop = async {
+        assert!(rungs_process::testing::until(|| server.count() == 1).await);
+        agent.context().cancel().cancel();
+    };
+    let mut chat = Chat::default();
+    let (end, ()) = tokio::join!(agent.run(&mut chat, "go", agent_loop), stop);
+    assert!(matches!(end, Err(Error::Cancelled)), "{end:?}");
 }
 
-/// A server that gives every request the same bytes, and tells what it was asked.
-fn canned(answer: String) -> (String, std::sync::mpsc::Receiver<String>) {
+/// A server that gives every request the same bytes, and passes on what it was sent.
+fn fixed(answer: String) -> (String, mpsc::Receiver<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut request = vec![0; 64 * 1024];
             let n = stream.read(&mut request).unwrap_or(0);
-            let _ = tell.send(String::from_utf8_lossy(&request[..n]).into_owned());
+            // A test that has ended reads no more.
+            let _ = sender.send(String::from_utf8_lossy(&request[..n]).into_owned());
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    (url, told)
+    (url, requests)
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {
@@ -517,53 +728,65 @@ fn http(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-async fn answer_to(format: Format, url: &str) -> Error {
+/// A client whose key must appear nowhere.
+fn with_key(format: Format, url: &str) -> Client {
     let mut endpoint = Endpoint::new(format, url, "m");
     endpoint.auth = Auth::ApiKey(Secret::new("sk-very-secret"));
-    plain(&Client::new(endpoint).unwrap(), &Request::of(&Chat::new("go"))).await.unwrap_err()
+    Client::new(endpoint).unwrap()
+}
+
+async fn error_from(format: Format, url: &str) -> Error {
+    plain(&with_key(format, url), &Request::of(&chat())).await.unwrap_err()
+}
+
+/// As the person sees it and as a log would.
+fn both_texts(error: &Error) -> String {
+    format!("{error} {error:?}")
 }
 
 #[tokio::test]
-async fn the_key_goes_nowhere_else() {
-    let (other, other_asked) = canned(http("200 OK", "", "{}"));
-    let (url, asked) =
-        canned(http("307 Temporary Redirect", &format!("location: {other}/v1/messages\r\n"), ""));
-    let error = answer_to(Format::Anthropic, &url).await.to_string();
+async fn the_key_does_not_follow_a_redirect() {
+    let (other, other_requests) = fixed(http("200 OK", "", "{}"));
+    let location = format!("location: {other}/v1/messages\r\n");
+    let (url, requests) = fixed(http("307 Temporary Redirect", &location, ""));
+    let error = error_from(Format::Anthropic, &url).await.to_string();
     assert!(error.contains("it redirects to 127.0.0.1 (307)"), "{error}");
-    assert!(asked.recv().unwrap().contains("x-api-key: sk-very-secret"));
-    assert!(other_asked.try_recv().is_err());
-    let echo =
-        json!({"error": {"type": "auth sk-very-secret", "message": "invalid key sk-very-secret"}})
-            .to_string();
-    let (url, _asked) = canned(http("401 Unauthorized", "request-id: sk-very-secret\r\n", &echo));
-    let error = answer_to(Format::Anthropic, &url).await;
-    assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
-    assert!(
-        error.to_string().ends_with("answered 401 (auth ***): invalid key *** [request ***]"),
-        "{error}"
-    );
+    assert!(requests.recv().unwrap().contains("x-api-key: sk-very-secret"));
+    assert_eq!(other_requests.try_recv(), Err(mpsc::TryRecvError::Empty));
+}
+
+#[tokio::test]
+async fn an_error_that_repeats_the_key_is_shown_without_it() {
+    let error = json!({"type": "auth sk-very-secret", "message": "invalid key sk-very-secret"});
+    let body = json!({ "error": error }).to_string();
+    let (url, _requests) = fixed(http("401 Unauthorized", "request-id: sk-very-secret\r\n", &body));
+    let error = error_from(Format::Anthropic, &url).await;
+    assert!(!both_texts(&error).contains("sk-very"), "{error}");
+    let expected = "answered 401 (auth ***): invalid key *** [request ***]";
+    assert!(error.to_string().ends_with(expected), "{error}");
+}
+
+#[tokio::test]
+async fn an_unreadable_reply_that_repeats_the_key_is_shown_without_it() {
     for format in FORMATS {
-        let (url, _asked) = canned(http(
-            "200 OK",
-            "",
-            r#"{"content": "sk-very-secret", "choices": "sk-very-secret"}"#,
-        ));
-        let error = answer_to(format, &url).await;
-        assert!(!format!("{error} {error:?}").contains("sk-very"), "{error}");
+        let body = json!({"content": "sk-very-secret", "choices": "sk-very-secret"}).to_string();
+        let (url, _requests) = fixed(http("200 OK", "", &body));
+        let error = error_from(format, &url).await;
+        assert!(matches!(error, Error::Unreadable { .. }), "{error:?}");
+        assert!(!both_texts(&error).contains("sk-very"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_repeats_the_key_is_shown_without_it() {
+    for format in FORMATS {
         let event =
             json!({"type": "error", "error": {"type": "x", "message": "bad sk-very-secret"}});
-        let stream =
-            http("200 OK", "content-type: text/event-stream\r\n", &format!("data: {event}\n\n"));
-        let (url, _asked) = canned(stream);
-        let mut endpoint = Endpoint::new(format, &url, "m");
-        endpoint.auth = Auth::Bearer(Secret::new("sk-very-secret"));
-        let error = streamed(&Client::new(endpoint).unwrap(), &Request::of(&Chat::new("go")))
-            .await
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("bad ***") && !format!("{error:?}").contains("sk-very"),
-            "{error}"
-        );
+        let body = format!("data: {event}\n\n");
+        let (url, _requests) = fixed(http("200 OK", "content-type: text/event-stream\r\n", &body));
+        let error = streamed(&with_key(format, &url), &Request::of(&chat())).await.unwrap_err();
+        assert!(error.to_string().contains("bad ***"), "{error}");
+        assert!(!both_texts(&error).contains("sk-very"), "{error}");
     }
 }
 
@@ -576,8 +799,8 @@ async fn answers_of_other_kinds_are_named() {
         ("{\"content\": [", "no reply of this API"),
     ] {
         for format in FORMATS {
-            let (url, _asked) = canned(http("200 OK", "", body));
-            let error = answer_to(format, &url).await.to_string();
+            let (url, _requests) = fixed(http("200 OK", "", body));
+            let error = error_from(format, &url).await.to_string();
             assert!(error.contains(expected), "{body}: {error}");
         }
     }
@@ -586,61 +809,73 @@ async fn answers_of_other_kinds_are_named() {
 #[tokio::test]
 async fn a_refused_connection_names_host_and_reason() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = answer_to(Format::OpenAi, &format!("http://127.0.0.1:{port}/v1")).await.to_string();
-    assert!(
-        error.starts_with(&format!("127.0.0.1:{port}: no connection")) && error.contains("refused"),
-        "{error}"
-    );
+    let url = format!("http://127.0.0.1:{port}/v1");
+    let error = error_from(Format::OpenAi, &url).await.to_string();
+    assert!(error.starts_with(&format!("127.0.0.1:{port}: no connection: ")), "{error}");
+    assert!(error.contains("refused"), "{error}");
+}
+
+/// What a client makes of this body.
+async fn reply_from(format: Format, body: &Value) -> Result<Reply> {
+    let (url, _requests) = fixed(http("200 OK", "", &body.to_string()));
+    let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+    plain(&client, &Request::of(&chat())).await
 }
 
 #[tokio::test]
-async fn what_other_servers_say_otherwise_is_understood() {
-    let ask = async |format, body: Value| {
-        let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
-        plain(
-            &Client::new(Endpoint::new(format, &url, "m")).unwrap(),
-            &Request::of(&Chat::new("go")),
-        )
-        .await
-    };
-    let message =
-        |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+async fn chat_completions_with_deviations_are_understood() {
     let call = json!({"id": "", "function": {"name": "t", "arguments": {"a": 1}}});
-    let odd = json!({"reasoning": "r", "reasoning_content": "r", "content": [{"type": "text", "text": "t"}], "tool_calls": [call]});
-    let reply = ask(Format::OpenAi, message(odd)).await.unwrap();
-    assert_eq!((reply.text(), &reply.stop), ("t".into(), &Stop::ToolUse));
+    let message = json!({"reasoning": "r", "reasoning_content": "r",
+        "content": [{"type": "text", "text": "t"}], "tool_calls": [call]});
+    let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+    let reply = reply_from(Format::OpenAi, &body).await.unwrap();
+    assert_eq!((reply.text(), &reply.stop), ("t".into(), &StopReason::ToolUse));
     assert_eq!(reply.message.content[0].as_thinking().as_deref(), Some("r"));
-    assert_eq!(reply.calls()[0].input, json!({"a": 1}));
-    assert!(reply.calls()[0].id.starts_with("call_") && reply.calls()[0].id.len() > 10);
+    let [call] = &reply.calls()[..] else { panic!("{reply:?}") };
+    assert_eq!(call.input, json!({"a": 1}));
+    assert!(call.id.starts_with("call_") && call.id.len() > 10, "{}", call.id);
+}
+
+#[tokio::test]
+async fn a_message_with_deviations_is_understood() {
     let usage = json!({"input_tokens": 7.0, "output_tokens": null, "cache_creation": []});
-    let text = json!([{"type": "text", "text": "t"}, {"type": "tool_use", "id": "1", "name": "t"}]);
-    let reply = ask(Format::Anthropic, json!({"content": text, "usage": usage})).await.unwrap();
+    let content =
+        json!([{"type": "text", "text": "t"}, {"type": "tool_use", "id": "1", "name": "t"}]);
+    let body = json!({"content": content, "usage": usage});
+    let reply = reply_from(Format::Anthropic, &body).await.unwrap();
     assert_eq!((reply.usage.input_tokens, reply.calls()[0].input.clone()), (7, json!({})));
-    // Some proxies put an error under a status of success.
+}
+
+#[tokio::test]
+async fn an_error_under_a_status_of_success_is_an_error() {
+    let body = json!({"error": {"message": "no credits", "code": "402"}});
     for format in FORMATS {
-        let error = ask(format, json!({"error": {"message": "no credits", "code": "402"}}))
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("answered 200 (402): no credits"), "{error}");
+        let error = reply_from(format, &body).await.unwrap_err().to_string();
+        assert!(error.contains("answered 200 (402): no credits"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn an_unfinished_reply_is_not_run_whatever_the_reason_is_called() {
-    let call = json!({"id": "1", "function": {"name": "bash", "arguments": "{\"command\": \"touch ran\"}"}});
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = json!({"command": "touch ran"}).to_string();
+    let call = json!({"id": "1", "function": {"name": "bash", "arguments": arguments}});
     let body = json!({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "error"}]});
-    let (url, _asked) = canned(http("200 OK", "", &body.to_string()));
-    let agent = Agent::new(Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap(), ".")
-        .tool(tools::Bash);
-    let error = agent.ask(&mut Chat::new("go")).await.unwrap_err();
+    let (url, _requests) = fixed(http("200 OK", "", &body.to_string()));
+    let client = Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap();
+    let agent = Agent::new(client, folder.path()).tool(tools::Bash);
+    let error = agent.run(&mut Chat::default(), "go", agent_loop).await.unwrap_err();
     assert_eq!(error.to_string(), "the model stopped for a reason unknown here: error");
+    assert!(!folder.path().join("ran").exists());
 }
 
 #[tokio::test]
-async fn an_empty_block_of_text_does_not_come_back() {
-    let script = "scenes: [{when: go, turns: [{raw: [{type: text, text: ''}], call: [{bash: {command: echo}}]}, {say: done}]}]";
-    let server = serve(script).await;
-    let agent = Agent::new(client(&server, Format::Anthropic), ".").tool(tools::Bash);
-    let reply = lessons::s01_loop::agent_loop(&agent, &mut Chat::new("go")).await.unwrap();
-    assert_eq!(reply.text(), "done");
+async fn an_empty_block_of_text_is_not_sent_back() {
+    let empty = json!({"type": "text", "text": ""});
+    let turns = [call("bash", json!({"command": "echo"})).raw(empty), say("done")];
+    let Asked { end, server, .. } = asked(Format::Anthropic, turns).await;
+    assert_eq!(end.unwrap().text(), "done");
+    let sent = &server.seen()[1].body["messages"][1]["content"];
+    let kinds: Vec<&Value> = sent.as_array().unwrap().iter().map(|block| &block["type"]).collect();
+    assert_eq!(kinds, ["tool_use"]);
 }

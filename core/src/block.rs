@@ -1,11 +1,18 @@
 //! Content blocks: what messages are made of.
 use crate::ToolCall;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::{Map, Value, json, value::RawValue};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
 use std::{borrow::Cow, sync::Arc};
 
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.
 const ORIGIN: &str = "$origin";
+
+/// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens
+/// of about four bytes; its base64 text may be a thousand times as long.
+const IMAGE_SIZE: usize = 6400;
 
 /// JSON kept byte for byte. A parsed value would not do: it rounds numbers and rewrites escapes,
 /// and a thinking block is signed over its bytes.
@@ -17,10 +24,6 @@ impl Raw {
     /// Its text.
     pub fn get(&self) -> &str {
         self.0.get()
-    }
-
-    fn of(value: &Value) -> Self {
-        Raw(Arc::from(serde_json::value::to_raw_value(value).expect("a JSON value is JSON")))
     }
 }
 
@@ -105,8 +108,7 @@ pub enum Block {
 impl<'de> Deserialize<'de> for Block {
     /// Reads the form of session files.
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let raw: Box<RawValue> = Deserialize::deserialize(d)?;
-        Ok(Block::known(raw.get()).unwrap_or_else(|| Block::Other(Raw(raw.into()))))
+        Ok(Block::read(Deserialize::deserialize(d)?))
     }
 }
 
@@ -118,14 +120,16 @@ impl Block {
 
     /// Text that the part `name` of the harness inserts.
     pub fn inserted(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
-        let origin = Some(Origin { name: name.into(), keep: false });
-        Block::Text { text: text.into(), origin, more: Map::new() }
+        Block::of_harness(name.into(), text.into(), false)
     }
 
     /// Inserted text that survives compaction word for word.
     pub fn kept(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
-        let origin = Some(Origin { name: name.into(), keep: true });
-        Block::Text { text: text.into(), origin, more: Map::new() }
+        Block::of_harness(name.into(), text.into(), true)
+    }
+
+    fn of_harness(name: Cow<'static, str>, text: String, keep: bool) -> Self {
+        Block::Text { text, origin: Some(Origin { name, keep }), more: Map::new() }
     }
 
     /// An image from base64 data.
@@ -136,13 +140,13 @@ impl Block {
 
     /// A thinking block; the signature is empty where the server has none.
     pub fn thinking(thinking: &str, signature: &str) -> Self {
-        let value = json!({ "type": "thinking", "thinking": thinking, "signature": signature });
-        Block::Other(Raw::of(&value))
+        let block = json!({ "type": "thinking", "thinking": thinking, "signature": signature });
+        Block::from_value(&block)
     }
 
     /// A block as a server sends it, whatever its type. A server cannot claim an origin.
     pub fn from_wire(raw: Box<RawValue>) -> Self {
-        let mut block = Block::known(raw.get()).unwrap_or_else(|| Block::Other(Raw(raw.into())));
+        let mut block = Block::read(raw);
         if let Block::Text { origin, .. } = &mut block {
             *origin = None;
         }
@@ -151,99 +155,81 @@ impl Block {
 
     /// The same, from a JSON value.
     pub fn from_value(value: &Value) -> Self {
-        match serde_json::value::to_raw_value(value) {
-            Ok(raw) => Block::from_wire(raw),
-            Err(_) => Block::Other(Raw::of(value)),
-        }
+        Block::from_wire(to_raw_value(value).expect("a JSON value is JSON"))
+    }
+
+    fn read(raw: Box<RawValue>) -> Self {
+        Block::known(raw.get()).unwrap_or_else(|| Block::Other(Raw(raw.into())))
     }
 
     fn known(json: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct ToolResult {
             tool_use_id: String,
-            #[serde(default)]
-            content: Content,
+            #[serde(default, deserialize_with = "content")]
+            content: Vec<Block>,
             #[serde(default)]
             is_error: bool,
         }
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: Cow<'a, str>,
-        }
-        let kind = serde_json::from_str::<Kind>(json).ok()?.kind;
-        if kind == "tool_result" {
-            let ToolResult { tool_use_id, content, is_error } = serde_json::from_str(json).ok()?;
-            return Some(Block::ToolResult { tool_use_id, content: content.0, is_error });
-        }
-        if !matches!(&*kind, "text" | "tool_use" | "image" | "document") {
-            return None;
-        }
         let mut more: Map<String, Value> = serde_json::from_str(json).ok()?;
         // `shift_remove` keeps the order of the rest, and with it the bytes of the prompt prefix.
-        more.shift_remove("type");
-        fn word(more: &mut Map<String, Value>, key: &str) -> Option<String> {
-            match more.shift_remove(key)? {
-                Value::String(s) => Some(s),
-                _ => None,
-            }
-        }
-        Some(match &*kind {
+        let mut take = |key: &str| more.shift_remove(key);
+        let word = |value: Option<Value>| value?.as_str().map(String::from);
+        Some(match word(take("type"))?.as_str() {
             "text" => {
-                let origin = more.shift_remove(ORIGIN);
+                let (text, origin) = (word(take("text"))?, take(ORIGIN));
                 let origin = origin.and_then(|origin| serde_json::from_value(origin).ok());
-                Block::Text { text: word(&mut more, "text")?, origin, more }
+                Block::Text { text, origin, more }
             }
             "tool_use" => {
-                let (id, name) = (word(&mut more, "id")?, word(&mut more, "name")?);
-                let input = more.shift_remove("input").unwrap_or_else(|| Map::new().into());
+                let (id, name) = (word(take("id"))?, word(take("name"))?);
+                let input = take("input").unwrap_or_else(|| json!({}));
                 Block::ToolUse { id, name, input, more }
             }
-            "image" => Block::Image { source: more.shift_remove("source")?, more },
-            _ => Block::Document { source: more.shift_remove("source")?, more },
+            "tool_result" => {
+                // From the text again, since blocks within it may be kept byte for byte.
+                let result = serde_json::from_str(json).ok()?;
+                let ToolResult { tool_use_id, content, is_error } = result;
+                Block::ToolResult { tool_use_id, content, is_error }
+            }
+            "image" => Block::Image { source: take("source")?, more },
+            "document" => Block::Document { source: take("source")?, more },
+            _ => return None,
         })
     }
 
     /// The words of a text block.
     pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Block::Text { text, .. } => Some(text),
-            _ => None,
-        }
+        let Block::Text { text, .. } = self else { return None };
+        Some(text)
     }
 
     /// Which part of the harness inserted this text, if one did.
     pub fn origin(&self) -> Option<&Origin> {
-        match self {
-            Block::Text { origin, .. } => origin.as_ref(),
-            _ => None,
-        }
+        let Block::Text { origin, .. } = self else { return None };
+        origin.as_ref()
     }
 
     /// The call, if this is one.
     pub fn as_call(&self) -> Option<ToolCall> {
-        match self {
-            Block::ToolUse { id, name, input, .. } => {
-                Some(ToolCall { id: id.clone(), name: name.clone(), input: input.clone() })
-            }
-            _ => None,
-        }
+        let Block::ToolUse { id, name, input, .. } = self else { return None };
+        Some(ToolCall { id: id.clone(), name: name.clone(), input: input.clone() })
     }
 
     /// The words of a thinking block; empty for one whose words are withheld.
     pub fn as_thinking(&self) -> Option<String> {
-        self.thinks().map(|block| block.thinking)
+        Some(self.thinking_fields()?["thinking"].as_str().unwrap_or("").into())
     }
 
     /// Whether this is thinking with a signature, which is bound to all that stands before it.
     pub(crate) fn is_signed_thinking(&self) -> bool {
-        self.thinks().is_some_and(|block| block.signature != "")
+        self.thinking_fields().is_some_and(|fields| fields["signature"] != "")
     }
 
-    fn thinks(&self) -> Option<Thinking> {
+    fn thinking_fields(&self) -> Option<Value> {
         let Block::Other(raw) = self else { return None };
-        let block: Thinking = serde_json::from_str(raw.get()).ok()?;
-        matches!(&*block.r#type, "thinking" | "redacted_thinking").then_some(block)
+        let fields: Value = serde_json::from_str(raw.get()).ok()?;
+        matches!(fields["type"].as_str()?, "thinking" | "redacted_thinking").then_some(fields)
     }
 
     pub(crate) fn is_blank(&self) -> bool {
@@ -252,47 +238,29 @@ impl Block {
 
     /// The id of the call that this result answers.
     pub(crate) fn answers(&self) -> Option<&str> {
-        match self {
-            Block::ToolResult { tool_use_id, .. } => Some(tool_use_id),
-            _ => None,
-        }
+        let Block::ToolResult { tool_use_id, .. } = self else { return None };
+        Some(tool_use_id)
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         match self {
             Block::Text { text, .. } => text.len(),
             Block::ToolUse { input, .. } => input.to_string().len(),
             Block::ToolResult { content, .. } => content.iter().map(Block::size).sum(),
-            Block::Image { source, .. } | Block::Document { source, .. } => {
-                source.to_string().len()
-            }
+            Block::Image { .. } => IMAGE_SIZE,
+            Block::Document { source, .. } => source.to_string().len(),
             Block::Other(raw) => raw.get().len(),
         }
     }
 }
 
-/// What this code reads of a thinking block.
-#[derive(Deserialize)]
-struct Thinking {
-    r#type: String,
-    #[serde(default)]
-    thinking: String,
-    #[serde(default)]
-    signature: Value,
-}
-
 /// The content of a message or a result: blocks, or a string that stands for one block of text.
-#[derive(Default)]
-pub(crate) struct Content(pub(crate) Vec<Block>);
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let raw: Box<RawValue> = Deserialize::deserialize(d)?;
-        if let Ok(text) = serde_json::from_str::<String>(raw.get()) {
-            return Ok(Content(vec![Block::text(text)]));
-        }
-        serde_json::from_str(raw.get()).map(Content).map_err(D::Error::custom)
+pub(crate) fn content<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Block>, D::Error> {
+    let raw: Box<RawValue> = Deserialize::deserialize(d)?;
+    match serde_json::from_str::<String>(raw.get()) {
+        Ok(text) => Ok(vec![Block::text(text)]),
+        Err(_) => serde_json::from_str(raw.get()).map_err(D::Error::custom),
     }
 }
 
@@ -307,6 +275,17 @@ mod tests {
         assert_eq!(block.origin(), None);
         let file = serde_json::to_value(&block).unwrap();
         assert_eq!(file, json!({"type": "text", "text": "hi", "origin": 1}));
+    }
+
+    #[test]
+    fn an_image_counts_as_what_a_model_makes_of_it() {
+        let image = Block::image("image/png", &"A".repeat(1_000_000));
+        let result = Block::ToolResult {
+            tool_use_id: "1".into(),
+            content: vec![Block::text("a.png"), image],
+            is_error: false,
+        };
+        assert_eq!(result.size(), "a.png".len() + IMAGE_SIZE);
     }
 
     #[test]

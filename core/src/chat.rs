@@ -1,10 +1,10 @@
 //! The lasting conversation: messages in a chat, which owns its states.
 use crate::{
     Block, State, ToolCall, ToolResult,
-    block::Content,
+    block::content,
     state::{SavedStates, States},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{borrow::Cow, sync::Arc};
 
 /// Who speaks.
@@ -26,10 +26,6 @@ pub struct Message {
     /// What is said.
     #[serde(deserialize_with = "content")]
     pub content: Vec<Block>,
-}
-
-fn content<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Block>, D::Error> {
-    Content::deserialize(d).map(|content| content.0)
 }
 
 impl<S: Into<String>> From<S> for Message {
@@ -66,10 +62,8 @@ impl Message {
 
     /// Results for the calls of the message before.
     pub fn results(results: impl IntoIterator<Item = ToolResult>) -> Self {
-        Message {
-            role: Role::User,
-            content: results.into_iter().map(ToolResult::into_block).collect(),
-        }
+        let content = results.into_iter().map(ToolResult::into_block).collect();
+        Message { role: Role::User, content }
     }
 
     /// All its text blocks, joined.
@@ -101,7 +95,7 @@ impl Message {
         self.content.iter().any(|block| block.answers().is_some())
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.content.iter().map(Block::size).sum()
     }
@@ -111,26 +105,22 @@ impl Message {
 /// moment. [`push`](Chat::push) is the only way in, and it keeps the one rule that the API never
 /// forgives: every call is answered by the very next message, once. A clone is a snapshot with a
 /// life of its own, states included.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Chat {
     id: String,
+    #[serde(deserialize_with = "pushed")]
     messages: Vec<Arc<Message>>,
-    #[serde(rename = "state", serialize_with = "save")]
+    #[serde(rename = "state", default)]
     states: States,
     /// Stands before whatever is said first.
     #[serde(skip)]
     opening: Option<Block>,
 }
 
-fn save<S: Serializer>(states: &States, s: S) -> Result<S::Ok, S::Error> {
-    states.save().serialize(s)
-}
-
-impl std::fmt::Debug for Chat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Chat { id, messages, .. } = self;
-        f.debug_struct("Chat").field("id", id).field("messages", messages).finish_non_exhaustive()
-    }
+/// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
+fn pushed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Arc<Message>>, D::Error> {
+    let messages = Vec::<Message>::deserialize(d)?;
+    Ok(Chat::restore("", messages, SavedStates::new()).messages)
 }
 
 impl Default for Chat {
@@ -139,30 +129,15 @@ impl Default for Chat {
     }
 }
 
-impl Clone for Chat {
-    fn clone(&self) -> Self {
-        Chat {
-            id: self.id.clone(),
-            messages: self.messages.clone(),
-            states: self.states.snapshot(),
-            opening: self.opening.clone(),
+/// One result for each call, in the order of the calls: its own of these, or `why` it has none.
+pub(crate) fn results_of(calls: &[ToolCall], mut results: Vec<Block>, why: &str) -> Message {
+    let own = calls.iter().map(|call| {
+        match results.iter().position(|block| block.answers() == Some(&call.id)) {
+            Some(i) => results.remove(i),
+            None => call.refuse(why).into_block(),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Chat {
-    /// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Saved {
-            id: String,
-            messages: Vec<Message>,
-            #[serde(default)]
-            state: SavedStates,
-        }
-        let Saved { id, messages, state } = Saved::deserialize(d)?;
-        Ok(Chat::restore(id, messages, state))
-    }
+    });
+    Message { role: Role::User, content: own.collect() }
 }
 
 impl Chat {
@@ -172,7 +147,7 @@ impl Chat {
         messages: impl IntoIterator<Item = M>,
         states: SavedStates,
     ) -> Self {
-        let mut chat = Chat { id: id.into(), states: States::load(states), ..Chat::default() };
+        let mut chat = Chat { id: id.into(), states: states.into(), ..Chat::default() };
         for message in messages {
             chat.push(message);
         }
@@ -214,8 +189,8 @@ impl Chat {
         self.states.save()
     }
 
-    pub(crate) fn states(&self) -> &States {
-        &self.states
+    pub(crate) fn states(&self) -> States {
+        self.states.handle()
     }
 
     /// Puts this block before whatever is said first, if nothing was said yet.
@@ -235,17 +210,9 @@ impl Chat {
             return self.append(message);
         }
         let Message { role, content } = Arc::unwrap_or_clone(message);
-        let (mut answers, rest): (Vec<Block>, Vec<Block>) =
+        let (results, rest): (Vec<Block>, Vec<Block>) =
             content.into_iter().partition(|block| block.answers().is_some());
-        let mut results = Vec::with_capacity(open.len());
-        for call in &open {
-            let answer = answers.iter().position(|block| block.answers() == Some(&call.id));
-            results.push(match answer {
-                Some(i) => answers.remove(i),
-                None => call.refuse("not run: the turn was interrupted").into_block(),
-            });
-        }
-        self.append(Message { role: Role::User, content: results }.into());
+        self.append(results_of(&open, results, "not run: the turn was interrupted").into());
         self.append(Message { role, content: rest }.into());
     }
 
@@ -277,8 +244,7 @@ impl Chat {
     pub fn close_open_calls(&mut self, why: &str) {
         let open = self.open_calls();
         if !open.is_empty() {
-            let results = open.into_iter().map(|call| call.refuse(why));
-            self.messages.push(Arc::new(Message::results(results)));
+            self.messages.push(Arc::new(results_of(&open, vec![], why)));
         }
     }
 
@@ -304,7 +270,7 @@ impl Chat {
         self.messages.last().is_some_and(|m| m.role == Role::User)
     }
 
-    /// Size in bytes, roughly what it takes on the wire.
+    /// Size in bytes of text, roughly what it takes of a model's window.
     pub fn size(&self) -> usize {
         self.messages.iter().map(|m| m.size()).sum()
     }

@@ -1,7 +1,7 @@
 //! The context: the agent as its tools and layers see it.
 use crate::{
     Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
-    agent::Progress, dispatch::NextSend, state::States,
+    dispatch::NextSend, state::States, turn::Progress,
 };
 use std::{
     any::TypeId,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// [state](Context::state) of the conversation (withdrawn, forked and saved with it),
 /// [resource](Context::resource) of the agent (jobs, connections: never rolled back),
 /// [value](Context::with) of a turn or a call (a budget, a ruling).
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The agent that runs.
     pub agent: Agent,
@@ -63,12 +63,12 @@ impl Context {
     }
 
     fn states(&self) -> States {
-        self.agent.scope.states.lock().unwrap().clone()
+        self.agent.scope.states.lock().unwrap().handle()
     }
 
     /// From now on the context is about this chat.
     pub(crate) fn follow(&self, chat: &Chat) {
-        *self.agent.scope.states.lock().unwrap() = chat.states().clone();
+        *self.agent.scope.states.lock().unwrap() = chat.states();
     }
 
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -79,10 +79,8 @@ impl Context {
     /// asked for, dropped with the agent. A child has its own.
     pub fn resource<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut resources = self.agent.resources.map.lock().unwrap();
-        let any =
-            resources.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
-        drop(resources);
-        any.downcast().expect("kept under its own type")
+        let resource = resources.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        resource.clone().downcast().expect("kept under its own type")
     }
 
     /// A context with this value, for all that is run with it; children do not have it.
@@ -177,20 +175,12 @@ impl Context {
     }
 }
 
-impl std::fmt::Debug for Context {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("agent", &self.agent).finish()
-    }
-}
-
 /// A path below `cwd`, without `.` and `..`, and without asking the disk: the file need not exist.
 fn absolute(cwd: &Path, path: &Path) -> PathBuf {
     let mut absolute = PathBuf::new();
     for part in cwd.join(path).components() {
         match part {
-            Component::ParentDir => {
-                absolute.pop();
-            }
+            Component::ParentDir => _ = absolute.pop(),
             Component::CurDir => {}
             other => absolute.push(other),
         }

@@ -12,10 +12,10 @@
 //! `next` is `Copy`: a layer may run it once, many times, or not at all. Retry, cache hit, "push
 //! something and ask again", interrupt and refusal all have that one shape.
 use crate::{
-    Agent, Block, BoxFuture, Chat, Context, Error, Event, Message, Model, Reply, Request, Result,
+    Agent, Block, Chat, Context, Error, Event, Message, Model, Reply, Replying, Request, Result,
     Role, StopReason, ToolCall, ToolResult, Usage,
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
@@ -97,63 +97,28 @@ pub trait Layer: Send + Sync + 'static {
 
 /// The object-safe form of [`Layer`].
 pub(crate) trait DynLayer: Send + Sync {
-    fn turn<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextTurn<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
-    fn ask<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextAsk<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
-    fn send<'a>(
-        &'a self,
-        request: Request,
-        cx: &'a Context,
-        next: NextSend<'a>,
-    ) -> BoxFuture<'a, Result<Reply>>;
+    fn turn<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextTurn<'a>) -> Replying<'a>;
+    fn ask<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextAsk<'a>) -> Replying<'a>;
+    fn send<'a>(&'a self, _: Request, _: &'a Context, _: NextSend<'a>) -> Replying<'a>;
     fn batch<'a>(
         &'a self,
-        calls: Vec<ToolCall>,
-        cx: &'a Context,
-        next: NextBatch<'a>,
+        _: Vec<ToolCall>,
+        _: &'a Context,
+        _: NextBatch<'a>,
     ) -> BoxFuture<'a, Vec<ToolResult>>;
-    fn act<'a>(
-        &'a self,
-        call: ToolCall,
-        cx: &'a Context,
-        next: NextAct<'a>,
-    ) -> BoxFuture<'a, ToolResult>;
+    fn act<'a>(&'a self, _: ToolCall, _: &'a Context, _: NextAct<'a>) -> BoxFuture<'a, ToolResult>;
     fn follows(&self, child: &Context) -> bool;
     fn name(&self) -> &'static str;
 }
 
 impl<L: Layer> DynLayer for L {
-    fn turn<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextTurn<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn turn<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextTurn<'a>) -> Replying<'a> {
         Box::pin(Layer::turn(self, chat, cx, next))
     }
-    fn ask<'a>(
-        &'a self,
-        chat: &'a mut Chat,
-        cx: &'a Context,
-        next: NextAsk<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn ask<'a>(&'a self, chat: &'a mut Chat, cx: &'a Context, next: NextAsk<'a>) -> Replying<'a> {
         Box::pin(Layer::ask(self, chat, cx, next))
     }
-    fn send<'a>(
-        &'a self,
-        request: Request,
-        cx: &'a Context,
-        next: NextSend<'a>,
-    ) -> BoxFuture<'a, Result<Reply>> {
+    fn send<'a>(&'a self, request: Request, cx: &'a Context, next: NextSend<'a>) -> Replying<'a> {
         Box::pin(Layer::send(self, request, cx, next))
     }
     fn batch<'a>(
@@ -183,10 +148,8 @@ impl<L: Layer> DynLayer for L {
 /// An agent's loop: any `async fn(&Agent, &mut Chat) -> Result<Reply>`. It is a trait of its own
 /// because a bound on the future of an async function cannot be written otherwise.
 pub trait Loop<'a>: Send + Sync {
-    /// The loop as it runs.
-    type Running: Future<Output = Result<Reply>> + Send + 'a;
     /// Starts it.
-    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Self::Running;
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a>;
 }
 
 impl<'a, F, Fut> Loop<'a> for F
@@ -194,20 +157,8 @@ where
     F: Fn(&'a Agent, &'a mut Chat) -> Fut + Send + Sync,
     Fut: Future<Output = Result<Reply>> + Send + 'a,
 {
-    type Running = Fut;
-    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Fut {
-        self(agent, chat)
-    }
-}
-
-/// The object-safe form of [`Loop`].
-pub(crate) trait DynLoop: Send + Sync {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>>;
-}
-
-impl<L: for<'a> Loop<'a>> DynLoop for L {
-    fn start<'a>(&self, agent: &'a Agent, chat: &'a mut Chat) -> BoxFuture<'a, Result<Reply>> {
-        Box::pin(Loop::start(self, agent, chat))
+    fn start(&self, agent: &'a Agent, chat: &'a mut Chat) -> Replying<'a> {
+        Box::pin(self(agent, chat))
     }
 }
 
@@ -217,7 +168,7 @@ type Layers<'a> = &'a [Arc<dyn DynLayer>];
 #[derive(Clone, Copy)]
 pub struct NextTurn<'a> {
     pub(crate) layers: Layers<'a>,
-    pub(crate) inner: &'a dyn DynLoop,
+    pub(crate) agent_loop: &'a dyn for<'b> Loop<'b>,
     pub(crate) prompt: &'a Message,
     pub(crate) before: &'a Chat,
 }
@@ -258,7 +209,7 @@ impl<'a> NextTurn<'a> {
             Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
             None => {
                 cx.progress().withdrawn = false;
-                self.inner.start(&cx.agent, chat).await
+                self.agent_loop.start(&cx.agent, chat).await
             }
         };
         chat.close_open_calls("not run: the turn ended");
@@ -367,7 +318,7 @@ impl NextSend<'_> {
         }
         // Deltas of an earlier reply, which a layer further out did not want.
         cx.discard_deltas();
-        let reply = cx.agent.parts.model.reply(&request, cx).await;
+        let reply = cx.agent.model.reply(&request, cx).await;
         if reply.is_err() {
             cx.discard_deltas();
         }
@@ -420,11 +371,9 @@ impl NextAct<'_> {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else {
-        "no reason given"
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text,
+        (None, Some(text)) => text,
+        (None, None) => "no reason given",
     }
 }

@@ -96,20 +96,23 @@ impl Error {
     /// holds (400) or for its size (413), declined by the model, or too much for its window. Sent
     /// again unchanged it would fail for ever, so the conversation continues without what it added.
     pub fn withdraws(&self) -> bool {
-        matches!(
-            self,
-            Error::Blocked(_)
-                | Error::Api { status: 400 | 413, .. }
-                | Error::Unfinished {
-                    stop: StopReason::Refusal { .. } | StopReason::WindowFull,
-                    ..
-                }
-        )
+        match self {
+            Error::Blocked(_) | Error::Api { status: 400 | 413, .. } => true,
+            Error::Unfinished { stop, .. } => {
+                matches!(stop, StopReason::Refusal { .. } | StopReason::WindowFull)
+            }
+            _ => false,
+        }
     }
 
     /// An [`Error::Other`], for `map_err`.
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Other(error.into())
+    }
+
+    /// An [`Error::Setting`].
+    pub fn setting(key: impl Into<String>, why: impl Into<String>) -> Error {
+        Error::Setting { key: key.into(), why: why.into() }
     }
 
     /// An [`Error::Io`] at `path`, for `map_err`.
@@ -120,14 +123,9 @@ impl Error {
 }
 
 fn details(retry_after: Option<Duration>, request_id: Option<&str>) -> String {
-    let mut text = String::new();
-    if let Some(wait) = retry_after {
-        text.push_str(&format!("; it asks to wait {} s", wait.as_secs()));
-    }
-    if let Some(id) = request_id {
-        text.push_str(&format!(" [request {id}]"));
-    }
-    text
+    let wait = retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+    let request = request_id.map(|id| format!(" [request {id}]"));
+    wait.into_iter().chain(request).collect()
 }
 
 fn line_number(line: Option<usize>) -> String {

@@ -1,12 +1,7 @@
 //! All that is ever shown or reported.
 use crate::{Reply, ToolCall, ToolResult};
-use futures_util::Stream;
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context as Task, Poll},
-};
-use tokio::sync::mpsc;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
 
 /// Something that happened. `Context::emit` sends it to the person's [`Ui`](crate::Ui) and to every
 /// listener; there is no other way to show or report anything.
@@ -57,13 +52,4 @@ pub struct AgentEvent {
 
 /// The events of an agent and all its children, in order, as they happen. It ends when the agent is
 /// dropped; events that are not taken are kept, so read it or drop it.
-#[derive(Debug)]
-pub struct Events(pub(crate) mpsc::UnboundedReceiver<AgentEvent>);
-
-impl Stream for Events {
-    type Item = AgentEvent;
-
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<AgentEvent>> {
-        self.0.poll_recv(task)
-    }
-}
+pub type Events = BoxStream<'static, AgentEvent>;

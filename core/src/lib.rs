@@ -18,7 +18,9 @@ mod agent;
 mod backoff;
 mod block;
 pub mod chat;
+mod children;
 pub mod client;
+mod commands;
 mod context;
 pub mod dispatch;
 mod error;
@@ -26,6 +28,7 @@ pub mod event;
 pub mod paths;
 mod state;
 pub mod tools;
+mod turn;
 pub mod ui;
 
 pub use agent::Agent;
@@ -44,10 +47,8 @@ pub use tools::{
 };
 pub use ui::{Answer, Question, Quiet, Recorder, Ui};
 
-use std::{future::Future, pin::Pin};
-
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-pub(crate) type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A reply that is awaited.
+pub(crate) type Replying<'a> = futures_util::future::BoxFuture<'a, Result<Reply>>;
 
 #[cfg(test)]
 pub(crate) mod test {

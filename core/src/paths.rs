@@ -1,6 +1,6 @@
 //! The guard: which paths a tool may touch.
 //!
-//! Those beneath the agent's directory, judged by where they really lead, and opened so that no
+//! Those below the agent's directory, judged by where they really lead, and opened so that no
 //! link swapped meanwhile leads out (see [`rungs_files`]); and, for reading, the long outputs that
 //! its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
@@ -11,7 +11,7 @@ use std::{fs::File, path::PathBuf};
 /// program's own state.
 const PRIVATE: &[&str] = &[".git", ".rungs"];
 
-/// The agent's directory, to open and write files beneath it.
+/// The agent's directory, to open and write files below it.
 ///
 /// # Errors
 /// When there is no such folder.
@@ -21,7 +21,7 @@ pub fn root(cx: &Context) -> Result<Root, ToolError> {
     Ok(root.deny(PRIVATE))
 }
 
-/// What this path may be read beneath: mostly the agent's directory.
+/// The directory that this path may be read below: mostly the agent's directory.
 ///
 /// # Errors
 /// When there is no such folder.

@@ -23,11 +23,6 @@ pub trait State: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 
     const OF_TEXT: bool = false;
 }
 
-/// The states of one conversation, by name. It is a handle, since tools must reach what the chat
-/// owns.
-#[derive(Clone, Default)]
-pub(crate) struct States(Arc<Mutex<BTreeMap<String, Slot>>>);
-
 /// All states of a conversation, as session files hold them.
 pub type SavedStates = BTreeMap<String, SavedState>;
 
@@ -39,62 +34,79 @@ pub struct SavedState {
     of_text: bool,
 }
 
-#[derive(Clone)]
-enum Slot {
-    /// Read from a file; nobody has asked for it by its type yet.
-    Saved(SavedState),
-    /// Shared with snapshots, and copied only when it is changed.
-    Live(Arc<dyn Live>),
-}
+/// The states of one conversation, by name. States are shared with snapshots, and copied only when
+/// one of the two changes them.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(from = "SavedStates", into = "SavedStates")]
+pub(crate) struct States(Arc<Mutex<BTreeMap<String, Arc<dyn Saved>>>>);
 
-/// What can be done with a state whose type is not known here.
-trait Live: Any + Send + Sync {
+/// What can be done with a state whose type is not known here: a [`State`], or a [`SavedState`]
+/// that nobody has asked for by its type yet.
+trait Saved: Any + Send + Sync {
     fn save(&self) -> SavedState;
-    fn is_of_text(&self) -> bool;
 }
 
-impl<T: State> Live for T {
+impl<T: State> Saved for T {
     fn save(&self) -> SavedState {
         let value = serde_json::to_value(self).unwrap_or_default();
         SavedState { value, of_text: T::OF_TEXT }
     }
+}
 
-    fn is_of_text(&self) -> bool {
-        T::OF_TEXT
+impl Saved for SavedState {
+    fn save(&self) -> SavedState {
+        self.clone()
     }
 }
 
-impl Slot {
-    fn typed<T: State>(self) -> Arc<T> {
-        match self {
-            Slot::Saved(saved) => Arc::new(serde_json::from_value(saved.value).unwrap_or_default()),
-            Slot::Live(live) => {
-                let any: Arc<dyn Any + Send + Sync> = live;
-                match any.downcast() {
-                    Ok(state) => state,
-                    Err(_) => panic!("two types of state are named {:?}", T::NAME),
-                }
-            }
-        }
+fn typed<T: State>(state: Arc<dyn Saved>) -> Arc<T> {
+    let state: Arc<dyn Any + Send + Sync> = state;
+    if let Some(saved) = state.downcast_ref::<SavedState>() {
+        return Arc::new(T::deserialize(&saved.value).unwrap_or_default());
     }
-
-    fn save(&self) -> SavedState {
-        match self {
-            Slot::Saved(saved) => saved.clone(),
-            Slot::Live(live) => live.save(),
-        }
+    match state.downcast() {
+        Ok(state) => state,
+        Err(_) => panic!("two types of state are named {:?}", T::NAME),
     }
+}
 
-    fn is_of_text(&self) -> bool {
-        match self {
-            Slot::Saved(saved) => saved.of_text,
-            Slot::Live(live) => live.is_of_text(),
-        }
+impl Clone for States {
+    /// A snapshot with a life of its own.
+    fn clone(&self) -> Self {
+        States(Arc::new(Mutex::new(self.by_name().clone())))
+    }
+}
+
+impl std::fmt::Debug for States {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.save().fmt(f)
+    }
+}
+
+impl From<States> for SavedStates {
+    fn from(states: States) -> Self {
+        states.save()
+    }
+}
+
+impl From<SavedStates> for States {
+    fn from(saved: SavedStates) -> Self {
+        let states = saved.into_iter().map(|(name, state)| (name, Arc::new(state) as _));
+        States(Arc::new(Mutex::new(states.collect())))
     }
 }
 
 impl States {
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+    pub(crate) fn save(&self) -> SavedStates {
+        self.by_name().iter().map(|(name, state)| (name.clone(), state.save())).collect()
+    }
+
+    /// The same states, for tools, which must reach what the chat owns.
+    pub(crate) fn handle(&self) -> States {
+        States(self.0.clone())
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Saved>>> {
         // A change that panicked has taken its own state with it, so nothing half done is left.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,33 +120,15 @@ impl States {
     }
 
     fn change<T: State, R>(&self, change: impl FnOnce(&mut Arc<T>) -> R) -> R {
-        let mut slots = self.slots();
-        let mut state = match slots.remove(T::NAME) {
-            Some(slot) => slot.typed::<T>(),
-            None => Arc::default(),
-        };
+        let mut states = self.by_name();
+        let mut state = states.remove(T::NAME).map(typed::<T>).unwrap_or_default();
         let result = change(&mut state);
-        slots.insert(T::NAME.into(), Slot::Live(state));
+        states.insert(T::NAME.into(), state);
         result
-    }
-
-    /// A copy with a life of its own. Pointers are copied now, and a state when one of the two
-    /// changes it.
-    pub(crate) fn snapshot(&self) -> States {
-        States(Arc::new(Mutex::new(self.slots().clone())))
     }
 
     /// Returns the states that describe the text to their defaults.
     pub(crate) fn forget_text(&self) {
-        self.slots().retain(|_, slot| !slot.is_of_text());
-    }
-
-    pub(crate) fn save(&self) -> SavedStates {
-        self.slots().iter().map(|(name, slot)| (name.clone(), slot.save())).collect()
-    }
-
-    pub(crate) fn load(saved: SavedStates) -> States {
-        let slots = saved.into_iter().map(|(name, saved)| (name, Slot::Saved(saved)));
-        States(Arc::new(Mutex::new(slots.collect())))
+        self.by_name().retain(|_, state| !state.save().of_text);
     }
 }

@@ -1,5 +1,6 @@
 //! The screen, and the person before it.
-use crate::{BoxFuture, Context, Event};
+use crate::{Context, Event};
+use futures_util::future::BoxFuture;
 use std::{
     collections::VecDeque,
     future::Future,

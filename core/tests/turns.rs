@@ -298,6 +298,22 @@ async fn a_new_conversation_opens_with_the_environment_which_survives_compaction
     assert_eq!(chat.messages()[0].typed().collect::<Vec<_>>(), ["go"]);
 }
 
+#[tokio::test]
+async fn a_command_that_speaks_first_speaks_after_the_environment() {
+    let (agent, _server) = agent([scene("^hi$", [say("hello")])]).await;
+    let note = async |chat: &mut Chat, _: &str, _: &Context| {
+        chat.push(Message::inserted("note", "a note"));
+        Ok(())
+    };
+    let agent = agent.command("note", "adds a note", note);
+    let mut chat = Chat::default();
+    agent.run_command("note", "", &mut chat).await.unwrap().unwrap();
+    agent.run(&mut chat, "hi", agent_loop).await.unwrap();
+    let first = texts(&chat.messages()[0]);
+    assert!(first[0].starts_with("<environment>\nworking directory: /project\n"));
+    assert_eq!(first[1..], ["a note", "hi"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn exit_functions_run_concurrently_each_with_its_own_timeout() {
     let (done, ended) = tokio::sync::oneshot::channel();

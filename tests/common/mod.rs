@@ -1,18 +1,47 @@
 //! What the tests of whole programs share.
-use std::{path::PathBuf, process::Command, sync::Once};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    sync::Once,
+};
 
-/// A lesson's program. `cargo test` builds it beside the tests, `cargo test --test course` alone
-/// would not.
-pub fn program(lesson: &str) -> PathBuf {
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The lessons in the table of contents, in its order.
+pub(crate) fn lessons() -> Vec<String> {
+    let contents = std::fs::read_to_string(Path::new(ROOT).join("lessons.rs")).unwrap();
+    // Other modules are not indented.
+    let modules = contents.lines().filter_map(|line| line.strip_prefix("    pub mod "));
+    modules.map(|module| module.trim_end_matches(';').to_string()).collect()
+}
+
+/// A lesson's program, without the keys and settings of whoever runs the tests, and with nothing on
+/// standard input. `cargo test` builds all lessons beside the tests; `cargo test --test course`
+/// does not, so it is done here.
+pub(crate) fn lesson(name: &str) -> Command {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--examples"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--quiet"]).current_dir(ROOT);
+        for lesson in lessons() {
+            cargo.args(["--example", &lesson]);
+        }
         if !cfg!(debug_assertions) {
             cargo.arg("--release");
         }
-        assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
+        // Cargo sets these for the tests. Build scripts that look at them (that of `ring`) would
+        // run again, and half of everything would be built twice.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
+        let built = cargo.status().unwrap();
+        assert!(built.success(), "the lessons do not build");
     });
     let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples").join(lesson)
+    let mut command = Command::new(test.ancestors().nth(2).unwrap().join("examples").join(name));
+    let kept = std::env::vars().filter(|(name, _)| name == "PATH" || name == "HOME");
+    command.env_clear().envs(kept).env("RUNGS_ENV", "/dev/null").stdin(Stdio::null());
+    command
 }

@@ -1,12 +1,10 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
 use super::{
-    Broken, Decode, Delta, Endpoint, Lifetime, Mark, Place, Reply, Request, StopReason, Usage,
+    Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage, as_object,
+    stream::{Broken, Decode},
 };
 use crate::{Block, Message, Role, ToolSpec};
-use serde::{
-    Deserialize, Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
-};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
 use std::sync::Arc;
 
@@ -21,104 +19,71 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     stream: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    system: Vec<Value>,
-    #[serde(serialize_with = "tools", skip_serializing_if = "no_tools")]
-    tools: (&'a [Arc<ToolSpec>], Option<Lifetime>),
-    #[serde(serialize_with = "messages")]
-    messages: (&'a [Arc<Message>], &'a [Mark]),
+    system: Vec<Marked<Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Marked<&'a ToolSpec>>,
+    messages: Vec<WireMessage<'a>>,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
 
-pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
-    let mark_at = |place| request.marks.iter().find(|m| m.place == place).map(|m| m.lifetime);
-    let section = |(i, text): (usize, &Arc<str>)| {
-        marked(json!({"type": "text", "text": text}), mark_at(Place::System(i)))
-    };
-    let body = Body {
-        model: request.model.as_deref().unwrap_or(&endpoint.model),
-        max_tokens: endpoint.max_tokens(request.max_tokens, stream),
-        stream,
-        system: request.system.iter().enumerate().map(section).collect(),
-        tools: (&request.tools, mark_at(Place::Tools)),
-        messages: (&request.messages, &request.marks),
-        extra: request
-            .extra
-            .clone()
-            .into_iter()
-            .filter(|(key, _)| !OWN.contains(&key.as_str()))
-            .collect(),
-    };
-    serde_json::to_vec(&body).expect("strings, numbers and maps with string keys")
+/// Something that can carry a cache mark.
+#[derive(Serialize)]
+struct Marked<T> {
+    #[serde(flatten)]
+    part: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<Value>,
 }
 
-fn no_tools((tools, _): &(&[Arc<ToolSpec>], Option<Lifetime>)) -> bool {
-    tools.is_empty()
-}
-
-fn marked(mut block: Value, mark: Option<Lifetime>) -> Value {
-    if let Some(lifetime) = mark {
-        block["cache_control"] = cache_control(lifetime);
-    }
-    block
-}
-
-fn cache_control(lifetime: Lifetime) -> Value {
-    match lifetime {
-        Lifetime::FiveMinutes => json!({"type": "ephemeral"}),
-        Lifetime::Hour => json!({"type": "ephemeral", "ttl": "1h"}),
-    }
-}
-
-fn tools<S: Serializer>(
-    (tools, mark): &(&[Arc<ToolSpec>], Option<Lifetime>),
-    s: S,
-) -> Result<S::Ok, S::Error> {
-    let mut seq = s.serialize_seq(Some(tools.len()))?;
-    for (i, tool) in tools.iter().enumerate() {
-        match mark {
-            Some(_) if i + 1 == tools.len() => {
-                seq.serialize_element(&marked(json!(tool), *mark))?
-            }
-            _ => seq.serialize_element(tool)?,
-        }
-    }
-    seq.end()
-}
-
-fn messages<S: Serializer>(
-    (messages, marks): &(&[Arc<Message>], &[Mark]),
-    s: S,
-) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Wire<'a> {
-        role: Role,
-        content: Vec<WireBlock<'a>>,
-    }
-    let mut seq = s.serialize_seq(Some(messages.len()))?;
-    for (i, message) in messages.iter().enumerate() {
-        let mut content: Vec<WireBlock<'_>> = unmarked(&message.content);
-        for mark in *marks {
-            if let Place::Block { message, block } = mark.place
-                && message == i
-                && let Some(block) = content.get_mut(block)
-            {
-                block.mark = Some(mark.lifetime);
-            }
-        }
-        seq.serialize_element(&Wire { role: message.role, content })?;
-    }
-    seq.end()
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: Role,
+    content: Vec<WireBlock<'a>>,
 }
 
 /// A block as the API takes it: without its origin, perhaps with a cache mark.
 struct WireBlock<'a> {
     block: &'a Block,
-    mark: Option<Lifetime>,
+    cache_control: Option<Value>,
 }
 
-fn unmarked(blocks: &[Block]) -> Vec<WireBlock<'_>> {
-    blocks.iter().map(|block| WireBlock { block, mark: None }).collect()
+pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
+    let mark = |place: Place| {
+        let mark = request.marks.iter().find(|mark| mark.place == place)?;
+        Some(match mark.lifetime {
+            Lifetime::FiveMinutes => json!({"type": "ephemeral"}),
+            Lifetime::Hour => json!({"type": "ephemeral", "ttl": "1h"}),
+        })
+    };
+    let system = request.system.iter().enumerate().map(|(i, text)| Marked {
+        part: json!({"type": "text", "text": text}),
+        cache_control: mark(Place::System(i)),
+    });
+    let tools = request.tools.iter().map(|tool| Marked { part: &**tool, cache_control: None });
+    let mut tools: Vec<_> = tools.collect();
+    if let Some(last) = tools.last_mut() {
+        last.cache_control = mark(Place::Tools);
+    }
+    let messages = request.messages.iter().enumerate().map(|(i, message)| {
+        let blocks = message.content.iter().enumerate().map(|(j, block)| WireBlock {
+            block,
+            cache_control: mark(Place::Block { message: i, block: j }),
+        });
+        WireMessage { role: message.role, content: blocks.collect() }
+    });
+    let mut extra = request.extra.clone();
+    extra.retain(|key, _| !OWN.contains(&key.as_str()));
+    let body = Body {
+        model: request.model.as_deref().unwrap_or(&endpoint.model),
+        max_tokens: endpoint.max_tokens(request.max_tokens, stream),
+        stream,
+        system: system.collect(),
+        tools,
+        messages: messages.collect(),
+        extra,
+    };
+    serde_json::to_vec(&body).expect("strings, numbers and maps with string keys")
 }
 
 impl Serialize for WireBlock<'_> {
@@ -139,17 +104,14 @@ impl Serialize for WireBlock<'_> {
                 map.serialize_entry("type", "tool_use")?;
                 map.serialize_entry("id", id)?;
                 map.serialize_entry("name", name)?;
-                match input {
-                    Value::Object(object) => map.serialize_entry("input", object)?,
-                    // Arguments that were no JSON; the API wants an object.
-                    broken => map.serialize_entry("input", &json!({"malformed": broken}))?,
-                }
+                map.serialize_entry("input", &as_object(input))?;
                 Some(more)
             }
             Block::ToolResult { tool_use_id, content, is_error } => {
+                let content = content.iter().map(|block| WireBlock { block, cache_control: None });
                 map.serialize_entry("type", "tool_result")?;
                 map.serialize_entry("tool_use_id", tool_use_id)?;
-                map.serialize_entry("content", &unmarked(content))?;
+                map.serialize_entry("content", &content.collect::<Vec<_>>())?;
                 if *is_error {
                     map.serialize_entry("is_error", is_error)?;
                 }
@@ -169,8 +131,8 @@ impl Serialize for WireBlock<'_> {
         for (key, value) in more.into_iter().flatten() {
             map.serialize_entry(key, value)?;
         }
-        if let Some(lifetime) = self.mark {
-            map.serialize_entry("cache_control", &cache_control(lifetime))?;
+        if let Some(mark) = &self.cache_control {
+            map.serialize_entry("cache_control", mark)?;
         }
         map.end()
     }
@@ -227,40 +189,17 @@ impl Decode for Decoder {
             return Ok(vec![]);
         }
         let event: Value = serde_json::from_str(data)?;
-        let index = || {
-            let index = event["index"]
-                .as_u64()
-                .ok_or_else(|| Broken::Event("a block event without an index".into()))?;
-            Ok::<usize, Broken>(index as usize)
+        let index = || match event["index"].as_u64() {
+            Some(index) => Ok(index as usize),
+            None => Err(Broken::Event("a block event without an index".into())),
         };
-        let word = |value: &Value| value.as_str().unwrap_or("").to_string();
         Ok(match event["type"].as_str().unwrap_or("") {
             "message_start" => self.count(&event["message"]["usage"]),
             "content_block_start" => {
-                vec![Delta::Open {
-                    index: index()?,
-                    block: Block::from_value(&event["content_block"]),
-                }]
+                let block = Block::from_value(&event["content_block"]);
+                vec![Delta::Open { index: index()?, block }]
             }
-            "content_block_delta" => {
-                let (index, delta) = (index()?, &event["delta"]);
-                match delta["type"].as_str().unwrap_or("") {
-                    "text_delta" => vec![Delta::Text { index, text: word(&delta["text"]) }],
-                    "thinking_delta" => {
-                        vec![Delta::Thinking { index, text: word(&delta["thinking"]) }]
-                    }
-                    "signature_delta" => {
-                        vec![Delta::Signature { index, signature: word(&delta["signature"]) }]
-                    }
-                    "input_json_delta" => {
-                        vec![Delta::Arguments { index, json: word(&delta["partial_json"]) }]
-                    }
-                    "citations_delta" => {
-                        vec![Delta::Citation { index, citation: delta["citation"].clone() }]
-                    }
-                    _ => vec![],
-                }
-            }
+            "content_block_delta" => delta(index()?, &event["delta"]).into_iter().collect(),
             "content_block_stop" => vec![Delta::Close { index: index()? }],
             "message_delta" => {
                 let mut deltas = self.count(&event["usage"]);
@@ -273,7 +212,10 @@ impl Decode for Decoder {
                 self.ended = true;
                 vec![]
             }
-            "error" => return Err(in_stream(&event["error"])),
+            "error" => {
+                let status = status_of(&event["error"]["type"]);
+                return Err(Broken::Api { status, body: event });
+            }
             _ => vec![],
         })
     }
@@ -295,24 +237,30 @@ impl Decoder {
     }
 }
 
+fn delta(index: usize, delta: &Value) -> Option<Delta> {
+    let word = |key: &str| delta[key].as_str().unwrap_or("").to_string();
+    Some(match delta["type"].as_str()? {
+        "text_delta" => Delta::Text { index, text: word("text") },
+        "thinking_delta" => Delta::Thinking { index, text: word("thinking") },
+        "signature_delta" => Delta::Signature { index, signature: word("signature") },
+        "input_json_delta" => Delta::Arguments { index, json: word("partial_json") },
+        "citations_delta" => Delta::Citation { index, citation: delta["citation"].clone() },
+        _ => return None,
+    })
+}
+
 /// An error inside a stream has no status of its own: its kind stands for one (api/errors).
-fn in_stream(error: &Value) -> Broken {
-    let kind = error["type"].as_str().unwrap_or("unknown");
-    let status = match kind {
-        "invalid_request_error" => 400,
-        "authentication_error" => 401,
-        "billing_error" => 402,
-        "permission_error" => 403,
-        "not_found_error" => 404,
-        "request_too_large" => 413,
-        "rate_limit_error" => 429,
-        "timeout_error" => 504,
-        "overloaded_error" => 529,
+fn status_of(kind: &Value) -> u16 {
+    match kind.as_str() {
+        Some("invalid_request_error") => 400,
+        Some("authentication_error") => 401,
+        Some("billing_error") => 402,
+        Some("permission_error") => 403,
+        Some("not_found_error") => 404,
+        Some("request_too_large") => 413,
+        Some("rate_limit_error") => 429,
+        Some("timeout_error") => 504,
+        Some("overloaded_error") => 529,
         _ => 500,
-    };
-    let message = format!(
-        "{} (in the middle of its reply)",
-        error["message"].as_str().unwrap_or("no reason given")
-    );
-    Broken::Api { status, kind: kind.into(), message }
+    }
 }

@@ -1,15 +1,18 @@
 //! Sending: one pool of connections, time limits, retries until a response's headers arrive, and
 //! errors that name the host and never the key.
-use super::{Auth, Endpoint, Format, StopReason};
+use super::{
+    Auth, Endpoint, Format, StopReason,
+    retry::{Advice, advice, backoff, is_overflow, retry_after},
+};
 use crate::{Context, Error, Event, Result};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::StreamExt;
 use reqwest::{
-    Response, StatusCode,
+    Response, Url,
     header::{HeaderMap, HeaderValue},
 };
 use serde_json::Value;
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// How often one request is sent at most.
@@ -19,78 +22,35 @@ const MAX_ATTEMPTS: u32 = 5;
 const MAX_ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
 /// How long one request waits between its attempts, all in all.
 const MAX_TOTAL_WAIT: Duration = Duration::from_secs(120);
+/// How long the body of an error may take.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
 const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+/// How much is shown of an error's body that has no message.
+const MAX_SHOWN_CHARS: usize = 300;
 
+#[derive(Debug)]
 pub(super) struct Http {
     client: reqwest::Client,
-    base_url: String,
-    host: String,
-    headers: HeaderMap,
-    /// Removed from whatever a server says, should it repeat the key.
-    key: Option<String>,
-    limits: super::Limits,
+    pub endpoint: Endpoint,
+    /// Host and port.
+    pub host: String,
 }
 
 impl Http {
-    pub(super) fn new(endpoint: &Endpoint) -> Result<Self> {
-        let setting = |key: &str, why: String| Error::Setting { key: key.into(), why };
-        let (url_key, key_key) = match endpoint.format {
-            Format::Anthropic => ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
-            Format::OpenAi => ("OPENAI_BASE_URL", "OPENAI_API_KEY"),
-        };
-        let url = reqwest::Url::parse(&endpoint.base_url)
-            .map_err(|e| setting(url_key, format!("no URL: {e}")))?;
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(setting(url_key, "a base URL has no `?` and no `#`".into()));
-        }
-        let Some(host) = url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")) else {
-            return Err(setting(
-                url_key,
-                "it must start with http:// or https:// and name a host".into(),
-            ));
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(setting(
-                url_key,
-                "it holds a user name or password; a key belongs in its own variable".into(),
-            ));
-        }
-        let local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/json"));
-        if endpoint.format == Format::Anthropic {
-            let version = HeaderValue::from_str(&endpoint.version)
-                .map_err(|_| setting("ANTHROPIC_VERSION", "it can't stand in a header".into()))?;
-            headers.insert("anthropic-version", version);
-        }
-        let key = match &endpoint.auth {
-            Auth::None => None,
-            Auth::ApiKey(key) => Some(("x-api-key", key.expose().to_string(), key)),
-            Auth::Bearer(key) => Some(("authorization", format!("Bearer {}", key.expose()), key)),
-        };
-        let key = match key {
-            None => None,
-            Some((name, value, key)) => {
-                let mut value = HeaderValue::from_str(&value).map_err(|_| {
-                    setting(key_key, "the key holds characters that no header can carry".into())
-                })?;
-                value.set_sensitive(true);
-                headers.insert(name, value);
-                Some(key.expose().to_string())
-            }
-        };
+    pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
+        let url = checked_url(&endpoint)?;
         // One provider for the process; a second install is refused and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
+            .default_headers(headers(&endpoint)?)
             .connect_timeout(endpoint.limits.connect)
             // A redirect would carry `x-api-key` to whatever host it names.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("rungs/", env!("CARGO_PKG_VERSION")));
-        if local {
+        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             builder = builder.no_proxy();
         }
         if url.scheme() == "http" {
@@ -98,24 +58,16 @@ impl Http {
             // them.
             builder = builder.tls_certs_only([]);
         }
-        let client =
-            builder.build().map_err(|e| Error::Net { host: host.into(), why: chain(&e) })?;
-        Ok(Http {
-            client,
-            base_url: endpoint.base_url.trim_end_matches('/').to_string(),
-            host: format!("{host}{port}"),
-            headers,
-            key,
-            limits: endpoint.limits.clone(),
-        })
-    }
-
-    pub(super) fn host(&self) -> &str {
-        &self.host
+        // The authority has no user name: `checked_url` refuses one.
+        let host = url.authority().to_string();
+        match builder.build() {
+            Ok(client) => Ok(Http { client, endpoint, host }),
+            Err(error) => Err(Error::Net { host, why: chain(&error) }),
+        }
     }
 
     /// Sends until the headers of a success arrive; everything else is an error, at once or after
-    /// the last try.
+    /// the last attempt.
     pub(super) async fn post(
         &self,
         path: &str,
@@ -123,239 +75,210 @@ impl Http {
         stream: bool,
         cx: &Context,
     ) -> Result<Response> {
+        let limits = &self.endpoint.limits;
+        let limit = if stream { limits.first_byte } else { limits.whole };
+        let url = format!("{}{path}", self.endpoint.base_url.trim_end_matches('/'));
         let body = Bytes::from(body);
-        let limit = if stream { self.limits.first_byte } else { self.limits.whole };
-        let mut waited = Duration::ZERO;
-        let mut attempts = 0;
+        let (mut attempts, mut waited) = (0, Duration::ZERO);
         loop {
-            let request =
-                self.client.post(format!("{}{path}", self.base_url)).headers(self.headers.clone());
-            let sent = timeout(limit, request.body(body.clone()).send());
-            let sent = tokio::select! {
-                sent = sent => sent,
-                () = cx.cancel().cancelled() => return Err(Error::Cancelled),
-            };
             attempts += 1;
-            let mut max_attempts = MAX_ATTEMPTS;
-            let (error, advice) = match sent {
-                Ok(Ok(response)) if response.status().is_success() => return Ok(response),
-                Ok(Ok(response)) => self.refused(response).await,
-                Ok(Err(error)) => {
-                    max_attempts = MAX_ATTEMPTS_WITHOUT_ANSWER;
-                    (
-                        Error::Net { host: self.host.clone(), why: chain(&error) },
-                        Advice::Retry(None),
-                    )
-                }
-                Err(_) => {
-                    let why = format!("no answer within {} s", limit.as_secs_f32());
-                    (Error::Net { host: self.host.clone(), why }, Advice::GiveUp)
-                }
+            let request = self.client.post(&url).body(body.clone());
+            let (error, advice) = match until_cancelled(cx, self.send(request, limit)).await? {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
             };
-            let error = self.clean(error);
             let Advice::Retry(asked) = advice else { return Err(error) };
             let wait = asked.unwrap_or_else(|| backoff(attempts));
+            let max_attempts = match error {
+                Error::Net { .. } => MAX_ATTEMPTS_WITHOUT_ANSWER,
+                _ => MAX_ATTEMPTS,
+            };
             if attempts >= max_attempts || waited + wait > MAX_TOTAL_WAIT {
                 return Err(error);
             }
-            cx.emit(Event::Retry {
-                seconds: wait.as_secs_f32(),
-                attempts,
-                max_attempts,
-                why: error.to_string(),
-            });
-            tokio::select! {
-                () = tokio::time::sleep(wait) => waited += wait,
-                () = cx.cancel().cancelled() => return Err(Error::Cancelled),
-            }
+            let (seconds, why) = (wait.as_secs_f32(), error.to_string());
+            cx.emit(Event::Retry { seconds, attempts, max_attempts, why });
+            until_cancelled(cx, tokio::time::sleep(wait)).await?;
+            waited += wait;
         }
     }
 
-    /// The body of a plain reply.
-    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
-        let body = timeout(self.limits.whole, up_to(MAX_REPLY_BYTES, response));
-        let body = tokio::select! {
-            body = body => body,
-            () = cx.cancel().cancelled() => return Err(Error::Cancelled),
-        };
-        let net = |why| Error::Net { host: self.host.clone(), why };
-        match body {
-            Ok((bytes, _)) if bytes.len() >= MAX_REPLY_BYTES => {
-                Err(net("the reply is larger than any reply can be".into()))
-            }
-            Ok((bytes, None)) => Ok(bytes),
-            Ok((_, Some(error))) => Err(net(format!("the reply was cut: {}", chain(&error)))),
+    /// Sends once. A failure comes with whether another attempt may help.
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        limit: Duration,
+    ) -> Result<Response, (Error, Advice)> {
+        match timeout(limit, request.send()).await {
+            Ok(Ok(response)) if response.status().is_success() => Ok(response),
+            Ok(Ok(response)) => Err(self.refused(response).await),
+            Ok(Err(error)) => Err((self.net(chain(&error)), Advice::Retry(None))),
             Err(_) => {
-                Err(net(format!("the reply took longer than {} s", self.limits.whole.as_secs())))
+                let why = format!("no answer within {} s", limit.as_secs_f32());
+                Err((self.net(why), Advice::GiveUp))
             }
         }
-    }
-
-    /// An answer that is not in the API's form; or an error in it, though the status says success,
-    /// as some proxies do.
-    pub(super) fn unreadable(&self, bytes: &[u8], why: &str) -> Error {
-        match serde_json::from_slice::<Value>(bytes) {
-            Ok(body) if !body["error"].is_null() => {
-                let (kind, message) = error_text(&body);
-                Error::Api {
-                    host: self.host.clone(),
-                    status: 200,
-                    kind,
-                    message,
-                    request_id: None,
-                    retry_after: None,
-                }
-            }
-            _ => unreadable(&self.host, bytes, why),
-        }
-    }
-
-    /// The error without the key, should a server have repeated it anywhere.
-    pub(super) fn clean(&self, mut error: Error) -> Error {
-        let Some(key) = self.key.as_deref().filter(|key| !key.is_empty()) else { return error };
-        let remove = |text: &mut String| *text = text.replace(key, "***");
-        match &mut error {
-            Error::Api { kind, message, request_id, .. } => {
-                remove(kind);
-                remove(message);
-                if let Some(id) = request_id {
-                    remove(id);
-                }
-            }
-            Error::Net { why, .. }
-            | Error::Unreadable { why, .. }
-            | Error::Unfinished { why, .. } => remove(why),
-            _ => {}
-        }
-        error
     }
 
     /// What the server says, and whether asking again may help.
     async fn refused(&self, response: Response) -> (Error, Advice) {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        let (status, headers) = (response.status(), response.headers().clone());
+        let code = status.as_u16();
         if status.is_redirection() {
-            let to = header("location").and_then(|l| reqwest::Url::parse(l).ok());
-            let to = to.as_ref().and_then(|url| url.host_str()).unwrap_or("another place");
-            let why = format!(
-                "it redirects to {to} ({}); keys don't follow, so set that base URL",
-                status.as_u16()
-            );
-            return (Error::Unreadable { host: self.host.clone(), why }, Advice::GiveUp);
+            let to = header(&headers, "location").and_then(|location| Url::parse(location).ok());
+            let to = to.as_ref().and_then(Url::host_str).unwrap_or("another place");
+            let why =
+                format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
+            return (self.unreadable(why), Advice::GiveUp);
         }
-        let body = timeout(Duration::from_secs(10), up_to(MAX_ERROR_BYTES, response)).await;
+        let body = timeout(ERROR_BODY_TIMEOUT, up_to(MAX_ERROR_BYTES, response)).await;
         let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
-        let retry_after = retry_after(&headers);
-        let should_retry = header("x-should-retry");
         let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
-            let advice = advice(status, &Value::Null, retry_after, should_retry);
-            return (
-                unreadable(&self.host, &bytes, &format!("status {}", status.as_u16())),
-                advice,
-            );
+            let error = self.no_reply(&bytes, &format!("status {code}"));
+            return (error, advice(code, &Value::Null, &headers));
         };
-        let (kind, message) = error_text(&body);
-        if status == StatusCode::BAD_REQUEST && is_overflow(&body, &message) {
+        let (_, message) = error_text(&body);
+        if code == 400 && is_overflow(&body["error"]["code"], &message) {
             let why = format!(
                 "the conversation is more than the model's context window holds: {message}"
             );
-            return (Error::Unfinished { stop: StopReason::WindowFull, why }, Advice::GiveUp);
+            let error = Error::Unfinished { stop: StopReason::WindowFull, why: self.clean(why) };
+            return (error, Advice::GiveUp);
         }
-        let word = |value: &Value| value.as_str().map(str::to_string);
-        let error = Error::Api {
-            host: self.host.clone(),
-            status: status.as_u16(),
-            kind,
-            message,
-            request_id: word(&body["request_id"])
-                .or(header("request-id").or(header("x-request-id")).map(Into::into)),
-            retry_after,
+        (self.api(code, &body, &headers), advice(code, &body["error"], &headers))
+    }
+
+    /// The body of a plain reply.
+    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
+        let limit = self.endpoint.limits.whole;
+        let body = timeout(limit, up_to(MAX_REPLY_BYTES, response));
+        let why = match until_cancelled(cx, body).await? {
+            Ok((bytes, None)) if bytes.len() < MAX_REPLY_BYTES => return Ok(bytes),
+            Ok((_, None)) => "the reply is larger than any reply can be".into(),
+            Ok((_, Some(error))) => format!("the reply was cut: {}", chain(&error)),
+            Err(_) => format!("the reply took longer than {} s", limit.as_secs()),
         };
-        (error, advice(status, &body["error"], retry_after, should_retry))
+        Err(self.net(why))
+    }
+
+    /// The error of a connection that failed.
+    pub(super) fn net(&self, why: String) -> Error {
+        Error::Net { host: self.host.clone(), why: self.clean(why) }
+    }
+
+    /// The error of an answer that is not in the API's form.
+    pub(super) fn unreadable(&self, why: String) -> Error {
+        Error::Unreadable { host: self.host.clone(), why: self.clean(why) }
+    }
+
+    /// The error that the server reports in this body.
+    pub(super) fn api(&self, status: u16, body: &Value, headers: &HeaderMap) -> Error {
+        let (kind, message) = error_text(body);
+        let in_headers = header(headers, "request-id").or(header(headers, "x-request-id"));
+        let request_id = body["request_id"].as_str().or(in_headers);
+        Error::Api {
+            host: self.host.clone(),
+            status,
+            kind: self.clean(kind),
+            message: self.clean(message),
+            request_id: request_id.map(|id| self.clean(id.into())),
+            retry_after: retry_after(headers),
+        }
+    }
+
+    /// The error of a body that is no reply, though the status may say success: some proxies report
+    /// their errors like that.
+    pub(super) fn no_reply(&self, bytes: &[u8], why: &str) -> Error {
+        if let Ok(body) = serde_json::from_slice::<Value>(bytes)
+            && !body["error"].is_null()
+        {
+            return self.api(200, &body, &HeaderMap::new());
+        }
+        let start = bytes.trim_ascii_start();
+        self.unreadable(if start.is_empty() {
+            format!("the answer is empty ({why})")
+        } else if start.starts_with(b"<") {
+            format!(
+                "it answered with HTML where JSON was expected ({why}); is the base URL that of the API?"
+            )
+        } else {
+            format!("the answer is no reply of this API ({why})")
+        })
+    }
+
+    /// A text without the key, should the server have repeated it.
+    fn clean(&self, text: String) -> String {
+        match &self.endpoint.auth {
+            Auth::ApiKey(key) | Auth::Bearer(key) if !key.expose().is_empty() => {
+                text.replace(key.expose(), "***")
+            }
+            _ => text,
+        }
     }
 }
 
-/// Whether a refusal means that the prompt is larger than the window, which each server says in its
-/// own words.
-fn is_overflow(body: &Value, message: &str) -> bool {
-    let message = message.to_lowercase();
-    body["error"]["code"] == "context_length_exceeded"
-        || ["prompt is too long", "maximum context length", "exceeds the context"]
-            .iter()
-            .any(|say| message.contains(say))
+fn checked_url(endpoint: &Endpoint) -> Result<Url> {
+    let variable = match endpoint.format {
+        Format::Anthropic => "ANTHROPIC_BASE_URL",
+        Format::OpenAi => "OPENAI_BASE_URL",
+    };
+    let url = Url::parse(&endpoint.base_url)
+        .map_err(|error| Error::setting(variable, format!("no URL: {error}")))?;
+    let why = if url.query().is_some() || url.fragment().is_some() {
+        "a base URL has no `?` and no `#`"
+    } else if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        "it must start with http:// or https:// and name a host"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "it holds a user name or password; a key belongs in its own variable"
+    } else {
+        return Ok(url);
+    };
+    Err(Error::setting(variable, why))
+}
+
+fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
+    let value = |text: &str, variable: &str| {
+        let error = |_| Error::setting(variable, "it holds characters that no header can carry");
+        HeaderValue::from_str(text).map_err(error)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    let mut variable = "OPENAI_API_KEY";
+    if endpoint.format == Format::Anthropic {
+        variable = "ANTHROPIC_API_KEY";
+        headers.insert("anthropic-version", value(&endpoint.version, "ANTHROPIC_VERSION")?);
+    }
+    let (name, mut key) = match &endpoint.auth {
+        Auth::None => return Ok(headers),
+        Auth::ApiKey(key) => ("x-api-key", value(key.expose(), variable)?),
+        Auth::Bearer(key) => {
+            ("authorization", value(&format!("Bearer {}", key.expose()), variable)?)
+        }
+    };
+    key.set_sensitive(true);
+    headers.insert(name, key);
+    Ok(headers)
+}
+
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    Some(headers.get(name)?.to_str().ok()?.trim())
+}
+
+async fn until_cancelled<T>(cx: &Context, work: impl Future<Output = T>) -> Result<T> {
+    cx.cancel().run_until_cancelled(work).await.ok_or(Error::Cancelled)
 }
 
 /// The kind of an error and its message. The Messages API and Chat Completions agree on
 /// `error.message`; some proxies say `detail`, or a bare string, or something else altogether.
-pub(super) fn error_text(body: &Value) -> (String, String) {
+fn error_text(body: &Value) -> (String, String) {
     let error = &body["error"];
-    let word = |value: &Value| value.as_str().map(str::to_string);
-    let kind = word(&error["type"]).or(word(&error["code"])).unwrap_or_else(|| "unknown".into());
-    let message = word(&error["message"])
-        .or(word(error))
-        .or(word(&body["detail"]))
-        .or(word(&body["message"]));
-    (kind, message.unwrap_or_else(|| body.to_string().chars().take(300).collect()))
-}
-
-#[derive(Debug, PartialEq)]
-enum Advice {
-    Retry(Option<Duration>),
-    GiveUp,
-}
-
-/// Which refusals pass by themselves. The official SDKs go by the status alone; a spent quota also
-/// says 429, though, and no waiting refills it.
-fn advice(
-    status: StatusCode,
-    error: &Value,
-    retry_after: Option<Duration>,
-    should_retry: Option<&str>,
-) -> Advice {
-    const SPENT: [&str; 6] = [
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "enforced_spend_limit_reached",
-    ];
-    let names = [&error["type"], &error["code"], &error["details"]["error_code"]];
-    if names.iter().any(|name| name.as_str().is_some_and(|name| SPENT.contains(&name))) {
-        return Advice::GiveUp;
-    }
-    let passing = match should_retry {
-        // Asking again cannot help here, whatever the server says.
-        _ if matches!(status.as_u16(), 400 | 401 | 403 | 404 | 413) => false,
-        Some("true") => true,
-        Some("false") => false,
-        _ => matches!(status.as_u16(), 408 | 409 | 429 | 500..),
+    let kind = error["type"].as_str().or(error["code"].as_str()).unwrap_or("unknown");
+    let words = [&error["message"], error, &body["detail"], &body["message"]];
+    let message = match words.into_iter().find_map(Value::as_str) {
+        Some(message) => message.into(),
+        None => body.to_string().chars().take(MAX_SHOWN_CHARS).collect(),
     };
-    if passing { Advice::Retry(retry_after) } else { Advice::GiveUp }
-}
-
-/// `retry-after` in seconds or as a date, and the milliseconds that the official SDKs prefer.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
-    let seconds = |n: f64| Duration::try_from_secs_f64(n).ok();
-    if let Some(ms) = header("retry-after-ms").and_then(|v| v.parse::<f64>().ok()) {
-        return seconds(ms / 1000.0);
-    }
-    let value = header("retry-after")?;
-    if let Ok(n) = value.parse::<f64>() {
-        return seconds(n);
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    // A date that has passed means now.
-    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-}
-
-/// Half a second, doubled each time up to eight, less up to a quarter at random, so that many
-/// clients do not retry at the same moment.
-fn backoff(tried: u32) -> Duration {
-    let full = (0.5 * f64::from(1u32 << (tried - 1).min(10))).min(8.0);
-    Duration::from_secs_f64(full * (1.0 - 0.25 * fastrand::f64()))
+    (kind.into(), message)
 }
 
 /// The first bytes of a body, however long it is, and what cut it short.
@@ -375,153 +298,50 @@ async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error
     (start.freeze(), None)
 }
 
-/// The bytes of a stream; one that falls silent for longer than `idle` ends with an error.
-pub(super) fn bytes(
-    response: Response,
-    idle: Duration,
-) -> BoxStream<'static, std::io::Result<Bytes>> {
-    let body: Pin<Box<dyn Stream<Item = reqwest::Result<Bytes>> + Send>> =
-        Box::pin(response.bytes_stream());
-    futures_util::stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match timeout(idle, body.next()).await {
-            Ok(Some(Ok(part))) => Some((Ok(part), Some(body))),
-            Ok(Some(Err(error))) => Some((Err(std::io::Error::other(chain(&error))), None)),
-            Ok(None) => None,
-            Err(_) => {
-                let why = format!("nothing came for {} s", idle.as_secs_f32());
-                Some((Err(std::io::Error::new(std::io::ErrorKind::TimedOut, why)), None))
-            }
-        }
-    })
-    .boxed()
-}
-
-/// The error of a stream that broke after so many events.
-pub(super) fn cut(host: String, error: &sse_stream::Error, seen: usize) -> Error {
-    match error {
-        sse_stream::Error::Body(why) => {
-            Error::Net { host, why: format!("the stream was cut after {seen} events: {why}") }
-        }
-        other => Error::Unreadable {
-            host,
-            why: format!("event {} of the stream is malformed: {other}", seen + 1),
-        },
-    }
-}
-
-/// A stream that is no stream is mostly a proxy's error page.
-pub(super) fn expect_type(host: &str, response: &Response, wanted: &str) -> Result<()> {
-    let got =
-        response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("nothing");
-    if got.to_ascii_lowercase().starts_with(wanted) {
-        return Ok(());
-    }
-    let why = format!(
-        "it answered with {got} where a stream was asked for; is the base URL that of the API?"
-    );
-    Err(Error::Unreadable { host: host.into(), why })
-}
-
-/// An answer that is not in the API's form.
-fn unreadable(host: &str, bytes: &[u8], why: &str) -> Error {
-    let start = bytes.trim_ascii_start();
-    let why = if start.is_empty() {
-        format!("the answer is empty ({why})")
-    } else if start.starts_with(b"<") {
-        format!(
-            "it answered with HTML where JSON was expected ({why}); is the base URL that of the API?"
-        )
-    } else {
-        format!("the answer is no reply of this API ({why})")
-    };
-    Error::Unreadable { host: host.into(), why }
-}
-
-/// An error with its causes, which say what the outermost does not; without the URL, which may hold
-/// more than the host.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_connect() {
-        "no connection".to_string()
+/// An error with its first cause, which says what the outermost does not; without the URL, which
+/// may hold more than the host.
+pub(super) fn chain(error: &reqwest::Error) -> String {
+    let what = if error.is_connect() {
+        "no connection"
     } else if error.is_timeout() {
-        "time limit".to_string()
+        "time limit"
     } else {
-        "sending failed".to_string()
+        "sending failed"
     };
-    let mut source = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(cause) = source {
-        source = cause.source();
-        last = Some(cause);
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    match causes.last() {
+        Some(cause) => format!("{what}: {cause}"),
+        None => what.into(),
     }
-    if let Some(cause) = last {
-        text.push_str(&format!(": {cause}"));
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn what_passes_and_what_does_not() {
-        let go = |status: u16, error: Value| {
-            advice(StatusCode::from_u16(status).unwrap(), &error, None, None)
-        };
-        for status in [408, 409, 429, 500, 503, 504, 529] {
-            assert_eq!(go(status, json!({"type": "x"})), Advice::Retry(None), "{status}");
-        }
-        for status in [400, 401, 402, 403, 404, 413, 422] {
-            assert_eq!(go(status, json!({})), Advice::GiveUp, "{status}");
-        }
-        assert_eq!(go(429, json!({"type": "insufficient_quota"})), Advice::GiveUp);
-        assert_eq!(go(429, json!({"code": "credit_balance_exhausted"})), Advice::GiveUp);
-        assert_eq!(
-            go(429, json!({"details": {"error_code": "enforced_spend_limit_reached"}})),
-            Advice::GiveUp
-        );
-        let told = |status, word| {
-            advice(StatusCode::from_u16(status).unwrap(), &Value::Null, None, Some(word))
-        };
-        assert_eq!([told(529, "false"), told(400, "true")], [Advice::GiveUp, Advice::GiveUp]);
-        assert_eq!(told(422, "true"), Advice::Retry(None));
-    }
-
-    #[test]
-    fn waiting_is_told_in_three_ways() {
-        let told = |name: &'static str, value: &str| {
-            retry_after(&HeaderMap::from_iter([(
-                name.parse().unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            )]))
-        };
-        assert_eq!(told("retry-after", "7"), Some(Duration::from_secs(7)));
-        assert_eq!(told("retry-after-ms", "250"), Some(Duration::from_millis(250)));
-        assert_eq!(told("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        let soon = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(60));
-        assert!(told("retry-after", &soon).is_some_and(|d| (50..=60).contains(&d.as_secs())));
-        assert_eq!([told("retry-after", "-1"), told("retry-after", "soon")], [None, None]);
-    }
-
-    #[test]
-    fn waits_grow_and_stay_bounded() {
-        for (tried, full) in [(1, 0.5), (2, 1.0), (5, 8.0), (60, 8.0)] {
-            let wait = backoff(tried).as_secs_f64();
-            assert!(wait <= full && wait >= full * 0.75, "{tried}: {wait}");
-        }
-    }
+    use crate::client::Secret;
 
     #[test]
     fn a_base_url_that_cannot_be_used_is_named() {
         for (url, why) in
             [("ftp://x", "http://"), ("nonsense", "no URL"), ("http://me:pw@x", "user name")]
         {
-            let error =
-                Http::new(&Endpoint::new(Format::Anthropic, url, "m")).err().unwrap().to_string();
+            let error = Http::new(Endpoint::new(Format::Anthropic, url, "m")).unwrap_err();
+            let error = error.to_string();
             assert!(error.starts_with("ANTHROPIC_BASE_URL: ") && error.contains(why), "{error}");
             assert!(!error.contains("pw"));
         }
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let mut endpoint = Endpoint::new(Format::OpenAi, "http://x", "m");
+        for auth in [Auth::ApiKey(Secret::new("sk-1")), Auth::Bearer(Secret::new("sk-1"))] {
+            endpoint.auth = auth;
+            let http = Http::new(endpoint.clone()).unwrap();
+            assert!(!format!("{http:?}").contains("sk-1"));
+        }
+        endpoint.auth = Auth::Bearer(Secret::new("sk-\n1"));
+        let error = Http::new(endpoint).unwrap_err().to_string();
+        assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
     }
 }

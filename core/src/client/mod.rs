@@ -1,19 +1,20 @@
 //! The client: what is asked, what is answered, and the two wire formats behind one [`Client`].
 mod anthropic;
+mod endpoint;
 mod http;
-mod models;
 mod openai;
-mod settings;
+mod retry;
+mod stream;
 
-pub use models::{ModelInfo, Models, Price, UNKNOWN_CONTEXT};
-pub use settings::{Auth, Choice, Endpoint, Format, Limits, Secret, Settings};
+pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use crate::{Block, BoxFuture, Chat, Context, Error, Message, Result, ToolCall, ToolSpec};
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use crate::{Block, Chat, Context, Message, Replying, Result, ToolCall, ToolSpec};
+use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use http::Http;
+use reqwest::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use sse_stream::SseByteStream;
-use std::{future::Future, sync::Arc};
+use serde_json::{Map, Value, json};
+use std::{borrow::Cow, future::Future, sync::Arc};
 
 /// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies
 /// pointers.
@@ -109,24 +110,23 @@ impl Usage {
     pub fn prompt_tokens(&self) -> u64 {
         self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
     }
-}
 
-impl Usage {
     /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in
     /// a form of next year is no reason to lose a reply.
-    pub(crate) fn update(&mut self, told: &Value) {
-        let set = |field: &mut u64, value: &Value| {
-            if let Some(count) = value.as_u64().or(value.as_f64().map(|count| count as u64)) {
-                *field = count;
+    pub(crate) fn update(&mut self, said: &Value) {
+        let lifetimes = &mut self.cache_creation;
+        for (count, path) in [
+            (&mut self.input_tokens, "/input_tokens"),
+            (&mut self.output_tokens, "/output_tokens"),
+            (&mut self.cache_creation_input_tokens, "/cache_creation_input_tokens"),
+            (&mut self.cache_read_input_tokens, "/cache_read_input_tokens"),
+            (&mut lifetimes.ephemeral_5m_input_tokens, "/cache_creation/ephemeral_5m_input_tokens"),
+            (&mut lifetimes.ephemeral_1h_input_tokens, "/cache_creation/ephemeral_1h_input_tokens"),
+        ] {
+            if let Some(said) = said.pointer(path).and_then(Value::as_f64) {
+                *count = said as u64;
             }
-        };
-        set(&mut self.input_tokens, &told["input_tokens"]);
-        set(&mut self.output_tokens, &told["output_tokens"]);
-        set(&mut self.cache_creation_input_tokens, &told["cache_creation_input_tokens"]);
-        set(&mut self.cache_read_input_tokens, &told["cache_read_input_tokens"]);
-        let (by_lifetime, told) = (&mut self.cache_creation, &told["cache_creation"]);
-        set(&mut by_lifetime.ephemeral_5m_input_tokens, &told["ephemeral_5m_input_tokens"]);
-        set(&mut by_lifetime.ephemeral_1h_input_tokens, &told["ephemeral_1h_input_tokens"]);
+        }
     }
 }
 
@@ -142,7 +142,7 @@ pub enum StopReason {
     MaxTokens,
     /// A stop sequence of the request.
     StopSequence,
-    /// A tool of the server ran long: send the reply back unchanged, and it goes on.
+    /// A tool of the server ran long: send the reply back unchanged, and the tool continues.
     PauseTurn,
     /// It, or a filter before it, declined.
     Refusal {
@@ -171,11 +171,8 @@ pub struct Reply {
 impl Reply {
     /// A finished reply of these blocks.
     pub fn new(content: Vec<Block>) -> Self {
-        Reply {
-            message: Arc::new(Message::assistant(content)),
-            usage: Usage::default(),
-            stop: StopReason::EndTurn,
-        }
+        let message = Arc::new(Message::assistant(content));
+        Reply { message, usage: Usage::default(), stop: StopReason::EndTurn }
     }
 
     /// All its text.
@@ -283,6 +280,14 @@ fn whole_blocks(reply: Reply) -> Deltas {
     futures_util::stream::iter(deltas.into_iter().map(Ok)).boxed()
 }
 
+/// The arguments of a call as both APIs want them, an object: what was no JSON is put into one.
+fn as_object(input: &Value) -> Cow<'_, Value> {
+    match input {
+        Value::Object(_) => Cow::Borrowed(input),
+        broken => Cow::Owned(json!({ "malformed": broken })),
+    }
+}
+
 /// Any model behind one pointer.
 #[derive(Clone)]
 pub struct AnyModel(Arc<dyn DynModel>);
@@ -302,176 +307,75 @@ impl Model for AnyModel {
     }
 }
 
+type Streaming<'a> = BoxFuture<'a, Result<Deltas>>;
+
 /// The object-safe form of [`Model`].
 trait DynModel: Send + Sync {
-    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>>;
-    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context)
-    -> BoxFuture<'a, Result<Deltas>>;
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a>;
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Streaming<'a>;
 }
 
 impl<M: Model> DynModel for M {
-    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> BoxFuture<'a, Result<Reply>> {
+    fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a> {
         Box::pin(Model::reply(self, request, cx))
     }
-    fn stream<'a>(
-        &'a self,
-        request: &'a Request,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<Deltas>> {
+    fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Streaming<'a> {
         Box::pin(Model::stream(self, request, cx))
     }
 }
 
 /// A model behind an API: one of two wire formats over one pool of connections. Clones share the
 /// pool.
-#[derive(Clone)]
-pub struct Client {
-    http: Arc<http::Http>,
-    endpoint: Arc<Endpoint>,
-}
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Http>);
 
 impl Client {
     /// A client for this endpoint; nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the base URL or the key can't be used.
+    /// [`Error::Setting`](crate::Error::Setting) when the base URL or the key can't be used.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
-        Ok(Client { http: Arc::new(http::Http::new(&endpoint)?), endpoint: Arc::new(endpoint) })
+        Ok(Client(Arc::new(Http::new(endpoint)?)))
     }
 
     /// Where it asks, and for what.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.0.endpoint
     }
 
     /// Host and port of the server.
     pub fn host(&self) -> &str {
-        self.http.host()
+        &self.0.host
     }
 
-    fn body(&self, request: &Request, stream: bool) -> Vec<u8> {
-        match self.endpoint.format {
-            Format::Anthropic => anthropic::body(&self.endpoint, request, stream),
-            Format::OpenAi => openai::body(&self.endpoint, request, stream),
-        }
-    }
-
-    fn path(&self) -> &'static str {
-        match self.endpoint.format {
-            Format::Anthropic => "/v1/messages",
-            Format::OpenAi => "/chat/completions",
-        }
-    }
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
+        let endpoint = self.endpoint();
+        let (path, body) = match endpoint.format {
+            Format::Anthropic => ("/v1/messages", anthropic::body(endpoint, request, stream)),
+            Format::OpenAi => ("/chat/completions", openai::body(endpoint, request, stream)),
+        };
+        self.0.post(path, body, stream, cx).await
     }
 }
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let response = self.http.post(self.path(), self.body(request, false), false, cx).await?;
-        let bytes = self.http.whole(response, cx).await?;
-        let reply = match self.endpoint.format {
+        let response = self.post(request, false, cx).await?;
+        let bytes = self.0.whole(response, cx).await?;
+        let reply = match self.endpoint().format {
             Format::Anthropic => anthropic::reply(&bytes),
             Format::OpenAi => openai::reply(&bytes),
         };
-        reply.map_err(|why| self.http.clean(self.http.unreadable(&bytes, &why)))
+        reply.map_err(|why| self.0.no_reply(&bytes, &why))
     }
 
     /// Retries happen until the response's headers arrive; from then on a cut is an error.
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
-        let response = self.http.post(self.path(), self.body(request, true), true, cx).await?;
-        http::expect_type(self.host(), &response, "text/event-stream")?;
-        let events = SseByteStream::new(http::bytes(response, self.endpoint.limits.idle));
-        let http = self.http.clone();
-        Ok(match self.endpoint.format {
-            Format::Anthropic => decoded(events, anthropic::Decoder::default(), http).boxed(),
-            Format::OpenAi => decoded(events, openai::Decoder::default(), http).boxed(),
-        })
+        let response = self.post(request, true, cx).await?;
+        let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
+            Format::Anthropic => Box::new(anthropic::Decoder::default()),
+            Format::OpenAi => Box::new(openai::Decoder::default()),
+        };
+        stream::deltas(response, decoder, self.0.clone())
     }
-}
-
-/// What turns the events of a stream into [`Delta`]s.
-trait Decode: Send + 'static {
-    /// The data of one event. `Err` is what the server, or the event itself, says went wrong.
-    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken>;
-    /// Whether the last event has come.
-    fn ended(&self) -> bool;
-    /// Whether the reply is complete, should the server close without a last event.
-    fn complete(&self) -> bool {
-        self.ended()
-    }
-}
-
-/// How a stream can go wrong from within.
-enum Broken {
-    /// The server sent an error event.
-    Api { status: u16, kind: String, message: String },
-    /// The event makes no sense.
-    Event(String),
-}
-
-impl From<serde_json::Error> for Broken {
-    fn from(error: serde_json::Error) -> Self {
-        Broken::Event(error.to_string())
-    }
-}
-
-/// Events in, deltas out, and no end but a whole one: bytes that stop before the last event are an
-/// error.
-fn decoded<S>(
-    events: SseByteStream<S>,
-    decoder: impl Decode,
-    http: Arc<http::Http>,
-) -> impl Stream<Item = Result<Delta>> + Send
-where
-    SseByteStream<S>:
-        Stream<Item = Result<sse_stream::Sse, sse_stream::Error>> + Send + Unpin + 'static,
-    S: futures_util::TryStream,
-{
-    let steps = futures_util::stream::unfold(
-        (events, Some(decoder), 0),
-        move |(mut events, decoder, seen)| {
-            let http = http.clone();
-            async move {
-                let mut decoder = decoder?;
-                if decoder.ended() {
-                    return None;
-                }
-                let host = http.host().to_string();
-                let error = match events.next().await {
-                    Some(Ok(event)) => match decoder.event(event.data.as_deref().unwrap_or("")) {
-                        Ok(deltas) => {
-                            let deltas: Vec<Result<Delta>> = deltas.into_iter().map(Ok).collect();
-                            return Some((deltas, (events, Some(decoder), seen + 1)));
-                        }
-                        Err(Broken::Api { status, kind, message }) => Error::Api {
-                            host,
-                            status,
-                            kind,
-                            message,
-                            request_id: None,
-                            retry_after: None,
-                        },
-                        Err(Broken::Event(why)) => Error::Unreadable {
-                            host,
-                            why: format!("event {} of the stream is malformed: {why}", seen + 1),
-                        },
-                    },
-                    // A connection that breaks after the whole reply takes nothing away.
-                    Some(Err(_)) | None if decoder.complete() => return None,
-                    Some(Err(error)) => http::cut(host, &error, seen),
-                    None => Error::Unreadable {
-                        host,
-                        why: format!("the stream was cut after {seen} events, before its end"),
-                    },
-                };
-                Some((vec![Err(http.clean(error))], (events, None, seen)))
-            }
-        },
-    );
-    steps.flat_map(futures_util::stream::iter)
 }

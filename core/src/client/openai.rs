@@ -3,7 +3,10 @@
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
-use super::{Broken, Decode, Delta, Endpoint, Reply, Request, StopReason, Usage, http::error_text};
+use super::{
+    Delta, Endpoint, Reply, Request, StopReason, Usage, as_object,
+    stream::{Broken, Decode},
+};
 use crate::{Block, Message, Role};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -28,13 +31,13 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         body["stream"] = true.into();
         body["stream_options"] = json!({"include_usage": true});
     }
+    let tools = request.tools.iter().map(|tool| {
+        let (name, description, parameters) = (&tool.name, &tool.description, &tool.input_schema);
+        json!({"type": "function", "function":
+            {"name": name, "description": description, "parameters": parameters}})
+    });
     if !request.tools.is_empty() {
-        let function = |t: &crate::ToolSpec| json!({"name": t.name, "description": t.description, "parameters": t.input_schema});
-        body["tools"] = request
-            .tools
-            .iter()
-            .map(|t| json!({"type": "function", "function": function(t)}))
-            .collect();
+        body["tools"] = tools.collect();
     }
     body["messages"] = messages.into();
     for (key, value) in &request.extra {
@@ -74,53 +77,47 @@ fn part(block: &Block) -> Option<Value> {
         Block::Image { source, .. } => {
             let url = match source["url"].as_str() {
                 Some(url) => url.to_string(),
-                None => format!(
-                    "data:{};base64,{}",
-                    source["media_type"].as_str()?,
-                    source["data"].as_str()?
-                ),
+                None => data_url(source)?,
             };
             Some(json!({"type": "image_url", "image_url": {"url": url}}))
         }
+        Block::Document { source, .. } if source["type"] == "text" => {
+            Some(json!({"type": "text", "text": source["data"].as_str()?}))
+        }
         Block::Document { source, .. } => {
-            let (kind, data) = (source["media_type"].as_str()?, source["data"].as_str()?);
-            Some(match source["type"].as_str()? {
-                "text" => json!({"type": "text", "text": data}),
-                _ => {
-                    json!({"type": "file", "file": {"filename": "document.pdf", "file_data": format!("data:{kind};base64,{data}")}})
-                }
-            })
+            let file = json!({"filename": "document.pdf", "file_data": data_url(source)?});
+            Some(json!({"type": "file", "file": file}))
         }
         _ => None,
     }
 }
 
+fn data_url(source: &Value) -> Option<String> {
+    let (kind, data) = (source["media_type"].as_str()?, source["data"].as_str()?);
+    Some(format!("data:{kind};base64,{data}"))
+}
+
 fn assistant(message: &Message) -> Value {
     let text = message.text();
     let calls: Vec<Value> = message.content.iter().filter_map(call).collect();
-    let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
-    let mut out = json!({"role": "assistant", "content": if text.is_empty() { Value::Null } else { text.into() }});
+    if calls.is_empty() {
+        return json!({"role": "assistant", "content": text});
+    }
+    let content = if text.is_empty() { Value::Null } else { text.into() };
+    let mut out = json!({"role": "assistant", "content": content});
     // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer
     // 400; the others never sent any, so none is here to confuse them.
-    if !thinking.is_empty() && !calls.is_empty() {
+    let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
+    if !thinking.is_empty() {
         out["reasoning_content"] = thinking.into();
     }
-    if !calls.is_empty() {
-        out["tool_calls"] = calls.into();
-    } else if out["content"].is_null() {
-        out["content"] = "".into();
-    }
+    out["tool_calls"] = calls.into();
     out
 }
 
 fn call(block: &Block) -> Option<Value> {
     let Block::ToolUse { id, name, input, .. } = block else { return None };
-    let arguments = match input {
-        Value::Object(object) => json!(object),
-        // Servers parse them, and refuse what is no object.
-        broken => json!({"malformed": broken}),
-    }
-    .to_string();
+    let arguments = as_object(input).to_string();
     Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
 }
 
@@ -150,18 +147,26 @@ impl<'a> Said<'a> {
     }
 }
 
-/// A call's id, or one of our own for servers that give none: unlike any other in the conversation.
-fn call_id(call: &Value) -> String {
-    let given = call["id"].as_str().filter(|id| !id.is_empty()).map(str::to_string);
-    given.unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..)))
+/// A call, under an id of our own where the server gives none: unlike any other in the
+/// conversation.
+fn call_block(call: &Value, input: Value) -> Block {
+    let id = match call["id"].as_str() {
+        Some(id) if !id.is_empty() => id.to_string(),
+        _ => format!("call_{:016x}", fastrand::u64(..)),
+    };
+    let name = call["function"]["name"].as_str().unwrap_or("").into();
+    Block::ToolUse { id, name, input, more: Map::new() }
 }
 
 /// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
-fn arguments(text: &str) -> Value {
-    if text.trim().is_empty() {
-        return json!({});
+fn arguments(given: &Value) -> Value {
+    match given {
+        Value::Null => json!({}),
+        Value::String(text) if text.trim().is_empty() => json!({}),
+        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| given.clone()),
+        // Some servers forget to put it into a string.
+        object => object.clone(),
     }
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into()))
 }
 
 pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
@@ -171,32 +176,21 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
         return Err("no `message`".into());
     }
     let said = Said::of(&choice["message"]);
+    let refusal = !said.refusal.is_empty();
     let mut content = vec![];
     if !said.thinking.is_empty() {
         content.push(Block::thinking(&said.thinking, ""));
     }
-    let refusal = !said.refusal.is_empty();
-    content.extend(
-        [said.content, said.refusal].into_iter().filter(|text| !text.is_empty()).map(Block::text),
-    );
-    for call in said.calls {
-        let function = &call["function"];
-        content.push(Block::ToolUse {
-            id: call_id(call),
-            name: function["name"].as_str().unwrap_or("").into(),
-            input: match &function["arguments"] {
-                Value::String(text) => arguments(text),
-                Value::Null => json!({}),
-                // Some servers forget to put it into a string.
-                object => object.clone(),
-            },
-            more: Map::new(),
-        });
-    }
-    let calls = content.iter().any(|b| b.as_call().is_some());
+    let texts = [said.content, said.refusal].into_iter().filter(|text| !text.is_empty());
+    content.extend(texts.map(Block::text));
+    let calls = said.calls.iter();
+    content.extend(calls.map(|call| call_block(call, arguments(&call["function"]["arguments"]))));
     let reason = choice["finish_reason"].as_str().unwrap_or("stop");
-    let message = Arc::new(Message::assistant(content));
-    Ok(Reply { message, usage: usage(&answer["usage"]), stop: stop(reason, calls, refusal) })
+    Ok(Reply {
+        message: Arc::new(Message::assistant(content)),
+        usage: usage(&answer["usage"]),
+        stop: stop(reason, !said.calls.is_empty(), refusal),
+    })
 }
 
 fn stop(reason: &str, calls: bool, refusal: bool) -> StopReason {
@@ -228,18 +222,22 @@ fn usage(usage: &Value) -> Usage {
     }
 }
 
-/// Chunks into deltas. The blocks that the format lacks are opened here: one for thinking, one for
-/// text, one per call.
+/// Chunks into deltas. The blocks that the format lacks are opened here.
 #[derive(Default)]
 pub(super) struct Decoder {
-    thinking: Option<usize>,
-    text: Option<usize>,
-    /// The server's index of a call, and our block.
-    calls: BTreeMap<u64, usize>,
-    opened: usize,
+    /// What has been opened, and as which block.
+    blocks: BTreeMap<Part, usize>,
     refusal: bool,
     finished: bool,
     ended: bool,
+}
+
+/// What becomes a block of its own: all thinking, all text, each call by the server's index.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Thinking,
+    Text,
+    Call(u64),
 }
 
 impl Decode for Decoder {
@@ -248,30 +246,27 @@ impl Decode for Decoder {
             return Ok(vec![]);
         }
         if data.trim() == "[DONE]" {
-            self.ended = self.finished;
-            return if self.finished {
-                Ok(vec![])
-            } else {
-                Err(Broken::Event("[DONE] without a finish_reason".into()))
-            };
+            if !self.finished {
+                return Err(Broken::Event("[DONE] without a finish_reason".into()));
+            }
+            self.ended = true;
+            return Ok(vec![]);
         }
         let chunk: Value = serde_json::from_str(data)?;
         if !chunk["error"].is_null() {
-            let (kind, message) = error_text(&chunk);
-            let error = &chunk["error"];
-            let status = error["code"]
-                .as_u64()
-                .or(error["status"].as_u64())
-                .and_then(|n| u16::try_from(n).ok());
-            let message = format!("{message} (in the middle of its reply)");
-            return Err(Broken::Api { status: status.unwrap_or(500), kind, message });
+            let status = chunk["error"]["code"].as_u64().or(chunk["error"]["status"].as_u64());
+            let status = status.and_then(|status| status.try_into().ok()).unwrap_or(500);
+            return Err(Broken::Api { status, body: chunk });
         }
         let mut out = vec![];
         if let Some(choice) = chunk["choices"].get(0) {
             self.said(Said::of(&choice["delta"]), &mut out);
-            if let Some(reason) = choice["finish_reason"].as_str().filter(|_| !self.finished) {
-                out.extend((0..self.opened).map(|index| Delta::Close { index }));
-                out.push(Delta::Stop(stop(reason, !self.calls.is_empty(), self.refusal)));
+            if let Some(reason) = choice["finish_reason"].as_str()
+                && !self.finished
+            {
+                out.extend((0..self.blocks.len()).map(|index| Delta::Close { index }));
+                let calls = self.newest_call().is_some();
+                out.push(Delta::Stop(stop(reason, calls, self.refusal)));
                 self.finished = true;
             }
         }
@@ -294,38 +289,25 @@ impl Decode for Decoder {
 impl Decoder {
     fn said(&mut self, said: Said<'_>, out: &mut Vec<Delta>) {
         if !said.thinking.is_empty() {
-            let index = open(&mut self.thinking, &mut self.opened, || Block::thinking("", ""), out);
+            let index = self.open(Part::Thinking, out, || Block::thinking("", ""));
             out.push(Delta::Thinking { index, text: said.thinking });
         }
         self.refusal |= !said.refusal.is_empty();
         for text in [said.content, said.refusal].into_iter().filter(|text| !text.is_empty()) {
-            let index = open(&mut self.text, &mut self.opened, || Block::text(""), out);
+            let index = self.open(Part::Text, out, || Block::text(""));
             out.push(Delta::Text { index, text });
         }
         for call in said.calls {
-            let function = &call["function"];
-            let id = call["id"].as_str().filter(|id| !id.is_empty());
             // Some servers leave out the index; then an id begins a call, and what has none
             // continues the newest.
-            let newest = self.calls.last_key_value().map(|(key, _)| *key);
-            let key = call["index"].as_u64().unwrap_or(match (id, newest) {
-                (Some(_), newest) => newest.map_or(0, |n| n + 1),
+            let has_id = call["id"].as_str().is_some_and(|id| !id.is_empty());
+            let key = match (call["index"].as_u64(), self.newest_call()) {
+                (Some(index), _) => index,
+                (None, Some(newest)) if has_id => newest + 1,
                 (None, newest) => newest.unwrap_or(0),
-            });
-            let mut block = self.calls.get(&key).copied();
-            let index = open(
-                &mut block,
-                &mut self.opened,
-                || Block::ToolUse {
-                    id: call_id(call),
-                    name: function["name"].as_str().unwrap_or("").into(),
-                    input: json!({}),
-                    more: Map::new(),
-                },
-                out,
-            );
-            self.calls.insert(key, index);
-            let json = match &function["arguments"] {
+            };
+            let index = self.open(Part::Call(key), out, || call_block(call, json!({})));
+            let json = match &call["function"]["arguments"] {
                 Value::String(text) => text.clone(),
                 Value::Null => continue,
                 object => object.to_string(),
@@ -335,18 +317,20 @@ impl Decoder {
             }
         }
     }
-}
 
-fn open(
-    slot: &mut Option<usize>,
-    opened: &mut usize,
-    block: impl FnOnce() -> Block,
-    out: &mut Vec<Delta>,
-) -> usize {
-    *slot.get_or_insert_with(|| {
-        let index = *opened;
-        *opened += 1;
-        out.push(Delta::Open { index, block: block() });
-        index
-    })
+    fn newest_call(&self) -> Option<u64> {
+        match self.blocks.last_key_value() {
+            Some((Part::Call(index), _)) => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// The index of this part's block, which is opened when the part begins.
+    fn open(&mut self, part: Part, out: &mut Vec<Delta>, block: impl FnOnce() -> Block) -> usize {
+        let next = self.blocks.len();
+        *self.blocks.entry(part).or_insert_with(|| {
+            out.push(Delta::Open { index: next, block: block() });
+            next
+        })
+    }
 }

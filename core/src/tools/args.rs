@@ -1,9 +1,11 @@
 //! Checks the arguments of a call against the schema that the model was given.
 use super::ToolError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// How much of a wrong value is shown, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
+/// Up to here a float says exactly which whole number is meant.
+const MAX_EXACT: f64 = 1e15;
 
 /// The arguments as the schema wants them. Where the meaning is certain, a slip is corrected: a
 /// number or a word in quotes, an object or an array written as JSON text, null for what may be
@@ -18,9 +20,6 @@ pub(super) fn fit(schema: &Value, input: &Value) -> Result<Value, ToolError> {
 }
 
 fn check(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>) {
-    if let Some(forms) = schema["anyOf"].as_array() {
-        return check_forms(forms, value, path, faults);
-    }
     correct(schema, value);
     if let Some(expected) = mismatch(schema, value) {
         faults.push(match path {
@@ -35,89 +34,69 @@ fn check(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>
                 check(&schema["items"], item, &format!("{path}[{i}]"), faults);
             }
         }
-        Value::Object(fields) if schema.is_object() => check_fields(schema, fields, path, faults),
+        Value::Object(fields) => check_fields(schema, fields, path, faults),
         _ => {}
     }
 }
 
-/// The first form that fits counts.
-fn check_forms(forms: &[Value], value: &mut Value, path: &str, faults: &mut Vec<String>) {
-    for form in forms {
-        let (mut attempt, mut wrong) = (value.clone(), vec![]);
-        check(form, &mut attempt, path, &mut wrong);
-        if wrong.is_empty() {
-            *value = attempt;
-            return;
-        }
-    }
-    faults.push(format!(
-        "`{path}`: it has none of its {} forms, got {}",
-        forms.len(),
-        shown(value)
-    ));
-}
-
 /// Corrects a value whose meaning is certain although its type is not the schema's.
 fn correct(schema: &Value, value: &mut Value) {
-    let corrected = match (schema["type"].as_str(), &*value) {
-        (Some("integer"), Value::Number(number)) => match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
-                Some(Value::from(float as i64))
+    let Some(kind) = schema["type"].as_str() else { return };
+    let corrected: Option<Value> = match value {
+        _ if is_of(kind, value) => return,
+        Value::String(text) => serde_json::from_str(text.trim()).ok(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if float.fract() == 0.0 && float.abs() < MAX_EXACT => {
+                Some(json!(float as i64))
             }
-            _ => None,
-        },
-        (Some(kind), Value::String(text)) => match serde_json::from_str::<Value>(text.trim()) {
-            Ok(parsed) if is_of(kind, &parsed) => Some(parsed),
             _ => None,
         },
         _ => None,
     };
-    if let Some(corrected) = corrected {
+    if let Some(corrected) = corrected
+        && is_of(kind, &corrected)
+    {
         *value = corrected;
     }
 }
 
-/// Whether JSON that was found in a string has the type that was wanted instead of a string.
 fn is_of(kind: &str, value: &Value) -> bool {
     match kind {
         "object" => value.is_object(),
         "array" => value.is_array(),
+        "string" => value.is_string(),
         "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
-        _ => false,
+        "integer" => value.is_i64() || value.is_u64(),
+        _ => true,
     }
 }
 
-/// What the schema wants instead of this value, if it does not fit.
+/// What the schema wants instead of this value, if it does not fit. Where the schema leaves a
+/// choice (`anyOf`), everything fits: whoever reads the value will say.
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
     if let Some(words) = schema["enum"].as_array() {
         let listed = words.iter().map(Value::to_string).collect::<Vec<_>>().join(" or ");
         return (!words.contains(value)).then_some(listed);
     }
-    let (fits, expected) = match schema["type"].as_str()? {
-        "object" => (value.is_object(), "an object"),
-        "array" => (value.is_array(), "an array"),
-        "string" => (value.is_string(), "a string"),
-        "boolean" => (value.is_boolean(), "true or false"),
-        "number" => (value.is_number(), "a number"),
-        "integer" => {
-            let (min, max) = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
-            let bounds = match (min, max) {
-                (Some(min), Some(max)) => format!(" from {min} to {max}"),
-                (Some(min), None) => format!(" from {min} on"),
-                (None, Some(max)) => format!(" up to {max}"),
-                (None, None) => String::new(),
-            };
-            let fits = match value.as_i64() {
-                Some(n) => min.is_none_or(|min| n >= min) && max.is_none_or(|max| n <= max),
-                None => value.is_u64() && max.is_none(),
-            };
-            return (!fits).then(|| format!("a whole number{bounds}"));
-        }
-        _ => return None,
+    let kind = schema["type"].as_str()?;
+    let (min, max) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
+    let bounds = match (min, max) {
+        (Some(min), Some(max)) => format!(" from {min} to {max}"),
+        (Some(min), None) => format!(" from {min} on"),
+        (None, Some(max)) => format!(" up to {max}"),
+        (None, None) => String::new(),
     };
-    (!fits).then(|| expected.to_string())
+    let within =
+        |number| min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
+    let fits = is_of(kind, value) && value.as_f64().is_none_or(within);
+    (!fits).then(|| match kind {
+        "object" => "an object".into(),
+        "array" => "an array".into(),
+        "boolean" => "true or false".into(),
+        "integer" => format!("a whole number{bounds}"),
+        other => format!("a {other}{bounds}"),
+    })
 }
 
 fn check_fields(
@@ -130,9 +109,8 @@ fn check_fields(
         "" => name.to_string(),
         path => format!("{path}.{name}"),
     };
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .map_or(vec![], |names| names.iter().filter_map(Value::as_str).collect());
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required: Vec<&str> = required.filter_map(Value::as_str).collect();
     let none = Map::new();
     let known = schema["properties"].as_object().unwrap_or(&none);
     // Some models write null for what they leave out.
@@ -148,9 +126,8 @@ fn check_fields(
             // Left unread, the call would do less than the model believes.
             None if schema["additionalProperties"] == false => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                let name = at(name);
-                faults
-                    .push(format!("there is no field `{name}` (there are: {})", names.join(", ")));
+                let (name, names) = (at(name), names.join(", "));
+                faults.push(format!("there is no field `{name}` (there are: {names})"));
             }
             None => check(&schema["additionalProperties"], value, &at(name), faults),
         }

@@ -84,6 +84,7 @@ impl Tool for Bash {
 mod tests {
     use super::*;
     use crate::{Agent, Recorder, test::call, tools::Read};
+    use rungs_process::testing::{gone, marker, processes, until};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
@@ -95,18 +96,6 @@ mod tests {
     async fn bash_in(dir: &std::path::Path, input: Value) -> Result<String, String> {
         let cx = Agent::new(crate::test::Mute, dir).ui(Arc::new(Recorder::default())).context();
         call(Bash, input, &cx).await
-    }
-
-    /// Whether no process whose command line holds `word` is alive, soon.
-    async fn gone(word: &str) -> bool {
-        for _ in 0..500 {
-            let out = std::process::Command::new("pgrep").args(["-f", word]).output().unwrap();
-            if out.stdout.is_empty() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
     }
 
     #[tokio::test]
@@ -151,37 +140,38 @@ mod tests {
 
     #[tokio::test]
     async fn a_time_limit_stops_it() {
-        let command = "trap '' TERM; echo started; sleep 42.42 & sleep 42.42; sleep 42.42";
-        let error = bash(json!({"command": command, "timeout": 200})).await.unwrap_err();
-        assert_eq!(error, "started\n[stopped after its time limit of 200 ms]");
-        assert!(gone("sleep 42.42").await);
+        let day = marker();
+        let command = format!("trap '' TERM; echo started; sleep {day} & sleep {day}; sleep {day}");
+        let error = bash(json!({"command": command, "timeout": 1000})).await.unwrap_err();
+        assert_eq!(error, "started\n[stopped after its time limit of 1000 ms]");
+        assert!(gone(&day).await);
     }
 
     #[tokio::test]
     async fn a_person_stops_it() {
         let dir = tempfile::tempdir().unwrap();
         let cx = Agent::new(crate::test::Mute, dir.path()).context();
-        let running = call(
-            Bash,
-            json!({"command": "touch up; sleep 44.44 & setsid sleep 44.44; sleep 44.44"}),
-            &cx,
-        );
+        let day = marker();
+        let command = format!("touch up; sleep {day} & setsid sleep {day}; sleep {day}");
+        let running = call(Bash, json!({ "command": command }), &cx);
         let stop = async {
-            while !dir.path().join("up").exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            assert!(until(|| dir.path().join("up").exists()).await);
             cx.cancel().cancel();
         };
         let (result, ()) = tokio::join!(running, stop);
         assert_eq!(result.unwrap_err(), "[stopped: the person interrupted it]");
-        assert!(gone("sleep 44.44").await);
+        assert!(gone(&day).await);
     }
 
     #[tokio::test]
     async fn a_dropped_call_leaves_nothing() {
-        let call = bash(json!({"command": "sleep 43.43 & sleep 43.43"}));
-        let _ = tokio::time::timeout(Duration::from_millis(200), call).await;
-        assert!(gone("sleep 43.43").await);
+        let day = marker();
+        let call = bash(json!({"command": format!("sleep {day} & sleep {day}; true")}));
+        tokio::select! {
+            result = call => panic!("{result:?}"),
+            running = until(|| processes(&day).len() == 3) => assert!(running),
+        }
+        assert!(gone(&day).await);
     }
 
     #[tokio::test]
@@ -196,7 +186,7 @@ mod tests {
         assert_eq!(read, " 50000\t50000\n[more lines follow; go on with offset 50001]\n");
         let path = std::path::PathBuf::from(path);
         drop(cx);
-        assert!(rungs_process::testing::until(|| !path.exists()).await);
+        assert!(until(|| !path.exists()).await);
     }
 
     #[tokio::test]

@@ -48,7 +48,6 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     let root = paths::root(cx)?;
     let path = root.path().join(root.resolve(file_path)?);
     let file = match root.open_file(file_path) {
-        Ok(file) => file,
         Err(missing)
             if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() =>
         {
@@ -57,7 +56,7 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
             let lines = new_string.lines().count();
             return Ok(format!("created {file_path}: {lines} lines").into());
         }
-        Err(refused) => return Err(refused.into()),
+        opened => opened?,
     };
     let old = Stamp::of(&file)?;
     let doubt = cx.state::<ReadTracker>().doubt(&path, &old);
@@ -67,15 +66,11 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         return Err(error(&format!("{doubt}; read it before you replace all")));
     }
     let text = rungs_files::read_text(file).map_err(|why| error(&why))?;
-    let edited = match rungs_files::replace(&text, old_string, new_string, replace_all) {
-        Ok(edited) => edited,
-        Err(why) => {
-            return Err(match doubt {
-                Some(doubt) => error(&format!("{doubt}, and {why}")),
-                None => error(&why),
-            });
-        }
-    };
+    let edited = rungs_files::replace(&text, old_string, new_string, replace_all);
+    let edited = edited.map_err(|why| match &doubt {
+        Some(doubt) => error(&format!("{doubt}, and {why}")),
+        None => error(&why),
+    })?;
     let new = root.write(file_path, edited.text.as_bytes(), Some(&old))?;
     // Of a file that was never read, the model now knows this place and no more.
     if doubt.is_none() {

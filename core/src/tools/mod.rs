@@ -5,7 +5,7 @@ mod edit;
 mod glob;
 mod grep;
 mod read;
-mod schema;
+pub(crate) mod schema;
 mod write;
 
 pub use bash::Bash;
@@ -16,13 +16,13 @@ pub use read::Read;
 pub use rungs_process::Outputs;
 pub use write::Write;
 
-use crate::{Agent, Block, BoxFuture, Context, State};
-use futures_util::{TryFutureExt, future::MapOk};
+use crate::{Agent, Block, Context, State};
+use futures_util::future::BoxFuture;
 use rungs_files::ReadTracker;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{future::Future, marker::PhantomData, path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 /// What the model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,12 +94,6 @@ impl ToolOutput {
 impl<S: Into<String>> From<S> for ToolOutput {
     fn from(text: S) -> Self {
         ToolOutput(vec![Block::text(text)])
-    }
-}
-
-impl FromIterator<Block> for ToolOutput {
-    fn from_iter<I: IntoIterator<Item = Block>>(blocks: I) -> Self {
-        ToolOutput(blocks.into_iter().collect())
     }
 }
 
@@ -209,44 +203,30 @@ impl AnyTool {
 
     /// Arguments that cannot be read do nothing, since [`call`](AnyTool::call) refuses them.
     pub(crate) fn effect(&self, input: &Value) -> Effect {
-        let effect = args::fit(&self.spec.input_schema, input)
-            .and_then(|input| self.tool.effect(&self.spec.name, input));
-        effect.unwrap_or(Effect::Reads)
+        let input = args::fit(&self.spec.input_schema, input);
+        input.and_then(|input| self.tool.effect(input)).unwrap_or(Effect::Reads)
     }
 
     pub(crate) async fn call(&self, input: &Value, cx: &Context) -> Result<ToolOutput, ToolError> {
         let input = args::fit(&self.spec.input_schema, input)?;
-        self.tool.call(&self.spec.name, input, cx).await
-    }
-}
-
-impl std::fmt::Debug for AnyTool {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("AnyTool").field(&self.spec.name).finish()
+        self.tool.call(input, cx).await
     }
 }
 
 /// The object-safe form of [`Tool`]. Arguments were checked against the tool's schema.
 trait DynTool: Send + Sync {
-    fn effect(&self, name: &str, input: Value) -> Result<Effect, ToolError>;
-    fn call<'a>(
-        &'a self,
-        name: &'a str,
-        input: Value,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<ToolOutput, ToolError>>;
+    fn effect(&self, input: Value) -> Result<Effect, ToolError>;
+    fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Returned>;
 }
 
+/// What a call of a tool returns.
+type Returned = Result<ToolOutput, ToolError>;
+
 impl<T: Tool> DynTool for T {
-    fn effect(&self, _name: &str, input: Value) -> Result<Effect, ToolError> {
+    fn effect(&self, input: Value) -> Result<Effect, ToolError> {
         Ok(Tool::effect(self, &serde_json::from_value(input)?))
     }
-    fn call<'a>(
-        &'a self,
-        _name: &'a str,
-        input: Value,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<ToolOutput, ToolError>> {
+    fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Returned> {
         Box::pin(async move { Tool::call(self, serde_json::from_value(input)?, cx).await })
     }
 }
@@ -255,70 +235,57 @@ impl<T: Tool> DynTool for T {
 /// Into<ToolOutput>, ToolError>`. It is a trait of its own because a bound on the future of an
 /// async function cannot be written otherwise.
 pub trait Run<'a, S: 'a, V>: Send + Sync {
-    /// The call as it runs.
-    type Running: Future<Output = Result<ToolOutput, ToolError>> + Send + 'a;
     /// Runs it.
-    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> Self::Running;
+    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> BoxFuture<'a, Returned>;
 }
 
 impl<'a, S: 'a, V, F, Fut, O> Run<'a, S, V> for F
 where
     F: Fn(&'a S, V, &'a Context) -> Fut + Send + Sync,
     Fut: Future<Output = Result<O, ToolError>> + Send + 'a,
-    O: Into<ToolOutput> + 'a,
+    O: Into<ToolOutput>,
 {
-    type Running = MapOk<Fut, fn(O) -> ToolOutput>;
-    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> Self::Running {
-        self(state, call, cx).map_ok(Into::into)
+    fn run(&self, state: &'a S, call: V, cx: &'a Context) -> BoxFuture<'a, Returned> {
+        let running = self(state, call, cx);
+        Box::pin(async { Ok(running.await?.into()) })
     }
 }
 
-/// One variant of an enum, as a tool.
-struct Variant<S, V, F> {
-    state: Arc<S>,
-    effect: fn(&V) -> Effect,
-    run: Arc<F>,
-    of: PhantomData<fn() -> V>,
+/// One variant of the enum `V`, as a tool.
+pub(crate) struct Variant<S, V, F> {
+    pub spec: ToolSpec,
+    pub state: Arc<S>,
+    pub effect: fn(&V) -> Effect,
+    pub run: Arc<F>,
 }
 
-impl<S, V, F> DynTool for Variant<S, V, F>
+/// The value of the variant `name` that has these fields.
+fn variant<V: DeserializeOwned>(name: &str, fields: &Value) -> Result<V, ToolError> {
+    Ok(serde_json::from_value(json!({ name: fields }))?)
+}
+
+impl<S, V, F> Tool for Variant<S, V, F>
 where
     S: Send + Sync + 'static,
     V: DeserializeOwned + Send + 'static,
-    F: for<'a> Run<'a, S, V>,
-{
-    fn effect(&self, name: &str, input: Value) -> Result<Effect, ToolError> {
-        Ok((self.effect)(&serde_json::from_value(json!({ name: input }))?))
-    }
-    fn call<'a>(
-        &'a self,
-        name: &'a str,
-        input: Value,
-        cx: &'a Context,
-    ) -> BoxFuture<'a, Result<ToolOutput, ToolError>> {
-        Box::pin(async move {
-            let call = serde_json::from_value(json!({ name: input }))?;
-            self.run.run(&self.state, call, cx).await
-        })
-    }
-}
-
-/// One tool for each variant of the enum `V`.
-pub(crate) fn of_enum<S, V, F>(
-    state: S,
-    effect: fn(&V) -> Effect,
-    run: F,
-) -> impl Iterator<Item = AnyTool>
-where
-    S: Send + Sync + 'static,
-    V: DeserializeOwned + JsonSchema + Send + 'static,
     F: for<'a> Run<'a, S, V> + 'static,
 {
-    let (state, run) = (Arc::new(state), Arc::new(run));
-    schema::variants::<V>().into_iter().map(move |spec| {
-        let tool = Variant { state: state.clone(), effect, run: run.clone(), of: PhantomData };
-        AnyTool { spec: Arc::new(spec), tool: Arc::new(tool) }
-    })
+    type Input = Value;
+
+    fn spec(&self) -> ToolSpec {
+        self.spec.clone()
+    }
+
+    fn effect(&self, input: &Value) -> Effect {
+        match variant(&self.spec.name, input) {
+            Ok(call) => (self.effect)(&call),
+            Err(_) => Effect::Reads,
+        }
+    }
+
+    async fn call(&self, input: Value, cx: &Context) -> Returned {
+        self.run.run(&self.state, variant(&self.spec.name, &input)?, cx).await
+    }
 }
 
 /// Adds the six tools, in the order in which the model is told of them.
@@ -436,7 +403,7 @@ mod tests {
         let mut item = closed(json!({"content": content, "status": status}), json!(["content"]));
         item["description"] = json!("One step.");
         let todos = json!({"description": "The steps.", "type": "array", "items": item});
-        let number = json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+        let number = json!({"type": "integer", "minimum": 0});
         let update = json!({"item": number, "status": status, "note": {"type": "string"},
             "urgent": {"type": "boolean"}});
         let map = json!({"type": "object", "default": {},
@@ -532,19 +499,24 @@ mod tests {
                 "todo_update",
                 json!({"item": -1, "status": null}),
                 format!(
-                    "`item`: expected a whole number from 0 to 4294967295, got -1; \
+                    "`item`: expected a whole number from 0 on, got -1; \
                      `status`: expected {words}, got null"
                 ),
             ),
             (
                 "todo_update",
                 json!({"item": 1.5, "status": "pending"}),
-                "`item`: expected a whole number from 0 to 4294967295, got 1.5".into(),
+                "`item`: expected a whole number from 0 on, got 1.5".into(),
             ),
             (
                 "todo_update",
                 json!({"item": "three", "status": "pending"}),
-                "`item`: expected a whole number from 0 to 4294967295, got \"three\"".into(),
+                "`item`: expected a whole number from 0 on, got \"three\"".into(),
+            ),
+            (
+                "todo_update",
+                json!({"item": 1u64 << 32, "status": "pending"}),
+                "invalid value: integer `4294967296`, expected u32".into(),
             ),
             ("todo_write", json!({"todos": {}}), "`todos`: expected an array, got {}".into()),
             (
@@ -582,7 +554,7 @@ mod tests {
             async fn call(&self, _: Look, _: &Context) -> Result<ToolOutput, ToolError> {
                 let image = || Block::image("image/png", "aGk=");
                 let (left, right) = (Block::text("left"), Block::text("right"));
-                Ok(ToolOutput::from_iter([image(), left, Block::text(" "), image(), right]))
+                Ok(ToolOutput(vec![image(), left, Block::text(" "), image(), right]))
             }
         }
         let call = ToolCall { id: "1".into(), name: "look".into(), input: json!({}) };

@@ -50,7 +50,7 @@ impl Tool for Read {
                 Content::Image(image) => {
                     let size = format!("{file_path}: {} x {} pixels", image.width, image.height);
                     let shown = Block::image(image.media_type, &image.base64);
-                    ToolOutput::from_iter([Block::text(size), shown])
+                    ToolOutput(vec![Block::text(size), shown])
                 }
             })
         })

@@ -104,12 +104,14 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 pub enum Error {
     /// This cannot name a mailbox; its first 60 characters.
     #[error(
-        "{0:?} is no name: lower-case letters, digits, `-` and `_`, at most 40, a letter or digit first"
+        "{0:?} is no name: lower-case letters, digits, `-` and `_`, at most 40, a letter or digit \
+         first"
     )]
     Name(String),
     /// A text of so many bytes.
     #[error(
-        "a letter of {0} bytes is too long, {MAX_LETTER_BYTES} are the most; write a file, and say where it is"
+        "a letter of {0} bytes is too long, {MAX_LETTER_BYTES} are the most; write a file, and \
+         say where it is"
     )]
     TooLong(usize),
     /// The file of a mailbox cannot be read or written.

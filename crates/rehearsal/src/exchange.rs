@@ -219,8 +219,7 @@ impl Exchange<'_> {
     ) -> Result<Response<ResponseBody>, ApiError> {
         let mut played = play(&self.state.script, conversation, signer)?;
         let usage = self.state.cache.lock().unwrap().usage(prompt, Instant::now());
-        let attempt =
-            self.state.attempts.lock().unwrap().count(conversation.fingerprint().finish());
+        let attempt = self.state.attempts.lock().unwrap().count(played.fingerprint);
         let fault = fault::of_attempt(played.faults, attempt);
         if played.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(played.delay_ms)).await;

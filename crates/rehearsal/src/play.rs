@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub(crate) struct PlayedTurn<'a> {
     pub(crate) reply: Reply,
+    /// Of the request.
+    pub(crate) fingerprint: u64,
     pub(crate) delay_ms: u64,
     pub(crate) pace_ms: u64,
     pub(crate) faults: &'a [Fault],
@@ -128,6 +130,7 @@ impl<'a> PlayedTurn<'a> {
         let (id, model) = (format!("{fingerprint:016x}"), conversation.model.clone());
         PlayedTurn {
             reply: Reply { id, model, parts, stop, stop_sequence, usage: Usage::default() },
+            fingerprint,
             delay_ms: turn.map_or(0, |turn| turn.delay_ms),
             pace_ms: turn.map_or(0, |turn| turn.pace_ms),
             faults: turn.map_or(&[], |turn| &turn.faults),

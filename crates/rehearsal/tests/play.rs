@@ -17,7 +17,8 @@ scenes:
       - call: [pay: {again: true, n: "{{ n }}"}]
         repeat: 2
       - say: >-
-          {{ m[2] }}: {{ results[0].tool }} said {{ results[0].text | trim }}{% if results[0].is_error %} (failed){% endif %},
+          {{ m[2] }}: {{ results[0].tool }} said {{ results[0].text | trim
+          }}{% if results[0].is_error %} (failed){% endif %},
           asked {{ calls[0].n }}.
   - when: (?i)look
     turns:

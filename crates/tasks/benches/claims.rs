@@ -27,7 +27,8 @@ fn main() {
         });
         let rate = TASKS as f64 / start.elapsed().as_secs_f64();
         println!(
-            "{threads} at once: {rate:.0} tasks a second, each claimed and finished, and so flushed twice"
+            "{threads} at once: {rate:.0} tasks a second, each claimed and finished, and so \
+             flushed twice"
         );
     }
 

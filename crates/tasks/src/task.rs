@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn fields_that_only_claims_need_are_not_written_before_the_first_claim() {
         let task = Task { id: 1, subject: "x".into(), ..Task::default() };
-        let text = r#"{"id":1,"subject":"x","description":"","priority":0,"after":[],"status":"pending","owner":null,"result":null}"#;
+        let text = concat!(
+            r#"{"id":1,"subject":"x","description":"","priority":0,"after":[],"#,
+            r#""status":"pending","owner":null,"result":null}"#
+        );
         assert_eq!(serde_json::to_string(&task).unwrap(), text);
         assert_eq!(serde_json::from_str::<Task>(text).unwrap(), task);
         let claimed = Task {

@@ -12,7 +12,10 @@ pub enum TaskError {
     #[error("there is no task #{0}")]
     Unknown(u64),
     /// The task would wait for itself, along this path.
-    #[error("that would be a cycle, and nothing in it could ever begin: {}", join(.0, " waits for "))]
+    #[error(
+        "that would be a cycle, and nothing in it could ever begin: {}",
+        join(.0, " waits for ")
+    )]
     Cycle(Vec<u64>),
     /// The task can neither begin nor end before its blockers are done.
     #[error("#{id} waits for {}", list(.blockers))]

@@ -189,8 +189,8 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
     let takeovers: usize = on_board.values().map(|task| task.failures.len()).sum();
     assert!(takeovers > 0 && !recorded["refused"].is_empty() && !recorded["released"].is_empty());
     println!(
-        "{tasks} tasks by {processes} processes, {killed} killed: {:.1?}; {takeovers} takeovers, {} late answers refused, \
-         {} released, {set_aside} set aside and made pending again",
+        "{tasks} tasks by {processes} processes, {killed} killed: {:.1?}; {takeovers} takeovers, \
+         {} late answers refused, {} released, {set_aside} set aside and made pending again",
         start.elapsed(),
         recorded["refused"].len(),
         recorded["released"].len(),

@@ -280,7 +280,7 @@ fn history(file: &Path) -> Option<FileBackedHistory> {
     FileBackedHistory::with_file(HISTORY, file.into()).ok()
 }
 
-/// A line that ends with a backslash goes on.
+/// A line that ends with a backslash is continued on the next one.
 struct Continued;
 
 impl Validator for Continued {

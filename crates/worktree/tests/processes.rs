@@ -176,6 +176,7 @@ fn after_a_kill_every_worktree_can_be_taken_committed_and_removed() {
     }
     assert!(incomplete > 0, "no kill hit a creation or a removal");
     println!(
-        "{KILLS} kills within {whole_run:.1?}: {incomplete} incomplete worktrees, {git_locks} stale locks of git"
+        "{KILLS} kills within {whole_run:.1?}: {incomplete} incomplete worktrees, {git_locks} \
+         stale locks of git"
     );
 }

@@ -1,6 +1,6 @@
 //! What is known of each model: its window, its greatest output, its prices. From
 //! `config/models.yaml`.
-use crate::{Error, Result};
+use rungs_core::{Error, Result};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
 

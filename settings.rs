@@ -1,128 +1,16 @@
 //! Choosing the model: from the environment and `.env`, by rules that can be read in one place.
-use crate::{Error, Result};
-use std::{collections::HashMap, path::Path, time::Duration};
+use rungs_core::{
+    Error, Result,
+    client::{Auth, Endpoint, Format, Secret},
+};
+use std::{collections::HashMap, path::Path};
 
 /// Asked for when nothing else is named: the everyday model of the Anthropic API.
 const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
 
-/// The most tokens of a reply that does not stream: what the slowest model gives within ten
-/// minutes, by the rule of the official SDKs (an hour for 128,000), which refuse to ask for more.
-const PLAIN: u32 = 21_333;
-
-/// The language spoken on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Anthropic Messages: base URL + `/v1/messages`.
-    Anthropic,
-    /// OpenAI Chat Completions: base URL + `/chat/completions`.
-    OpenAi,
-}
-
-/// A key. It is never shown: not by `Debug`, not in an error, not in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Secret(secret.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// How the server knows us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Local servers ask for nothing.
-    None,
-    /// The header `x-api-key`.
-    ApiKey(Secret),
-    /// The header `authorization: Bearer`.
-    Bearer(Secret),
-}
-
-/// Time limits of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Until the connection stands.
-    pub connect: Duration,
-    /// Until the headers of a stream arrive; long, since a local model may have to be loaded first.
-    pub first_byte: Duration,
-    /// Between two pieces of a stream; the servers send pings in between.
-    pub idle: Duration,
-    /// For a reply that does not stream: until its headers arrive, and again until its end.
-    pub whole: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Limits {
-            connect: seconds(10),
-            first_byte: seconds(300),
-            idle: seconds(120),
-            whole: seconds(600),
-        }
-    }
-}
-
-/// Where a model lives and how it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The language.
-    pub format: Format,
-    /// Such as `https://api.anthropic.com`, or `http://localhost:11434/v1`.
-    pub base_url: String,
-    /// The key, if any.
-    pub auth: Auth,
-    /// The name of the model.
-    pub model: String,
-    /// The header `anthropic-version`.
-    pub version: String,
-    /// The bound on the tokens of a reply: by default 16,000 plain and 32,000 streamed, and never
-    /// above 21,333 plain.
-    pub max_tokens: Option<u32>,
-    /// The most that this model can put out, which caps the above.
-    pub greatest_output: Option<u32>,
-    /// Time limits.
-    pub limits: Limits,
-}
-
-impl Endpoint {
-    /// An endpoint without a key.
-    pub fn new(format: Format, base_url: &str, model: &str) -> Self {
-        Endpoint {
-            format,
-            base_url: base_url.into(),
-            auth: Auth::None,
-            model: model.into(),
-            // Newer values exist, but every server, local ones too, knows this one.
-            version: "2023-06-01".into(),
-            max_tokens: None,
-            greatest_output: None,
-            limits: Limits::default(),
-        }
-    }
-
-    pub(crate) fn max_tokens(&self, asked: Option<u32>, stream: bool) -> u32 {
-        let (default, most) = if stream { (32_000, u32::MAX) } else { (16_000, PLAIN) };
-        let wanted = asked.or(self.max_tokens).unwrap_or(default);
-        wanted.min(most).min(self.greatest_output.unwrap_or(u32::MAX)).max(1)
-    }
-}
-
 /// Who will answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// A real model.
     Live(Endpoint),
     /// The rehearsal, in this format.
@@ -132,7 +20,7 @@ pub enum Choice {
 /// The environment over `.env`: what is set in the environment wins, whatever its name. Nothing is
 /// ever set in the process.
 #[derive(Clone, Default)]
-pub struct Settings {
+pub(crate) struct Settings {
     environment: HashMap<String, String>,
     file: HashMap<String, String>,
 }
@@ -143,7 +31,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold
     /// a key.
-    pub fn load(dotenv: &Path) -> Result<Self> {
+    pub(crate) fn load(dotenv: &Path) -> Result<Self> {
         let mut file = HashMap::new();
         if dotenv.exists() {
             let text = std::fs::read_to_string(dotenv).map_err(Error::at(dotenv))?;
@@ -161,14 +49,8 @@ impl Settings {
         Ok(Settings { environment: environment.collect(), file })
     }
 
-    /// Just these.
-    pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let environment = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Settings { environment, file: HashMap::new() }
-    }
-
     /// The first of `keys` that is set and not blank: in the environment, else in the file.
-    pub fn get(&self, keys: &[&str]) -> Option<&str> {
+    fn get(&self, keys: &[&str]) -> Option<&str> {
         self.find(keys).map(|(_, value)| value)
     }
 
@@ -185,29 +67,31 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Setting`] that names the variable and what it wants.
-    pub fn choose(&self) -> Result<Choice> {
+    pub(crate) fn choose(&self) -> Result<Choice> {
         let anthropic_key = self.get(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]);
         let openai_key = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]);
         let openai_url = self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]);
         match self.get(&["RUNGS_PROVIDER"]) {
             Some("anthropic") if anthropic_key.or(self.get(&["ANTHROPIC_BASE_URL"])).is_none() => {
-                Err(setting(
+                Err(Error::setting(
                     "ANTHROPIC_API_KEY",
                     "RUNGS_PROVIDER=anthropic needs it (or ANTHROPIC_AUTH_TOKEN)",
                 ))
             }
             Some("anthropic") => self.anthropic(),
-            Some("openai") if openai_key.or(openai_url).is_none() => {
-                Err(setting("OPENAI_API_KEY", "RUNGS_PROVIDER=openai needs it (or LLM_API_KEY)"))
-            }
+            Some("openai") if openai_key.or(openai_url).is_none() => Err(Error::setting(
+                "OPENAI_API_KEY",
+                "RUNGS_PROVIDER=openai needs it (or LLM_API_KEY)",
+            )),
             Some("openai") => self.openai(),
             Some("ollama") => self.ollama(),
             Some("offline") => Ok(Choice::Rehearsal(Format::Anthropic)),
             Some("offline-openai") => Ok(Choice::Rehearsal(Format::OpenAi)),
-            Some(other) => Err(setting(
+            Some(other) => Err(Error::setting(
                 "RUNGS_PROVIDER",
                 format!(
-                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"
+                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, \
+                     offline-openai"
                 ),
             )),
             None if anthropic_key.is_some() => self.anthropic(),
@@ -244,7 +128,7 @@ impl Settings {
         let url =
             self.get(&["OPENAI_BASE_URL", "LLM_API_BASE"]).unwrap_or("https://api.openai.com/v1");
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting(
+            Error::setting(
                 "MODEL_ID",
                 format!("name the model to ask {url} for: there is no safe default in this format"),
             )
@@ -263,7 +147,7 @@ impl Settings {
 
     fn ollama(&self) -> Result<Choice> {
         let model = self.get(&["MODEL_ID", "LLM_MODEL"]).ok_or_else(|| {
-            setting(
+            Error::setting(
                 "MODEL_ID",
                 "RUNGS_PROVIDER=ollama needs the name of a pulled model (`ollama list` shows them)",
             )
@@ -275,16 +159,15 @@ impl Settings {
         if let Some(tokens) = self.get(&["MAX_TOKENS"]) {
             let tokens: u32 =
                 tokens.replace('_', "").parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                    setting("MAX_TOKENS", format!("`{tokens}` is no number of tokens from 1 on"))
+                    Error::setting(
+                        "MAX_TOKENS",
+                        format!("`{tokens}` is no number of tokens from 1 on"),
+                    )
                 })?;
             endpoint.max_tokens = Some(tokens);
         }
         Ok(Choice::Live(endpoint))
     }
-}
-
-fn setting(key: &str, why: impl Into<String>) -> Error {
-    Error::Setting { key: key.into(), why: why.into() }
 }
 
 /// Finds the number of the line that the parser stumbled over: it gives the line, or what it had
@@ -295,7 +178,8 @@ fn broken(file: &Path, text: &str, parsed: &str) -> Error {
         .lines()
         .position(|l| !first.is_empty() && l.trim_end().ends_with(first))
         .map(|i| i + 1);
-    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands in quotes";
+    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands \
+               in quotes";
     Error::Config { file: file.into(), line, why: why.into() }
 }
 
@@ -303,24 +187,28 @@ fn broken(file: &Path, text: &str, parsed: &str) -> Error {
 mod tests {
     use super::*;
 
+    fn settings<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Settings {
+        let environment = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        Settings { environment, file: HashMap::new() }
+    }
+
     fn live(pairs: &[(&str, &str)]) -> Endpoint {
-        match Settings::of(pairs.iter().copied()).choose() {
+        match settings(pairs.iter().copied()).choose() {
             Ok(Choice::Live(endpoint)) => endpoint,
             other => panic!("{other:?}"),
         }
     }
 
     fn refused(pairs: &[(&str, &str)]) -> String {
-        Settings::of(pairs.iter().copied()).choose().unwrap_err().to_string()
+        settings(pairs.iter().copied()).choose().unwrap_err().to_string()
     }
 
     #[test]
     fn nothing_set_is_the_rehearsal() {
         assert_eq!(Settings::default().choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
-        let blank = Settings::of([("ANTHROPIC_API_KEY", "  "), ("RUNGS_PROVIDER", "")]);
+        let blank = settings([("ANTHROPIC_API_KEY", "  "), ("RUNGS_PROVIDER", "")]);
         assert_eq!(blank.choose().unwrap(), Choice::Rehearsal(Format::Anthropic));
-        let offline =
-            Settings::of([("ANTHROPIC_API_KEY", "k"), ("RUNGS_PROVIDER", "offline-openai")]);
+        let offline = settings([("ANTHROPIC_API_KEY", "k"), ("RUNGS_PROVIDER", "offline-openai")]);
         assert_eq!(offline.choose().unwrap(), Choice::Rehearsal(Format::OpenAi));
     }
 
@@ -390,10 +278,5 @@ mod tests {
         settings.environment.insert("RUNGS_TEST_OTHER".into(), "set".into());
         assert_eq!(settings.get(&["RUNGS_TEST_ONLY", "RUNGS_TEST_OTHER"]), Some("set"));
         assert!(Settings::load(&dir.path().join("none")).is_ok());
-    }
-
-    #[test]
-    fn a_secret_is_not_shown() {
-        assert!(!format!("{:?}", live(&[("ANTHROPIC_API_KEY", "sk-1")])).contains("sk-1"));
     }
 }
