@@ -1,28 +1,15 @@
 //! The agent: a model, tools and layers, in a directory.
+use crate::children::{Family, Resources};
+use crate::tools::{Run, Variant, schema};
 use crate::{
-    AnyModel, AnyTool, Chat, Context, Effect, Event, Layer, Model, Quiet, Tool, ToolSource,
-    ToolSpec, Ui,
-    children::{Family, Resources},
-    commands::Command,
-    dispatch::DynLayer,
-    event::{AgentEvent, Events},
-    tools::{Run, Variant, schema},
-    turn::Scope,
-    ui::DynUi,
+    AgentEvent, AnyModel, AnyTool, Chat, Context, Effect, Event, Events, Layer, Model, Quiet, Tool,
+    ToolSource, ToolSpec, Ui, commands::Command, dispatch::DynLayer, turn::Scope, ui::DynUi,
 };
-use futures_util::{
-    StreamExt,
-    future::BoxFuture,
-    stream::{self, FuturesUnordered},
-};
+use futures_util::{StreamExt, future::BoxFuture, stream, stream::FuturesUnordered};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use std::{
-    any::TypeId,
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
+use std::{any::TypeId, collections::BTreeSet, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +51,7 @@ impl Agent {
     pub fn new(model: impl Model, cwd: impl Into<PathBuf>) -> Self {
         let shutdown = CancellationToken::new();
         Agent {
-            model: AnyModel::new(model),
+            model: AnyModel(Arc::new(model)),
             parts: Arc::default(),
             name: "main".into(),
             cwd: Arc::from(cwd.into()),
@@ -84,7 +71,7 @@ impl Agent {
     /// Puts another model in place of the current one, which it may use:
     /// `agent.model(|inner| Wrapped(inner))`.
     pub fn model<M: Model>(mut self, wrap: impl FnOnce(AnyModel) -> M) -> Self {
-        self.model = AnyModel::new(wrap(self.model));
+        self.model = AnyModel(Arc::new(wrap(self.model)));
         self
     }
 
@@ -111,7 +98,7 @@ impl Agent {
         V: DeserializeOwned + JsonSchema + Send + 'static,
         F: for<'a> Run<'a, S, V> + 'static,
     {
-        let (state, run) = (Arc::new(state), Arc::new(run));
+        let (state, run): (_, Arc<dyn for<'a> Run<'a, S, V>>) = (Arc::new(state), Arc::new(run));
         schema::variants::<V>().into_iter().fold(self, |agent, spec| {
             agent.tool(Variant { spec, state: state.clone(), effect, run: run.clone() })
         })
@@ -229,16 +216,12 @@ impl Agent {
         &self.name
     }
 
-    fn all_tools(&self) -> impl Iterator<Item = &AnyTool> {
+    pub(crate) fn all_tools(&self) -> impl Iterator<Item = &AnyTool> {
         self.parts.tools.iter().chain(self.scope.listed.iter())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&AnyTool> {
         self.all_tools().find(|tool| tool.spec().name == name)
-    }
-
-    pub(crate) fn tool_names(&self) -> Vec<&str> {
-        self.all_tools().map(|tool| tool.spec().name.as_str()).collect()
     }
 
     /// What the model is told of the tools.

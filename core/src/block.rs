@@ -1,10 +1,8 @@
 //! Content blocks: what messages are made of.
 use crate::ToolCall;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::{
-    Map, Value, json,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
 use std::{borrow::Cow, sync::Arc};
 
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.

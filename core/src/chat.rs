@@ -1,9 +1,5 @@
 //! The lasting conversation: messages in a chat, which owns its states.
-use crate::{
-    Block, State, ToolCall, ToolResult,
-    block::content,
-    state::{SavedStates, States},
-};
+use crate::{Block, SavedStates, State, ToolCall, ToolResult, block::content, state::States};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{borrow::Cow, sync::Arc};
 

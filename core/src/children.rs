@@ -1,14 +1,9 @@
 //! Children, and what lives as long as an agent: its resources and its exit functions.
-use crate::{
-    Agent,
-    turn::{Scope, TypeMap},
-};
+use crate::Agent;
+use crate::turn::{Scope, TypeMap};
 use futures_util::future::{BoxFuture, join_all};
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
+use std::{collections::HashSet, time::Duration};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long all functions of [`Agent::on_exit`] may take, which run concurrently.

@@ -3,12 +3,10 @@ use crate::{
     Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
     dispatch::NextSend, state::States, turn::Progress,
 };
-use std::{
-    any::TypeId,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Component, Path, PathBuf},
-    sync::{Arc, MutexGuard, atomic::Ordering::Relaxed},
-};
+use std::any::TypeId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, MutexGuard, atomic::Ordering::Relaxed};
 use tokio_util::sync::CancellationToken;
 
 /// The agent as its tools and layers see it: which one, where, before whom, in which turn. A layer
@@ -111,11 +109,10 @@ impl Context {
     /// Shows the person, and tells every listener: the only way to do either.
     #[expect(clippy::needless_pass_by_value, reason = "callers make an event only to emit it")]
     pub fn emit(&self, event: Event) {
+        let deltas_shown = &self.agent.scope.deltas_shown;
         match event {
-            Event::TextDelta(_) => self.agent.scope.deltas_shown.store(true, Relaxed),
-            Event::Reply(_) | Event::ReplyDiscarded => {
-                self.agent.scope.deltas_shown.store(false, Relaxed);
-            }
+            Event::TextDelta(_) => deltas_shown.store(true, Relaxed),
+            Event::Reply(_) | Event::ReplyDiscarded => deltas_shown.store(false, Relaxed),
             _ => {}
         }
         for hear in &self.agent.parts.listeners {

@@ -95,18 +95,16 @@ pub trait Layer: Send + Sync + 'static {
     }
 }
 
+type Batch<'a> = BoxFuture<'a, Vec<ToolResult>>;
+type Acting<'a> = BoxFuture<'a, ToolResult>;
+
 /// The object-safe form of [`Layer`].
 pub(crate) trait DynLayer: Send + Sync {
     fn turn<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextTurn<'a>) -> Replying<'a>;
     fn ask<'a>(&'a self, _: &'a mut Chat, _: &'a Context, _: NextAsk<'a>) -> Replying<'a>;
     fn send<'a>(&'a self, _: Request, _: &'a Context, _: NextSend<'a>) -> Replying<'a>;
-    fn batch<'a>(
-        &'a self,
-        _: Vec<ToolCall>,
-        _: &'a Context,
-        _: NextBatch<'a>,
-    ) -> BoxFuture<'a, Vec<ToolResult>>;
-    fn act<'a>(&'a self, _: ToolCall, _: &'a Context, _: NextAct<'a>) -> BoxFuture<'a, ToolResult>;
+    fn batch<'a>(&'a self, _: Vec<ToolCall>, _: &'a Context, _: NextBatch<'a>) -> Batch<'a>;
+    fn act<'a>(&'a self, _: ToolCall, _: &'a Context, _: NextAct<'a>) -> Acting<'a>;
     fn follows(&self, child: &Context) -> bool;
     fn name(&self) -> &'static str;
 }
@@ -126,15 +124,10 @@ impl<L: Layer> DynLayer for L {
         calls: Vec<ToolCall>,
         cx: &'a Context,
         next: NextBatch<'a>,
-    ) -> BoxFuture<'a, Vec<ToolResult>> {
+    ) -> Batch<'a> {
         Box::pin(Layer::batch(self, calls, cx, next))
     }
-    fn act<'a>(
-        &'a self,
-        call: ToolCall,
-        cx: &'a Context,
-        next: NextAct<'a>,
-    ) -> BoxFuture<'a, ToolResult> {
+    fn act<'a>(&'a self, call: ToolCall, cx: &'a Context, next: NextAct<'a>) -> Acting<'a> {
         Box::pin(Layer::act(self, call, cx, next))
     }
     fn follows(&self, child: &Context) -> bool {
@@ -288,10 +281,10 @@ fn finished(reply: Reply) -> Result<Reply> {
                 "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound"
             )
         }
-        StopReason::Refusal { category } if category.is_empty() => {
-            "the model declined to answer".into()
-        }
-        StopReason::Refusal { category } => format!("the model declined to answer ({category})"),
+        StopReason::Refusal { category } => match category.as_str() {
+            "" => "the model declined to answer".into(),
+            category => format!("the model declined to answer ({category})"),
+        },
         StopReason::WindowFull => {
             "the conversation fills the model's context window; start a new one".into()
         }
@@ -363,7 +356,8 @@ impl NextAct<'_> {
         match cx.agent.find(&call.name) {
             Some(tool) => call.finish(tool.call(&call.input, cx).await),
             None => {
-                let names = cx.agent.tool_names().join(", ");
+                let tools = cx.agent.all_tools().map(|tool| tool.spec().name.as_str());
+                let names = tools.collect::<Vec<_>>().join(", ");
                 call.refuse(format!("there is no tool `{}`; the tools are {names}", call.name))
             }
         }

@@ -4,7 +4,7 @@
 //! link swapped meanwhile leads out (see [`rungs_files`]); and, for reading, the long outputs that
 //! its commands have left.
 use crate::{Context, ToolError, tools::Outputs};
-use rungs_files::{PathError, Root};
+use rungs_files::Root;
 use std::{fs::File, path::PathBuf};
 
 /// Folders whose insides are nobody's business: git's, whose files can run programs, and this
@@ -46,8 +46,7 @@ pub fn open(cx: &Context, path: &str) -> Result<File, ToolError> {
 /// When a tool may not touch it.
 pub fn locate(cx: &Context, path: &str) -> Result<PathBuf, ToolError> {
     let root = root(cx)?;
-    let inside = root.resolve(path).map_err(|refused: PathError| ToolError::from(refused))?;
-    Ok(root.path().join(inside))
+    Ok(root.path().join(root.resolve(path)?))
 }
 
 #[cfg(test)]

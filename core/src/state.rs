@@ -6,11 +6,8 @@
 //! is a [resource](crate::Context::resource) of the agent.
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{any::Any, collections::BTreeMap};
 
 /// One kind of state of a conversation. Its default must know nothing and be safe: a new
 /// conversation begins with it, and it replaces a saved state that cannot be read any more.

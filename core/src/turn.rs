@@ -1,15 +1,11 @@
 //! Turns: what holds for one, and how an agent runs it.
 use crate::{
-    Agent, AnyTool, Block, Chat, Event, Loop, Message, Reply, Result, ToolCall, ToolResult,
-    chat::results_of,
-    dispatch::{NextAsk, NextBatch, NextTurn},
-    state::States,
+    Agent, AnyTool, Block, Chat, Event, Loop, Message, NextAsk, NextBatch, NextTurn, Reply, Result,
+    ToolCall, ToolResult, chat::results_of, state::States,
 };
-use std::{
-    any::{Any, TypeId},
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, atomic::AtomicBool},
-};
+use std::any::{Any, TypeId};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 use tokio_util::sync::CancellationToken;
 
 /// What holds for one turn. An agent outside of a turn has one too, so that tools can be tried on
@@ -70,16 +66,14 @@ impl Agent {
     /// Where the agent is. It stands in the first message, not in the system text, whose prefix
     /// would then change from folder to folder.
     pub(crate) fn environment(&self) -> Block {
-        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let today = now.get(..16).unwrap_or(&now);
         let git = self.cwd.ancestors().any(|dir| dir.join(".git").exists());
+        let (cwd, git) = (self.cwd.display(), if git { "yes" } else { "no" });
+        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
         let text = format!(
-            "<environment>\nworking directory: {}\ngit repository: {}\nsystem: {} {}\n\
-             today: {}\n</environment>",
-            self.cwd.display(),
-            if git { "yes" } else { "no" },
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            date.get(..16).unwrap_or(&date),
+            "<environment>\nworking directory: {cwd}\ngit repository: {git}\nsystem: {os} {arch}\n\
+             today: {today}\n</environment>"
         );
         Block::kept("environment", text)
     }

@@ -1,11 +1,8 @@
 //! The screen, and the person before it.
 use crate::{Context, Event};
 use futures_util::future::BoxFuture;
-use std::{
-    collections::VecDeque,
-    future::Future,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
+use std::{collections::VecDeque, future::Future};
 
 /// A question to the person, with its choices. The person can always refuse, and say why.
 #[derive(Debug, Clone, PartialEq, Eq)]

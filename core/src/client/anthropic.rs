@@ -1,8 +1,6 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
-use super::{
-    Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage, as_object,
-    stream::{Broken, Decode},
-};
+use super::stream::{Broken, Decode};
+use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage, as_object};
 use crate::{Block, Message, Role, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
@@ -184,11 +182,7 @@ pub(super) struct Decoder {
 }
 
 impl Decode for Decoder {
-    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken> {
-        if data.is_empty() {
-            return Ok(vec![]);
-        }
-        let event: Value = serde_json::from_str(data)?;
+    fn event(&mut self, event: Value) -> Result<Vec<Delta>, Broken> {
         let index = || match event["index"].as_u64() {
             Some(index) => Ok(index as usize),
             None => Err(Broken::Event("a block event without an index".into())),

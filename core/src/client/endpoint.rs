@@ -61,12 +61,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
         Limits {
-            connect: seconds(10),
-            first_byte: seconds(300),
-            idle: seconds(120),
-            whole: seconds(600),
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(120),
+            whole: Duration::from_secs(600),
         }
     }
 }

@@ -1,16 +1,11 @@
 //! Sending: one pool of connections, time limits, retries until a response's headers arrive, and
 //! errors that name the host and never the key.
-use super::{
-    Auth, Endpoint, Format, StopReason,
-    retry::{Advice, advice, backoff, is_overflow, retry_after},
-};
+use super::{Auth, Endpoint, Format, StopReason, retry, retry::Advice};
 use crate::{Context, Error, Event, Result};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use reqwest::{
-    Response, Url,
-    header::{HeaderMap, HeaderValue},
-};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, Response, Url};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -30,6 +25,9 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// How much is shown of an error's body that has no message.
 const MAX_SHOWN_CHARS: usize = 300;
+
+/// How one attempt ends: a failure comes with whether another may help.
+type Attempt = Result<Response, (Error, Advice)>;
 
 #[derive(Debug)]
 pub(super) struct Http {
@@ -88,7 +86,7 @@ impl Http {
                 Err(failure) => failure,
             };
             let Advice::Retry(asked) = advice else { return Err(error) };
-            let wait = asked.unwrap_or_else(|| backoff(attempts));
+            let wait = asked.unwrap_or_else(|| retry::backoff(attempts));
             let max_attempts = match error {
                 Error::Net { .. } => MAX_ATTEMPTS_WITHOUT_ANSWER,
                 _ => MAX_ATTEMPTS,
@@ -103,12 +101,8 @@ impl Http {
         }
     }
 
-    /// Sends once. A failure comes with whether another attempt may help.
-    async fn send(
-        &self,
-        request: reqwest::RequestBuilder,
-        limit: Duration,
-    ) -> Result<Response, (Error, Advice)> {
+    /// Sends once.
+    async fn send(&self, request: RequestBuilder, limit: Duration) -> Attempt {
         match timeout(limit, request.send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
             Ok(Ok(response)) => Err(self.refused(response).await),
@@ -135,17 +129,17 @@ impl Http {
         let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
         let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
             let error = self.no_reply(&bytes, &format!("status {code}"));
-            return (error, advice(code, &Value::Null, &headers));
+            return (error, retry::advice(code, &Value::Null, &headers));
         };
         let (_, message) = error_text(&body);
-        if code == 400 && is_overflow(&body["error"]["code"], &message) {
+        if code == 400 && retry::is_overflow(&body["error"]["code"], &message) {
             let why = format!(
                 "the conversation is more than the model's context window holds: {message}"
             );
             let error = Error::Unfinished { stop: StopReason::WindowFull, why: self.clean(why) };
             return (error, Advice::GiveUp);
         }
-        (self.api(code, &body, &headers), advice(code, &body["error"], &headers))
+        (self.api(code, &body, &headers), retry::advice(code, &body["error"], &headers))
     }
 
     /// The body of a plain reply.
@@ -182,7 +176,7 @@ impl Http {
             kind: self.clean(kind),
             message: self.clean(message),
             request_id: request_id.map(|id| self.clean(id.into())),
-            retry_after: retry_after(headers),
+            retry_after: retry::retry_after(headers),
         }
     }
 

@@ -290,13 +290,7 @@ fn as_object(input: &Value) -> Cow<'_, Value> {
 
 /// Any model behind one pointer.
 #[derive(Clone)]
-pub struct AnyModel(Arc<dyn DynModel>);
-
-impl AnyModel {
-    pub(crate) fn new(model: impl Model) -> Self {
-        AnyModel(Arc::new(model))
-    }
-}
+pub struct AnyModel(pub(crate) Arc<dyn DynModel>);
 
 impl Model for AnyModel {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
@@ -310,7 +304,7 @@ impl Model for AnyModel {
 type Streaming<'a> = BoxFuture<'a, Result<Deltas>>;
 
 /// The object-safe form of [`Model`].
-trait DynModel: Send + Sync {
+pub(crate) trait DynModel: Send + Sync {
     fn reply<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Replying<'a>;
     fn stream<'a>(&'a self, request: &'a Request, cx: &'a Context) -> Streaming<'a>;
 }
@@ -341,11 +335,6 @@ impl Client {
     /// Where it asks, and for what.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
-    }
-
-    /// Host and port of the server.
-    pub fn host(&self) -> &str {
-        &self.0.host
     }
 
     async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {

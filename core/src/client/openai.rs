@@ -3,10 +3,8 @@
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
-use super::{
-    Delta, Endpoint, Reply, Request, StopReason, Usage, as_object,
-    stream::{Broken, Decode},
-};
+use super::stream::{Broken, DONE, Decode};
+use super::{Delta, Endpoint, Reply, Request, StopReason, Usage, as_object};
 use crate::{Block, Message, Role};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,11 +20,12 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
             Role::Assistant => messages.push(assistant(message)),
         }
     }
-    let mut body = json!({"model": request.model.as_deref().unwrap_or(&endpoint.model)});
     // The vendor's newest models refuse the old name, most other servers know only that.
     let vendor = endpoint.base_url.contains("api.openai.com");
     let bound = if vendor { "max_completion_tokens" } else { "max_tokens" };
-    body[bound] = endpoint.max_tokens(request.max_tokens, stream).into();
+    let model = request.model.as_deref().unwrap_or(&endpoint.model);
+    let max_tokens = endpoint.max_tokens(request.max_tokens, stream);
+    let mut body = json!({"model": model, bound: max_tokens, "messages": messages});
     if stream {
         body["stream"] = true.into();
         body["stream_options"] = json!({"include_usage": true});
@@ -39,7 +38,6 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
     if !request.tools.is_empty() {
         body["tools"] = tools.collect();
     }
-    body["messages"] = messages.into();
     for (key, value) in &request.extra {
         if body.get(key).is_none() {
             body[key] = value.clone();
@@ -123,9 +121,10 @@ fn call(block: &Block) -> Option<Value> {
 
 /// What a server says in one message, or in one delta of it.
 struct Said<'a> {
-    content: String,
-    refusal: String,
     thinking: String,
+    /// Content and refusal, unless they are empty.
+    texts: Vec<String>,
+    refused: bool,
     calls: &'a [Value],
 }
 
@@ -139,11 +138,13 @@ impl<'a> Said<'a> {
         };
         // DeepSeek's name for thinking, and the other name in use; some send both, with the same
         // text.
-        let thinking = Some(word("reasoning_content"))
-            .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| word("reasoning"));
+        let thinking = ["reasoning_content", "reasoning"].map(word);
+        let thinking = thinking.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+        let mut texts = vec![word("content"), word("refusal")];
+        let refused = !texts[1].is_empty();
+        texts.retain(|text| !text.is_empty());
         let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
-        Said { content: word("content"), refusal: word("refusal"), thinking, calls }
+        Said { thinking, texts, refused, calls }
     }
 }
 
@@ -176,28 +177,26 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
         return Err("no `message`".into());
     }
     let said = Said::of(&choice["message"]);
-    let refusal = !said.refusal.is_empty();
     let mut content = vec![];
     if !said.thinking.is_empty() {
         content.push(Block::thinking(&said.thinking, ""));
     }
-    let texts = [said.content, said.refusal].into_iter().filter(|text| !text.is_empty());
-    content.extend(texts.map(Block::text));
+    content.extend(said.texts.into_iter().map(Block::text));
     let calls = said.calls.iter();
     content.extend(calls.map(|call| call_block(call, arguments(&call["function"]["arguments"]))));
     let reason = choice["finish_reason"].as_str().unwrap_or("stop");
     Ok(Reply {
         message: Arc::new(Message::assistant(content)),
         usage: usage(&answer["usage"]),
-        stop: stop(reason, !said.calls.is_empty(), refusal),
+        stop: stop(reason, !said.calls.is_empty(), said.refused),
     })
 }
 
-fn stop(reason: &str, calls: bool, refusal: bool) -> StopReason {
+fn stop(reason: &str, calls: bool, refused: bool) -> StopReason {
     match reason {
         "length" => StopReason::MaxTokens,
         "content_filter" => StopReason::Refusal { category: "content_filter".into() },
-        "stop" | "tool_calls" | "function_call" if refusal => {
+        "stop" | "tool_calls" | "function_call" if refused => {
             StopReason::Refusal { category: String::new() }
         }
         // Some servers say "stop" although calls are there.
@@ -227,7 +226,7 @@ fn usage(usage: &Value) -> Usage {
 pub(super) struct Decoder {
     /// What has been opened, and as which block.
     blocks: BTreeMap<Part, usize>,
-    refusal: bool,
+    refused: bool,
     finished: bool,
     ended: bool,
 }
@@ -241,18 +240,14 @@ enum Part {
 }
 
 impl Decode for Decoder {
-    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken> {
-        if data.is_empty() {
-            return Ok(vec![]);
-        }
-        if data.trim() == "[DONE]" {
+    fn event(&mut self, chunk: Value) -> Result<Vec<Delta>, Broken> {
+        if chunk == DONE {
             if !self.finished {
                 return Err(Broken::Event("[DONE] without a finish_reason".into()));
             }
             self.ended = true;
             return Ok(vec![]);
         }
-        let chunk: Value = serde_json::from_str(data)?;
         if !chunk["error"].is_null() {
             let status = chunk["error"]["code"].as_u64().or(chunk["error"]["status"].as_u64());
             let status = status.and_then(|status| status.try_into().ok()).unwrap_or(500);
@@ -266,7 +261,7 @@ impl Decode for Decoder {
             {
                 out.extend((0..self.blocks.len()).map(|index| Delta::Close { index }));
                 let calls = self.newest_call().is_some();
-                out.push(Delta::Stop(stop(reason, calls, self.refusal)));
+                out.push(Delta::Stop(stop(reason, calls, self.refused)));
                 self.finished = true;
             }
         }
@@ -292,8 +287,8 @@ impl Decoder {
             let index = self.open(Part::Thinking, out, || Block::thinking("", ""));
             out.push(Delta::Thinking { index, text: said.thinking });
         }
-        self.refusal |= !said.refusal.is_empty();
-        for text in [said.content, said.refusal].into_iter().filter(|text| !text.is_empty()) {
+        self.refused |= said.refused;
+        for text in said.texts {
             let index = self.open(Part::Text, out, || Block::text(""));
             out.push(Delta::Text { index, text });
         }

@@ -1,24 +1,23 @@
 //! Streams: the bytes of a response into events, the events into [`Delta`]s.
-use super::{
-    Delta, Deltas,
-    http::{Http, chain, header},
-};
+use super::http::{Http, chain, header};
+use super::{Delta, Deltas};
 use crate::{Error, Result};
 use bytes::Bytes;
-use futures_util::{
-    StreamExt, TryStreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use reqwest::{Response, header::HeaderMap};
 use serde_json::Value;
 use sse_stream::SseByteStream;
 use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
+/// The end of a chat completion: the only event that is no JSON.
+pub(super) const DONE: &str = "[DONE]";
+
 /// What turns the events of a stream into [`Delta`]s.
 pub(super) trait Decode: Send {
-    /// The data of one event. `Err` is what the server, or the event itself, says went wrong.
-    fn event(&mut self, data: &str) -> Result<Vec<Delta>, Broken>;
+    /// One event; [`DONE`] as a string. `Err` is what the server, or the event itself, says went
+    /// wrong.
+    fn event(&mut self, event: Value) -> Result<Vec<Delta>, Broken>;
     /// Whether the last event has come.
     fn ended(&self) -> bool;
     /// Whether the reply is complete, should the server close without a last event.
@@ -33,12 +32,6 @@ pub(super) enum Broken {
     Api { status: u16, body: Value },
     /// The event makes no sense.
     Event(String),
-}
-
-impl From<serde_json::Error> for Broken {
-    fn from(error: serde_json::Error) -> Self {
-        Broken::Event(error.to_string())
-    }
 }
 
 /// The deltas of a response, to its end: bytes that stop before the last event are an error.
@@ -111,7 +104,12 @@ impl Decoding {
             }
         };
         self.seen += 1;
-        match self.decoder.event(event.data.as_deref().unwrap_or("")) {
+        let event = match event.data.as_deref().unwrap_or("").trim() {
+            "" => return Ok(Some(vec![])),
+            DONE => Value::from(DONE),
+            data => serde_json::from_str(data).map_err(|error| malformed(&error))?,
+        };
+        match self.decoder.event(event) {
             Ok(deltas) => Ok(Some(deltas)),
             Err(Broken::Event(why)) => Err(malformed(&why)),
             Err(Broken::Api { status, body }) => {

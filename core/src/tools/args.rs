@@ -14,28 +14,28 @@ const MAX_EXACT: f64 = 1e15;
 /// # Errors
 /// Names everything that is wrong, by path, so that the model can correct it all at once.
 pub(super) fn fit(schema: &Value, input: &Value) -> Result<Value, ToolError> {
-    let (mut fitted, mut faults) = (input.clone(), vec![]);
-    check(schema, &mut fitted, "", &mut faults);
+    let mut fitted = input.clone();
+    let faults = check(schema, &mut fitted, "");
     if faults.is_empty() { Ok(fitted) } else { Err(ToolError(faults.join("; "))) }
 }
 
-fn check(schema: &Value, value: &mut Value, path: &str, faults: &mut Vec<String>) {
+fn check(schema: &Value, value: &mut Value, path: &str) -> Vec<String> {
     correct(schema, value);
     if let Some(expected) = mismatch(schema, value) {
-        faults.push(match path {
+        return vec![match path {
             "" => format!("the arguments are no JSON object (were they cut?): {}", shown(value)),
             path => format!("`{path}`: expected {expected}, got {}", shown(value)),
-        });
-        return;
+        }];
     }
     match value {
         Value::Array(items) => {
-            for (i, item) in items.iter_mut().enumerate() {
-                check(&schema["items"], item, &format!("{path}[{i}]"), faults);
-            }
+            let items = items.iter_mut().enumerate();
+            items
+                .flat_map(|(i, item)| check(&schema["items"], item, &format!("{path}[{i}]")))
+                .collect()
         }
-        Value::Object(fields) => check_fields(schema, fields, path, faults),
-        _ => {}
+        Value::Object(fields) => check_fields(schema, fields, path),
+        _ => vec![],
     }
 }
 
@@ -99,12 +99,7 @@ fn mismatch(schema: &Value, value: &Value) -> Option<String> {
     })
 }
 
-fn check_fields(
-    schema: &Value,
-    fields: &mut Map<String, Value>,
-    path: &str,
-    faults: &mut Vec<String>,
-) {
+fn check_fields(schema: &Value, fields: &mut Map<String, Value>, path: &str) -> Vec<String> {
     let at = |name: &str| match path {
         "" => name.to_string(),
         path => format!("{path}.{name}"),
@@ -117,21 +112,22 @@ fn check_fields(
     fields.retain(|name, value| {
         !value.is_null() || !known.contains_key(name) || required.contains(&name.as_str())
     });
-    for name in required.iter().filter(|name| !fields.contains_key(**name)) {
-        faults.push(format!("missing field `{}`", at(name)));
-    }
+    let missing = required.iter().filter(|name| !fields.contains_key(**name));
+    let mut faults: Vec<String> =
+        missing.map(|name| format!("missing field `{}`", at(name))).collect();
     for (name, value) in fields {
         match known.get(name) {
-            Some(inner) => check(inner, value, &at(name), faults),
+            Some(inner) => faults.extend(check(inner, value, &at(name))),
             // Left unread, the call would do less than the model believes.
             None if schema["additionalProperties"] == false => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
                 let (name, names) = (at(name), names.join(", "));
                 faults.push(format!("there is no field `{name}` (there are: {names})"));
             }
-            None => check(&schema["additionalProperties"], value, &at(name), faults),
+            None => faults.extend(check(&schema["additionalProperties"], value, &at(name))),
         }
     }
+    faults
 }
 
 fn shown(value: &Value) -> String {

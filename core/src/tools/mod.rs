@@ -19,7 +19,6 @@ pub use write::Write;
 use crate::{Agent, Block, Context, State};
 use futures_util::future::BoxFuture;
 use rungs_files::ReadTracker;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{future::Future, path::PathBuf, sync::Arc};
@@ -33,17 +32,6 @@ pub struct ToolSpec {
     pub description: String,
     /// The JSON Schema of its arguments, an object.
     pub input_schema: Value,
-}
-
-impl ToolSpec {
-    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc
-    /// comments of its fields describe the arguments.
-    ///
-    /// # Panics
-    /// When the type makes no tool; the message says why.
-    pub fn of<T: JsonSchema>(name: &str) -> Self {
-        schema::spec::<T>(name)
-    }
 }
 
 /// One call.
@@ -252,11 +240,11 @@ where
 }
 
 /// One variant of the enum `V`, as a tool.
-pub(crate) struct Variant<S, V, F> {
+pub(crate) struct Variant<S, V> {
     pub spec: ToolSpec,
     pub state: Arc<S>,
     pub effect: fn(&V) -> Effect,
-    pub run: Arc<F>,
+    pub run: Arc<dyn for<'a> Run<'a, S, V>>,
 }
 
 /// The value of the variant `name` that has these fields.
@@ -264,12 +252,7 @@ fn variant<V: DeserializeOwned>(name: &str, fields: &Value) -> Result<V, ToolErr
     Ok(serde_json::from_value(json!({ name: fields }))?)
 }
 
-impl<S, V, F> Tool for Variant<S, V, F>
-where
-    S: Send + Sync + 'static,
-    V: DeserializeOwned + Send + 'static,
-    F: for<'a> Run<'a, S, V> + 'static,
-{
+impl<S: Send + Sync + 'static, V: DeserializeOwned + Send + 'static> Tool for Variant<S, V> {
     type Input = Value;
 
     fn spec(&self) -> ToolSpec {
@@ -315,6 +298,7 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::test::Mute;
+    use schemars::JsonSchema;
     use std::collections::BTreeMap;
 
     #[derive(Deserialize, JsonSchema)]

@@ -1,23 +1,20 @@
 //! From Rust types to the schemas of tools, in a plain form that both APIs and every model
 //! understand.
 use super::ToolSpec;
-use schemars::{
-    JsonSchema, Schema,
-    generate::SchemaSettings,
-    transform::{AddNullable, ReplaceBoolSchemas, ReplaceConstValue, transform_subschemas},
-};
+use schemars::transform::{self, transform_subschemas};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 /// The longest name of a tool, in bytes: OpenAI's limit, the smaller one of the two APIs.
 const MAX_NAME_BYTES: usize = 64;
 
 fn schema_of<T: JsonSchema>() -> Schema {
-    let mut booleans = ReplaceBoolSchemas::default();
+    let mut booleans = transform::ReplaceBoolSchemas::default();
     booleans.skip_additional_properties = true;
     let mut settings = SchemaSettings::draft2020_12()
         .with_transform(booleans)
-        .with_transform(AddNullable::default())
-        .with_transform(ReplaceConstValue::default());
+        .with_transform(transform::AddNullable::default())
+        .with_transform(transform::ReplaceConstValue::default());
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let schema = settings.into_generator().into_root_schema_for::<T>();
@@ -29,12 +26,18 @@ fn schema_of<T: JsonSchema>() -> Schema {
     schema
 }
 
-/// The tool whose arguments are the struct `T`.
-pub(super) fn spec<T: JsonSchema>(name: &str) -> ToolSpec {
-    let mut schema = schema_of::<T>();
-    simplify(&mut schema);
-    let description = take_description(&mut schema).unwrap_or_default();
-    checked(ToolSpec { name: name.into(), description, input_schema: schema.into() })
+impl ToolSpec {
+    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc
+    /// comments of its fields describe the arguments.
+    ///
+    /// # Panics
+    /// When the type makes no tool; the message says why.
+    pub fn of<T: JsonSchema>(name: &str) -> Self {
+        let mut schema = schema_of::<T>();
+        simplify(&mut schema);
+        let description = take_description(&mut schema).unwrap_or_default();
+        checked(ToolSpec { name: name.into(), description, input_schema: schema.into() })
+    }
 }
 
 /// One tool for each variant of the enum `T`. Serde's usual form of a variant is an object whose
