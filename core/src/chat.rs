@@ -212,11 +212,9 @@ impl Chat {
         self.append(Message { role, content: rest }.into());
     }
 
-    fn append(&mut self, mut message: Arc<Message>) {
+    fn append(&mut self, message: Arc<Message>) {
         // A model may give an empty block of text, and then the API refuses it for ever.
-        if message.content.iter().any(Block::is_blank) {
-            Arc::make_mut(&mut message).content.retain(|block| !block.is_blank());
-        }
+        let mut message = without(message, Block::is_blank);
         if message.content.is_empty() {
             return;
         }
@@ -251,12 +249,7 @@ impl Chat {
     pub fn compact<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
         for message in messages {
-            let mut message: Arc<Message> = message.into();
-            if message.content.iter().any(Block::is_signed_thinking) {
-                let content = &mut Arc::make_mut(&mut message).content;
-                content.retain(|block| !block.is_signed_thinking());
-            }
-            self.push(message);
+            self.push(without(message.into(), Block::is_signed_thinking));
         }
         self.states.forget_text();
     }
@@ -270,6 +263,14 @@ impl Chat {
     pub fn size(&self) -> usize {
         self.messages.iter().map(|m| m.size()).sum()
     }
+}
+
+/// The message without such blocks; copied only if it has some.
+fn without(mut message: Arc<Message>, unwanted: impl Fn(&Block) -> bool) -> Arc<Message> {
+    if message.content.iter().any(&unwanted) {
+        Arc::make_mut(&mut message).content.retain(|block| !unwanted(block));
+    }
+    message
 }
 
 fn fresh_id() -> String {

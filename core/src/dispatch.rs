@@ -206,9 +206,7 @@ impl<'a> NextTurn<'a> {
             }
         };
         chat.close_open_calls("not run: the turn ended");
-        if let Err(error) = &end
-            && error.withdraws()
-        {
+        if end.as_ref().is_err_and(Error::withdraws) {
             cx.progress().withdraw(chat, self.before);
         }
         cx.follow(chat);

@@ -295,13 +295,7 @@ async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error
 /// An error with its first cause, which says what the outermost does not; without the URL, which
 /// may hold more than the host.
 pub(super) fn chain(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() {
-        "no connection"
-    } else if error.is_timeout() {
-        "time limit"
-    } else {
-        "sending failed"
-    };
+    let what = if error.is_connect() { "no connection" } else { "sending failed" };
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     match causes.last() {
         Some(cause) => format!("{what}: {cause}"),

@@ -244,8 +244,10 @@ pub(crate) struct Variant<S, V> {
     pub spec: ToolSpec,
     pub state: Arc<S>,
     pub effect: fn(&V) -> Effect,
-    pub run: Arc<dyn for<'a> Run<'a, S, V>>,
+    pub run: Runner<S, V>,
 }
+
+pub(crate) type Runner<S, V> = Arc<dyn for<'a> Run<'a, S, V>>;
 
 /// The value of the variant `name` that has these fields.
 fn variant<V: DeserializeOwned>(name: &str, fields: &Value) -> Result<V, ToolError> {

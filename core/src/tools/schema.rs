@@ -72,10 +72,8 @@ fn take_description(schema: &mut Schema) -> Option<String> {
 fn checked(spec: ToolSpec) -> ToolSpec {
     let ToolSpec { name, description, input_schema } = &spec;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    assert!(
-        (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain),
-        "{name:?} cannot name a tool"
-    );
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain);
+    assert!(is_name, "{name:?} cannot name a tool");
     assert!(
         !description.is_empty(),
         "the tool `{name}` has no doc comment, so no model would know what it does"
