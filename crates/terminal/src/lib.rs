@@ -5,7 +5,9 @@ mod line_editor;
 mod prompt;
 mod screen;
 mod signals;
+mod text;
 
 pub use prompt::{Prompt, command_list};
-pub use screen::{Screen, escaped};
+pub use screen::Screen;
 pub use signals::Signals;
+pub use text::escaped;

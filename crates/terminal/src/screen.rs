@@ -1,10 +1,9 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 use crate::line_editor::{LineEditor, Look, Typed, Wish};
+use crate::text::{MAX_LINE_CHARS, MAX_RESULT_LINES, called, clipped, escaped, result_lines};
 use colored::{Color, Colorize};
-use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, ToolCall, Ui};
-use serde_json::Value;
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui};
 use std::{
-    fmt::Write as _,
     io::{ErrorKind, IsTerminal, Write},
     path::PathBuf,
     sync::{
@@ -12,10 +11,6 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-
-/// How many lines of a tool's result are shown, and how many characters of a line.
-const MAX_RESULT_LINES: usize = 4;
-const MAX_LINE_CHARS: usize = 160;
 
 /// The terminal. Clones are the same one.
 #[derive(Clone)]
@@ -229,8 +224,9 @@ impl Ui for Screen {
     fn show(&self, event: &Event, cx: &Context) {
         let front = !cx.is_child();
         let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
-        let line = |colour: bool, kind: Colour, text: &str| {
-            format!("{}\n", paint(&format!("{who}{text}"), colour, kind))
+        let line = |kind: Colour, text: &str| {
+            let text = format!("{who}{text}");
+            self.0.put(To::Err, |colour| format!("{}\n", paint(&text, colour, kind)));
         };
         match event {
             Event::TextDelta(text) if front => {
@@ -238,8 +234,6 @@ impl Ui for Screen {
                 output.pieces.push_str(text);
                 self.0.write(&mut output, To::Out, &escaped(text));
             }
-            // Two streams in one window can't be read: children are shown whole.
-            Event::TextDelta(_) => {}
             Event::Reply(reply) => self.reply(&who, front, reply),
             Event::ReplyDiscarded if front => {
                 let mut output = self.0.output.lock().unwrap();
@@ -247,29 +241,21 @@ impl Ui for Screen {
                     self.0.write(&mut output, To::Out, " [discarded]\n");
                 }
             }
-            Event::ReplyDiscarded => {}
-            Event::Call(call) => {
-                self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", called(call))))
-            }
+            // Two streams in one window can't be read: children are shown whole.
+            Event::TextDelta(_) | Event::ReplyDiscarded => {}
+            Event::Call(call) => line(Colour::Call, &format!("> {}", called(call))),
             Event::Result(_, result) => {
                 let kind = if result.is_error { Colour::Failed } else { Colour::Result };
-                let lines = if front { MAX_RESULT_LINES } else { 1 };
-                let text = result_lines(&result.output.text(), lines);
-                self.0.put(To::Err, |c| line(c, kind, &text));
+                let max_lines = if front { MAX_RESULT_LINES } else { 1 };
+                line(kind, &result_lines(&result.output.text(), max_lines));
             }
-            Event::Retry { seconds, attempts, max_attempts, why } => self.0.put(To::Err, |c| {
-                line(
-                    c,
-                    Colour::Note,
-                    &escaped(&format!(
-                        "{why}; trying again in {seconds:.1} s ({attempts} of {max_attempts} attempts so far)"
-                    )),
-                )
-            }),
-            Event::Notice(text) => self.0.put(To::Err, |c| line(c, Colour::Note, &escaped(text))),
-            Event::Failure(text) => self
-                .0
-                .put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text)))),
+            Event::Retry { seconds, attempts, max_attempts, why } => {
+                let again = format!("trying again in {seconds:.1} s");
+                let attempts = format!("{attempts} of {max_attempts} attempts so far");
+                line(Colour::Note, &escaped(&format!("{why}; {again} ({attempts})")));
+            }
+            Event::Notice(text) => line(Colour::Note, &escaped(text)),
+            Event::Failure(text) => line(Colour::Failed, &format!("error: {}", escaped(text))),
             // Newer events than this screen knows.
             _ => {}
         }
@@ -379,76 +365,9 @@ fn paint(text: &str, colour: bool, kind: Colour) -> String {
     }
 }
 
-/// A call on one line: its name and its arguments, a lone text argument without its key.
-fn called(call: &ToolCall) -> String {
-    let input = match &call.input {
-        Value::Object(map) => match map.values().next() {
-            Some(Value::String(only)) if map.len() == 1 => only.clone(),
-            _ => call.input.to_string(),
-        },
-        other => other.to_string(),
-    };
-    clipped(
-        &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
-        10 * MAX_LINE_CHARS,
-    )
-}
-
-/// The first lines of a result, indented.
-fn result_lines(text: &str, max_lines: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut shown: Vec<String> = lines
-        .iter()
-        .take(max_lines)
-        .map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS)))
-        .collect();
-    match lines.len().saturating_sub(max_lines) {
-        0 if shown.is_empty() => shown.push("  (no output)".into()),
-        0 => {}
-        more => shown.push(format!("  ... {more} more lines")),
-    }
-    shown.join("\n")
-}
-
-fn clipped(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.into(),
-    }
-}
-
-/// Text of models, tools and servers, made safe to print: control characters could move the cursor
-/// or rewrite what stands above, and bidirectional ones could make a command read as another one.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || is_deceptive(c) => {
-                let _ = write!(out, "{}", c.escape_unicode());
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Characters that change how their neighbours are read, or can't be seen at all.
-fn is_deceptive(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_could_deceive_is_shown_escaped() {
-        assert_eq!(escaped("plain\ttext\n äöü 👩‍💻"), "plain\ttext\n äöü 👩‍💻");
-        assert_eq!(escaped("\x1b[2Jx\r\u{7}"), "\\u{1b}[2Jx\\u{d}\\u{7}");
-        assert_eq!(escaped("a\u{202e}b\u{9b}1m"), "a\\u{202e}b\\u{9b}1m");
-    }
 
     #[test]
     fn an_answer_is_a_choice_by_number_or_a_no_with_a_reason() {
@@ -467,18 +386,5 @@ mod tests {
             assert_eq!(answer(line, 2), meaning, "{line:?}");
         }
         assert_eq!(answer("y", 0), None);
-    }
-
-    #[test]
-    fn calls_and_results_are_short() {
-        let call = |input| called(&ToolCall { id: "1".into(), name: "t".into(), input });
-        assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
-        assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
-        assert_eq!(
-            result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES),
-            "  1\n  2\n  3\n  4\n  ... 2 more lines"
-        );
-        assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
-        assert_eq!(clipped("äöü", 2), "äö...");
     }
 }
