@@ -90,7 +90,8 @@ impl Settings {
             Some(other) => Err(Error::setting(
                 "RUNGS_PROVIDER",
                 format!(
-                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, offline-openai"
+                    "there is no `{other}`; it is one of anthropic, openai, ollama, offline, \
+                     offline-openai"
                 ),
             )),
             None if anthropic_key.is_some() => self.anthropic(),
@@ -177,7 +178,8 @@ fn broken(file: &Path, text: &str, parsed: &str) -> Error {
         .lines()
         .position(|l| !first.is_empty() && l.trim_end().ends_with(first))
         .map(|i| i + 1);
-    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands in quotes";
+    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands \
+               in quotes";
     Error::Config { file: file.into(), line, why: why.into() }
 }
 

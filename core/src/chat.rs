@@ -125,7 +125,8 @@ impl Default for Chat {
     }
 }
 
-/// One result for each call, in the order of the calls: its own of these, or `why` it has none.
+/// A message with one result for each call, in the order of the calls: the one that answers it, or
+/// `why` there is none.
 pub(crate) fn results_of(calls: &[ToolCall], mut results: Vec<Block>, why: &str) -> Message {
     let own = calls.iter().map(|call| {
         match results.iter().position(|block| block.answers() == Some(&call.id)) {

@@ -271,12 +271,11 @@ fn finished(reply: Reply) -> Result<Reply> {
     };
     let why = match &reply.stop {
         StopReason::MaxTokens => {
-            let after = match reply.usage.output_tokens {
-                0 => String::new(),
-                tokens => format!(" after {tokens} tokens"),
-            };
+            let tokens = reply.usage.output_tokens;
+            let after = if tokens == 0 { String::new() } else { format!(" after {tokens} tokens") };
             format!(
-                "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound"
+                "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises \
+                 the bound"
             )
         }
         StopReason::Refusal { category } => match category.as_str() {
@@ -287,9 +286,7 @@ fn finished(reply: Reply) -> Result<Reply> {
             "the conversation fills the model's context window; start a new one".into()
         }
         // Calls at its end may be incomplete.
-        StopReason::Other(reason) => {
-            format!("the model stopped for a reason unknown here: {reason}")
-        }
+        StopReason::Other(name) => format!("the model stopped for a reason unknown here: {name}"),
         _ if !reply.message.content.iter().any(said) => {
             "the model gave an empty reply; try again, or say it another way".into()
         }

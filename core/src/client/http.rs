@@ -193,7 +193,8 @@ impl Http {
             format!("the answer is empty ({why})")
         } else if start.starts_with(b"<") {
             format!(
-                "it answered with HTML where JSON was expected ({why}); is the base URL that of the API?"
+                "it answered with HTML where JSON was expected ({why}); is the base URL that of \
+                 the API?"
             )
         } else {
             format!("the answer is no reply of this API ({why})")
