@@ -22,7 +22,8 @@
 //!         match cx.agent.find(&call.name) {
 //!             Some(tool) => call.finish(tool.call(&call.input, cx).await),
 //!             None => {
-//!                 let names = cx.agent.tool_names().join(", ");
+//!                 let tools = cx.agent.all_tools().map(|tool| tool.spec().name.as_str());
+//!                 let names = tools.collect::<Vec<_>>().join(", ");
 //!                 call.refuse(format!("there is no tool `{}`; the tools are {names}", call.name))
 //!             }
 //!         }

@@ -1,6 +1,6 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::children::{Family, Resources};
-use crate::tools::{Run, SharedRun, Variant, schema};
+use crate::tools::{Run, Runner, Variant, schema};
 use crate::{
     AgentEvent, AnyModel, AnyTool, Chat, Context, Effect, Event, Events, Layer, Model, Quiet, Tool,
     ToolSource, ToolSpec, Ui, commands::Command, dispatch::DynLayer, turn::Scope, ui::DynUi,
@@ -98,7 +98,7 @@ impl Agent {
         V: DeserializeOwned + JsonSchema + Send + 'static,
         F: for<'a> Run<'a, S, V> + 'static,
     {
-        let (state, run): (_, SharedRun<S, V>) = (Arc::new(state), Arc::new(run));
+        let (state, run): (_, Runner<S, V>) = (Arc::new(state), Arc::new(run));
         schema::variants::<V>().into_iter().fold(self, |agent, spec| {
             agent.tool(Variant { spec, state: state.clone(), effect, run: run.clone() })
         })

@@ -125,7 +125,8 @@ impl Default for Chat {
     }
 }
 
-/// One result for each call, in the order of the calls: its own of these, or `why` it has none.
+/// A message with one result for each call, in the order of the calls: the one that answers it, or
+/// `why` there is none.
 pub(crate) fn results_of(calls: &[ToolCall], mut results: Vec<Block>, why: &str) -> Message {
     let own = calls.iter().map(|call| {
         match results.iter().position(|block| block.answers() == Some(&call.id)) {
@@ -212,11 +213,9 @@ impl Chat {
         self.append(Message { role, content: rest }.into());
     }
 
-    fn append(&mut self, mut message: Arc<Message>) {
+    fn append(&mut self, message: Arc<Message>) {
         // A model may give an empty block of text, and then the API refuses it for ever.
-        if message.content.iter().any(Block::is_blank) {
-            Arc::make_mut(&mut message).content.retain(|block| !block.is_blank());
-        }
+        let mut message = without(message, Block::is_blank);
         if message.content.is_empty() {
             return;
         }
@@ -251,12 +250,7 @@ impl Chat {
     pub fn compact<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
         for message in messages {
-            let mut message: Arc<Message> = message.into();
-            if message.content.iter().any(Block::is_signed_thinking) {
-                let content = &mut Arc::make_mut(&mut message).content;
-                content.retain(|block| !block.is_signed_thinking());
-            }
-            self.push(message);
+            self.push(without(message.into(), Block::is_signed_thinking));
         }
         self.states.forget_text();
     }
@@ -270,6 +264,14 @@ impl Chat {
     pub fn size(&self) -> usize {
         self.messages.iter().map(|m| m.size()).sum()
     }
+}
+
+/// The message without such blocks; copied only if it has some.
+fn without(mut message: Arc<Message>, unwanted: impl Fn(&Block) -> bool) -> Arc<Message> {
+    if message.content.iter().any(&unwanted) {
+        Arc::make_mut(&mut message).content.retain(|block| !unwanted(block));
+    }
+    message
 }
 
 fn fresh_id() -> String {

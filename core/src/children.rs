@@ -46,8 +46,8 @@ impl Family {
 
 impl Agent {
     /// An agent for a conversation of its own, within this turn: a subagent. It has the same model
-    /// and tools but those named in `without`, the layers that [`follow`](crate::Layer::follows), and a
-    /// unique name (`main/explorer-2`). It stops when the turn does. No [value](Agent::with)
+    /// and tools but those named in `without`, the layers that [`follow`](crate::Layer::follows),
+    /// and a unique name (`main/explorer-2`). It stops when the turn does. No [value](Agent::with)
     /// reaches it by itself: what was allowed for one call is not allowed for all that it leads to.
     pub fn child(&self, name: &str, without: &[&str]) -> Self {
         let mut child = self.clone();

@@ -151,11 +151,8 @@ impl Context {
     /// The request that this chat makes: with the agent's system text and tools, and so with the
     /// prefix that the prompt cache knows.
     pub fn request(&self, chat: &Chat) -> Request {
-        Request {
-            system: self.agent.parts.system.clone(),
-            tools: self.agent.specs(),
-            ..Request::of(chat)
-        }
+        let (system, tools) = (self.agent.parts.system.clone(), self.agent.specs());
+        Request { system, tools, ..Request::of(chat) }
     }
 
     /// A request beside the conversation (a summary, a title): through every `send`, past every

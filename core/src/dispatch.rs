@@ -206,9 +206,7 @@ impl<'a> NextTurn<'a> {
             }
         };
         chat.close_open_calls("not run: the turn ended");
-        if let Err(error) = &end
-            && error.withdraws()
-        {
+        if end.as_ref().is_err_and(Error::withdraws) {
             cx.progress().withdraw(chat, self.before);
         }
         cx.follow(chat);
@@ -273,12 +271,11 @@ fn finished(reply: Reply) -> Result<Reply> {
     };
     let why = match &reply.stop {
         StopReason::MaxTokens => {
-            let after = match reply.usage.output_tokens {
-                0 => String::new(),
-                tokens => format!(" after {tokens} tokens"),
-            };
+            let tokens = reply.usage.output_tokens;
+            let after = if tokens == 0 { String::new() } else { format!(" after {tokens} tokens") };
             format!(
-                "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises the bound"
+                "the reply was cut{after}, so nothing of it was run or kept; MAX_TOKENS raises \
+                 the bound"
             )
         }
         StopReason::Refusal { category } => match category.as_str() {
@@ -289,9 +286,7 @@ fn finished(reply: Reply) -> Result<Reply> {
             "the conversation fills the model's context window; start a new one".into()
         }
         // Calls at its end may be incomplete.
-        StopReason::Other(reason) => {
-            format!("the model stopped for a reason unknown here: {reason}")
-        }
+        StopReason::Other(name) => format!("the model stopped for a reason unknown here: {name}"),
         _ if !reply.message.content.iter().any(said) => {
             "the model gave an empty reply; try again, or say it another way".into()
         }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 #[non_exhaustive]
 pub enum Error {
     /// The API answered with an error of its own.
-    #[error("{host} answered {status} ({kind}): {message}{}", details(*retry_after, request_id.as_deref()))]
+    #[error("{host} answered {status} ({kind}): {message}{}", details(retry_after, request_id))]
     Api {
         /// Who answered: host and port, never the key or the path.
         host: String,
@@ -122,9 +122,9 @@ impl Error {
     }
 }
 
-fn details(retry_after: Option<Duration>, request_id: Option<&str>) -> String {
+fn details(retry_after: &Option<Duration>, request_id: &Option<String>) -> String {
     let wait = retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
-    let request = request_id.map(|id| format!(" [request {id}]"));
+    let request = request_id.as_ref().map(|id| format!(" [request {id}]"));
     wait.into_iter().chain(request).collect()
 }
 

@@ -110,9 +110,7 @@ impl Agent {
         let (layers, agent_loop) = (&agent.parts.layers, &agent_loop);
         let next = NextTurn { layers, agent_loop, prompt: &prompt, before: &before };
         let end = next.run(chat, &cx).await;
-        if let Err(error) = &end
-            && error.withdraws()
-        {
+        if end.as_ref().is_err_and(|error| error.withdraws()) {
             cx.notice(if chat.messages().len() > before.messages().len() {
                 "the conversation goes on from the last step that the server accepted"
             } else {

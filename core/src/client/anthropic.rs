@@ -4,7 +4,6 @@ use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage,
 use crate::{Block, Message, Role, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
-use std::sync::Arc;
 
 /// The fields that [`Body`] has of its own: named twice, they would break the JSON.
 const OWN: [&str; 6] = ["model", "max_tokens", "stream", "system", "tools", "messages"];
@@ -115,13 +114,9 @@ impl Serialize for WireBlock<'_> {
                 }
                 None
             }
-            Block::Image { source, more } => {
-                map.serialize_entry("type", "image")?;
-                map.serialize_entry("source", source)?;
-                Some(more)
-            }
-            Block::Document { source, more } => {
-                map.serialize_entry("type", "document")?;
+            Block::Image { source, more } | Block::Document { source, more } => {
+                let is_image = matches!(self.block, Block::Image { .. });
+                map.serialize_entry("type", if is_image { "image" } else { "document" })?;
                 map.serialize_entry("source", source)?;
                 Some(more)
             }
@@ -141,21 +136,15 @@ pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
     #[derive(Deserialize)]
     struct Answer {
         content: Vec<Box<RawValue>>,
-        #[serde(default)]
-        usage: Value,
-        stop_reason: Option<String>,
-        #[serde(default)]
-        stop_details: Value,
+        #[serde(flatten)]
+        more: Value,
     }
-    let answer: Answer = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let Answer { content, more } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     let mut usage = Usage::default();
-    usage.update(&answer.usage);
-    let content = answer.content.into_iter().map(Block::from_wire).collect();
-    Ok(Reply {
-        message: Arc::new(Message::assistant(content)),
-        usage,
-        stop: stop(answer.stop_reason.as_deref().unwrap_or("end_turn"), &answer.stop_details),
-    })
+    usage.update(&more["usage"]);
+    let message = Message::assistant(content.into_iter().map(Block::from_wire).collect());
+    let stop = stop(more["stop_reason"].as_str().unwrap_or("end_turn"), &more["stop_details"]);
+    Ok(Reply { message: message.into(), usage, stop })
 }
 
 fn stop(reason: &str, details: &Value) -> StopReason {

@@ -193,7 +193,8 @@ impl Http {
             format!("the answer is empty ({why})")
         } else if start.starts_with(b"<") {
             format!(
-                "it answered with HTML where JSON was expected ({why}); is the base URL that of the API?"
+                "it answered with HTML where JSON was expected ({why}); is the base URL that of \
+                 the API?"
             )
         } else {
             format!("the answer is no reply of this API ({why})")
@@ -295,13 +296,7 @@ async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error
 /// An error with its first cause, which says what the outermost does not; without the URL, which
 /// may hold more than the host.
 pub(super) fn chain(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() {
-        "no connection"
-    } else if error.is_timeout() {
-        "time limit"
-    } else {
-        "sending failed"
-    };
+    let what = if error.is_connect() { "no connection" } else { "sending failed" };
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     match causes.last() {
         Some(cause) => format!("{what}: {cause}"),

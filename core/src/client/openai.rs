@@ -314,10 +314,8 @@ impl Decoder {
     }
 
     fn newest_call(&self) -> Option<u64> {
-        match self.blocks.last_key_value() {
-            Some((Part::Call(index), _)) => Some(*index),
-            _ => None,
-        }
+        let Some((Part::Call(index), _)) = self.blocks.last_key_value() else { return None };
+        Some(*index)
     }
 
     /// The index of this part's block, which is opened when the part begins.

@@ -45,12 +45,10 @@ fn correct(schema: &Value, value: &mut Value) {
     let corrected: Option<Value> = match value {
         _ if is_of(kind, value) => return,
         Value::String(text) => serde_json::from_str(text.trim()).ok(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if float.fract() == 0.0 && float.abs() < MAX_EXACT => {
-                Some(json!(float as i64))
-            }
-            _ => None,
-        },
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < MAX_EXACT);
+            whole.map(|n| json!(n as i64))
+        }
         _ => None,
     };
     if let Some(corrected) = corrected

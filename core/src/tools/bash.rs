@@ -50,9 +50,8 @@ impl Tool for Bash {
             return Err(ToolError("`command` holds a NUL character, which no command can".into()));
         }
         if let Some(why) = destructive(&command) {
-            return Err(ToolError(format!(
-                "refused: {why}; if that is wanted, ask the person to run it"
-            )));
+            let why = format!("refused: {why}; if that is wanted, ask the person to run it");
+            return Err(ToolError(why));
         }
         let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
         let mut process = Process::start(&command, cx.cwd())

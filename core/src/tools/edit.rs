@@ -48,9 +48,7 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     let root = paths::root(cx)?;
     let path = root.path().join(root.resolve(file_path)?);
     let file = match root.open_file(file_path) {
-        Err(missing)
-            if matches!(missing.kind, PathErrorKind::NotFound) && old_string.is_empty() =>
-        {
+        Err(why) if old_string.is_empty() && matches!(why.kind, PathErrorKind::NotFound) => {
             let new = root.write(file_path, new_string.as_bytes(), None)?;
             cx.update(|read: &mut ReadTracker| read.note(path, new));
             let lines = new_string.lines().count();
@@ -60,9 +58,7 @@ fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
     };
     let old = Stamp::of(&file)?;
     let doubt = cx.state::<ReadTracker>().doubt(&path, &old);
-    if let Some(doubt) = doubt
-        && replace_all
-    {
+    if let (Some(doubt), true) = (doubt, replace_all) {
         return Err(error(&format!("{doubt}; read it before you replace all")));
     }
     let text = rungs_files::read_text(file).map_err(|why| error(&why))?;

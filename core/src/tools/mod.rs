@@ -18,7 +18,7 @@ pub use write::Write;
 
 use crate::{Agent, Block, Context, State};
 use futures_util::future::BoxFuture;
-use rungs_files::ReadTracker;
+use rungs_files::{IsCancelled, ReadTracker};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{future::Future, path::PathBuf, sync::Arc};
@@ -244,10 +244,10 @@ pub(crate) struct Variant<S, V> {
     pub spec: ToolSpec,
     pub state: Arc<S>,
     pub effect: fn(&V) -> Effect,
-    pub run: SharedRun<S, V>,
+    pub run: Runner<S, V>,
 }
 
-pub(crate) type SharedRun<S, V> = Arc<dyn for<'a> Run<'a, S, V>>;
+pub(crate) type Runner<S, V> = Arc<dyn for<'a> Run<'a, S, V>>;
 
 /// The value of the variant `name` that has these fields.
 fn variant<V: DeserializeOwned>(name: &str, fields: &Value) -> Result<V, ToolError> {
@@ -264,6 +264,7 @@ impl<S: Send + Sync + 'static, V: DeserializeOwned + Send + 'static> Tool for Va
     fn effect(&self, input: &Value) -> Effect {
         match variant(&self.spec.name, input) {
             Ok(call) => (self.effect)(&call),
+            // The call will be refused.
             Err(_) => Effect::Reads,
         }
     }
@@ -288,7 +289,7 @@ impl State for ReadTracker {
 /// when the turn is cancelled, and also when the call is dropped, which cannot reach it otherwise.
 async fn blocking<T: Send + 'static>(
     cx: &Context,
-    work: impl FnOnce(&Context, &(dyn Fn() -> bool + Sync)) -> Result<T, ToolError> + Send + 'static,
+    work: impl FnOnce(&Context, IsCancelled<'_>) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
     let token = cx.cancel().child_token();
     let _dropped = token.clone().drop_guard();

@@ -72,10 +72,8 @@ fn take_description(schema: &mut Schema) -> Option<String> {
 fn checked(spec: ToolSpec) -> ToolSpec {
     let ToolSpec { name, description, input_schema } = &spec;
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    assert!(
-        (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain),
-        "{name:?} cannot name a tool"
-    );
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain);
+    assert!(is_name, "{name:?} cannot name a tool");
     assert!(
         !description.is_empty(),
         "the tool `{name}` has no doc comment, so no model would know what it does"
@@ -122,7 +120,7 @@ fn simplify(schema: &mut Schema) {
 
 /// `oneOf` and `anyOf`: words become one list, and a single choice is no choice.
 fn simplify_choices(map: &mut Map<String, Value>, mut choices: Vec<Value>) {
-    // What was null has become a word from an empty list.
+    // `null` is an enum without words by now.
     choices.retain(|choice| choice["enum"] != json!([]));
     if let [Value::Object(only)] = choices.as_slice() {
         for (key, value) in only {
@@ -131,13 +129,10 @@ fn simplify_choices(map: &mut Map<String, Value>, mut choices: Vec<Value>) {
     } else if choices.iter().all(|choice| choice["enum"].is_array()) {
         let mut lines: Vec<String> = vec![];
         lines.extend(map.get("description").and_then(Value::as_str).map(String::from));
-        for choice in &choices {
-            if let (Some(word), Some(text)) =
-                (choice["enum"][0].as_str(), choice["description"].as_str())
-            {
-                lines.push(format!("`{word}`: {text}"));
-            }
-        }
+        lines.extend(choices.iter().filter_map(|choice| {
+            let (word, text) = (choice["enum"][0].as_str()?, choice["description"].as_str()?);
+            Some(format!("`{word}`: {text}"))
+        }));
         let words = choices.iter().filter_map(|choice| choice["enum"].as_array()).flatten();
         map.insert("type".into(), json!("string"));
         map.insert("enum".into(), words.cloned().collect());

@@ -42,9 +42,8 @@ impl Tool for Write {
             if let Some(old) = &old
                 && let Some(doubt) = cx.state::<ReadTracker>().doubt(&path, old)
             {
-                return Err(ToolError(format!(
-                    "{file_path}: it exists, and {doubt}; read it first"
-                )));
+                let why = format!("{file_path}: it exists, and {doubt}; read it first");
+                return Err(ToolError(why));
             }
             let new = root.write(&file_path, content.as_bytes(), old.as_ref())?;
             cx.update(|read: &mut ReadTracker| read.note(path, new));
