@@ -32,7 +32,7 @@
 //!
 //! Try, and predict first:
 //! 1. Delete the line `name:` in `skills/pdf/SKILL.md`. Who is told, and does the program start?
-//! 2. Take the layer [`FindLoaded`] out of [`install`]. Which tests fail, and why?
+//! 2. Take the layer `FindLoaded` out of [`install`]. Which tests fail, and why?
 //! 3. Repeat the line `load_skill` in `config/rehearsals/s05_skill_loading.yaml`. What does the
 //!    second call return?
 //!

@@ -40,7 +40,7 @@
 //! 1. Type `:compact` once more at the end. What does it say, and why?
 //! 2. Run it with `--keep < /dev/null` and look into `.rungs/s06_context_compact` of the kept
 //!    folder. Which files are there, and which of them does the model know of?
-//! 3. Set [`FULL_SHARE`] to 0.4. After which chapter is room made for the first time?
+//! 3. Set `FULL_SHARE` to 0.4. After which chapter is room made for the first time?
 //!
 //! Pitfalls: bytes are not tokens, so the server's count goes before any estimate; a rewritten
 //! prefix is paid for in full once, so room is made rarely, and then much of it; a summary that is
