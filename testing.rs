@@ -59,7 +59,7 @@ impl Play {
 
     /// The bodies of all requests so far, of all agents.
     pub(crate) fn bodies(&self) -> Vec<Value> {
-        self.server.seen().into_iter().map(|seen| seen.body).collect()
+        self.server.requests().into_iter().map(|seen| seen.body).collect()
     }
 
     /// The bodies of the requests whose system text contains this.

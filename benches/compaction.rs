@@ -52,7 +52,7 @@ async fn prompts(compact: bool) -> Vec<f64> {
     // What a summary costs belongs to the turn that it was made for.
     let mut turns: Vec<f64> = vec![];
     let mut summaries = 0.0;
-    for seen in server.seen() {
+    for seen in server.requests() {
         let tokens = seen.bytes as f64 / 4.0;
         if seen.body["messages"].to_string().contains("Summarise the conversation so far") {
             summaries += tokens;

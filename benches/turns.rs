@@ -22,7 +22,7 @@ fn main() {
             let server = serve(&runtime, "{say: done}");
             let start = Instant::now();
             lesson(&server).wait().unwrap();
-            server.seen()[0].arrived - start
+            server.requests()[0].arrived - start
         })
         .collect();
     starts.sort();
@@ -41,12 +41,12 @@ fn main() {
         ),
     );
     let mut child = lesson(&server);
-    while server.seen().len() <= TURNS {
+    while server.requests().len() <= TURNS {
         std::thread::sleep(Duration::from_millis(5));
     }
     let memory = peak_memory(child.id());
     child.wait().unwrap();
-    let seen = server.seen();
+    let seen = server.requests();
     // From the answer of the model to the next request, less the tool: what the harness itself
     // takes.
     let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());

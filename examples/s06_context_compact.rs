@@ -460,7 +460,7 @@ mod tests {
         assert_eq!((sizes[0], sizes[2]), (2505, 7007));
         assert_eq!(answer, results[1]);
         assert_eq!(stubbed(&results[1]).lines().last(), Some("103500"));
-        let sizes: Vec<usize> = play.server.seen().iter().map(|seen| seen.bytes).collect();
+        let sizes: Vec<usize> = play.server.requests().iter().map(|seen| seen.bytes).collect();
         assert!(sizes.iter().all(|size| *size < 4 * 6_000), "{sizes:?}");
         assert_eq!(play.run(&mut chat, "again").await.unwrap().text(), "fine");
     }
@@ -473,7 +473,7 @@ mod tests {
         let mut chat = Chat::default();
         let error = play.run(&mut chat, &large).await.unwrap_err().to_string();
         assert_eq!(error, "no room was made: nothing is older than the newest step");
-        assert_eq!((chat.messages().len(), play.server.count()), (0, 0));
+        assert_eq!((chat.messages().len(), play.server.request_count()), (0, 0));
         assert_eq!(play.run(&mut chat, "small").await.unwrap().text(), "fine");
         let before = json(&chat);
         let error = play.run(&mut chat, &large).await.unwrap_err().to_string();
@@ -527,7 +527,7 @@ mod tests {
         assert_eq!(rest, ["three", "fourth words", "four"]);
         let memory = play.dir.path().join("state/memory.md");
         assert_eq!(std::fs::read_to_string(memory).unwrap(), "it was about numbers");
-        assert!(play.server.seen().iter().all(|seen| seen.status == 200));
+        assert!(play.server.requests().iter().all(|seen| seen.status == 200));
         let whole: Vec<String> =
             transcripts(&play)[0].messages().iter().map(|message| message.text()).collect();
         assert_eq!(whole[3], self::words(1300));
@@ -698,10 +698,10 @@ mod tests {
         ] {
             let play = stage(1_500, four_prompts(summary)).await;
             let (_, mut chat) = play.ask("<task>second words").await;
-            let (before, asked) = (json(&chat), play.server.count());
+            let (before, asked) = (json(&chat), play.server.request_count());
             let error = play.run(&mut chat, "third words").await.unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
-            assert_eq!(play.server.count(), asked + 1, "one summary, and no second try");
+            assert_eq!(play.server.request_count(), asked + 1, "one summary, and no second try");
             // The prompt that found no room is not in the way of the next one.
             assert_eq!(json(&chat), before);
             let end = play.run(&mut chat, "third words").await;
@@ -715,10 +715,10 @@ mod tests {
         let (_, mut chat) = play.ask("<task>second words").await;
         let mut expected = chat.clone();
         expected.push(Message::user("third words"));
-        let asked = play.server.count();
+        let asked = play.server.request_count();
         let stop = play.agent.context().cancel().clone();
         let (end, ()) = tokio::join!(play.run(&mut chat, "third words"), async {
-            while play.server.count() == asked {
+            while play.server.request_count() == asked {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
             stop.cancel();
@@ -813,7 +813,7 @@ mod tests {
         let before = json(&chat);
         play.run(&mut chat, "third words").await.unwrap_err();
         assert_eq!(json(&chat), before);
-        let seen = play.server.seen();
+        let seen = play.server.requests();
         let answers: Vec<u16> = seen[1..].iter().map(|seen| seen.status).collect();
         assert_eq!(answers, [413, 200, 413]);
         assert!(seen[3].bytes < seen[1].bytes / 2);

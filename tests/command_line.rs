@@ -64,7 +64,7 @@ impl Play {
     fn asked(&self) -> Vec<Value> {
         let last = |value: &Value| value.as_array().unwrap().last().unwrap().clone();
         let newest = |body: &Value| last(&last(&body["messages"])["content"])["text"].clone();
-        self.server.seen().iter().map(|seen| newest(&seen.body)).collect()
+        self.server.requests().iter().map(|seen| newest(&seen.body)).collect()
     }
 }
 
@@ -188,7 +188,7 @@ fn a_prompt_that_the_model_declined_is_not_sent_again() {
     let done = with_input(play.lesson(&[]), b"bad words\nother words\n");
     assert_eq!(done.status.code(), Some(1), "{}", stderr(&done));
     assert_eq!(play.asked(), ["bad words", "other words"]);
-    let second = play.server.seen()[1].body["messages"].to_string();
+    let second = play.server.requests()[1].body["messages"].to_string();
     assert!(!second.contains("bad words"), "{second}");
 }
 
@@ -348,13 +348,13 @@ fn with_a_question(mut command: Command) -> Child {
 #[test]
 fn a_signal_ends_a_program_that_waits_for_the_model() {
     let slow = say("hello").delay_ms(600_000);
-    ends_by_each_signal(&slow, with_a_question, |play| play.server.count() == 1);
+    ends_by_each_signal(&slow, with_a_question, |play| play.server.request_count() == 1);
 }
 
 #[test]
 fn a_signal_ends_a_program_that_waits_before_a_retry() {
     let fault = json!({"status": 529, "retry_after": 60, "times": "always"});
-    let answered = |play: &Play| play.server.seen().iter().any(|seen| seen.answered.is_some());
+    let answered = |play: &Play| play.server.requests().iter().any(|seen| seen.answered.is_some());
     ends_by_each_signal(&say("hello").fault(fault), with_a_question, answered);
 }
 
@@ -390,5 +390,5 @@ fn turns_that_fail_again_and_again_are_given_up() {
     let done = play.other_lesson("s09_agent_teams", &["go"]).output().unwrap();
     assert_eq!(done.status.code(), Some(1), "{}", stderr(&done));
     // Two for the first prompt, a few for the teammate, a few for the lead that is told of it.
-    assert!(play.server.count() < 12, "{} requests", play.server.count());
+    assert!(play.server.request_count() < 12, "{} requests", play.server.request_count());
 }

@@ -68,8 +68,12 @@ fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
 fn kill_after_requests(mut children: Vec<Child>, server: &Server, requests: usize) {
     let start = Instant::now();
     let mut alive = || children.iter_mut().any(|child| child.try_wait().unwrap().is_none());
-    while server.count() < requests && alive() {
-        assert!(start.elapsed() < REQUESTS_TIMEOUT, "only {} requests were sent", server.count());
+    while server.request_count() < requests && alive() {
+        assert!(
+            start.elapsed() < REQUESTS_TIMEOUT,
+            "only {} requests were sent",
+            server.request_count()
+        );
         std::thread::sleep(Duration::from_micros(500));
     }
     let step = match requests {
@@ -102,7 +106,7 @@ fn no_acknowledged_task_of_s07_is_lost() {
         ];
         kill_after_requests(two, &server, requests_before(i, rounds, 30));
         // The results of the tools are in the requests.
-        for seen in server.seen() {
+        for seen in server.requests() {
             let text = seen.body["messages"].as_array().unwrap().last().unwrap().to_string();
             let ids = text
                 .split("created #")
@@ -201,7 +205,7 @@ fn no_acknowledged_letter_of_s09_is_lost() {
         kill_after_requests(vec![child], &server, requests_before(i, kills, 100));
         // Each acknowledged letter is in its mailbox, whole, once for each time it was sent.
         let mut sent: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for seen in server.seen() {
+        for seen in server.requests() {
             let asked = seen.body["messages"].as_array().unwrap();
             let calls = asked.iter().rev().nth(1).and_then(|message| message["content"].as_array());
             let calls = calls.into_iter().flatten().filter(|block| block["type"] == "tool_use");
@@ -265,7 +269,7 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
         }
         // Each task whose end was acknowledged is done, by this run.
         for seen in server
-            .seen()
+            .requests()
             .iter()
             .filter(|seen| results(&seen.body).iter().any(|result| result == "noted"))
         {

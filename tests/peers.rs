@@ -91,7 +91,7 @@ async fn tools_of(lesson: &str, format: Format) -> Value {
         "{lesson}: {}",
         printed(&done)
     );
-    let first = server.seen().remove(0);
+    let first = server.requests().remove(0);
     assert_eq!(first.status, 200, "{lesson}");
     first.body["tools"].clone()
 }

@@ -199,13 +199,13 @@ fn lines_typed_while_a_turn_runs_are_asked_next_one_by_one() {
     let Some(mut terminal) = on_terminal(&live("s01_loop", &server)) else { return };
     terminal.edits();
     terminal.types("first\r");
-    wait(|| server.count() > 0, || "nothing was asked".into());
+    wait(|| server.request_count() > 0, || "nothing was asked".into());
     terminal.types("second\rthird\rquit\r");
     terminal.shows("you said third");
     terminal.ends(0);
     let last = |value: &Value| value.as_array().unwrap().last().unwrap().clone();
     let newest = |body: &Value| last(&last(&body["messages"])["content"])["text"].clone();
-    let asked: Vec<Value> = server.seen().iter().map(|seen| newest(&seen.body)).collect();
+    let asked: Vec<Value> = server.requests().iter().map(|seen| newest(&seen.body)).collect();
     assert_eq!(asked, ["first", "second", "third"]);
 }
 

@@ -278,7 +278,11 @@ async fn an_error_that_may_pass_is_retried_and_each_retry_is_shown() {
             let Asked { end, shown, server } =
                 asked(format, [say("hello").fault(fault.clone())]).await;
             assert_eq!(end.unwrap().text(), "hello", "{fault}");
-            assert_eq!((server.count(), shown.len()), (failures + 1, failures + 1), "{shown:?}");
+            assert_eq!(
+                (server.request_count(), shown.len()),
+                (failures + 1, failures + 1),
+                "{shown:?}"
+            );
             for (line, attempts) in shown[..failures].iter().zip(1..) {
                 let status = &fault["status"];
                 let host = server.url().trim_start_matches("http://");
@@ -333,7 +337,7 @@ async fn an_error_that_stays_is_not_retried() {
                 asked(format, [say("hello").fault(fault.clone())]).await;
             let error = end.unwrap_err();
             assert!(error.to_string().contains(expected), "{format:?} {fault}: {error}");
-            assert_eq!((server.count(), error.withdraws()), (1, withdrawn), "{fault}");
+            assert_eq!((server.request_count(), error.withdraws()), (1, withdrawn), "{fault}");
             let notice =
                 "main: notice the conversation goes on without that prompt and what came of it";
             assert_eq!(shown, vec![notice; usize::from(withdrawn)], "{fault}");
@@ -349,7 +353,7 @@ async fn retries_are_limited() {
         let error = end.unwrap_err();
         assert!(matches!(error, Error::Api { status: 429, .. }), "{error:?}");
         // The last attempt is followed by no wait.
-        assert_eq!((server.count(), shown.len()), (5, 4), "{shown:?}");
+        assert_eq!((server.request_count(), shown.len()), (5, 4), "{shown:?}");
     }
 }
 
@@ -393,7 +397,7 @@ async fn a_paused_reply_is_sent_back_until_it_is_whole() {
     let reply = end.unwrap();
     assert_eq!((reply.text(), reply.stop), ("one two three".into(), StopReason::EndTurn));
     assert_eq!(shown, ["main: reply one two three"]);
-    let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
+    let bodies: Vec<Value> = server.requests().into_iter().map(|seen| seen.body).collect();
     let length = |value: &Value| value.as_array().unwrap().len();
     let counts: Vec<usize> = bodies.iter().map(|body| length(&body["messages"])).collect();
     assert_eq!(counts, [1, 2, 2]);
@@ -502,7 +506,7 @@ async fn inserted_text_never_leaves_with_its_origin() {
                 ],
             ),
         };
-        let seen = server.seen();
+        let seen = server.requests();
         assert_eq!(seen.len(), 5);
         for seen in &seen[1..] {
             let messages = seen.body["messages"].as_array().unwrap();
@@ -635,7 +639,7 @@ async fn schemas_from_types_are_accepted_in_both_formats() {
             })
             .collect();
         assert_eq!(expected.len(), 10);
-        for seen in server.seen() {
+        for seen in server.requests() {
             assert_eq!((seen.status, &seen.body["tools"]), (200, &json!(expected)), "{format:?}");
         }
     }
@@ -659,7 +663,7 @@ async fn cache_marks_are_written_and_billed() {
     assert_eq!(first.cache_read_input_tokens, 0);
     assert_eq!(second.cache_read_input_tokens, first.cache_creation_input_tokens);
     assert_eq!(second.prompt_tokens(), first.prompt_tokens());
-    let body = server.seen()[0].body.clone();
+    let body = server.requests()[0].body.clone();
     assert_eq!(body["tools"][0]["cache_control"], json!({"type": "ephemeral", "ttl": "1h"}));
     assert_eq!(body["system"][0]["cache_control"], json!({"type": "ephemeral"}));
     assert_eq!(body["messages"][0]["content"][0]["cache_control"], json!({"type": "ephemeral"}));
@@ -676,7 +680,7 @@ async fn nothing_is_sent_unasked() {
             Request { max_tokens: Some(7), model: Some("other".into()), ..Request::of(&chat()) };
         asked.extra.insert("metadata".into(), json!({"user_id": "x"}));
         plain(&client, &asked).await.unwrap();
-        let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
+        let bodies: Vec<Value> = server.requests().into_iter().map(|seen| seen.body).collect();
         let message = match format {
             Format::Anthropic => {
                 json!({"role": "user", "content": [{"type": "text", "text": "go"}]})
@@ -696,7 +700,7 @@ async fn a_stopped_turn_ends_its_request_at_once() {
     let server = serve([say("hello").delay_ms(600_000)]).await;
     let agent = Agent::new(client(&server, Format::Anthropic), ".");
     let stop = async {
-        assert!(rungs_process::testing::until(|| server.count() == 1).await);
+        assert!(rungs_process::testing::until(|| server.request_count() == 1).await);
         agent.context().cancel().cancel();
     };
     let mut chat = Chat::default();
@@ -875,7 +879,7 @@ async fn an_empty_block_of_text_is_not_sent_back() {
     let turns = [call("bash", json!({"command": "echo"})).raw(empty), say("done")];
     let Asked { end, server, .. } = asked(Format::Anthropic, turns).await;
     assert_eq!(end.unwrap().text(), "done");
-    let sent = &server.seen()[1].body["messages"][1]["content"];
+    let sent = &server.requests()[1].body["messages"][1]["content"];
     let kinds: Vec<&Value> = sent.as_array().unwrap().iter().map(|block| &block["type"]).collect();
     assert_eq!(kinds, ["tool_use"]);
 }

@@ -119,7 +119,7 @@ async fn a_refusal_late_in_a_turn_returns_to_the_last_step_that_was_accepted() {
     assert!(lines[4].starts_with("This result was withdrawn"), "{lines:?}");
     assert_eq!((lines.len(), chat.state::<Count>().0), (5, 1));
     agent.run(&mut chat, "what did you do?", agent_loop).await.unwrap();
-    assert_eq!(server.seen().last().unwrap().status, 200);
+    assert_eq!(server.requests().last().unwrap().status, 200);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn what_may_pass_is_kept_and_the_next_prompt_follows_it() {
     let mut chat = Chat::default();
     agent.run(&mut chat, "first", agent_loop).await.unwrap_err();
     agent.run(&mut chat, "second", agent_loop).await.unwrap();
-    let sent = server.seen().pop().unwrap().body["messages"].take();
+    let sent = server.requests().pop().unwrap().body["messages"].take();
     assert_eq!(sent.as_array().unwrap().len(), 1);
     assert_eq!(sent[0]["content"][2]["text"], "second");
 }
@@ -268,7 +268,7 @@ async fn a_stopped_turn_calls_and_asks_nothing_more() {
     let end = counting(agent).run(&mut chat, "go", agent_loop).await;
     assert!(matches!(end, Err(Error::Cancelled)));
     assert_eq!(texts(&chat.messages()[2]), ["stopped", "not run: the turn was stopped"]);
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn a_dropped_turn_leaves_a_valid_chat() {
     tokio::select! {
         end = agent.run(&mut chat, "a", agent_loop) => panic!("{end:?}"),
         () = async {
-            while server.seen().is_empty() {
+            while server.requests().is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         } => {}
@@ -437,7 +437,7 @@ async fn tools_of_a_source_are_listed_once_a_turn_and_children_may_lack_them() {
         let tools = body["tools"].as_array().unwrap().clone();
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
     };
-    let bodies: Vec<Value> = server.seen().into_iter().map(|seen| seen.body).collect();
+    let bodies: Vec<Value> = server.requests().into_iter().map(|seen| seen.body).collect();
     assert_eq!([names(&bodies[0]), names(&bodies[2])], [["one", "two"], ["one", "two"]]);
     assert_eq!(names(&bodies[3]), ["three"]);
 }

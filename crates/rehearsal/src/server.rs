@@ -91,18 +91,6 @@ impl Server {
     pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.state.requests()
     }
-
-    /// The former name of [`Server::request_count`].
-    #[doc(hidden)]
-    pub fn count(&self) -> usize {
-        self.request_count()
-    }
-
-    /// The former name of [`Server::requests`].
-    #[doc(hidden)]
-    pub fn seen(&self) -> Vec<ReceivedRequest> {
-        self.requests()
-    }
 }
 
 impl Drop for Server {

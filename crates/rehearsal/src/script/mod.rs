@@ -105,15 +105,6 @@ impl TryFrom<&str> for Script {
     }
 }
 
-impl TryFrom<&String> for Script {
-    type Error = ScriptError;
-
-    /// Checks a script in YAML; errors call the file `script`.
-    fn try_from(yaml: &String) -> Result<Script, ScriptError> {
-        Script::parse("script", yaml)
-    }
-}
-
 impl Scene {
     /// The turn at a place of the scene, where a repeated turn counts as often as it is played, and
     /// which of its repetitions that is.
