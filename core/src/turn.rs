@@ -65,7 +65,7 @@ impl Agent {
 
     /// Where the agent is. It stands in the first message, not in the system text, whose prefix
     /// would then change from folder to folder.
-    fn environment(&self) -> Block {
+    pub(crate) fn environment(&self) -> Block {
         let now = httpdate::fmt_http_date(std::time::SystemTime::now());
         let today = now.get(..16).unwrap_or(&now);
         let git = self.cwd.ancestors().any(|dir| dir.join(".git").exists());
