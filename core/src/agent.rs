@@ -216,12 +216,16 @@ impl Agent {
         &self.name
     }
 
-    pub(crate) fn all_tools(&self) -> impl Iterator<Item = &AnyTool> {
+    fn all_tools(&self) -> impl Iterator<Item = &AnyTool> {
         self.parts.tools.iter().chain(self.scope.listed.iter())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&AnyTool> {
         self.all_tools().find(|tool| tool.spec().name == name)
+    }
+
+    pub(crate) fn tool_names(&self) -> Vec<&str> {
+        self.all_tools().map(|tool| tool.spec().name.as_str()).collect()
     }
 
     /// What the model is told of the tools.
