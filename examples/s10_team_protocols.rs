@@ -1,27 +1,30 @@
 //! # s10: rules that teammates cannot break
 //!
-//! Mail alone is talk. "May I?" needs an answer that belongs to the question, from whoever was
-//! asked, once, and in time; and until it comes, nothing may be done. A prompt that says so is a
-//! wish. Code that every letter and every call passes is a rule.
+//! With mail alone, members can only talk. "May I?" needs exactly one answer, to that question,
+//! from the member who was asked, in time; and until it comes, nothing may be done. A prompt can
+//! ask for that. Code that every letter and every call passes can enforce it.
 //!
 //! ```text
-//! the end that asks:     Idle ── Ask ──> Requesting ── Sent ──> Waiting ── Answered ──> Idle
-//! the end that answers:  Idle ── Asked ──> Responding ── Respond ──> Idle
-//! both ends:             Requesting, Waiting, Responding ── TimedOut ──> Idle
-//! everything else:       illegal, and the model reads why
+//! the asking side:       Idle ── Ask ──> Requesting ── Sent ──> Waiting ── Answered ──> Idle
+//! the answering side:    Idle ── Asked ──> Responding ── Respond ──> Idle
+//! both sides:            Requesting, Waiting, Responding ── TimedOut ──> Idle
+//! any other event:       refused, and the model is told why
 //! ```
 //!
 //! New here: a protocol. A request travels in the mail, with a random id that its answer repeats.
-//! One registry knows all requests by their ids, and where the two ends of each one stand. Every
+//! One registry knows all requests by their ids, and where the two sides of each one stand. Every
 //! change goes through one function, [`State::after`]. Two kinds of request use it:
 //!
 //! - a **plan**: until the lead has approved it, a teammate and its subagents can only make calls
-//!   that are harmless. Which calls are, the tools say ([`Effect`]); there is no list of names;
+//!   that are harmless: they read, or change nothing outside the agents, or delegate to a subagent,
+//!   which meets the same gate. The tools say so ([`Effect`]); there is no list of names;
 //! - a **shutdown**: the lead asks, and the teammate agrees, or declines because it is not done.
 //!
 //! The layer sees each letter before its reader does (a [`LetterFilter`]), so the rules hold over
 //! every transport. An approval belongs to the [`Member`] that asked: a later teammate of the same
-//! name is another one, and inherits neither approvals nor questions.
+//! name is another one, and inherits neither approvals nor questions. The registry is not saved:
+//! after a restart an old answer counts for nothing, while an old request that nobody has read is
+//! put to whoever has the name then.
 //!
 //! Terms: **finite state machine**, **correlation id** (which answer belongs to which request),
 //! **handshake**, **timeout**, **idempotent receiver** (a letter that comes twice counts once),
@@ -33,14 +36,17 @@
 //! then approved, a second answer that does not count, and a shutdown that both sides agreed to.
 //!
 //! Try, and predict first:
-//! 1. Type `:protocol` while the teammate waits for an answer. Which end is in which state?
-//! 2. In [`State::after`], allow `(Idle, Respond)`. Which tests fail, and what could a lead do?
-//! 3. Set [`REPLY_TIMEOUT`] to 1 ms and play the suggestion. Which events come too late, and who
-//!    reads that?
+//! 1. Give a turn of the teammate a `delay_ms: 10000` in
+//!    `config/rehearsals/s10_team_protocols.yaml`, and type `:protocol` meanwhile. Which side is in
+//!    which state?
+//! 2. In [`State::after`], allow `(Idle, Respond)`. Which tests fail? What if a teammate declines a
+//!    shutdown and then agrees?
+//! 3. Set [`REPLY_TIMEOUT`] to 1 s and delay the answer by 3 s. Which side hears of it, and in what
+//!    words?
 //!
-//! Pitfalls: numbers that are counted up begin again after a restart, and an old answer then fits a
-//! new request; whoever waits for an answer without a timeout can wait for ever; a gate that goes
-//! by the names of tools does not know the next tool.
+//! Pitfalls: a counter starts again after a restart, and an old answer then fits a
+//! new request; whoever waits for an answer without a timeout can wait for ever; a gate that lists
+//! tool names misses the next tool that somebody adds.
 //!
 //! A product also asks the user when a plan is risky, and shows open requests beside the team.
 //!
@@ -66,7 +72,7 @@ use std::{
 /// How long an answer may take.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Where one end of a request stands.
+/// Where one side of a request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nothing is open.
@@ -79,7 +85,7 @@ pub enum State {
     Responding,
 }
 
-/// What can happen to an end.
+/// What can happen to a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// It wants to ask.
@@ -88,7 +94,7 @@ pub enum Event {
     Sent,
     /// The answer came.
     Answered,
-    /// The other end has asked.
+    /// The other side has asked.
     Asked,
     /// It answers.
     Respond,
@@ -143,23 +149,25 @@ struct Request {
     kind: Kind,
     from: Member,
     to: Member,
-    /// Where each of the two ends stands, once something has happened there.
+    /// Where each of the two sides stands, by the name of the member. A side without an entry has
+    /// not seen the request yet: so a request that comes again is recognised.
     states: BTreeMap<String, State>,
-    /// The letter with the answer that counted. It may come again.
+    /// The letter with the answer that counted. When it comes again it is accepted; a second answer
+    /// in another letter is not.
     answer: Option<LetterId>,
 }
 
 #[derive(Default)]
 struct Registry {
-    /// By their ids.
+    /// By their ids. None is removed, so that what comes again is recognised.
     requests: BTreeMap<String, Request>,
-    /// The teammates whose newest plan is approved.
+    /// Those whose newest request was approved. The gate asks about teammates only.
     approved: HashSet<Member>,
-    /// The agents that have agreed to end.
+    /// The names of agents that have agreed to end, and do so when their turn has ended.
     leaving: HashSet<String>,
 }
 
-/// What the model reads.
+/// The result of a tool. The error is text for the model too.
 type Answer<T = String> = Result<T, ToolError>;
 
 impl Registry {
@@ -170,7 +178,7 @@ impl Registry {
         self.requests.entry(id.into()).or_insert(new)
     }
 
-    /// Moves one end of a request. Every change of state is made here.
+    /// Moves one side of a request. Every change of state is made here.
     fn step(&mut self, id: &str, me: &Member, event: Event) -> Answer<&mut Request> {
         let mine = |request: &&mut Request| request.from == *me || request.to == *me;
         let unknown = || ToolError(format!("{id} is no request of yours or to you"));
@@ -180,7 +188,7 @@ impl Registry {
         Ok(request)
     }
 
-    /// Begins a request, unless its sender still waits for another answer of the same member.
+    /// Begins a request, unless its sender has an open request to the same member.
     fn ask(&mut self, id: &str, kind: Kind, from: &Member, to: &Member) -> Answer<&mut Request> {
         for other in self.requests.values() {
             if other.from == *from && other.to == *to {
@@ -193,17 +201,18 @@ impl Registry {
         self.step(id, from, Event::Ask)
     }
 
-    /// Frees both ends of a request, and gives it, if its sender still waited.
+    /// Times out both sides of a request. Returns it if its sender was still waiting.
     fn time_out(&mut self, id: &str) -> Option<Request> {
         let request = self.requests.get(id)?.clone();
-        // An end that is idle already has nothing to be freed from.
+        // A side that is idle has nothing to time out. One that has not read the request is entered
+        // as idle here, so it can no longer answer.
         let _ = self.step(id, &request.to, Event::TimedOut);
         self.step(id, &request.from, Event::TimedOut).ok()?;
         Some(request)
     }
 }
 
-/// The rules of a team. A clone is the same.
+/// The rules of a team. Clones share one registry.
 #[derive(Clone)]
 struct Protocol {
     team: Team,
@@ -241,12 +250,14 @@ impl Protocol {
                 let data = serde_json::json!(Note::Request { id: id.clone(), kind });
                 let letter = Letter { data, ..Letter::new(&me.name, text) };
                 let sent = self.team.write(&[to], &letter, cx).await;
+                // `Sent` is refused when the time is already over: an answer would not count.
                 let event = if sent.is_ok() { Event::Sent } else { Event::TimedOut };
                 self.registry.lock().unwrap().step(&id, &me, event)?;
                 sent?;
                 Ok(format!("{id} is sent; end your turn, the answer wakes you"))
             }
             Call::Respond { id, approve, text } => {
+                // First of all: of two calls that run side by side, only one may answer.
                 let asked = self.registry.lock().unwrap().step(&id, &me, Event::Respond)?.clone();
                 if self.team.member(&asked.from.name) != asked.from {
                     return Err(ToolError(format!("whoever asked you {id} is gone")));
@@ -255,6 +266,7 @@ impl Protocol {
                 let letter = Letter { data, ..Letter::new(&me.name, text) };
                 let sent = self.team.write(&[asked.from.name], &letter, cx).await;
                 if sent.is_err() {
+                    // The request is open again.
                     self.registry.lock().unwrap().step(&id, &me, Event::Asked)?;
                 } else if approve && asked.kind == Kind::Shutdown {
                     self.registry.lock().unwrap().leaving.insert(cx.name().into());
@@ -266,7 +278,7 @@ impl Protocol {
         }
     }
 
-    /// Frees both ends of a request that waits for too long, and tells who has asked.
+    /// Times out a request that has waited too long, and tells the asking side.
     fn time_out_later(&self, id: &str, cx: &Context) {
         let (protocol, id) = (self.clone(), id.to_string());
         let time_out = async move {
@@ -274,13 +286,14 @@ impl Protocol {
             let late = protocol.registry.lock().unwrap().time_out(&id);
             let Some(Request { from, to, .. }) = late else { return };
             let text = format!("{} has not answered {id} in time; you can ask again", to.name);
-            // Should the mailbox fail, `list_requests` says the same.
+            // If the mailbox fails, `list_requests` says the same.
             let _ = protocol.team.transport().send(&from.name, Letter::new("protocol", text)).await;
         };
         tokio::spawn(cx.shutdown().clone().run_until_cancelled_owned(time_out));
     }
 
-    /// What the reader of a letter sees: above its text stands what it means.
+    /// What the reader of a letter sees: its text, under a heading that says what the registry made
+    /// of it. Ordinary mail is passed through; a text that imitates a heading changes no state.
     fn receive(&self, letter: Letter, cx: &Context) -> Letter {
         let Ok(note) = serde_json::from_value(letter.data.clone()) else { return letter };
         let ignored = |ToolError(why)| format!("ignored: {why}");
@@ -294,9 +307,10 @@ impl Protocol {
         match note {
             Note::Request { id, kind } => {
                 let request = registry.request(&id, kind, &from, &me);
-                // It may come again, and to another than it was meant for.
+                // It may come again, or reach a later teammate of the same name.
                 if request.to != me || !request.states.contains_key(&me.name) {
                     registry.step(&id, &me, Event::Asked)?;
+                    // The timer of the asking side ends with its agent; this one does not.
                     self.time_out_later(&id, cx);
                 }
                 Ok(format!("request {id}, {kind:?}; answer it once, in time, with `respond`"))
@@ -328,6 +342,8 @@ impl Protocol {
     }
 }
 
+/// Further out than the inbox of s09, since it is installed later: the filter is there before mail
+/// is read, and the end that was agreed to comes after the acknowledgement.
 impl Layer for Protocol {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let protocol = self.clone();
@@ -340,6 +356,7 @@ impl Layer for Protocol {
     }
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
+        // None: the lead, or a subagent of the lead. They need no plan.
         let mate = self.team.works_for(cx);
         let may_act =
             mate.is_none_or(|mate| self.registry.lock().unwrap().approved.contains(&mate));
@@ -350,7 +367,7 @@ impl Layer for Protocol {
     }
 }
 
-/// Adds the mechanism to a team; an answer may take so long.
+/// Adds the mechanism to a team; `reply_timeout` is how long an answer may take.
 pub fn install(agent: Agent, team: &Team, reply_timeout: Duration) -> Agent {
     let protocol = Protocol { team: team.clone(), reply_timeout, registry: Arc::default() };
     let listed = protocol.clone();
@@ -363,7 +380,7 @@ pub fn install(agent: Agent, team: &Team, reply_timeout: Duration) -> Agent {
         })
 }
 
-/// The agent of lesson nine, under rules.
+/// The agent of lesson nine, with the protocol.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let team = Team::new(Mailboxes::open(&stage.state()).await.map_err(Error::other)?);
