@@ -22,8 +22,7 @@
 //!         match cx.agent.find(&call.name) {
 //!             Some(tool) => call.finish(tool.call(&call.input, cx).await),
 //!             None => {
-//!                 let tools = cx.agent.all_tools().map(|tool| tool.spec().name.as_str());
-//!                 let names = tools.collect::<Vec<_>>().join(", ");
+//!                 let names = cx.agent.tool_names().join(", ");
 //!                 call.refuse(format!("there is no tool `{}`; the tools are {names}", call.name))
 //!             }
 //!         }

@@ -804,7 +804,7 @@ mod tests {
                 "nobody but you would get this letter",
                 "missing field `text`",
                 "`last`: expected a whole number from 0 on, got -1",
-                "there is no field `all` (there are: )",
+                "there is no field `all` (there are: none)",
             ]
         );
         let spawned = results(&chat.messages()[4]);

@@ -119,7 +119,8 @@ fn check_fields(schema: &Value, fields: &mut Map<String, Value>, path: &str) -> 
             // Left unread, the call would do less than the model believes.
             None if schema["additionalProperties"] == false => {
                 let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                let (name, names) = (at(name), names.join(", "));
+                let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+                let name = at(name);
                 faults.push(format!("there is no field `{name}` (there are: {names})"));
             }
             None => faults.extend(check(&schema["additionalProperties"], value, &at(name))),

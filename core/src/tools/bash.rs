@@ -112,7 +112,8 @@ mod tests {
         let missing = bash(json!({"cmd": "ls"})).await.unwrap_err();
         assert_eq!(
             missing,
-            "missing field `command`; there is no field `cmd` (there are: command, timeout, description)"
+            "missing field `command`; there is no field `cmd` (there are: command, timeout, \
+             description)"
         );
         assert_eq!(
             bash(json!({"command": "echo hi", "description": "says hi"})).await.unwrap(),
