@@ -265,6 +265,8 @@ impl Team {
     /// lead's agent: when that is dropped, `shutdown` ends this.
     async fn serve(self, me: String, mate: Agent) {
         let (mut chat, mut backoff) = (Chat::default(), Backoff::default());
+        // The letter with its prompt comes first, whatever else would wake it.
+        self.transport().wait(&me, &BTreeSet::new()).await;
         loop {
             let failures = backoff.consecutive_failures();
             let in_flight = chat.state::<InFlight>().0.clone();
