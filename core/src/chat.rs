@@ -190,10 +190,10 @@ impl Chat {
         self.states.handle()
     }
 
-    /// Puts this block before whatever is said first, if nothing was said yet.
-    pub(crate) fn open_with(&mut self, block: Block) {
+    /// Puts this block before whatever is said first. It is made only if nothing was said yet.
+    pub(crate) fn open_with(&mut self, block: impl FnOnce() -> Block) {
         if self.messages.is_empty() {
-            self.opening = Some(block);
+            self.opening = Some(block());
         }
     }
 

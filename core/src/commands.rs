@@ -45,7 +45,7 @@ impl Agent {
         let cx = self.context();
         cx.follow(chat);
         // A command may speak first, and only the first message says where the agent is.
-        chat.open_with(self.environment());
+        chat.open_with(|| self.environment());
         Some(command.run.run(chat, args, &cx).await)
     }
 }

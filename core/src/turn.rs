@@ -59,7 +59,7 @@ impl Agent {
     /// A new conversation, whose first message will tell the model where it is.
     pub fn new_chat(&self) -> Chat {
         let mut chat = Chat::default();
-        chat.open_with(self.environment());
+        chat.open_with(|| self.environment());
         chat
     }
 
@@ -104,7 +104,7 @@ impl Agent {
         // What still works for this turn when it ends, or is dropped, ends too.
         let _ended = agent.scope.cancel.clone().drop_guard();
         let cx = agent.context();
-        chat.open_with(self.environment());
+        chat.open_with(|| self.environment());
         let prompt = prompt.into();
         chat.push(prompt.clone());
         let (layers, agent_loop) = (&agent.parts.layers, &agent_loop);
