@@ -114,9 +114,15 @@ pub fn parse_yaml<T: DeserializeOwned>(file: &Path, yaml: &str) -> Result<T, Con
             return Err(ConfigError::new(file, Some(index + 1), why));
         }
     }
-    serde_yaml::from_str(yaml).map_err(|error| {
+    serde_yaml::from_str(yaml).map_err(|error: serde_yaml::Error| {
         let line = error.location().map(|location| location.line());
         let mut why = error.to_string();
+        // The place is named before it.
+        if line.is_some()
+            && let Some((reason, _)) = why.rsplit_once(" at line ")
+        {
+            why.truncate(reason.len());
+        }
         if let Some((cut, _)) = why.char_indices().nth(MAX_MESSAGE_CHARS) {
             why.truncate(cut);
             why.push_str(" [cut]");
@@ -211,8 +217,11 @@ mod tests {
             ("[".repeat(50_000), "1: more than 200 brackets are open here"),
             ("{a: ".repeat(most / 4), "1: more than 200 brackets are open here"),
             ("a:\n".to_string() + &"[\n".repeat(300), "202: more than 200 brackets are open here"),
-            ("[".repeat(150), "1: recursion limit exceeded at line 1 column 129"),
-            (format!("{}1{}\n", "{a: ".repeat(150), "}".repeat(150)), "1: recursion limit "),
+            ("[".repeat(150), "1: recursion limit exceeded"),
+            (
+                format!("{}1{}\n", "{a: ".repeat(150), "}".repeat(150)),
+                "1: recursion limit exceeded",
+            ),
             ("- ".repeat(most / 2), "1: recursion limit exceeded"),
             ("? ".repeat(most / 2), "1: invalid type: map, expected a string key"),
             (stairs, "129: recursion limit exceeded"),
