@@ -205,10 +205,15 @@ fn a_notebook_is_not_edited_anywhere_else() {
     let folder = Folder::build();
     folder.put("n.ipynb", notebook());
     for (old, new, refused) in [
-        ("x = 3", "x = 4", "`old_string` is not in the source of one cell; only that can be"),
+        (
+            "x = 3",
+            "x = 4",
+            "`old_string` is not in the source of one cell as `read` shows it; only",
+        ),
         ("[cell 2: code]\nx = 2", "y", "`old_string` is not in the source of one cell"),
-        ("\"nbformat\": 4", "\"nbformat\": 5", "`old_string` is not in the file, nor anything"),
-        ("    \"words\"\n", "    \"more\"\n", "`old_string` is not in the file"),
+        ("\"nbformat\": 4", "\"nbformat\": 5", "`old_string` is not in the source of one cell"),
+        ("    \"words\"\n", "    \"more\"\n", "`old_string` is not in the source of one cell"),
+        ("nothing of this kind", "", "`old_string` is not in the file, nor anything"),
         ("name", "x", "`old_string` is there 2 times, on lines 11, 12"),
         ("x", "y", "`old_string` is there 2 times, on lines 5, 6"),
         ("r", "s", "`old_string` is there 2 times, on lines 3, 6"),

@@ -185,6 +185,20 @@ fn only_text_is_edited() {
 }
 
 #[test]
+fn edits_with_millions_of_places_are_bounded() {
+    let flat = "a".repeat(1_000_000);
+    let error = edit(&flat, "a", "x", false).unwrap_err();
+    assert!(error.starts_with("`old_string` is there at least 1000 times, on lines 1, 1, "));
+    let edited = replace(&flat, "a", "b", true).unwrap();
+    assert_eq!((edited.count, edited.places.len()), (1_000_000, 3));
+    assert!(edited.text.bytes().all(|byte| byte == b'b'));
+    assert_eq!(replace(&flat, "a", &"b".repeat(1_000_000), true), Err(EditError::TooLarge));
+    let lines = "a\r\n".repeat(200_000);
+    let edited = replace(&lines, "a\n", "b\n\n", true).unwrap();
+    assert_eq!(edited.text, "b\r\n\r\n".repeat(200_000));
+}
+
+#[test]
 fn large_files_are_edited_quickly() {
     let content =
         format!("{}needle\n{}", "hay in a stack\n".repeat(500_000), "more hay\r\n".repeat(500_000));
