@@ -56,29 +56,37 @@ pub(crate) fn play<'a>(
         let parts = vec![Part::Say(text)];
         Ok(PlayedTurn::new(conversation, fingerprint, parts, StopReason::EndTurn, None))
     };
-    let (scene, place, text) = match choose(script, conversation) {
+    let (index, mut place, text) = match choose(script, conversation) {
         Choice::Turn { scene, place, text } => (scene, place, text),
         Choice::SceneOver => return own_text(SCENE_OVER.to_string()),
         Choice::Unknown => return own_text(unknown_prompt(script)),
     };
-    let Some((when, turn, n)) = script.scene(scene).and_then(|scene| {
-        let (turn, n) = scene.turn(place)?;
-        Some((&scene.when, turn, n))
-    }) else {
-        return own_text(SCENE_OVER.to_string());
-    };
+    let Some(scene) = script.scene(index) else { return own_text(SCENE_OVER.to_string()) };
     let (results, calls) = answered_calls(conversation);
-    let variables = minijinja::Value::from(minijinja::value::Serde(json!({
-        "results": results, "calls": calls, "text": text, "m": groups(when, &text), "n": n,
-    })));
-    let failed = |error| {
-        let (reason, when) = (TemplateError(error), when.as_str());
+    let texts = newest_texts(conversation);
+    let m = groups(&scene.when, &text);
+    let failed = |place, error| {
+        let (reason, when) = (TemplateError(error), scene.when.as_str());
         let hint = if text.is_empty() { "; the prompt is no longer in the request" } else { "" };
         ApiError::new(
             500,
-            format!("the script fails in scene {scene} (`{when}`), turn {place}: {reason}{hint}"),
+            format!("the script fails in scene {index} (`{when}`), turn {place}: {reason}{hint}"),
         )
     };
+    let (turn, variables) = loop {
+        let Some((turn, n)) = scene.turn(place) else {
+            return own_text(SCENE_OVER.to_string());
+        };
+        let variables = minijinja::Value::from(minijinja::value::Serde(json!({
+            "results": results, "calls": calls, "texts": texts, "text": text, "m": m, "n": n,
+        })));
+        let Some(condition) = &turn.condition else { break (turn, variables) };
+        if condition.holds(&variables).map_err(|error| failed(place, error))? {
+            break (turn, variables);
+        }
+        place += 1;
+    };
+    let failed = |error| failed(place, error);
     let mut parts = vec![];
     if let Some(template) = &turn.think {
         let text = template.render(&variables).map_err(failed)?;
@@ -96,9 +104,9 @@ pub(crate) fn play<'a>(
         }
     }
     parts.extend(turn.raw.iter().map(|raw| Part::Raw(raw.0.clone())));
-    for (index, call) in turn.call.iter().enumerate() {
+    for (number, call) in turn.call.iter().enumerate() {
         let input = call.input.render(&variables).map_err(failed)?;
-        let id = format!("toolu_{scene}_{place}_{index}_{fingerprint:016x}");
+        let id = format!("toolu_{index}_{place}_{number}_{fingerprint:016x}");
         parts.push(Part::Call { id, name: call.tool.clone(), arguments: input.to_string() });
     }
     let default_stop = if turn.call.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
@@ -106,7 +114,7 @@ pub(crate) fn play<'a>(
     if stop == StopReason::PauseTurn {
         // The request that continues a paused turn ends with this block, and its id names the next
         // turn.
-        let id = format!("srvtoolu_{scene}_{place}_{fingerprint:016x}");
+        let id = format!("srvtoolu_{index}_{place}_{fingerprint:016x}");
         let input = json!({"query": "rehearsal"});
         parts.push(Part::Raw(
             json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": input}),
@@ -227,6 +235,14 @@ fn groups(when: &Regex, text: &str) -> Vec<String> {
     let Some(captures) = when.captures(text) else { return vec![] };
     let text = |group: Option<regex::Match>| group.map_or("", |group| group.as_str()).to_string();
     captures.iter().map(text).collect()
+}
+
+/// The texts of the newest message, in order: the prompt, and what the client adds to results, such
+/// as a reminder.
+fn newest_texts(conversation: &Conversation) -> Vec<&str> {
+    let newest = conversation.messages.iter().rfind(|message| message.role == Role::User);
+    let texts = newest.into_iter().flat_map(|message| message.of_type("text"));
+    texts.filter_map(|block| block["text"].as_str()).collect()
 }
 
 /// The results of the newest message in order, and the inputs of the calls that they answer.

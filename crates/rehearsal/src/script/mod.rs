@@ -6,14 +6,16 @@ pub(crate) mod template;
 
 use crate::workspace::{Workspace, WorkspaceError};
 use file::{File, Scene, Turn};
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 /// A checked script, ready to be served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     file: File,
     /// Whether the server keeps the bodies that it receives.
     pub(crate) record: bool,
+    /// How long each reply takes before it begins, beyond what its turn says.
+    pub(crate) think_time: Duration,
 }
 
 impl Script {
@@ -38,7 +40,7 @@ impl Script {
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
         match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script { file, record: false }),
+            Ok(file) => Ok(Script { file, ..Script::default() }),
             Err(error) => {
                 let line = error.location().map(|location| location.line());
                 let place = match line {
@@ -52,7 +54,7 @@ impl Script {
 
     /// A script of scenes that are already checked.
     fn from_scenes(scenes: Vec<Scene>) -> Script {
-        Script { file: File { scenes, ..File::default() }, record: false }
+        Script { file: File { scenes, ..File::default() }, ..Script::default() }
     }
 
     /// What the script is about, in a line.
@@ -75,6 +77,11 @@ impl Script {
     /// does not.
     pub fn record(self, on: bool) -> Self {
         Script { record: on, ..self }
+    }
+
+    /// Lets each reply take so long before it begins, for a person who follows the play.
+    pub fn think_time(self, think_time: Duration) -> Self {
+        Script { think_time, ..self }
     }
 
     /// Makes the folder in which the script is played. It blocks, and every call makes another
