@@ -63,7 +63,9 @@ pub(crate) fn play<'a>(
     };
     let Some(scene) = script.scene(index) else { return own_text(SCENE_OVER.to_string()) };
     let (results, calls) = answered_calls(conversation);
-    let texts = newest_texts(conversation);
+    let (texts, earlier) = texts(conversation);
+    let system: Vec<&str> =
+        conversation.system.iter().filter_map(|block| block["text"].as_str()).collect();
     let m = groups(&scene.when, &text);
     let failed = |place, error| {
         let (reason, when) = (TemplateError(error), scene.when.as_str());
@@ -78,7 +80,8 @@ pub(crate) fn play<'a>(
             return own_text(SCENE_OVER.to_string());
         };
         let variables = minijinja::Value::from(minijinja::value::Serde(json!({
-            "results": results, "calls": calls, "texts": texts, "text": text, "m": m, "n": n,
+            "results": results, "calls": calls, "text": text, "m": m, "n": n,
+            "texts": texts, "earlier": earlier, "system": system.join("\n"),
         })));
         let Some(condition) = &turn.condition else { break (turn, variables) };
         if condition.holds(&variables).map_err(|error| failed(place, error))? {
@@ -237,12 +240,14 @@ fn groups(when: &Regex, text: &str) -> Vec<String> {
     captures.iter().map(text).collect()
 }
 
-/// The texts of the newest message, in order: the prompt, and what the client adds to results, such
-/// as a reminder.
-fn newest_texts(conversation: &Conversation) -> Vec<&str> {
-    let newest = conversation.messages.iter().rfind(|message| message.role == Role::User);
-    let texts = newest.into_iter().flat_map(|message| message.of_type("text"));
-    texts.filter_map(|block| block["text"].as_str()).collect()
+/// The texts of the newest user message in order, and those of the user messages before it.
+fn texts(conversation: &Conversation) -> (Vec<&str>, Vec<&str>) {
+    let (mut newest, mut earlier) = (vec![], vec![]);
+    for message in conversation.messages.iter().filter(|message| message.role == Role::User) {
+        earlier.append(&mut newest);
+        newest = message.of_type("text").filter_map(|block| block["text"].as_str()).collect();
+    }
+    (newest, earlier)
 }
 
 /// The results of the newest message in order, and the inputs of the calls that they answer.

@@ -135,8 +135,8 @@ impl Turn {
         self.add("faults", fault)
     }
 
-    /// The turn is played only if this expression holds, such as `results[0].is_error`; otherwise the
-    /// next one is tried.
+    /// The turn is played only if this expression holds, such as `results[0].is_error`; otherwise
+    /// the next one is tried.
     #[track_caller]
     pub fn only_if(self, condition: &str) -> Self {
         self.set("if", condition)
