@@ -9,6 +9,7 @@ mod stream;
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
 use crate::{Block, Chat, Context, Message, Replying, Result, ToolCall, ToolSpec};
+use bytes::Bytes;
 use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
 use http::Http;
 use reqwest::Response;
@@ -335,6 +336,12 @@ impl Client {
     /// Where it asks, and for what.
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
+    }
+
+    /// The body of the newest request of an agent that is nobody's child, for a person who wants to
+    /// see what goes over the wire. It is kept until the next one.
+    pub fn last_request(&self) -> Option<Bytes> {
+        self.0.last_request()
     }
 
     async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
