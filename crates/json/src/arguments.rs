@@ -1,5 +1,4 @@
 //! Checks the arguments of a call against the schema that the model was given.
-use super::ToolError;
 use serde_json::{Map, Value, json};
 
 /// How much of a wrong value is shown, in characters.
@@ -13,10 +12,10 @@ const MAX_EXACT: f64 = 1e15;
 ///
 /// # Errors
 /// Names everything that is wrong, by path, so that the model can correct it all at once.
-pub(super) fn fit(schema: &Value, input: &Value) -> Result<Value, ToolError> {
+pub fn fit(schema: &Value, input: &Value) -> Result<Value, String> {
     let mut fitted = input.clone();
     let faults = check(schema, &mut fitted, "");
-    if faults.is_empty() { Ok(fitted) } else { Err(ToolError(faults.join("; "))) }
+    if faults.is_empty() { Ok(fitted) } else { Err(faults.join("; ")) }
 }
 
 fn check(schema: &Value, value: &mut Value, path: &str) -> Vec<String> {
