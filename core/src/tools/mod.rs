@@ -219,15 +219,18 @@ impl AnyTool {
 
     /// Arguments that cannot be read do nothing, since [`call`](AnyTool::call) refuses them.
     pub(crate) fn effect(&self, input: &Value) -> Effect {
-        let Ok(input) = rungs_json::fit(&self.spec.input_schema, input) else {
+        let Ok(fitted) = rungs_json::fit(&self.spec.input_schema, input) else {
             return Effect::Reads;
         };
-        self.tool.effect(input).unwrap_or(Effect::Reads)
+        self.tool.effect(fitted.value).unwrap_or(Effect::Reads)
     }
 
     pub(crate) async fn call(&self, input: &Value, cx: &Context) -> Result<ToolOutput, ToolError> {
-        let input = rungs_json::fit(&self.spec.input_schema, input).map_err(ToolError)?;
-        self.tool.call(input, cx).await
+        let fitted = rungs_json::fit(&self.spec.input_schema, input).map_err(ToolError)?;
+        let mut output = self.tool.call(fitted.value, cx).await?;
+        let hints = fitted.hints.iter().map(|hint| format!("\n(not read: {hint})"));
+        output.0.extend(hints.map(Block::text));
+        Ok(output)
     }
 }
 
