@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::{future::Future, path::PathBuf, sync::Arc};
 
 /// The longest name of a tool, in bytes: OpenAI's limit, the smaller one of the two APIs.
-const MAX_NAME_BYTES: usize = 64;
+pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// What the model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,14 @@ pub struct ToolSpec {
     pub description: String,
     /// The JSON Schema of its arguments, an object.
     pub input_schema: Value,
+}
+
+pub(crate) fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
+pub(crate) fn is_tool_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
 }
 
 impl ToolSpec {
@@ -50,9 +58,7 @@ impl ToolSpec {
     /// Finds mistakes of whoever wrote the tool, when it is added.
     pub(crate) fn described(name: String, described: Described) -> Self {
         let Described { description, schema } = described;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain);
-        assert!(is_name, "{name:?} cannot name a tool");
+        assert!(is_tool_name(&name), "{name:?} cannot name a tool");
         assert!(
             !description.is_empty(),
             "the tool `{name}` has no doc comment, so no model would know what it does"
