@@ -16,7 +16,7 @@ use crate::{
     Role, StopReason, ToolCall, ToolResult, Usage,
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashSet, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
 /// error.
@@ -239,7 +239,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
     if !chat.awaits_reply() {
         return Err(Error::NothingToAnswer);
     }
-    finished(unpaused(cx.request(chat), cx).await?)
+    finished(fitted(unpaused(cx.request(chat), cx).await?, chat))
 }
 
 /// Sends, and sends a paused reply back unchanged until it is whole: one reply in all.
@@ -265,9 +265,8 @@ async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
 /// A reply that is not an answer is an error, and nothing of it enters the chat. (Recovery is a
 /// mechanism of its own; it wraps `send`, and sees the reply before this.)
 fn finished(reply: Reply) -> Result<Reply> {
-    let said = |block: &Block| match block.as_text() {
-        Some(text) => !text.trim().is_empty(),
-        None => block.as_thinking().is_none(),
+    let said = |block: &Block| {
+        !block.is_blank() && block.as_thinking().is_none() && block.as_beside().is_none()
     };
     let why = match &reply.stop {
         StopReason::MaxTokens => {
@@ -293,6 +292,29 @@ fn finished(reply: Reply) -> Result<Reply> {
         _ => return Ok(reply),
     };
     Err(Error::Unfinished { stop: reply.stop, why })
+}
+
+/// The reply as the conversation can hold it: without blocks that are the person's alone, and with
+/// an id for each call that no other call has.
+fn fitted(mut reply: Reply, chat: &Chat) -> Reply {
+    let mut ids: HashSet<&str> = chat.blocks().filter_map(Block::call_id).collect();
+    let is_of_model = |block: &&Block| {
+        !matches!(block, Block::ToolResult { .. } | Block::Image { .. } | Block::Document { .. })
+    };
+    let original = reply.message.clone();
+    let fitted = original.content.iter().filter(is_of_model).map(|block| match block {
+        Block::ToolUse { id, name, input, more } if id.is_empty() || !ids.insert(id) => {
+            let id = format!("call_{:016x}", fastrand::u64(..));
+            let (name, input, more) = (name.clone(), input.clone(), more.clone());
+            Block::ToolUse { id, name, input, more }
+        }
+        other => other.clone(),
+    });
+    let fitted = Message::assistant(fitted.collect());
+    if fitted != *original {
+        reply.message = fitted.into();
+    }
+    reply
 }
 
 impl NextSend<'_> {

@@ -3,20 +3,31 @@
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
-use super::stream::{Broken, DONE, Decode};
-use super::{Delta, Endpoint, Reply, Request, StopReason, Usage, as_object};
-use crate::{Block, Message, Role};
+use super::stream::{DONE, Decode};
+use super::{Delta, Endpoint, Reply, Request, Usage, as_object, stop, wire_id, wire_name};
+use crate::{Block, Message, Role, block::CHAT};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
+/// The fields of a message that become blocks here; all others are kept as they come.
+const MESSAGE: [&str; 6] =
+    ["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content"];
+/// The same of a call and of the function in it.
+const CALL: [&str; 6] = ["index", "id", "type", "function", "name", "arguments"];
+/// What stands between results and a message of the person for servers that want a word of the
+/// model there.
+const BRIDGE: &str = "I have the results.";
+
+/// The request. With `bridged`, a reply stands between results and what the person or the harness
+/// says after them: some servers (Mistral's) accept no user message there.
+pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool, bridged: bool) -> Vec<u8> {
     let mut messages: Vec<Value> = vec![];
     if !request.system.is_empty() {
         messages.push(json!({"role": "system", "content": request.system.join("\n\n")}));
     }
     for message in &request.messages {
         match message.role {
-            Role::User => user(message, &mut messages),
+            Role::User => user(message, bridged, &mut messages),
             Role::Assistant => messages.push(assistant(message)),
         }
     }
@@ -46,14 +57,15 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
     serde_json::to_vec(&body).expect("a JSON value is JSON")
 }
 
-fn user(message: &Message, out: &mut Vec<Value>) {
+fn user(message: &Message, bridged: bool, out: &mut Vec<Value>) {
     let mut parts: Vec<Value> = vec![];
     for block in &message.content {
         if let Block::ToolResult { tool_use_id, content, is_error } = block {
             let text: String = content.iter().filter_map(Block::as_text).collect();
             // The format has no flag for failure, so the words must say it.
             let text = if *is_error { format!("Error: {text}") } else { text };
-            out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": text}));
+            let id = wire_id(tool_use_id, |_| true);
+            out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
             // A tool message holds text alone; pictures follow in the person's name.
             parts.extend(content.iter().filter(|b| b.as_text().is_none()).filter_map(part));
         } else {
@@ -61,6 +73,9 @@ fn user(message: &Message, out: &mut Vec<Value>) {
         }
     }
     let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+    if bridged && !parts.is_empty() && out.last().is_some_and(|last| last["role"] == "tool") {
+        out.push(json!({"role": "assistant", "content": BRIDGE}));
+    }
     match parts.len() {
         0 => {}
         // Some servers know content only as a string.
@@ -98,15 +113,20 @@ fn data_url(source: &Value) -> Option<String> {
 fn assistant(message: &Message) -> Value {
     let text = message.text();
     let calls: Vec<Value> = message.content.iter().filter_map(call).collect();
-    if calls.is_empty() {
-        return json!({"role": "assistant", "content": text});
-    }
-    let content = if text.is_empty() { Value::Null } else { text.into() };
+    let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() };
     let mut out = json!({"role": "assistant", "content": content});
+    for fields in message.content.iter().filter_map(Block::as_beside) {
+        for (key, value) in fields {
+            out[key] = value;
+        }
+    }
+    if calls.is_empty() {
+        return out;
+    }
     // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer
     // 400; the others never sent any, so none is here to confuse them.
     let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
-    if !thinking.is_empty() {
+    if !thinking.is_empty() && out.get("reasoning").is_none() {
         out["reasoning_content"] = thinking.into();
     }
     out["tool_calls"] = calls.into();
@@ -114,28 +134,29 @@ fn assistant(message: &Message) -> Value {
 }
 
 fn call(block: &Block) -> Option<Value> {
-    let Block::ToolUse { id, name, input, .. } = block else { return None };
-    let arguments = as_object(input).to_string();
-    Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
+    let Block::ToolUse { id, name, input, more } = block else { return None };
+    let mut call = json!({"id": wire_id(id, |_| true), "type": "function", "function":
+        {"name": wire_name(name), "arguments": as_object(input).to_string()}});
+    if let Some(more) = more.get(CHAT) {
+        merge(&mut call, more);
+    }
+    Some(call)
 }
 
 /// What a server says in one message, or in one delta of it.
-struct Said<'a> {
+struct Said {
     thinking: String,
     /// Content and refusal, unless they are empty.
     texts: Vec<String>,
     refused: bool,
-    calls: &'a [Value],
+    calls: Vec<Value>,
+    /// All other fields that say something.
+    more: Map<String, Value>,
 }
 
-impl<'a> Said<'a> {
-    fn of(message: &'a Value) -> Self {
-        let word = |key: &str| match &message[key] {
-            Value::String(text) => text.clone(),
-            // Content may also come in parts, as it is sent.
-            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-            _ => String::new(),
-        };
+impl Said {
+    fn of(message: &Value) -> Self {
+        let word = |key: &str| text_of(&message[key]);
         // DeepSeek's name for thinking, and the other name in use; some send both, with the same
         // text.
         let thinking = ["reasoning_content", "reasoning"].map(word);
@@ -143,67 +164,121 @@ impl<'a> Said<'a> {
         let mut texts = vec![word("content"), word("refusal")];
         let refused = !texts[1].is_empty();
         texts.retain(|text| !text.is_empty());
-        let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
-        Said { thinking, texts, refused, calls }
+        let mut calls = match &message["tool_calls"] {
+            Value::Array(calls) => calls.clone(),
+            one => vec![one.clone()],
+        };
+        // The older form, of which there is one at most.
+        calls.push(json!({"function": message["function_call"]}));
+        calls.retain(|call| call["id"].is_string() || call["function"].is_object());
+        let mut more = more(message, &MESSAGE);
+        if let Value::Array(parts) = &message["content"]
+            && parts.iter().any(|part| part["type"] != "text" && part["type"].is_string())
+        {
+            more.insert("content".into(), parts.clone().into());
+        }
+        Said { thinking, texts, refused, calls, more }
+    }
+}
+
+/// The text of a content, which may come in parts, as it is sent.
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(text_of).collect(),
+        Value::Object(part) => part.get("text").map_or(String::new(), text_of),
+        other => other.to_string(),
+    }
+}
+
+/// The fields that are not known and say something.
+fn more(fields: &Value, known: &[&str]) -> Map<String, Value> {
+    let says_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    let fields = fields.as_object().into_iter().flatten();
+    let unknown =
+        fields.filter(|(key, value)| !known.contains(&key.as_str()) && !says_nothing(value));
+    unknown.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Adds what a later piece of a stream says: texts grow, lists too, all else is replaced.
+fn merge(whole: &mut Value, piece: &Value) {
+    match (whole, piece) {
+        (Value::Object(whole), Value::Object(piece)) => {
+            for (key, value) in piece {
+                merge(whole.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(whole), Value::Array(piece)) => whole.extend_from_slice(piece),
+        // Names are repeated, texts come in pieces.
+        (Value::String(whole), Value::String(piece)) if whole != piece => whole.push_str(piece),
+        (whole, piece) if !piece.is_null() => *whole = piece.clone(),
+        _ => {}
     }
 }
 
 /// A call, under an id of our own where the server gives none: unlike any other in the
 /// conversation.
 fn call_block(call: &Value, input: Value) -> Block {
-    let id = match call["id"].as_str() {
-        Some(id) if !id.is_empty() => id.to_string(),
-        _ => format!("call_{:016x}", fastrand::u64(..)),
+    let id = match text_of(&call["id"]) {
+        id if id.is_empty() => format!("call_{:016x}", fastrand::u64(..)),
+        id => id,
     };
-    let name = call["function"]["name"].as_str().unwrap_or("").into();
-    Block::ToolUse { id, name, input, more: Map::new() }
+    let mut kept = more(call, &CALL);
+    let function = more(&call["function"], &CALL);
+    if !function.is_empty() {
+        kept.insert("function".into(), function.into());
+    }
+    let mut more = Map::new();
+    if !kept.is_empty() {
+        more.insert(CHAT.into(), kept.into());
+    }
+    Block::ToolUse { id, name: text_of(&call["function"]["name"]), input, more }
 }
 
 /// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
-fn arguments(given: &Value) -> Value {
-    match given {
+fn arguments(call: &Value) -> Value {
+    match &call["function"]["arguments"] {
         Value::Null => json!({}),
-        Value::String(text) if text.trim().is_empty() => json!({}),
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| given.clone()),
+        Value::String(text) => rungs_json::arguments(text),
         // Some servers forget to put it into a string.
         object => object.clone(),
     }
 }
 
-pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
-    let answer: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    let choice = answer["choices"].get(0).ok_or("no `choices`")?;
-    if !choice["message"].is_object() {
+/// The choice that was asked for: the first. Others come if a proxy asks for them.
+fn choice(answer: &Value) -> Option<(&Value, &Value)> {
+    let mut choices = answer["choices"].as_array()?.iter();
+    let choice = choices.find(|choice| choice["index"].as_u64().unwrap_or(0) == 0)?;
+    let said = [&choice["delta"], &choice["message"]].into_iter().find(|said| said.is_object());
+    Some((choice, said.unwrap_or(&Value::Null)))
+}
+
+pub(super) fn reply(answer: &Value) -> Result<Reply, String> {
+    let (choice, message) = choice(answer).ok_or("no `choices`")?;
+    if message.is_null() {
         return Err("no `message`".into());
     }
-    let said = Said::of(&choice["message"]);
+    let said = Said::of(message);
     let mut content = vec![];
     if !said.thinking.is_empty() {
         content.push(Block::thinking(&said.thinking, ""));
     }
     content.extend(said.texts.into_iter().map(Block::text));
-    let calls = said.calls.iter();
-    content.extend(calls.map(|call| call_block(call, arguments(&call["function"]["arguments"]))));
-    let reason = choice["finish_reason"].as_str().unwrap_or("stop");
+    content.extend(said.calls.iter().map(|call| call_block(call, arguments(call))));
+    content.extend(Block::beside(&said.more));
+    let stop = stop(&choice["finish_reason"], &Value::Null, !said.calls.is_empty(), said.refused);
     Ok(Reply {
         message: Arc::new(Message::assistant(content)),
         usage: usage(&answer["usage"]),
-        stop: stop(reason, !said.calls.is_empty(), said.refused),
+        stop,
     })
-}
-
-fn stop(reason: &str, calls: bool, refused: bool) -> StopReason {
-    match reason {
-        "length" => StopReason::MaxTokens,
-        "content_filter" => StopReason::Refusal { category: "content_filter".into() },
-        "stop" | "tool_calls" | "function_call" if refused => {
-            StopReason::Refusal { category: String::new() }
-        }
-        // Some servers say "stop" although calls are there.
-        "stop" | "tool_calls" | "function_call" if calls => StopReason::ToolUse,
-        "stop" | "tool_calls" | "function_call" => StopReason::EndTurn,
-        other => StopReason::Other(other.into()),
-    }
 }
 
 /// `prompt_tokens` includes the cached ones, which the Messages API counts apart.
@@ -221,54 +296,40 @@ fn usage(usage: &Value) -> Usage {
     }
 }
 
-/// Chunks into deltas. The blocks that the format lacks are opened here.
+/// Chunks into deltas. The blocks that the format lacks are opened here. Calls are passed on at the
+/// end, since their pieces come in any order and under any names.
 #[derive(Default)]
 pub(super) struct Decoder {
-    /// What has been opened, and as which block.
-    blocks: BTreeMap<Part, usize>,
+    /// The blocks of thinking and of text.
+    thinking: Option<usize>,
+    text: Option<usize>,
+    /// How many blocks were opened.
+    opened: usize,
+    /// Put together from their pieces.
+    calls: Vec<Value>,
+    more: Value,
     refused: bool,
-    finished: bool,
+    reason: Value,
     ended: bool,
 }
 
-/// What becomes a block of its own: all thinking, all text, each call by the server's index.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Thinking,
-    Text,
-    Call(u64),
-}
-
 impl Decode for Decoder {
-    fn event(&mut self, chunk: Value) -> Result<Vec<Delta>, Broken> {
-        if chunk == DONE {
-            if !self.finished {
-                return Err(Broken::Event("[DONE] without a finish_reason".into()));
-            }
-            self.ended = true;
-            return Ok(vec![]);
-        }
-        if !chunk["error"].is_null() {
-            let status = chunk["error"]["code"].as_u64().or(chunk["error"]["status"].as_u64());
-            let status = status.and_then(|status| status.try_into().ok()).unwrap_or(500);
-            return Err(Broken::Api { status, body: chunk });
-        }
+    fn event(&mut self, chunk: &Value) -> Vec<Delta> {
         let mut out = vec![];
-        if let Some(choice) = chunk["choices"].get(0) {
-            self.said(Said::of(&choice["delta"]), &mut out);
-            if let Some(reason) = choice["finish_reason"].as_str()
-                && !self.finished
-            {
-                out.extend((0..self.blocks.len()).map(|index| Delta::Close { index }));
-                let calls = self.newest_call().is_some();
-                out.push(Delta::Stop(stop(reason, calls, self.refused)));
-                self.finished = true;
+        if chunk == DONE {
+            return self.finish();
+        }
+        if let Some((choice, delta)) = choice(chunk) {
+            self.said(Said::of(delta), &mut out);
+            // Some servers send an empty one with every chunk.
+            if choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty()) {
+                self.reason = choice["finish_reason"].clone();
             }
         }
         if chunk["usage"].is_object() {
             out.push(Delta::Usage(usage(&chunk["usage"])));
         }
-        Ok(out)
+        out
     }
 
     fn ended(&self) -> bool {
@@ -276,54 +337,94 @@ impl Decode for Decoder {
     }
 
     /// Some servers leave `[DONE]` out.
-    fn complete(&self) -> bool {
-        self.finished
+    fn end(&mut self) -> Option<Vec<Delta>> {
+        (!self.reason.is_null()).then(|| self.finish())
     }
 }
 
 impl Decoder {
-    fn said(&mut self, said: Said<'_>, out: &mut Vec<Delta>) {
+    fn finish(&mut self) -> Vec<Delta> {
+        self.ended = true;
+        let mut out: Vec<Delta> = (0..self.opened).map(|index| Delta::Close { index }).collect();
+        let mut push = |block: Block, json: Option<String>| {
+            let index = self.opened;
+            self.opened += 1;
+            out.push(Delta::Open { index, block });
+            out.extend(json.map(|json| Delta::Arguments { index, json }));
+            out.push(Delta::Close { index });
+        };
+        for call in &self.calls {
+            let json = match arguments(call) {
+                Value::String(broken) => broken,
+                value => value.to_string(),
+            };
+            push(call_block(call, json!({})), Some(json));
+        }
+        if let Some(block) = self.more.as_object().and_then(Block::beside) {
+            push(block, None);
+        }
+        let has_calls = !self.calls.is_empty();
+        out.push(Delta::Stop(stop(&self.reason, &Value::Null, has_calls, self.refused)));
+        out
+    }
+
+    fn said(&mut self, said: Said, out: &mut Vec<Delta>) {
+        let mut open = |place: &mut Option<usize>, block: Block, out: &mut Vec<Delta>| {
+            *place.get_or_insert_with(|| {
+                out.push(Delta::Open { index: self.opened, block });
+                self.opened += 1;
+                self.opened - 1
+            })
+        };
         if !said.thinking.is_empty() {
-            let index = self.open(Part::Thinking, out, || Block::thinking("", ""));
+            let index = open(&mut self.thinking, Block::thinking("", ""), out);
             out.push(Delta::Thinking { index, text: said.thinking });
         }
-        self.refused |= said.refused;
         for text in said.texts {
-            let index = self.open(Part::Text, out, || Block::text(""));
+            let index = open(&mut self.text, Block::text(""), out);
             out.push(Delta::Text { index, text });
         }
+        self.refused |= said.refused;
+        merge(&mut self.more, &said.more.into());
         for call in said.calls {
-            // Some servers leave out the index; then an id begins a call, and what has none
-            // continues the newest.
-            let has_id = call["id"].as_str().is_some_and(|id| !id.is_empty());
-            let key = match (call["index"].as_u64(), self.newest_call()) {
-                (Some(index), _) => index,
-                (None, Some(newest)) if has_id => newest + 1,
-                (None, newest) => newest.unwrap_or(0),
-            };
-            let index = self.open(Part::Call(key), out, || call_block(call, json!({})));
-            let json = match &call["function"]["arguments"] {
-                Value::String(text) => text.clone(),
-                Value::Null => continue,
-                object => object.to_string(),
-            };
-            if !json.is_empty() {
-                out.push(Delta::Arguments { index, json });
-            }
+            self.piece(call);
         }
     }
 
-    fn newest_call(&self) -> Option<u64> {
-        let Some((Part::Call(index), _)) = self.blocks.last_key_value() else { return None };
-        Some(*index)
-    }
-
-    /// The index of this part's block, which is opened when the part begins.
-    fn open(&mut self, part: Part, out: &mut Vec<Delta>, block: impl FnOnce() -> Block) -> usize {
-        let next = self.blocks.len();
-        *self.blocks.entry(part).or_insert_with(|| {
-            out.push(Delta::Open { index: next, block: block() });
-            next
-        })
+    /// A piece of a call belongs to the newest call with its id and its index, as far as it has
+    /// them. One with a name begins another call where that has a name already, unless it repeats
+    /// it: some servers give all calls the same index, some leave out both.
+    fn piece(&mut self, mut piece: Value) {
+        if !piece["function"].is_object() {
+            piece["function"] = json!({});
+        }
+        let text = match piece["function"]["arguments"].take() {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        if piece["id"] == "" {
+            piece["id"] = Value::Null;
+        }
+        let continues = |call: &&mut Value| {
+            let agrees =
+                |key: &str| call[key].is_null() || piece[key].is_null() || call[key] == piece[key];
+            let (mine, its) = (&call["function"], text_of(&piece["function"]["name"]));
+            let is_repeated = mine["name"] == its && arguments(call).is_string();
+            let is_unnamed = its.is_empty() || mine["name"].is_null();
+            agrees("id") && agrees("index") && (is_unnamed || is_repeated)
+        };
+        match self.calls.iter_mut().rev().find(continues) {
+            Some(call) => {
+                merge(call, &piece);
+                if let Value::String(whole) = &mut call["function"]["arguments"] {
+                    whole.push_str(&text);
+                }
+            }
+            None => {
+                piece["function"]["arguments"] = text.into();
+                self.calls.push(piece);
+            }
+        }
     }
 }
