@@ -15,6 +15,7 @@ use rungs_core::{
     client::{Endpoint, Format},
     tools,
 };
+use rungs_files::read_config;
 use rungs_terminal::{Prompt, Screen, Signals, command_list};
 use std::{
     fs::File,
@@ -123,7 +124,11 @@ pub fn run(
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error),
+        Err(error) => {
+            fail(&error);
+            let wrong_use = matches!(error, Error::Config { .. });
+            ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
+        }
     }
 }
 
@@ -137,7 +142,7 @@ async fn play(
     let root = Path::new(ROOT);
     let signals = Signals::new().map_err(Error::other)?;
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
-    let system = read(&root.join("config/system.md"))?;
+    let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
@@ -212,7 +217,7 @@ struct Rehearsal {
 impl Rehearsal {
     async fn begin(lesson: &str, format: Format, screen: &Screen) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
-        let script = Script::load(&file).map_err(Error::other)?;
+        let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
         let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
         let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
@@ -274,14 +279,10 @@ fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
 }
 
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(Error::at(file))
-}
-
 /// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
 /// print.
 fn head(file: &Path) -> Result<String> {
-    let source = read(file)?;
+    let source = read_config(file).map_err(Error::config)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     let head: String =
         lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();

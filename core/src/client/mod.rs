@@ -8,7 +8,6 @@ mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use bytes::Bytes;
 use crate::tools::{MAX_NAME_BYTES, is_plain, is_tool_name};
 use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
 use bytes::{Bytes, BytesMut};

@@ -1,5 +1,5 @@
 //! A directory handle, and how files below it are found and opened.
-use crate::{PathError, PathErrorKind};
+use crate::{PathError, PathErrorKind, look_alike};
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
@@ -69,15 +69,75 @@ impl Root {
     }
 
     /// Where a path really leads: relative to the root and free of links. The file need not exist;
-    /// links in the part of the path that does exist are resolved all the same.
+    /// links in the part of the path that does exist are resolved all the same. A name that does
+    /// not exist stands for the only one that looks the same: with another kind of blank, say.
     ///
     /// # Errors
-    /// When that is outside, denied or unreachable.
+    /// When that is outside, denied or unreachable, or when several names look the same.
     pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
-        self.try_resolve(path).map_err(|kind| PathError::new(path, kind))
+        self.resolve_similar(path).map_err(|kind| PathError::new(path, kind))
     }
 
-    fn try_resolve(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
+    /// What to say of a path that was taken for another, which looks the same.
+    pub fn look_alike_note(&self, path: &str) -> Option<String> {
+        let (exact, similar) = (self.resolve_exactly(path).ok()?, self.resolve_similar(path).ok()?);
+        if exact == similar {
+            return None;
+        }
+        let similar = similar.to_string_lossy();
+        let difference = look_alike::describe_path(&similar, &exact.to_string_lossy());
+        Some(format!("this is `{similar}`: {difference}"))
+    }
+
+    fn resolve_similar(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
+        let exact = self.resolve_exactly(path)?;
+        if self.path.join(&exact).symlink_metadata().is_ok() {
+            return Ok(exact);
+        }
+        let mut similar = PathBuf::new();
+        for name in &exact {
+            if self.path.join(&similar).join(name).symlink_metadata().is_err()
+                && let Some(other) = self.similar_name(&similar, name)?
+            {
+                similar.push(other);
+            } else {
+                similar.push(name);
+            }
+        }
+        match similar.to_str() {
+            // What it is may be a link, or denied.
+            Some(similar) if Path::new(similar) != exact => self.resolve_exactly(similar),
+            _ => Ok(exact),
+        }
+    }
+
+    /// The only name in a folder that looks like one that is not there.
+    fn similar_name(&self, folder: &Path, name: &OsStr) -> Result<Option<String>, PathErrorKind> {
+        let (Some(name), Ok(folder)) = (name.to_str(), self.open_folder(folder, false)) else {
+            return Ok(None);
+        };
+        let Ok(entries) = rustix::fs::Dir::read_from(folder) else { return Ok(None) };
+        let mut similar = vec![];
+        for entry in entries.flatten() {
+            if let Ok(other) = entry.file_name().to_str()
+                && look_alike::looks_like(other, name)
+            {
+                similar.push(other.to_owned());
+            }
+        }
+        similar.sort();
+        match similar.len() {
+            0 | 1 => Ok(similar.pop()),
+            _ => {
+                let described = similar
+                    .iter()
+                    .map(|other| format!("`{other}` ({})", look_alike::describe_path(other, name)));
+                Err(PathErrorKind::Ambiguous(described.collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    fn resolve_exactly(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
         if path.is_empty() || path.contains('\0') {
             return Err(PathErrorKind::InvalidPath);
         }
