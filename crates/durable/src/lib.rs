@@ -57,6 +57,7 @@
 //! never waits: it only releases a lock and closes files.
 
 mod error;
+mod folder;
 mod journal;
 mod lock;
 mod record;
@@ -65,7 +66,8 @@ mod step;
 mod tests;
 mod write;
 
-pub use error::{Damage, Error};
+pub use error::{Damage, Error, Foreign};
+pub use folder::Folder;
 pub use journal::{Journal, LockedJournal, Quarantined, Update};
 pub use lock::Lock;
 pub use record::MAX_RECORD_BYTES;
