@@ -166,7 +166,11 @@ async fn play(
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(USAGE_ERROR);
     }
-    let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
+    let dotenv = dotenv();
+    if std::env::var_os("RUNGS_ENV").is_some_and(|named| !named.is_empty()) && !dotenv.exists() {
+        screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
+    }
+    let (endpoint, rehearsal) = match Settings::load(&dotenv)?.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format, screen).await?;
