@@ -61,6 +61,7 @@ mod folder;
 mod journal;
 mod lock;
 mod record;
+mod scratch;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -71,4 +72,5 @@ pub use folder::Folder;
 pub use journal::{Journal, LockedJournal, Quarantined, Update};
 pub use lock::Lock;
 pub use record::MAX_RECORD_BYTES;
+pub use scratch::Scratch;
 pub use write::{create_folder, write};
