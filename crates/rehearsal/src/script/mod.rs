@@ -35,21 +35,7 @@ impl Script {
     /// # Errors
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
-<<<<<<< HEAD
-        match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script { file, ..Script::default() }),
-            Err(error) => {
-                let line = error.location().map(|location| location.line());
-                let place = match line {
-                    Some(line) => format!("{name}:{line}"),
-                    None => name.to_string(),
-                };
-                Err(ScriptError { place, line, cause: Cause::Invalid(error) })
-            }
-        }
-=======
         Ok(Script { file: parse_yaml(Path::new(name), yaml)?, ..Script::default() })
->>>>>>> 7de59f69b63763c5bdea5e8c9f6f8e86d05b5c1b
     }
 
     /// A script of scenes that are already checked.
