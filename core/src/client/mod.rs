@@ -389,7 +389,7 @@ impl Client {
     /// The body of the newest request of an agent that is nobody's child, for a person who wants to
     /// see what goes over the wire. It is kept until the next one.
     pub fn last_request(&self) -> Option<Bytes> {
-        self.0.last_request()
+        self.http.last_request()
     }
 
     async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
