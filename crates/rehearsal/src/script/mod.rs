@@ -14,6 +14,8 @@ pub struct Script {
     file: File,
     /// Whether the server keeps the bodies that it receives.
     pub(crate) record: bool,
+    /// Whether the server refuses a user message right after results.
+    pub(crate) refuse_user_after_results: bool,
 }
 
 impl Script {
@@ -38,7 +40,7 @@ impl Script {
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
         match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script { file, record: false }),
+            Ok(file) => Ok(Script::of(file)),
             Err(error) => {
                 let line = error.location().map(|location| location.line());
                 let place = match line {
@@ -52,7 +54,11 @@ impl Script {
 
     /// A script of scenes that are already checked.
     fn from_scenes(scenes: Vec<Scene>) -> Script {
-        Script { file: File { scenes, ..File::default() }, record: false }
+        Script::of(File { scenes, ..File::default() })
+    }
+
+    fn of(file: File) -> Script {
+        Script { file, record: false, refuse_user_after_results: false }
     }
 
     /// What the script is about, in a line.
@@ -75,6 +81,12 @@ impl Script {
     /// does not.
     pub fn record(self, on: bool) -> Self {
         Script { record: on, ..self }
+    }
+
+    /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's servers
+    /// do (Chat Completions only).
+    pub fn refuse_user_after_results(self, on: bool) -> Self {
+        Script { refuse_user_after_results: on, ..self }
     }
 
     /// Makes the folder in which the script is played. It blocks, and every call makes another
