@@ -239,7 +239,40 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
     if !chat.awaits_reply() {
         return Err(Error::NothingToAnswer);
     }
-    finished(fitted(unpaused(cx.request(chat), cx).await?, chat))
+    let mut end = unpaused(cx.request(chat), cx).await;
+    if matches!(end, Err(Error::Api { status: 400, .. }))
+        && let Some(reply) = mended(chat, cx).await
+    {
+        end = Ok(reply);
+    }
+    let reply = end?;
+    chat.accept();
+    finished(fitted(reply, chat))
+}
+
+/// Some servers refuse what they said themselves: thinking that is bound to another account, a
+/// block of a type that they only send. If they take the conversation without it, it goes on
+/// without it; else every later prompt would be refused.
+async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
+    let mut mended = vec![chat.without_opaque()];
+    if cx.progress().accepted.is_none() {
+        mended.push(chat.without_unaccepted(
+            "The last reply was taken out, since the server refuses it. What its calls did to files \
+             and processes stays done.",
+        ));
+    }
+    for messages in mended {
+        if messages == chat.messages() {
+            continue;
+        }
+        let request = Request { messages, ..cx.request(chat) };
+        if let Ok(reply) = unpaused(request.clone(), cx).await {
+            chat.mend(request.messages);
+            cx.notice("the server refuses a part of its last reply; it was taken out");
+            return Some(reply);
+        }
+    }
+    None
 }
 
 /// Sends, and sends a paused reply back unchanged until it is whole: one reply in all.

@@ -1,23 +1,13 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
 use super::stream::Decode;
-use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, as_object};
-use super::{stop, wire_id, wire_name};
-use crate::{Block, Message, Role, ToolSpec, block::CHAT, tools::is_plain};
+use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, as_object, stop};
+use crate::{Block, Message, Role, ToolSpec, block::CHAT};
+use rungs_json::{as_id, as_name, is_plain};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
 
 /// The fields that [`Body`] has of its own: named twice, they would break the JSON.
 const OWN: [&str; 6] = ["model", "max_tokens", "stream", "system", "tools", "messages"];
-
-/// The delta that passes on what a block of this type has under this key from the start.
-type Start = (&'static str, &'static str, fn(usize, String) -> Delta);
-
-const STARTS: [Start; 4] = [
-    ("text", "text", |index, text| Delta::Text { index, text }),
-    ("thinking", "thinking", |index, text| Delta::Thinking { index, text }),
-    ("thinking", "signature", |index, signature| Delta::Signature { index, signature }),
-    ("tool_use", "input", |index, json| Delta::Arguments { index, json }),
-];
 
 /// Serialises in place: the history is never copied.
 #[derive(Serialize)]
@@ -119,15 +109,15 @@ impl Serialize for WireBlock<'_> {
             }
             Block::ToolUse { id, name, input, more } => {
                 map.serialize_entry("type", "tool_use")?;
-                map.serialize_entry("id", &wire_id(id, is_plain))?;
-                map.serialize_entry("name", &wire_name(name))?;
+                map.serialize_entry("id", &as_id(id, is_plain))?;
+                map.serialize_entry("name", &as_name(name))?;
                 map.serialize_entry("input", &as_object(input))?;
                 Some(more)
             }
             Block::ToolResult { tool_use_id, content, is_error } => {
                 let content = content.iter().map(|block| WireBlock { block, cache_control: None });
                 map.serialize_entry("type", "tool_result")?;
-                map.serialize_entry("tool_use_id", &wire_id(tool_use_id, is_plain))?;
+                map.serialize_entry("tool_use_id", &as_id(tool_use_id, is_plain))?;
                 map.serialize_entry("content", &content.collect::<Vec<_>>())?;
                 if *is_error {
                     map.serialize_entry("is_error", is_error)?;
@@ -236,30 +226,14 @@ impl Decoder {
         vec![Delta::Usage(self.usage)]
     }
 
-    /// Opens a block. What it begins with is passed on as if it came after.
     fn start(&mut self, theirs: u64, block: &Value) -> Vec<Delta> {
         let mut deltas = self.close(theirs);
-        let index = self.opened;
-        self.opened += 1;
-        let (mut empty, mut first) = (block.clone(), vec![]);
-        for (kind, key, delta) in STARTS {
-            if block["type"] == kind {
-                let said = match empty.get_mut(key) {
-                    Some(Value::String(text)) => std::mem::take(text),
-                    Some(Value::Object(input)) if !input.is_empty() => {
-                        Value::from(std::mem::take(input)).to_string()
-                    }
-                    _ => continue,
-                };
-                first.extend((!said.is_empty()).then(|| delta(index, said)));
-            }
-        }
-        let block = Block::from_value(&empty);
+        let (index, block) = (self.opened, Block::from_value(block));
         let is_call = matches!(block, Block::ToolUse { .. });
-        self.open.push((theirs, index, is_call));
+        self.opened += 1;
         self.calls |= is_call;
+        self.open.push((theirs, index, is_call));
         deltas.push(Delta::Open { index, block });
-        deltas.append(&mut first);
         deltas
     }
 

@@ -8,7 +8,6 @@ mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use crate::tools::{MAX_NAME_BYTES, is_plain, is_tool_name};
 use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
@@ -16,7 +15,6 @@ use http::Http;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
 use std::{borrow::Cow, future::Future};
 
@@ -292,26 +290,6 @@ fn as_object(input: &Value) -> Cow<'_, Value> {
     }
 }
 
-/// The id of a call as the servers take it, whatever it is in the conversation.
-fn wire_id(id: &str, is_allowed: fn(char) -> bool) -> Cow<'_, str> {
-    if (1..=MAX_NAME_BYTES).contains(&id.len()) && id.chars().all(is_allowed) {
-        return id.into();
-    }
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    format!("call_{:016x}", hasher.finish()).into()
-}
-
-/// The name of a call as the servers take it. No tool has another, so such a call was refused.
-fn wire_name(name: &str) -> Cow<'_, str> {
-    if is_tool_name(name) {
-        return name.into();
-    }
-    let plain = name.chars().map(|c| if is_plain(c) { c } else { '_' });
-    let plain: String = plain.take(MAX_NAME_BYTES).collect();
-    if plain.is_empty() { "unnamed".into() } else { plain.into() }
-}
-
 /// What a server's reason for stopping means. Servers have many words for a reply that is whole, so
 /// these are no list: whole calls run and whole text counts unless the word says otherwise.
 fn stop(reason: &Value, details: &Value, calls: bool, refused: bool) -> StopReason {
@@ -421,18 +399,18 @@ impl Client {
         }
     }
 
-    fn decoded(&self, body: stream::ByteStream) -> Deltas {
+    fn decoded(&self, body: rungs_json::Body) -> Deltas {
         let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
             Format::Anthropic => Box::new(anthropic::Decoder::default()),
             Format::OpenAi => Box::new(openai::Decoder::default()),
         };
-        stream::deltas(stream::text(body), decoder, self.http.clone())
+        stream::deltas(body, decoder, self.http.clone())
     }
 
     /// The reply that these bytes hold, whatever they were announced as: JSON, or a whole stream.
     async fn read(&self, bytes: Bytes) -> Result<Reply> {
-        let bytes = bytes.slice_ref(stream::trimmed(&bytes));
-        if stream::is_events(&bytes) {
+        let bytes = bytes.slice_ref(rungs_json::trimmed(&bytes));
+        if rungs_json::is_events(&bytes) {
             let body = futures_util::stream::iter([Ok(bytes)]).boxed();
             return Reply::from_deltas(self.decoded(body)).await;
         }
@@ -461,10 +439,10 @@ impl Model for Client {
             let cut =
                 |error: std::io::Error| client.http.net(format!("the reply was cut: {error}"));
             let mut start = BytesMut::new();
-            while stream::trimmed(&start).len() < stream::ENOUGH {
+            while rungs_json::trimmed(&start).len() < rungs_json::ENOUGH {
                 match body.next().await {
                     // What is wrong is told with the place where it happens.
-                    Some(Err(error)) if stream::trimmed(&start).is_empty() => {
+                    Some(Err(error)) if rungs_json::trimmed(&start).is_empty() => {
                         body = futures_util::stream::iter([Err(error)]).boxed();
                         return Ok(client.decoded(body));
                     }
@@ -472,8 +450,8 @@ impl Model for Client {
                     None => break,
                 }
             }
-            if stream::is_events(&start) {
-                let start = Bytes::copy_from_slice(stream::trimmed(&start));
+            if rungs_json::is_events(&start) {
+                let start = Bytes::copy_from_slice(rungs_json::trimmed(&start));
                 let body = futures_util::stream::iter([Ok(start)]).chain(body);
                 return Ok(client.decoded(body.boxed()));
             }

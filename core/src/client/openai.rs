@@ -4,16 +4,12 @@
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
 use super::stream::{DONE, Decode};
-use super::{Delta, Endpoint, Reply, Request, Usage, as_object, stop, wire_id, wire_name};
+use super::{Delta, Endpoint, Reply, Request, Usage, as_object, stop};
 use crate::{Block, Message, Role, block::CHAT};
+use rungs_json::{Call, Said, add_call_piece, as_id, as_name, merge};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// The fields of a message that become blocks here; all others are kept as they come.
-const MESSAGE: [&str; 6] =
-    ["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content"];
-/// The same of a call and of the function in it.
-const CALL: [&str; 6] = ["index", "id", "type", "function", "name", "arguments"];
 /// What stands between results and a message of the person for servers that want a word of the
 /// model there.
 const BRIDGE: &str = "I have the results.";
@@ -64,7 +60,7 @@ fn user(message: &Message, bridged: bool, out: &mut Vec<Value>) {
             let text: String = content.iter().filter_map(Block::as_text).collect();
             // The format has no flag for failure, so the words must say it.
             let text = if *is_error { format!("Error: {text}") } else { text };
-            let id = wire_id(tool_use_id, |_| true);
+            let id = as_id(tool_use_id, |_| true);
             out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
             // A tool message holds text alone; pictures follow in the person's name.
             parts.extend(content.iter().filter(|b| b.as_text().is_none()).filter_map(part));
@@ -135,145 +131,35 @@ fn assistant(message: &Message) -> Value {
 
 fn call(block: &Block) -> Option<Value> {
     let Block::ToolUse { id, name, input, more } = block else { return None };
-    let mut call = json!({"id": wire_id(id, |_| true), "type": "function", "function":
-        {"name": wire_name(name), "arguments": as_object(input).to_string()}});
+    let mut call = json!({"id": as_id(id, |_| true), "type": "function", "function":
+        {"name": as_name(name), "arguments": as_object(input).to_string()}});
     if let Some(more) = more.get(CHAT) {
         merge(&mut call, more);
     }
     Some(call)
 }
 
-/// What a server says in one message, or in one delta of it.
-struct Said {
-    thinking: String,
-    /// Content and refusal, unless they are empty.
-    texts: Vec<String>,
-    refused: bool,
-    calls: Vec<Value>,
-    /// All other fields that say something.
-    more: Map<String, Value>,
-}
-
-impl Said {
-    fn of(message: &Value) -> Self {
-        let word = |key: &str| text_of(&message[key]);
-        // DeepSeek's name for thinking, and the other name in use; some send both, with the same
-        // text.
-        let thinking = ["reasoning_content", "reasoning"].map(word);
-        let thinking = thinking.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-        let mut texts = vec![word("content"), word("refusal")];
-        let refused = !texts[1].is_empty();
-        texts.retain(|text| !text.is_empty());
-        let mut calls = match &message["tool_calls"] {
-            Value::Array(calls) => calls.clone(),
-            one => vec![one.clone()],
-        };
-        // The older form, of which there is one at most.
-        calls.push(json!({"function": message["function_call"]}));
-        calls.retain(|call| call["id"].is_string() || call["function"].is_object());
-        let mut more = more(message, &MESSAGE);
-        if let Value::Array(parts) = &message["content"]
-            && parts.iter().any(|part| part["type"] != "text" && part["type"].is_string())
-        {
-            more.insert("content".into(), parts.clone().into());
-        }
-        Said { thinking, texts, refused, calls, more }
-    }
-}
-
-/// The text of a content, which may come in parts, as it is sent.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(text_of).collect(),
-        Value::Object(part) => part.get("text").map_or(String::new(), text_of),
-        other => other.to_string(),
-    }
-}
-
-/// The fields that are not known and say something.
-fn more(fields: &Value, known: &[&str]) -> Map<String, Value> {
-    let says_nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
-    let fields = fields.as_object().into_iter().flatten();
-    let unknown =
-        fields.filter(|(key, value)| !known.contains(&key.as_str()) && !says_nothing(value));
-    unknown.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-/// Adds what a later piece of a stream says: texts grow, lists too, all else is replaced.
-fn merge(whole: &mut Value, piece: &Value) {
-    match (whole, piece) {
-        (Value::Object(whole), Value::Object(piece)) => {
-            for (key, value) in piece {
-                merge(whole.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (Value::Array(whole), Value::Array(piece)) => whole.extend_from_slice(piece),
-        // Names are repeated, texts come in pieces.
-        (Value::String(whole), Value::String(piece)) if whole != piece => whole.push_str(piece),
-        (whole, piece) if !piece.is_null() => *whole = piece.clone(),
-        _ => {}
-    }
-}
-
 /// A call, under an id of our own where the server gives none: unlike any other in the
 /// conversation.
-fn call_block(call: &Value, input: Value) -> Block {
-    let id = match text_of(&call["id"]) {
-        id if id.is_empty() => format!("call_{:016x}", fastrand::u64(..)),
-        id => id,
-    };
-    let mut kept = more(call, &CALL);
-    let function = more(&call["function"], &CALL);
-    if !function.is_empty() {
-        kept.insert("function".into(), function.into());
+fn call_block(call: Call) -> Block {
+    let Call { mut id, name, arguments: input, beside } = call;
+    if id.is_empty() {
+        id = format!("call_{:016x}", fastrand::u64(..));
     }
-    let mut more = Map::new();
-    if !kept.is_empty() {
-        more.insert(CHAT.into(), kept.into());
-    }
-    Block::ToolUse { id, name: text_of(&call["function"]["name"]), input, more }
-}
-
-/// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
-fn arguments(call: &Value) -> Value {
-    match &call["function"]["arguments"] {
-        Value::Null => json!({}),
-        Value::String(text) => rungs_json::arguments(text),
-        // Some servers forget to put it into a string.
-        object => object.clone(),
-    }
-}
-
-/// The choice that was asked for: the first. Others come if a proxy asks for them.
-fn choice(answer: &Value) -> Option<(&Value, &Value)> {
-    let mut choices = answer["choices"].as_array()?.iter();
-    let choice = choices.find(|choice| choice["index"].as_u64().unwrap_or(0) == 0)?;
-    let said = [&choice["delta"], &choice["message"]].into_iter().find(|said| said.is_object());
-    Some((choice, said.unwrap_or(&Value::Null)))
+    let more = Map::from_iter((!beside.is_empty()).then(|| (CHAT.into(), beside.into())));
+    Block::ToolUse { id, name, input, more }
 }
 
 pub(super) fn reply(answer: &Value) -> Result<Reply, String> {
-    let (choice, message) = choice(answer).ok_or("no `choices`")?;
-    if message.is_null() {
-        return Err("no `message`".into());
-    }
-    let said = Said::of(message);
+    let (said, reason) = Said::of(answer).ok_or("no `message` in `choices`")?;
     let mut content = vec![];
     if !said.thinking.is_empty() {
         content.push(Block::thinking(&said.thinking, ""));
     }
     content.extend(said.texts.into_iter().map(Block::text));
-    content.extend(said.calls.iter().map(|call| call_block(call, arguments(call))));
-    content.extend(Block::beside(&said.more));
-    let stop = stop(&choice["finish_reason"], &Value::Null, !said.calls.is_empty(), said.refused);
+    content.extend(said.calls.iter().map(|call| call_block(Call::of(call))));
+    content.extend(Block::beside(&said.beside));
+    let stop = stop(reason, &Value::Null, !said.calls.is_empty(), said.refused);
     Ok(Reply {
         message: Arc::new(Message::assistant(content)),
         usage: usage(&answer["usage"]),
@@ -307,7 +193,7 @@ pub(super) struct Decoder {
     opened: usize,
     /// Put together from their pieces.
     calls: Vec<Value>,
-    more: Value,
+    beside: Value,
     refused: bool,
     reason: Value,
     ended: bool,
@@ -319,11 +205,11 @@ impl Decode for Decoder {
         if chunk == DONE {
             return self.finish();
         }
-        if let Some((choice, delta)) = choice(chunk) {
-            self.said(Said::of(delta), &mut out);
+        if let Some((said, reason)) = Said::of(chunk) {
+            self.said(said, &mut out);
             // Some servers send an empty one with every chunk.
-            if choice["finish_reason"].as_str().is_some_and(|reason| !reason.is_empty()) {
-                self.reason = choice["finish_reason"].clone();
+            if reason.as_str().is_some_and(|reason| !reason.is_empty()) {
+                self.reason = reason.clone();
             }
         }
         if chunk["usage"].is_object() {
@@ -354,13 +240,14 @@ impl Decoder {
             out.push(Delta::Close { index });
         };
         for call in &self.calls {
-            let json = match arguments(call) {
+            let mut call = Call::of(call);
+            let json = match std::mem::replace(&mut call.arguments, json!({})) {
                 Value::String(broken) => broken,
                 value => value.to_string(),
             };
-            push(call_block(call, json!({})), Some(json));
+            push(call_block(call), Some(json));
         }
-        if let Some(block) = self.more.as_object().and_then(Block::beside) {
+        if let Some(block) = self.beside.as_object().and_then(Block::beside) {
             push(block, None);
         }
         let has_calls = !self.calls.is_empty();
@@ -385,46 +272,9 @@ impl Decoder {
             out.push(Delta::Text { index, text });
         }
         self.refused |= said.refused;
-        merge(&mut self.more, &said.more.into());
-        for call in said.calls {
-            self.piece(call);
-        }
-    }
-
-    /// A piece of a call belongs to the newest call with its id and its index, as far as it has
-    /// them. One with a name begins another call where that has a name already, unless it repeats
-    /// it: some servers give all calls the same index, some leave out both.
-    fn piece(&mut self, mut piece: Value) {
-        if !piece["function"].is_object() {
-            piece["function"] = json!({});
-        }
-        let text = match piece["function"]["arguments"].take() {
-            Value::Null => String::new(),
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        if piece["id"] == "" {
-            piece["id"] = Value::Null;
-        }
-        let continues = |call: &&mut Value| {
-            let agrees =
-                |key: &str| call[key].is_null() || piece[key].is_null() || call[key] == piece[key];
-            let (mine, its) = (&call["function"], text_of(&piece["function"]["name"]));
-            let is_repeated = mine["name"] == its && arguments(call).is_string();
-            let is_unnamed = its.is_empty() || mine["name"].is_null();
-            agrees("id") && agrees("index") && (is_unnamed || is_repeated)
-        };
-        match self.calls.iter_mut().rev().find(continues) {
-            Some(call) => {
-                merge(call, &piece);
-                if let Value::String(whole) = &mut call["function"]["arguments"] {
-                    whole.push_str(&text);
-                }
-            }
-            None => {
-                piece["function"]["arguments"] = text.into();
-                self.calls.push(piece);
-            }
+        merge(&mut self.beside, &said.beside.into());
+        for piece in said.calls {
+            add_call_piece(&mut self.calls, piece);
         }
     }
 }

@@ -2,20 +2,15 @@
 use super::http::{Http, MAX_REPLY_BYTES, chain};
 use super::{Delta, Deltas, Reply};
 use crate::{Block, Error, Message, Result};
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
+use rungs_json::{Body, EventError, Events};
 use serde_json::{Map, Value};
-use sse_stream::SseByteStream;
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The end of a chat completion: the only event that is no JSON.
 pub(super) const DONE: &str = "[DONE]";
-/// How the lines of an event stream begin; a comment has no name.
-const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"retry:", b"id:", b":"];
-/// How many bytes tell an event stream from anything else.
-pub(super) const ENOUGH: usize = 6;
 
 /// What turns the events of a stream into [`Delta`]s.
 pub(super) trait Decode: Send {
@@ -27,29 +22,18 @@ pub(super) trait Decode: Send {
     fn end(&mut self) -> Option<Vec<Delta>>;
 }
 
-/// Without the byte order mark and the blanks that it may begin with.
-pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start()
-}
-
-/// Whether these bytes begin an event stream, whatever they are announced as.
-pub(super) fn is_events(bytes: &[u8]) -> bool {
-    FIELDS.iter().any(|field| trimmed(bytes).starts_with(field))
-}
-
 /// The deltas of an event stream, to its end: bytes that stop before the last event are an error.
-pub(super) fn deltas(text: ByteStream, decoder: Box<dyn Decode>, http: Arc<Http>) -> Deltas {
-    let decoding = Decoding { events: SseByteStream::new(text), decoder, http, seen: 0 };
+pub(super) fn deltas(body: Body, decoder: Box<dyn Decode>, http: Arc<Http>) -> Deltas {
+    let events = rungs_json::events(body, DONE);
+    let decoding = Decoding { events, decoder, http, seen: 0 };
     let steps = stream::try_unfold(decoding, |mut decoding| async {
         Ok(decoding.next().await?.map(|deltas| (deltas, decoding)))
     });
     steps.map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed()
 }
 
-pub(super) type ByteStream = BoxStream<'static, io::Result<Bytes>>;
-
 /// The bytes of a response; one that falls silent for longer than `idle` ends with an error.
-pub(super) fn bytes(response: Response, idle: Duration) -> ByteStream {
+pub(super) fn bytes(response: Response, idle: Duration) -> Body {
     let body = response.bytes_stream().boxed();
     let parts = stream::try_unfold((body, 0), move |(mut body, mut length)| async move {
         match timeout(idle, body.next()).await {
@@ -68,28 +52,9 @@ pub(super) fn bytes(response: Response, idle: Duration) -> ByteStream {
     parts.boxed()
 }
 
-/// The same bytes as whole characters, U+FFFD in place of what is none. A last event that no blank
-/// line ends gets one.
-pub(super) fn text(bytes: ByteStream) -> ByteStream {
-    let end = stream::iter([Ok(Bytes::from_static(b"\n\n"))]);
-    let whole = bytes.chain(end).scan(vec![], |cut: &mut Vec<u8>, part| {
-        let text = part.map(|part| {
-            cut.extend_from_slice(&part);
-            // The bytes of the last character, if more of it may come.
-            let rest = cut.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len());
-            let rest = cut.split_off(cut.len() - rest);
-            let text = String::from_utf8_lossy(cut).into_owned();
-            *cut = rest;
-            Bytes::from(text)
-        });
-        std::future::ready(Some(text))
-    });
-    whole.boxed()
-}
-
 /// A stream as far as it has been read.
 struct Decoding {
-    events: SseByteStream<ByteStream>,
+    events: Events,
     decoder: Box<dyn Decode>,
     http: Arc<Http>,
     /// How many events were read.
@@ -102,22 +67,22 @@ impl Decoding {
         if self.decoder.ended() {
             return Ok(None);
         }
-        let (http, seen) = (&self.http, self.seen);
-        let malformed = |why: &dyn std::fmt::Display| {
-            http.unreadable(format!("event {} of the stream is malformed: {why}", seen + 1))
-        };
         let event = match self.events.next().await {
             Some(Ok(event)) => event,
             end => {
-                // A connection that breaks after the whole reply takes nothing away.
+                // What breaks after the whole reply takes nothing away.
                 if let Some(deltas) = self.decoder.end() {
                     return Ok(Some(deltas));
                 }
+                let (http, seen) = (&self.http, self.seen);
                 return Err(match end {
-                    Some(Err(sse_stream::Error::Body(why))) => {
+                    Some(Err(EventError::Cut(why))) => {
                         http.net(format!("the stream was cut after {seen} events: {why}"))
                     }
-                    Some(Err(error)) => malformed(&error),
+                    Some(Err(EventError::Malformed(why))) => http.unreadable(format!(
+                        "event {} of the stream is malformed: {why}",
+                        seen + 1
+                    )),
                     _ => http.unreadable(format!(
                         "the stream was cut after {seen} events, before its end"
                     )),
@@ -125,16 +90,10 @@ impl Decoding {
             }
         };
         self.seen += 1;
-        let event = match event.data.as_deref().unwrap_or("").trim() {
-            "" => return Ok(Some(vec![])),
-            DONE => Value::from(DONE),
-            data => serde_json::from_str(&rungs_json::well_formed(data.as_bytes()))
-                .map_err(|error| malformed(&error))?,
-        };
         if event["error"].is_null() {
             return Ok(Some(self.decoder.event(&event)));
         }
-        let mut error = http.api(status_of(&event["error"]), &event, &HeaderMap::new());
+        let mut error = self.http.api(status_of(&event["error"]), &event, &HeaderMap::new());
         if let Error::Api { message, .. } = &mut error {
             message.push_str(" (in the middle of its reply)");
         }
@@ -215,7 +174,7 @@ impl Pieces {
                 }
                 Block::Text { text: text + &self.text, origin, more }
             }
-            Block::ToolUse { id, name, more, .. } => {
+            Block::ToolUse { id, name, more, .. } if !self.text.is_empty() => {
                 Block::ToolUse { id, name, input: rungs_json::arguments(&self.text), more }
             }
             Block::Other(raw) if !(self.text.is_empty() && self.signature.is_empty()) => {

@@ -23,9 +23,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{future::Future, path::PathBuf, sync::Arc};
 
-/// The longest name of a tool, in bytes: OpenAI's limit, the smaller one of the two APIs.
-pub(crate) const MAX_NAME_BYTES: usize = 64;
-
 /// What the model is told about a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
@@ -35,14 +32,6 @@ pub struct ToolSpec {
     pub description: String,
     /// The JSON Schema of its arguments, an object.
     pub input_schema: Value,
-}
-
-pub(crate) fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '_' || c == '-'
-}
-
-pub(crate) fn is_tool_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_plain)
 }
 
 impl ToolSpec {
@@ -58,7 +47,7 @@ impl ToolSpec {
     /// Finds mistakes of whoever wrote the tool, when it is added.
     pub(crate) fn described(name: String, described: Described) -> Self {
         let Described { description, schema } = described;
-        assert!(is_tool_name(&name), "{name:?} cannot name a tool");
+        assert!(rungs_json::is_name(&name), "{name:?} cannot name a tool");
         assert!(
             !description.is_empty(),
             "the tool `{name}` has no doc comment, so no model would know what it does"
