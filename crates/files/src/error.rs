@@ -224,6 +224,9 @@ pub enum SearchError {
     /// This glob contains `..`.
     #[error("{0}: it may not hold `..`; `path` says where to search")]
     ParentInGlob(String),
+    /// The glob is too long or too deep.
+    #[error("the glob {0}")]
+    GlobTooComplex(&'static str),
     /// ripgrep has no file type of this name.
     #[error("`type`: ripgrep knows no type of file `{0}`")]
     UnknownType(String),

@@ -10,6 +10,7 @@
 //! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory.
 //! - [`truncate_to_budget`] cuts texts to a number of bytes.
 mod change;
+mod collector;
 mod config;
 mod edit;
 mod encoding;
@@ -18,6 +19,7 @@ mod glob;
 mod grep;
 mod image;
 mod left_out;
+mod line_ends;
 mod look_alike;
 mod name_filter;
 mod nearest;
