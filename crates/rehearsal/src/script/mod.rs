@@ -17,8 +17,6 @@ pub struct Script {
     pub(crate) record: bool,
     /// How long each reply takes before it begins, beyond what its turn says.
     pub(crate) think_time: Duration,
-    }
-
     /// Whether the server refuses a user message right after results.
     pub(crate) refuse_user_after_results: bool,
 }
@@ -42,29 +40,9 @@ impl Script {
         Ok(Script { file: parse_yaml(Path::new(name), yaml)?, ..Script::default() })
     }
 
-        match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script::of(file)),
-            Err(error) => {
-                let line = error.location().map(|location| location.line());
-                let place = match line {
-                    Some(line) => format!("{name}:{line}"),
-                    None => name.to_string(),
-                };
-                Err(ScriptError { place, line, cause: Cause::Invalid(error) })
-            }
-        }
-    }
-
     /// A script of scenes that are already checked.
     fn from_scenes(scenes: Vec<Scene>) -> Script {
         Script { file: File { scenes, ..File::default() }, ..Script::default() }
-    }
-
-        Script::of(File { scenes, ..File::default() })
-    }
-
-    fn of(file: File) -> Script {
-        Script { file, record: false, refuse_user_after_results: false }
     }
 
     /// What the script is about, in a line.
