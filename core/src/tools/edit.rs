@@ -222,7 +222,7 @@ mod tests {
         let large = folder.edit("bash", "sh", false).await.unwrap_err();
         assert_eq!(
             large,
-            "f: it has more than 50000000 bytes, too many to edit here; use a command"
+            "f: it has more than 50000000 bytes, the most that is read whole; use a command"
         );
         for path in ["../f", ".git/config", ".rungs/f", "/etc/passwd"] {
             let input = json!({"file_path": path, "content": "x"});

@@ -99,14 +99,11 @@ pub enum ReadError {
     #[error("this is text in UTF-16; only UTF-8 can be read or edited here")]
     Utf16,
     /// This line, counted from 1, is the first that is not UTF-8.
-    #[error(
-        "line {0} is not UTF-8 (Latin-1, perhaps), so an edit could spoil the file; use a command \
-         that knows its encoding"
-    )]
+    #[error("line {0} is not UTF-8 (Latin-1, perhaps); use a command that knows its encoding")]
     NotUtf8(usize),
-    /// It is too large to edit.
+    /// It is too large to be read whole, as for an edit.
     #[error(
-        "it has more than {max} bytes, too many to edit here; use a command",
+        "it has more than {max} bytes, the most that is read whole; use a command",
         max = text::MAX_EDIT_BYTES
     )]
     TooLargeToEdit,

@@ -7,7 +7,8 @@
 //!   read. [`replace`] makes an edit that keeps every other byte, [`replace_in_notebook`] one that
 //!   keeps a notebook whole.
 //! - [`grep`] and [`glob`] search as ripgrep does, with its libraries.
-//! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory.
+//! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory;
+//!   [`front_matter`] reads what a text says of itself.
 //! - [`truncate_to_budget`] cuts texts to a number of bytes.
 mod change;
 mod collector;
@@ -15,6 +16,7 @@ mod config;
 mod edit;
 mod encoding;
 mod error;
+mod front_matter;
 mod glob;
 mod grep;
 mod image;
@@ -35,6 +37,7 @@ pub use change::{ChangeError, Changed, Replacement, edit_file, write_file};
 pub use config::{ConfigError, parse_yaml, read_config};
 pub use edit::{Edited, replace};
 pub use error::{EditError, PathError, PathErrorKind, ReadError, SearchError};
+pub use front_matter::{FrontMatter, front_matter};
 pub use glob::glob;
 pub use grep::{OutputMode, Query, grep};
 pub use image::Image;
