@@ -153,10 +153,14 @@ impl Block {
     }
 
     pub(crate) fn as_beside(&self) -> Option<Map<String, Value>> {
-        let Block::Other(raw) = self else { return None };
-        let mut block: Value = serde_json::from_str(raw.get()).ok()?;
+        let mut block = self.opaque()?;
         let Value::Object(fields) = block["fields"].take() else { return None };
         (block["type"] == CHAT).then_some(fields)
+    }
+
+    fn opaque(&self) -> Option<Value> {
+        let Block::Other(raw) = self else { return None };
+        serde_json::from_str(raw.get()).ok()
     }
 
     /// A block as a server sends it, whatever its type. A server cannot claim an origin.
@@ -266,9 +270,14 @@ impl Block {
     }
 
     fn thinking_fields(&self) -> Option<Value> {
-        let Block::Other(raw) = self else { return None };
-        let fields: Value = serde_json::from_str(raw.get()).ok()?;
+        let fields = self.opaque()?;
         matches!(fields["type"].as_str()?, "thinking" | "redacted_thinking").then_some(fields)
+    }
+
+    /// Whether one of the server's own tools is called or answered.
+    pub(crate) fn is_of_server_tool(&self) -> bool {
+        let is_tool = |kind: &str| kind.ends_with("_tool_use") || kind.ends_with("_tool_result");
+        self.opaque().is_some_and(|block| block["type"].as_str().is_some_and(is_tool))
     }
 
     pub(crate) fn is_blank(&self) -> bool {

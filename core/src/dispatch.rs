@@ -247,7 +247,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
     }
     let reply = end?;
     chat.accept();
-    finished(fitted(reply, chat))
+    finished(reply)
 }
 
 /// Some servers refuse what they said themselves: thinking that is bound to another account, a
@@ -279,12 +279,14 @@ async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
 async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
     let next = NextSend(&cx.agent.parts.layers);
     let mut reply = next.run(request.clone(), cx).await?;
+    fit(&mut reply, &request);
     for _ in 0..MAX_PAUSES {
         if reply.stop != StopReason::PauseTurn {
             return Ok(reply);
         }
         request.messages.push(reply.message.clone());
-        let more = next.run(request.clone(), cx).await?;
+        let mut more = next.run(request.clone(), cx).await?;
+        fit(&mut more, &request);
         request.messages.pop();
         let content = reply.message.content.iter().chain(&more.message.content).cloned().collect();
         let message = Arc::new(Message { role: Role::Assistant, content });
@@ -293,6 +295,30 @@ async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
         reply = Reply { message, usage: Usage { output_tokens, ..more.usage }, stop: more.stop };
     }
     Err(Error::Limit("pauses of one reply", MAX_PAUSES))
+}
+
+/// Makes a reply such that it can stand after this request, whatever the server sent: each call has
+/// an id that no other call has, nothing is blank, nothing is the person's to say. A pause is one
+/// only if a tool of the server is at work.
+fn fit(reply: &mut Reply, request: &Request) {
+    let content = &mut Arc::make_mut(&mut reply.message).content;
+    content.retain(|block| match block {
+        Block::ToolResult { .. } | Block::Image { .. } | Block::Document { .. } => false,
+        block => !block.is_blank(),
+    });
+    let before = request.messages.iter().flat_map(|message| message.blocks());
+    let mut ids: HashSet<String> = before.filter_map(Block::call_id).map(String::from).collect();
+    for block in content.iter_mut() {
+        if let Block::ToolUse { id, .. } = block
+            && (id.is_empty() || !ids.insert(id.clone()))
+        {
+            *id = format!("call_{:016x}", fastrand::u64(..));
+        }
+    }
+    let waits = content.last().is_some_and(Block::is_of_server_tool);
+    if reply.stop == StopReason::PauseTurn && (!waits || !reply.calls().is_empty()) {
+        reply.stop = StopReason::EndTurn;
+    }
 }
 
 /// A reply that is not an answer is an error, and nothing of it enters the chat. (Recovery is a
@@ -325,29 +351,6 @@ fn finished(reply: Reply) -> Result<Reply> {
         _ => return Ok(reply),
     };
     Err(Error::Unfinished { stop: reply.stop, why })
-}
-
-/// The reply as the conversation can hold it: without blocks that are the person's alone, and with
-/// an id for each call that no other call has.
-fn fitted(mut reply: Reply, chat: &Chat) -> Reply {
-    let mut ids: HashSet<&str> = chat.blocks().filter_map(Block::call_id).collect();
-    let is_of_model = |block: &&Block| {
-        !matches!(block, Block::ToolResult { .. } | Block::Image { .. } | Block::Document { .. })
-    };
-    let original = reply.message.clone();
-    let fitted = original.content.iter().filter(is_of_model).map(|block| match block {
-        Block::ToolUse { id, name, input, more } if id.is_empty() || !ids.insert(id) => {
-            let id = format!("call_{:016x}", fastrand::u64(..));
-            let (name, input, more) = (name.clone(), input.clone(), more.clone());
-            Block::ToolUse { id, name, input, more }
-        }
-        other => other.clone(),
-    });
-    let fitted = Message::assistant(fitted.collect());
-    if fitted != *original {
-        reply.message = fitted.into();
-    }
-    reply
 }
 
 impl NextSend<'_> {

@@ -48,7 +48,8 @@ impl Said {
         calls.retain(|call| call["function"].is_object() || call["id"].is_string());
         let mut beside = fields_beside(&MESSAGE, message);
         if let Value::Array(parts) = &message["content"]
-            && parts.iter().any(|part| part["type"].as_str().is_some_and(|kind| kind != "text"))
+            && parts.iter().all(|part| part["type"].is_string())
+            && parts.iter().any(|part| part["type"] != "text")
         {
             beside.insert("content".into(), parts.clone().into());
         }

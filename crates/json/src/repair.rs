@@ -8,7 +8,7 @@ const MAX_DEPTH: usize = 96;
 /// The text of these bytes. What servers and models get wrong within JSON is mended where only one
 /// thing can be meant: half a surrogate pair and invalid UTF-8 become U+FFFD, a control character
 /// in a string becomes its escape, a backslash that begins no escape stands for itself, `NaN` is
-/// null, a byte order mark is left out. What no parser would hold (a number out of range, too deep
+/// null, a byte order mark and control characters between values are left out. What no parser would hold (a number out of range, too deep
 /// a nesting) becomes a string of its text. All else stays byte for byte.
 pub fn well_formed(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -29,6 +29,7 @@ pub fn well_formed(bytes: &[u8]) -> String {
             '"' => push_string(token, &mut out),
             _ if is_too_deep || is_out_of_range(token) => out.push_str(&json!(token).to_string()),
             _ if matches!(token, "NaN" | "Infinity" | "-Infinity") => out.push_str("null"),
+            _ if c.is_ascii_control() && !c.is_ascii_whitespace() => {}
             _ => out.push_str(token),
         }
         match c {
@@ -158,7 +159,7 @@ mod tests {
             (b"\"a\xff\xfeb\"", "\"a\u{fffd}\u{fffd}b\""),
             (b"\"a\nb\0\"", "\"a\\u000ab\\u0000\""),
             (br#""\d+ \u+12f \'""#, r#""\\d+ \\u+12f \\'""#),
-            (b"\xef\xbb\xbf{}", "{}"),
+            (b"\xef\xbb\xbf{}\0", "{}"),
             (b"[NaN, -Infinity, Infinity]", "[null, null, null]"),
             (b"[1e999, -1e999, 12]", r#"["1e999", "-1e999", 12]"#),
         ] {
