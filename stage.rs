@@ -14,6 +14,7 @@ use rungs_core::{
     client::{Endpoint, Format},
     tools,
 };
+use rungs_files::read_config;
 use rungs_terminal::{Prompt, Screen, Signals, command_list};
 use std::{
     fs::File,
@@ -120,7 +121,11 @@ pub fn run(
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error),
+        Err(error) => {
+            fail(&error);
+            let wrong_use = matches!(error, Error::Config { .. });
+            ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
+        }
     }
 }
 
@@ -134,7 +139,7 @@ async fn play(
     let root = Path::new(ROOT);
     let signals = Signals::new().map_err(Error::other)?;
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
-    let system = read(&root.join("config/system.md"))?;
+    let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
@@ -158,7 +163,11 @@ async fn play(
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(USAGE_ERROR);
     }
-    let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
+    let dotenv = dotenv();
+    if std::env::var_os("RUNGS_ENV").is_some_and(|named| !named.is_empty()) && !dotenv.exists() {
+        screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
+    }
+    let (endpoint, rehearsal) = match Settings::load(&dotenv)?.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
@@ -215,7 +224,7 @@ struct Rehearsal {
 impl Rehearsal {
     async fn begin(lesson: &str, format: Format) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
-        let script = Script::load(&file).map_err(Error::other)?;
+        let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
         let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
         let (endpoint, server) = serve(script, format).await?;
@@ -276,14 +285,10 @@ fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
 }
 
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(Error::at(file))
-}
-
 /// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
 /// print.
 fn head(file: &Path) -> Result<String> {
-    let source = read(file)?;
+    let source = read_config(file).map_err(Error::config)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     let head: String =
         lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();

@@ -297,7 +297,10 @@ impl Ui for Screen {
                 }
                 // Something wants to be shown; it waits until the person has answered.
                 Typed::TakenBack => {}
-                Typed::Interrupt | Typed::End => return Answer::No(String::new()),
+                // What cannot be read is said when the next prompt is wanted.
+                Typed::Interrupt | Typed::End | Typed::Unreadable(_) => {
+                    return Answer::No(String::new());
+                }
             }
         }
     }
