@@ -1,6 +1,7 @@
 //! What is known of each model: its window, its greatest output, its prices. From
 //! `config/models.yaml`.
 use rungs_core::{Error, Result};
+use rungs_files::{parse_yaml, read_config};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
 
@@ -61,12 +62,7 @@ impl Models {
     /// # Errors
     /// [`Error::Config`] with file, line and reason.
     pub fn load(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(Error::at(file))?;
-        serde_yaml::from_str(&text).map_err(|e| Error::Config {
-            file: file.into(),
-            line: e.location().map(|l| l.line()),
-            why: e.to_string(),
-        })
+        read_config(file).and_then(|text| parse_yaml(file, &text)).map_err(Error::config)
     }
 
     /// What is known of this model. A proxy's `vendor/model` and a dated snapshot

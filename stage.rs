@@ -4,6 +4,7 @@ use crate::{
     models::{Models, UNKNOWN_CONTEXT},
     settings::{Choice, Settings},
 };
+use durable::Folder;
 use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt,
@@ -14,8 +15,11 @@ use rungs_core::{
     client::{Endpoint, Format},
     tools,
 };
-use rungs_terminal::{Prompt, Screen, Signals, command_list};
+use rungs_files::read_config;
+use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
+use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
+    ffi::OsString,
     fs::File,
     io::Write,
     path::{Path, PathBuf},
@@ -67,6 +71,18 @@ impl Stage {
         }
         rungs.join(self.lesson)
     }
+
+    /// The same folder as a handle, below which no link is followed.
+    ///
+    /// # Errors
+    /// When there is something of this name that is not ours, and names it.
+    pub fn state_folder(&self) -> Result<Folder> {
+        let rungs = Folder::open(&self.folder, ".rungs").map_err(Error::other)?;
+        if let Ok(Some(mut ignored)) = rungs.create_new(".gitignore") {
+            let _ = ignored.write_all(b"*\n");
+        }
+        rungs.folder(self.lesson).map_err(Error::other)
+    }
 }
 
 /// The command line; see [`USAGE`].
@@ -98,6 +114,11 @@ pub fn run(
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
+    // First of all, while there is one thread: what holds a secret is read, and then erased.
+    let variables: Vec<_> = std::env::vars_os().collect();
+    let settings = Settings::load(&dotenv());
+    let protected = protect();
+    let modes = TerminalModes::save();
     let screen = Screen::stdio();
     let args = match parse(lexopt::Parser::from_env()) {
         Ok(args) => args,
@@ -114,27 +135,49 @@ pub fn run(
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
+    if let Err(error) = protected {
+        screen.say(&format!("commands can read this program's environment, keys too: {error}"));
+    }
+    let start = Start { lesson, args, settings, variables, modes };
+    let ended = runtime.block_on(play(start, &screen, build, agent_loop));
     // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks
     // a thread, such as a name that is being looked up, must not hold up the end for long.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match ended {
         Ok(code) => ExitCode::from(code),
-        Err(error) => fail(&error),
+        Err(error) => {
+            fail(&error);
+            let wrong_use = matches!(error, Error::Config { .. });
+            ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
+        }
     }
 }
 
-async fn play(
+/// What a lesson starts with.
+struct Start {
     lesson: &'static str,
     args: Args,
+    settings: Result<Settings>,
+    /// The environment of the program, as it was.
+    variables: Vec<(OsString, OsString)>,
+    modes: TerminalModes,
+}
+
+async fn play(
+    start: Start,
     screen: &Screen,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> Result<u8> {
+    let Start { lesson, args, settings, variables, modes } = start;
     let root = Path::new(ROOT);
-    let signals = Signals::new().map_err(Error::other)?;
+    let last = move || {
+        modes.restore();
+        end_own();
+    };
+    let mut signals = Signals::new(last).map_err(Error::other)?;
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
-    let system = read(&root.join("config/system.md"))?;
+    let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
@@ -158,7 +201,13 @@ async fn play(
             .say("error: the prompt is empty; write what to do, or nothing at all to get a prompt");
         return Ok(USAGE_ERROR);
     }
-    let (endpoint, rehearsal) = match Settings::load(&dotenv())?.choose()? {
+    let dotenv = dotenv();
+    if std::env::var_os("RUNGS_ENV").is_some_and(|named| !named.is_empty()) && !dotenv.exists() {
+        screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
+    }
+    let settings = settings?;
+    let environment = Environment::new(variables, &settings.passed_variables());
+    let (endpoint, rehearsal) = match settings.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
@@ -177,15 +226,24 @@ async fn play(
             format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
         }
     });
-    let agent = build(&Stage {
+    if let Some(names) = environment.withheld() {
+        screen.say(&format!(
+            "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
+        ));
+    }
+    clean_up(screen.clone());
+    let stage = Stage {
         lesson,
         client: Client::new(endpoint)?,
         folder,
         system,
         window,
         screen: screen.clone(),
-    })
-    .await?;
+    };
+    let agent = tokio::select! {
+        agent = build(&stage) => agent?.command_environment(environment),
+        code = signals.next() => return Ok(code),
+    };
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -204,6 +262,20 @@ async fn play(
     Ok(code)
 }
 
+/// Ends and deletes, in the background, what programs that were killed have left.
+fn clean_up(screen: Screen) {
+    tokio::task::spawn_blocking(move || {
+        let ended = end_orphans();
+        if !ended.is_empty() {
+            let (count, lines) = (ended.len(), ended.join(", "));
+            screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
+        }
+        // Where nothing can be deleted now, it can the next time.
+        let _ = Outputs::sweep();
+        let _ = Workspace::sweep();
+    });
+}
+
 /// The rehearsal of a lesson while it plays.
 struct Rehearsal {
     file: PathBuf,
@@ -215,7 +287,7 @@ struct Rehearsal {
 impl Rehearsal {
     async fn begin(lesson: &str, format: Format) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
-        let script = Script::load(&file).map_err(Error::other)?;
+        let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
         let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
         let (endpoint, server) = serve(script, format).await?;
@@ -276,14 +348,10 @@ fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
 }
 
-fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(Error::at(file))
-}
-
 /// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
 /// print.
 fn head(file: &Path) -> Result<String> {
-    let source = read(file)?;
+    let source = read_config(file).map_err(Error::config)?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     let head: String =
         lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();

@@ -5,7 +5,9 @@
 //! - [`read`] shows text with numbered lines, notebooks as their cells, and images.
 //! - [`read_text`] and [`replace`] make an edit that keeps every other byte.
 //! - [`grep`] and [`glob`] search as ripgrep does, with its libraries.
+//! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory.
 //! - [`truncate_to_budget`] cuts texts to a number of bytes.
+mod config;
 mod edit;
 mod error;
 mod glob;
@@ -22,6 +24,7 @@ mod search;
 mod text;
 mod write;
 
+pub use config::{ConfigError, parse_yaml, read_config};
 pub use edit::{Edited, replace};
 pub use error::{EditError, PathError, PathErrorKind, ReadError, SearchError};
 pub use glob::glob;

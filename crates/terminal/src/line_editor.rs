@@ -8,11 +8,14 @@ use reedline::{
     PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
     Validator, default_emacs_keybindings,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+};
 use std::{
     borrow::Cow,
     fs::OpenOptions,
-    io::{BufRead, IsTerminal, Stdin},
+    io::{BufRead, IsTerminal, Read, Stdin},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -30,6 +33,10 @@ const POLL: Duration = Duration::from_millis(25);
 const TAKE_BACK: Duration = Duration::from_millis(300);
 /// How many lines the history keeps.
 const HISTORY: usize = 1000;
+/// How large the file of the history may be, in bytes, since it is read whole.
+const MAX_HISTORY_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a line may be, in bytes: more than any API takes as one request. A device has no end.
+const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What came of a wish.
 #[derive(Debug, PartialEq)]
@@ -42,6 +49,8 @@ pub(crate) enum Typed {
     Interrupt,
     /// Ctrl+D, or the end of a pipe.
     End,
+    /// Standard input cannot be read, or not as text; why. It stays so.
+    Unreadable(String),
     /// The wish was taken back; what was typed stays for the next one.
     TakenBack,
 }
@@ -96,9 +105,17 @@ impl LineEditor {
         let flag = take_back.clone();
         // No tokio thread: one that waits for a line would hold up the end of the program.
         std::thread::spawn(move || {
-            let mut reader = Reader { with_editor: editor, editor: None, take_back: flag };
+            let mut reader = Reader {
+                with_editor: editor,
+                editor: None,
+                take_back: flag,
+                lines: Lines::default(),
+            };
             while let Ok(wish) = wanted.recv() {
-                let typed = if terminal { reader.at_terminal(wish) } else { reader.line() };
+                let typed = match terminal {
+                    true => reader.at_terminal(wish),
+                    false => reader.lines.next(&mut std::io::stdin().lock()),
+                };
                 if tell.send(typed).is_err() {
                     break;
                 }
@@ -188,11 +205,50 @@ struct Reader {
     with_editor: bool,
     editor: Option<Editor>,
     take_back: Arc<AtomicBool>,
+    lines: Lines,
 }
 
 struct Editor {
     line: Reedline,
     suggestion: Arc<Mutex<String>>,
+}
+
+/// The lines of a pipe or a file.
+#[derive(Default)]
+struct Lines {
+    /// How many were read.
+    read: usize,
+    unreadable: Option<String>,
+}
+
+impl Lines {
+    /// The next line of this input.
+    fn next(&mut self, input: &mut impl BufRead) -> Typed {
+        if self.unreadable.is_none() {
+            match self.read(input) {
+                Ok(Some(line)) => return Typed::Line(line),
+                Ok(None) => return Typed::End,
+                Err(why) => self.unreadable = Some(why),
+            }
+        }
+        Typed::Unreadable(self.unreadable.clone().unwrap_or_default())
+    }
+
+    fn read(&mut self, input: &mut impl BufRead) -> Result<Option<String>, String> {
+        let (mut line, number) = (Vec::new(), self.read + 1);
+        let mut bounded = input.take(MAX_LINE_BYTES + 1);
+        let size = bounded.read_until(b'\n', &mut line).map_err(|error| error.to_string())? as u64;
+        if size > MAX_LINE_BYTES {
+            return Err(format!("line {number} has more than {MAX_LINE_BYTES} bytes"));
+        }
+        self.read = number;
+        let line = String::from_utf8(line).map_err(|error| {
+            let byte = 1 + error.utf8_error().valid_up_to();
+            format!("line {number} is not UTF-8 from byte {byte} on")
+        })?;
+        let line = if number == 1 { line.trim_start_matches('\u{feff}') } else { &line };
+        Ok((size > 0).then(|| line.trim_end_matches(['\n', '\r']).to_string()))
+    }
 }
 
 impl Reader {
@@ -216,6 +272,7 @@ impl Reader {
         }
     }
 
+    /// A line that a person typed.
     fn line(&mut self) -> Typed {
         let mut line = Vec::new();
         match std::io::stdin().lock().read_until(b'\n', &mut line) {
@@ -275,8 +332,14 @@ fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
 
 fn history(file: &Path) -> Option<FileBackedHistory> {
     std::fs::create_dir_all(file.parent()?).ok()?;
-    // Prompts are nobody else's business.
-    OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok()?;
+    // Prompts are nobody else's business. Whatever stands there, opening it must not wait.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(flags.bits() as i32);
+    let metadata = options.open(file).ok()?.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > MAX_HISTORY_BYTES {
+        return None;
+    }
     FileBackedHistory::with_file(HISTORY, file.into()).ok()
 }
 
@@ -339,5 +402,41 @@ impl Prompt for PromptText {
     }
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         format!("(history: {}) ", search.term).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: impl Read) -> Vec<Typed> {
+        let (mut lines, mut input) = (Lines::default(), std::io::BufReader::new(input));
+        (0..3).map(|_| lines.next(&mut input)).collect()
+    }
+
+    fn line(text: &str) -> Typed {
+        Typed::Line(text.into())
+    }
+
+    #[test]
+    fn lines_lose_their_ends_and_the_mark_before_them() {
+        assert_eq!(read(&b"a\r\n\nb"[..]), [line("a"), line(""), line("b")]);
+        assert_eq!(
+            read("\u{feff}a\n\u{feff}".as_bytes()),
+            [line("a"), line("\u{feff}"), Typed::End]
+        );
+        assert_eq!(read("\u{feff}".as_bytes()), [line(""), Typed::End, Typed::End]);
+        assert_eq!(read(&b""[..]), [Typed::End, Typed::End, Typed::End]);
+    }
+
+    #[test]
+    fn what_is_no_line_of_text_ends_the_input_with_a_reason() {
+        let unreadable = |why: &str| Typed::Unreadable(why.into());
+        let twice = |why: &str| [line("a"), unreadable(why), unreadable(why)];
+        assert_eq!(read(&b"a\nb\xffc\nd\n"[..]), twice("line 2 is not UTF-8 from byte 2 on"));
+        let endless = b"a\n".chain(std::io::repeat(0));
+        assert_eq!(read(endless), twice("line 2 has more than 67108864 bytes"));
+        let folder = std::fs::File::open("/").unwrap();
+        assert_eq!(read(folder)[2], unreadable("Is a directory (os error 21)"));
     }
 }

@@ -12,6 +12,9 @@ const MAX_UNATTENDED_FAILURES: u32 = 3;
 /// wait for may also begin elsewhere.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The exit code for wrong use.
+const USAGE_ERROR: u8 = 2;
+
 /// How a conversation is held.
 #[derive(Debug, Clone, Default)]
 pub struct Prompt {
@@ -58,6 +61,7 @@ impl Prompt {
             question: self.question.clone(),
             queue: VecDeque::new(),
             suggestions_played: 0,
+            typed: false,
             input_ended: self.question.is_some(),
             failed: false,
             backoff: Backoff::default(),
@@ -178,10 +182,23 @@ impl Prompt {
                     Next::Line(line)
                 }
                 Ok(Typed::Line(line) | Typed::Ahead(line)) => {
+                    session.typed |= !line.trim().is_empty();
                     screen.echo(&prompt, &line, false);
                     Next::Line(line)
                 }
                 Ok(Typed::Interrupt) => Next::Leave(130),
+                Ok(Typed::Unreadable(why)) => {
+                    screen.say(&format!("error: standard input: {why}"));
+                    Next::Leave(USAGE_ERROR)
+                }
+                Ok(Typed::End)
+                    if !screen.is_terminal()
+                        && self.suggestions.is_empty()
+                        && session.is_unused() =>
+                {
+                    screen.say("error: standard input is empty; a prompt is a line of it");
+                    Next::Leave(USAGE_ERROR)
+                }
                 Ok(Typed::End | Typed::TakenBack) => {
                     session.input_ended = true;
                     // An empty pipe, or none at all, means that nobody types: play what there is to
@@ -238,6 +255,8 @@ struct Session {
     /// Lines that need not be typed.
     queue: VecDeque<String>,
     suggestions_played: usize,
+    /// Whether a line came that is not blank.
+    typed: bool,
     /// Whether no more input will come.
     input_ended: bool,
     /// Whether a turn failed that nobody watched.
@@ -251,6 +270,11 @@ impl Session {
         // A person at the prompt has seen the failure; the exit code reports it to everybody else.
         self.failed |= !cx.attended() || self.input_ended;
         cx.emit(Event::Failure(error.to_string()));
+    }
+
+    /// Whether nothing was typed, and nothing else began a turn.
+    fn is_unused(&self) -> bool {
+        !self.typed && self.chat.messages().is_empty()
     }
 
     fn code(&self) -> u8 {

@@ -209,8 +209,13 @@ impl Inner {
         };
         let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
         match (to, written) {
+            (_, Ok(())) => {}
+            // The terminal is gone, with whoever sat at it.
+            (_, Err(error)) if self.editor_thread.is_terminal() && is_io_error(&error) => {
+                self.closed.cancel();
+            }
             // Progress that nobody reads must not cost the answer.
-            (_, Ok(())) | (To::Err, _) => {}
+            (To::Err, _) => {}
             // A reader that went away (`| head -1`) is no error; it ends the program in silence.
             (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.closed.cancel(),
             (To::Out, Err(error)) => {
@@ -220,6 +225,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn is_io_error(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 impl Ui for Screen {
@@ -297,7 +306,10 @@ impl Ui for Screen {
                 }
                 // Something wants to be shown; it waits until the person has answered.
                 Typed::TakenBack => {}
-                Typed::Interrupt | Typed::End => return Answer::No(String::new()),
+                // What cannot be read is said when the next prompt is wanted.
+                Typed::Interrupt | Typed::End | Typed::Unreadable(_) => {
+                    return Answer::No(String::new());
+                }
             }
         }
     }

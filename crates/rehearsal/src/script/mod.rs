@@ -6,7 +6,8 @@ pub(crate) mod template;
 
 use crate::workspace::{Workspace, WorkspaceError};
 use file::{File, Scene, Turn};
-use std::{fs, io, path::Path};
+use rungs_files::{ConfigError, parse_yaml, read_config};
+use std::path::Path;
 
 /// A checked script, ready to be served.
 #[derive(Clone, Debug)]
@@ -23,13 +24,8 @@ impl Script {
     /// When the file cannot be read, and when it is no valid script; the error names the line.
     pub fn load(path: impl AsRef<Path>) -> Result<Script, ScriptError> {
         let path = path.as_ref();
-        let name = path.display().to_string();
-        match fs::read_to_string(path) {
-            Ok(yaml) => Script::parse(&name, &yaml),
-            Err(error) => {
-                Err(ScriptError { place: name, line: None, cause: Cause::Unreadable(error) })
-            }
-        }
+        let yaml = read_config(path)?;
+        Ok(Script { file: parse_yaml(path, &yaml)?, record: false })
     }
 
     /// Checks a script in YAML; `name` stands for the file in errors.
@@ -37,17 +33,7 @@ impl Script {
     /// # Errors
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
-        match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script { file, record: false }),
-            Err(error) => {
-                let line = error.location().map(|location| location.line());
-                let place = match line {
-                    Some(line) => format!("{name}:{line}"),
-                    None => name.to_string(),
-                };
-                Err(ScriptError { place, line, cause: Cause::Invalid(error) })
-            }
-        }
+        Ok(Script { file: parse_yaml(Path::new(name), yaml)?, record: false })
     }
 
     /// A script of scenes that are already checked.
@@ -123,34 +109,12 @@ impl Scene {
 
 /// Why a script cannot be played. Displays as `FILE:LINE: reason`.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {cause}")]
-pub struct ScriptError {
-    place: String,
-    line: Option<usize>,
-    #[source]
-    cause: Cause,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Unreadable(io::Error),
-    #[error("{}", without_location(.0))]
-    Invalid(serde_yaml::Error),
-}
+#[error(transparent)]
+pub struct ScriptError(#[from] pub ConfigError);
 
 impl ScriptError {
     /// The line of the file, from 1, where it is known.
     pub fn line(&self) -> Option<usize> {
-        self.line
-    }
-}
-
-/// The reason alone: the place of the error precedes it already.
-fn without_location(error: &serde_yaml::Error) -> String {
-    let reason = error.to_string();
-    match reason.rsplit_once(" at line ") {
-        Some((reason, _)) => reason.to_string(),
-        None => reason,
+        self.0.line
     }
 }
