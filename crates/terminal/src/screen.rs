@@ -1,6 +1,7 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
+    stdin::Echo,
     text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines},
 };
 use colored::{Color, Colorize};
@@ -103,11 +104,19 @@ impl Screen {
         let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
         let mut other = std::pin::pin!(other);
         let typed = loop {
-            let editor = self.0.editor_thread.has_editor();
-            if self.is_terminal() && !editor {
-                self.0.put(To::Err, |colour| paint(prompt, colour, Colour::Prompt));
+            let plain = self.is_terminal() && !self.0.editor_thread.has_editor();
+            let _echo = plain.then(|| Echo::set(true));
+            if plain {
+                if let Some(line) = self.0.editor_thread.typed() {
+                    return Ok(Typed::Ahead(line));
+                }
+                let enter = match suggestion {
+                    "" => String::new(),
+                    suggestion => format!("(Enter: {suggestion})\n"),
+                };
+                self.0.put(To::Err, |c| format!("{enter}{}", paint(prompt, c, Colour::Prompt)));
             }
-            let hold = editor.then(|| Hold::new(self));
+            let hold = self.is_terminal().then(|| Hold::new(self));
             let typed = tokio::select! {
                 biased;
                 typed = self.0.editor_thread.wish(Wish::Prompt(look.clone())) => Ok(typed),
@@ -118,12 +127,9 @@ impl Screen {
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
-                // What is shown now takes the place of the prompt, which comes again below with
-                // what was typed.
-                Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
-                None if typed.is_err() && self.is_terminal() => {
-                    self.0.put(To::Err, |_| "\n".into())
-                }
+                // What is shown now stands below the prompt, which comes again.
+                Some(hold) if plain && taken_back => hold.begin_with("\n"),
+                // The editor has erased itself, and comes again below with what was typed.
                 _ => {}
             }
             // Taken back by what wanted to be shown; it has been by now.
@@ -147,14 +153,24 @@ impl Screen {
         self.0.put(To::Out, |_| text.into());
     }
 
-    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty
-    /// line above.
-    pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
+    /// What was asked, where it was not typed at the prompt itself.
+    pub(crate) fn echo(&self, prompt: &str, line: &str) {
         let line = clipped(&escaped(line), MAX_LINE_CHARS);
-        self.0.put(To::Err, |colour| {
-            let back = if colour && instead { "\x1b[A\x1b[2K" } else { "" };
-            format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
-        });
+        self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
+    }
+
+    /// What Enter has played, in place of the empty line above; a plain prompt has shown it.
+    pub(crate) fn echo_suggestion(&self, prompt: &str, line: &str) {
+        if self.0.editor_thread.has_editor() {
+            self.0.put(To::Err, |_| "\x1b[A\x1b[2K".into());
+            self.echo(prompt, line);
+        }
+    }
+
+    /// While this lives, what is typed while nobody asks is not shown: it would stand in the middle
+    /// of what is written. The terminal keeps it for the next prompt.
+    pub(crate) fn echo_off(&self) -> Option<Echo> {
+        self.is_terminal().then(|| Echo::set(false))
     }
 
     fn reply(&self, who: &str, front: bool, reply: &Reply) {
@@ -289,6 +305,7 @@ impl Ui for Screen {
             text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
         }
         text.push_str("\n  n  no; a reason may follow\nanswer: ");
+        let _echo = self.is_terminal().then(|| Echo::set(true));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
         let _hold = Hold::new(self);
         loop {
@@ -376,16 +393,17 @@ enum Colour {
     Note,
 }
 
+/// Of the 256 colours only those of middle brightness, which can be read on light and on dark.
 fn paint(text: &str, colour: bool, kind: Colour) -> String {
     if !colour {
         return text.into();
     }
     match kind {
         Colour::Prompt => text.bold().to_string(),
-        Colour::Call => text.color(Color::Cyan).to_string(),
+        Colour::Call => text.color(Color::AnsiColor(31)).to_string(),
         Colour::Result => text.dimmed().to_string(),
-        Colour::Failed => text.color(Color::Red).to_string(),
-        Colour::Note => text.color(Color::Yellow).to_string(),
+        Colour::Failed => text.color(Color::AnsiColor(160)).to_string(),
+        Colour::Note => text.color(Color::AnsiColor(130)).to_string(),
     }
 }
 
