@@ -339,7 +339,9 @@ fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
         return Ok((endpoint, window));
     };
     endpoint.greatest_output = Some(info.output);
-    Ok((endpoint, info.context))
+    let (context, priced) = (info.context, info.clone());
+    screen.cost_by(move |usage| priced.cost(usage));
+    Ok((endpoint, context))
 }
 
 /// The repository's `.env`, never one of the folder in which the program is started; or the file

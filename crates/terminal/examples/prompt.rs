@@ -50,6 +50,7 @@ async fn run(screen: Screen) -> Result<u8> {
     let folder = std::env::current_dir().map_err(Error::other)?;
     let url = std::env::var("MODEL").unwrap_or_default();
     let client = Client::new(Endpoint::new(Format::Anthropic, &url, "model"))?;
+    screen.cost_by(|usage| Some((usage.input_tokens + usage.output_tokens) as f64));
     let agent = tools::all(Agent::new(client, folder).ui(screen.clone()));
     let agent = agent.command("later", "says something later", async move |_, args, cx| {
         later(args, cx.agent.clone());

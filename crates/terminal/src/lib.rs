@@ -4,10 +4,13 @@
 mod editor;
 mod line_editor;
 mod modes;
+mod output;
+mod paint;
 mod prompt;
 mod screen;
 mod signals;
 mod stdin;
+mod tally;
 mod text;
 
 pub use modes::TerminalModes;

@@ -114,6 +114,7 @@ impl Prompt {
                         let done = tokio::select! {
                             done = running => Ok(done),
                             code = signals.next() => Err(code),
+                            never = screen.show_elapsed() => match never {},
                         };
                         match done {
                             Ok(Ok(known)) => session.failed |= !known && !cx.attended(),
@@ -126,9 +127,11 @@ impl Prompt {
                     text => (Message::user(text), false),
                 },
             };
+            let start = Instant::now();
             let end = tokio::select! {
                 end = agent.run(&mut session.chat, prompt, agent_loop) => Ok(end),
                 code = signals.next() => Err(code),
+                never = screen.show_elapsed() => match never {},
                 () = screen.closed().cancelled() => return session.code(),
             };
             let end = match end {
@@ -148,6 +151,7 @@ impl Prompt {
                 Err(Error::Cancelled) => cx.notice(STOPPED),
                 Err(error) => session.fail(&cx, &error),
             }
+            screen.show_tally(start.elapsed());
         }
     }
 

@@ -1,18 +1,22 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
+    output::{Output, To},
+    paint::{Colour, paint},
     stdin::Echo,
+    tally::Tally,
     text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines},
 };
-use colored::{Color, Colorize};
-use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui};
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui, client::Usage};
 use std::{
-    io::{ErrorKind, IsTerminal, Write},
+    convert::Infallible,
+    io::ErrorKind,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 /// The terminal. Clones are the same one.
@@ -22,6 +26,9 @@ pub struct Screen(Arc<Inner>);
 struct Inner {
     editor_thread: LineEditor,
     output: Mutex<Output>,
+    /// Of the requests that were not shown yet.
+    tally: Mutex<Tally>,
+    cost: OnceLock<Box<Cost>>,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
@@ -31,50 +38,56 @@ struct Inner {
     write_failed: AtomicBool,
 }
 
-struct Output {
-    out: Stream,
-    err: Stream,
-    /// What has been shown of a reply that is not whole yet.
-    pieces: String,
-    /// What waits for its turn while a prompt or a question has the output.
-    held: Option<Vec<(To, String)>>,
-}
+/// What the tokens of a request cost.
+type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 
-struct Stream {
-    to: Box<dyn Write + Send>,
-    colour: bool,
-}
-
-#[derive(Clone, Copy)]
-enum To {
-    Out,
-    Err,
-}
+/// How often it is looked whether nothing was written for a while.
+const TICK: Duration = Duration::from_millis(100);
 
 impl Screen {
     /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
     pub fn stdio() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let out = Stream {
-            to: Box::new(std::io::stdout()),
-            colour: wanted && std::io::stdout().is_terminal(),
-        };
-        let err = Stream {
-            to: Box::new(std::io::stderr()),
-            colour: wanted && std::io::stderr().is_terminal(),
-        };
-        // Whether to colour is decided here, for each stream; the crate knows only one answer for
-        // both.
-        colored::control::set_override(true);
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
-            output: Output { out, err, pieces: String::new(), held: None }.into(),
+            output: Output::stdio().into(),
+            tally: Tally::default().into(),
+            cost: OnceLock::new(),
             question: ().into(),
             ended: false.into(),
             closed: CancellationToken::new(),
             write_failed: false.into(),
         }))
+    }
+
+    /// What the tokens of a request cost, in dollars, where that is known.
+    pub fn cost_by(&self, cost: impl Fn(&Usage) -> Option<f64> + Send + Sync + 'static) {
+        let _ = self.0.cost.set(Box::new(cost));
+    }
+
+    /// Shows, while nothing else is, for how long the work has been going on; never ends.
+    pub(crate) async fn show_elapsed(&self) -> Infallible {
+        let start = Instant::now();
+        let _erased = Status(self);
+        if !self.0.editor_thread.has_editor() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(TICK).await;
+            let mut output = self.0.output.lock().unwrap();
+            let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
+            let line = paint(&line, output.err.colour, Colour::Result);
+            // The next line that is written finds out that the terminal is gone.
+            let _ = output.show_status(&line);
+        }
+    }
+
+    /// What the requests since the last time took, in one line, to a person who can see it.
+    pub(crate) fn show_tally(&self, time: Duration) {
+        let tally = std::mem::take(&mut *self.0.tally.lock().unwrap());
+        if self.is_terminal() && tally.requests > 0 {
+            let line = tally.line(time);
+            self.0.put(To::Err, |c| format!("{}\n", paint(&line, c, Colour::Result)));
+        }
     }
 
     /// Fires when nobody reads the output any more.
@@ -219,11 +232,7 @@ impl Inner {
             held.push((to, text.into()));
             return self.editor_thread.interrupt();
         }
-        let stream = match to {
-            To::Out => &mut output.out,
-            To::Err => &mut output.err,
-        };
-        let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
+        let written = output.write(to, text);
         match (to, written) {
             (_, Ok(())) => {}
             // The terminal is gone, with whoever sat at it.
@@ -236,7 +245,8 @@ impl Inner {
             (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.closed.cancel(),
             (To::Out, Err(error)) => {
                 if !self.write_failed.swap(true, Relaxed) {
-                    let _ = writeln!(output.err.to, "error: standard output: {error}");
+                    let line = format!("error: standard output: {error}\n");
+                    let _ = output.write(To::Err, &line);
                 }
             }
         }
@@ -262,7 +272,11 @@ impl Ui for Screen {
             }
             // Two streams in one window can't be read: children are shown whole.
             Event::TextDelta(_) => {}
-            Event::Reply(reply) => self.reply(&who, front, reply),
+            Event::Reply(reply) => {
+                let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
+                self.0.tally.lock().unwrap().add(&reply.usage, cost);
+                self.reply(&who, front, reply);
+            }
             Event::ReplyDiscarded if front => {
                 let mut output = self.0.output.lock().unwrap();
                 if !std::mem::take(&mut output.pieces).is_empty() {
@@ -356,6 +370,15 @@ fn answer(line: &str, choices: usize) -> Option<Answer> {
     }
 }
 
+/// While it lives, there can be a line for the time being.
+struct Status<'a>(&'a Screen);
+
+impl Drop for Status<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.0.output.lock().unwrap().set_status("");
+    }
+}
+
 /// While it lives, the prompt or the question alone has the screen; the rest is shown when it is
 /// dropped.
 struct Hold<'a>(&'a Screen);
@@ -381,29 +404,6 @@ impl Drop for Hold<'_> {
         for (to, text) in output.held.take().unwrap_or_default() {
             inner.write(&mut output, to, &text);
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Colour {
-    Prompt,
-    Call,
-    Result,
-    Failed,
-    Note,
-}
-
-/// Of the 256 colours only those of middle brightness, which can be read on light and on dark.
-fn paint(text: &str, colour: bool, kind: Colour) -> String {
-    if !colour {
-        return text.into();
-    }
-    match kind {
-        Colour::Prompt => text.bold().to_string(),
-        Colour::Call => text.color(Color::AnsiColor(31)).to_string(),
-        Colour::Result => text.dimmed().to_string(),
-        Colour::Failed => text.color(Color::AnsiColor(160)).to_string(),
-        Colour::Note => text.color(Color::AnsiColor(130)).to_string(),
     }
 }
 

@@ -251,7 +251,7 @@ fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
     let Some(coloured) = everything(&[], &ALL[..3]) else { return };
     // Without the number of the port.
     let letters = |terminal: &Terminal| {
-        let text = terminal.settled().join("\n");
+        let text = terminal.settled_turns().join("\n");
         let (before, after) = text.split_once("127.0.0.1:").unwrap();
         format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
     };
@@ -277,12 +277,11 @@ fn what_enter_plays_was_visible_and_is_shown_once() {
         terminal.shows("the suggestion");
         terminal.types("\r");
         terminal.shows("you said the suggestion");
-        let lines = terminal.settled();
-        let expected: &[&str] = match env {
-            [("TERM", _)] => {
-                &["(Enter: the suggestion)", "t >>", "you said the suggestion", "t >>"]
-            }
-            _ => &["t >> the suggestion", "you said the suggestion", "t >>"],
+        let lines = terminal.settled_turns();
+        let answer = ["you said the suggestion", "1 request", "t >>"];
+        let expected = match env {
+            [("TERM", _)] => [&["(Enter: the suggestion)", "t >>"][..], &answer].concat(),
+            _ => [&["t >> the suggestion"][..], &answer].concat(),
         };
         assert_eq!(lines, expected, "{env:?}");
     }
@@ -298,6 +297,56 @@ fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
     terminal.types("second\rthi");
     terminal.shows("you said second");
     terminal.until("a draft", |screen| screen.ends_with("t >> thi"));
-    let expected = ["t >> first", "you said first", "t >> second", "you said second", "t >> thi"];
-    assert_eq!(terminal.settled(), expected);
+    let turn = |n: &str| [format!("t >> {n}"), format!("you said {n}"), "1 request".into()];
+    let expected = [&turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
+    assert_eq!(terminal.settled_turns(), expected);
+}
+
+#[test]
+fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
+    for size in SIZES {
+        let scenes = [scene(
+            ".",
+            [call("bash", json!({"command": "sleep 1.2"})), say("done").delay_ms(900)],
+        )];
+        let Some(terminal) = Terminal::start(Model::new(scenes), size, &[]) else { return };
+        terminal.edits();
+        terminal.types("go\r");
+        terminal.shows("> bash sleep 1.2");
+        terminal.until("time", |screen| screen.ends_with("> bash sleep 1.2\n0 s; Ctrl+C stops it"));
+        // Typed meanwhile.
+        terminal.types("next");
+        terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
+        terminal.until("a draft", |screen| screen.ends_with("t >> next"));
+        let shown = terminal.settled_turns();
+        let turn = ["t >> go", "> bash sleep 1.2", "  (no output)", "done", "2 request"];
+        assert_eq!(shown, [&turn[..], &["t >> next"]].concat(), "{size:?}");
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_for_those_who_can_see_it() {
+    let scenes = || [scene(".", [say("done").delay_ms(900)])];
+    let env = [("TERM", "dumb")];
+    let Some(terminal) = Terminal::start(Model::new(scenes()), (24, 80), &env) else { return };
+    terminal.shows("t >>");
+    terminal.types("go\r");
+    terminal.shows("done");
+    assert!(!String::from_utf8_lossy(&terminal.bytes()).contains("Ctrl+C"));
+}
+
+#[test]
+fn a_line_under_the_turn_says_what_it_took() {
+    let usage = json!({"input_tokens": 1200, "output_tokens": 34});
+    let turns = [call("bash", json!({"command": "true"})), say("done")];
+    let scenes = [scene(".", turns.map(|turn| turn.usage(usage.clone())))];
+    let Some(terminal) = Terminal::start(Model::new(scenes), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("2 requests, 2.4k tokens in, 68 out, ");
+    let shown = terminal.settled();
+    let line = shown.iter().find(|line| line.starts_with("2 requests, ")).unwrap();
+    // The program counts a dollar for a token.
+    let (time, cost) = line.rsplit_once(", $").unwrap();
+    assert_eq!((time.ends_with(" s"), cost), (true, "2468.0000"));
 }

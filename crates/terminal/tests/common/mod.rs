@@ -125,6 +125,20 @@ impl Terminal {
         lines.iter().map(|line| line.trim_end().to_string()).collect()
     }
 
+    /// Of the line under each turn, which differs from run to run, only the beginning.
+    pub(crate) fn settled_turns(&self) -> Vec<String> {
+        let mut lines = self.settled();
+        for line in &mut lines {
+            if line.contains(" request, ") || line.contains(" requests, ") {
+                let requests = line.find("request").unwrap();
+                line.truncate(requests + "request".len());
+            }
+        }
+        // Its second row.
+        lines.retain(|line| !line.contains(", $"));
+        lines
+    }
+
     pub(crate) fn text(&self) -> String {
         self.lines().join("\n")
     }
