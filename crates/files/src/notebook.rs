@@ -139,8 +139,8 @@ pub fn replace_in_notebook(
     Ok(EditedNotebook { json: new_json, shown, has_old_outputs })
 }
 
-/// A source as JSON, in the form in which it was: one string, or a list of lines with the same white
-/// space between them.
+/// A source as JSON, in the form in which it was: one string, or a list of lines with the same
+/// white space between them.
 fn to_json(source: &str, was: &str) -> String {
     let string = |text: &str| serde_json::Value::from(text).to_string();
     let Some(list) = was.strip_prefix('[').and_then(|list| list.strip_suffix(']')) else {

@@ -104,7 +104,8 @@ fn the_nearest_match_is_shown() {
         (
             "\ta + b",
             "`old_string` is not in the file; only white space differs; line 7 has U+0020 U+0020 \
-             U+0020 U+0020 where `old_string` has U+0009; the nearest is at line 7 (`-` what was looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
+             U+0020 U+0020 where `old_string` has U+0009; the nearest is at line 7 (`-` what was \
+             looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
         ),
         (
             "     7\t    a + b\n     8\t}",
