@@ -54,7 +54,7 @@ use tree::Tree;
 /// to the pipe.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long what a command leaves running may take to end by itself.
-const SETTLE_TIME: Duration = Duration::from_millis(100);
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 /// How many different command lines are listed of what was stopped.
 const MAX_LISTED: usize = 10;
 /// How long what a command leaves running has between SIGTERM and SIGKILL.

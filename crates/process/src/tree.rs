@@ -66,7 +66,7 @@ impl Tree {
     /// Whether a process of it may be alive.
     pub(crate) fn is_alive(&self) -> bool {
         let escaped = self.escaped();
-        escaped.unsure || !escaped.group.is_empty() || !escaped.found.is_empty()
+        !escaped.group.is_empty() || !escaped.found.is_empty()
     }
 
     /// The command lines of its processes.
