@@ -16,8 +16,8 @@ const MAX_OWNER_BYTES: u64 = 0;
 /// [`sweep`](Scratch::sweep) removes it, and never that of an owner that lives.
 ///
 /// Beside the folder `PREFIX-NUMBER` stands the empty file `PREFIX-NUMBER.owner`, on which the
-/// owner holds an advisory lock. The kernel releases it when the owner dies, also by SIGKILL. All calls
-/// block, and so does dropping it.
+/// owner holds an advisory lock. The kernel releases it when the owner dies, also by SIGKILL. All
+/// calls block, and so does dropping it.
 #[derive(Debug)]
 pub struct Scratch {
     base: Folder,
