@@ -1,11 +1,16 @@
 //! The terminal: the [`Screen`] that shows events and asks questions, the line editor behind it,
 //! the [`Prompt`] that all lessons share, [`Signals`] and [`TerminalModes`]. It shows what an agent
 //! emits and knows no mechanism.
+mod editor;
 mod line_editor;
 mod modes;
+mod output;
+mod paint;
 mod prompt;
 mod screen;
 mod signals;
+mod stdin;
+mod tally;
 mod text;
 
 pub use modes::TerminalModes;

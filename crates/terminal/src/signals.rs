@@ -19,7 +19,7 @@ const CPU_TIME: i32 = 24;
 /// this process alone: whoever gets one returns, and what is dropped on the way ends its processes.
 /// Clones get the same signal.
 #[derive(Debug, Clone)]
-pub struct Signals(watch::Receiver<Option<u8>>);
+pub struct Signals(watch::Sender<Option<u8>>);
 
 impl Signals {
     /// From now on these signals no longer kill the process, so make it before there is anything to
@@ -47,27 +47,41 @@ impl Signals {
             signals.push((kind, signal(kind)?));
         }
         let _handled = signal(SignalKind::from_raw(FILE_SIZE))?;
-        let (sender, receiver) = watch::channel(None);
+        let asked = Signals(watch::Sender::new(None));
+        let own = asked.clone();
         tokio::spawn(async move {
-            let code = first(&mut signals).await;
-            // Nobody listens when the program is ending already.
-            let _ = sender.send(Some(code));
-            sleep(PATIENCE).await;
-            // A receiver of its own hears no signal of before.
-            match signal(SignalKind::interrupt()) {
-                Ok(mut again) => _ = timeout(EXIT_TIMEOUT, again.recv()).await,
-                Err(_) => sleep(EXIT_TIMEOUT).await,
-            }
+            let code = loop {
+                let code = first(&mut signals).await;
+                own.0.send_replace(Some(code));
+                let ended = async {
+                    sleep(PATIENCE).await;
+                    // A receiver of its own hears no signal of before.
+                    match signal(SignalKind::interrupt()) {
+                        Ok(mut again) => _ = timeout(EXIT_TIMEOUT, again.recv()).await,
+                        Err(_) => sleep(EXIT_TIMEOUT).await,
+                    }
+                };
+                let mut seen = own.0.subscribe();
+                tokio::select! {
+                    () = ended => break code,
+                    _ = seen.wait_for(Option::is_none) => {}
+                }
+            };
             last();
             std::process::exit(code.into());
         });
-        Ok(Signals(receiver))
+        Ok(asked)
+    }
+
+    /// The signal that came was for what ran then, and not for the program, which goes on.
+    pub(crate) fn forgive(&self) {
+        self.0.send_replace(None);
     }
 
     /// The exit code that a signal asks for, as shells count it: 128 and its number. Once there was
-    /// one, it is always that.
+    /// one that was not forgiven, it is always that.
     pub async fn next(&mut self) -> u8 {
-        match self.0.wait_for(Option::is_some).await.map(|code| *code) {
+        match self.0.subscribe().wait_for(Option::is_some).await.map(|code| *code) {
             Ok(Some(code)) => code,
             // The runtime is shutting down.
             _ => std::future::pending().await,
