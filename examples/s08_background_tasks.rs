@@ -251,7 +251,8 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
 
 /// The agent of lesson one, with jobs.
 pub fn main() -> ExitCode {
-    let build = async |stage: &lessons::Stage| Ok(install(stage.agent(), &stage.state()));
+    let build =
+        async |stage: &lessons::Stage| Ok(install(stage.agent(), stage.state_folder()?.path()));
     lessons::run("s08_background_tasks", build, agent_loop)
 }
 

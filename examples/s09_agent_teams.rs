@@ -396,7 +396,7 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
 /// The agent of lesson four, with teammates.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let mailboxes = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
+        let mailboxes = Mailboxes::open(&stage.state().await?).await.map_err(Error::other)?;
         Ok(install(s04_subagent::install(stage.agent()), &Team::new(mailboxes)))
     };
     lessons::run("s09_agent_teams", build, agent_loop)
@@ -419,9 +419,13 @@ mod tests {
         folder: TempDir,
     }
 
+    async fn open(folder: &Path) -> Mailboxes {
+        Mailboxes::open(&durable::Folder::open(folder, "").unwrap()).await.unwrap()
+    }
+
     /// A lead with subagents and bash, and its team, whose mailboxes are in the folder.
     async fn stage_in(folder: TempDir, scenes: impl IntoIterator<Item = Scene>) -> Stage {
-        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        let team = Team::new(open(folder.path()).await);
         let lead =
             |agent: Agent, _: &Path| install(s04_subagent::install(agent.tool(tools::Bash)), &team);
         Stage { play: play(scenes, lead).await, team, folder }
@@ -533,7 +537,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_comes_again_and_what_was_answered_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        let mailboxes = Mailboxes::open(folder.path()).await.unwrap();
+        let mailboxes = open(folder.path()).await;
         for (text, answered) in [("old", true), ("half", false)] {
             mailboxes.send("ann", Letter::new("bob", text)).await.unwrap();
             let received = mailboxes.receive("ann", &BTreeSet::new()).await.unwrap().letters;
@@ -639,7 +643,7 @@ mod tests {
     #[tokio::test]
     async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
-        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        let team = Team::new(open(folder.path()).await);
         // Further in than the inbox, so the mail is in the conversation before the prompt is
         // blocked.
         let lead = |agent: Agent, _: &Path| install(agent.wrap(BlocksBad), &team);
@@ -747,7 +751,7 @@ mod tests {
     #[tokio::test]
     async fn teammates_end_when_the_leads_agent_is_dropped() {
         let marker = marker();
-        let Stage { play, team, .. } = running(two_sleeps(&marker)).await;
+        let Stage { play, team, folder: _folder } = running(two_sleeps(&marker)).await;
         play.ask("go").await;
         assert!(until(|| alive(&marker)).await);
         drop(play);
