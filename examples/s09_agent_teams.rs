@@ -13,7 +13,7 @@
 //! send ──> mailbox ──> received, in flight ────┴─ the turn ended well ──> acknowledged: over
 //!             ^                │
 //!             └─ redelivery ───┘ the turn was withdrawn, the program crashed;
-//!                                after three deliveries: dead letter
+//!                                after three deliveries, at the end alone: dead letter
 //! ```
 //!
 //! New here: agents that outlive a call, and **at-least-once delivery** between them.
@@ -48,8 +48,8 @@
 //! 1. Type `:team` while they work. It calls a teammate `at work` that has mail and has not begun
 //!    its turn yet. What would the lead conclude if it did not?
 //! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the
-//!    folder that stays. How many records mention letter 1 (`Letter`, `Delivered` and `Settled`
-//!    in `crates/mailbox/src/mailbox.rs`), and what would a crash before each of them mean?
+//!    folder that stays. How many records mention letter 1 (`Letter`, `Joined` and `Settled` in
+//!    `crates/mailbox/src/mailbox.rs`), and what would a crash before each of them mean?
 //! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, what ends that,
 //!    and where is the letter then?
 //!
@@ -591,6 +591,40 @@ mod tests {
         assert!(stage.play.ui.take().contains(&format!("main/ann: notice {notice}")));
         let dead = stage.folder.path().join("team-1/ann.dead.jsonl");
         assert!(std::fs::read_to_string(dead).unwrap().contains("bad"));
+    }
+
+    #[tokio::test]
+    async fn of_letters_that_come_together_only_the_one_that_is_refused_dies() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailboxes = open(folder.path()).await;
+        let sound: Vec<String> = (1..=9).map(|n| format!("sound {n}")).collect();
+        for text in sound.iter().map(String::as_str).chain(["poison"]) {
+            mailboxes.send("ann", Letter::new(LEAD, text)).await.unwrap();
+        }
+        drop(mailboxes);
+        let refused = say("x").fault(json!({"status": 400, "times": "always"}));
+        let stage = stage_in(
+            folder,
+            [
+                go([spawn("ann", "begin")]),
+                scene("ann.>", [say("heard")]),
+                scene("poison", [refused]),
+                scene("lead.>", [say("done")]),
+            ],
+        )
+        .await;
+        stage.go().await;
+        let transport = stage.team.transport();
+        assert!(!transport.has_mail("ann", &BTreeSet::new()).await.unwrap());
+        let dead = stage.folder.path().join("team-1/ann.dead.jsonl");
+        let dead = std::fs::read_to_string(dead).unwrap();
+        assert!(dead.contains("poison") && !dead.contains("sound"), "{dead}");
+        let answered: Vec<String> =
+            stage.asked("ann").into_iter().filter(|asked| !asked.contains("poison")).collect();
+        let answered = answered.join("\n");
+        for text in sound.iter().map(String::as_str).chain(["begin"]) {
+            assert_eq!(answered.matches(&format!("\n{text}\n")).count(), 1, "{text}: {answered}");
+        }
     }
 
     #[tokio::test]
