@@ -61,6 +61,7 @@ mod folder;
 mod journal;
 mod lock;
 mod record;
+mod scratch;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -72,3 +73,4 @@ pub use journal::{
 };
 pub use lock::Lock;
 pub use record::MAX_RECORD_BYTES;
+pub use scratch::Scratch;
