@@ -244,6 +244,10 @@ impl Block {
         origin.as_ref()
     }
 
+    pub(crate) fn inserted_text(&self) -> Option<&str> {
+        self.origin().and(self.as_text())
+    }
+
     /// The call, if this is one.
     pub fn as_call(&self) -> Option<ToolCall> {
         let Block::ToolUse { id, name, input, .. } = self else { return None };
