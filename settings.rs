@@ -3,7 +3,14 @@ use rungs_core::{
     Error, Result,
     client::{Auth, Endpoint, Format, Secret},
 };
-use std::{collections::HashMap, path::Path};
+use rungs_files::{ConfigError, read_config};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    ffi::OsString,
+    io::{self, Read},
+    path::Path,
+};
 
 /// Asked for when nothing else is named: the everyday model of the Anthropic API.
 const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
@@ -32,21 +39,19 @@ impl Settings {
     /// [`Error::Config`] with the number, never the text, of a line that can't be read: it may hold
     /// a key.
     pub(crate) fn load(dotenv: &Path) -> Result<Self> {
-        let mut file = HashMap::new();
-        if dotenv.exists() {
-            let text = std::fs::read_to_string(dotenv).map_err(Error::at(dotenv))?;
-            let text = text.trim_start_matches('\u{feff}');
-            for pair in dotenvy::from_read_iter(text.as_bytes()) {
-                let (key, value) = pair.map_err(|error| match error {
-                    dotenvy::Error::LineParse(line, _) => broken(dotenv, text, &line),
-                    _ => broken(dotenv, text, ""),
-                })?;
-                file.insert(key, value);
-            }
-        }
-        let environment = std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-        Ok(Settings { environment: environment.collect(), file })
+        let text = match read_config(dotenv) {
+            Err(error) if error.is_missing => String::new(),
+            text => text.map_err(Error::config)?,
+        };
+        let file = pairs(&text).map_err(|line| {
+            let why = "this line can't be read; a line is KEY=value, and a value with spaces, #, \
+                       quotes or backslashes stands in single quotes";
+            Error::config(ConfigError::new(dotenv, Some(line), why))
+        })?;
+        // What is no text becomes some that no setting takes, so that its variable is named.
+        let text = |os: OsString| os.to_string_lossy().into_owned();
+        let environment = std::env::vars_os().map(|(k, v)| (text(k), text(v))).collect();
+        Ok(Settings { environment, file })
     }
 
     /// The first of `keys` that is set and not blank: in the environment, else in the file.
@@ -59,6 +64,13 @@ impl Settings {
             let set = keys.iter().filter_map(|key| Some((*key, from.get(*key)?.trim())));
             set.into_iter().find(|(_, value)| !value.is_empty())
         })
+    }
+
+    /// The names of the variables that commands get although they would be withheld:
+    /// `RUNGS_COMMAND_ENV`, separated by commas or blanks.
+    pub(crate) fn passed_variables(&self) -> Vec<&str> {
+        let names = self.get(&["RUNGS_COMMAND_ENV"]).unwrap_or_default();
+        names.split([',', ' ']).filter(|name| !name.is_empty()).collect()
     }
 
     /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then
@@ -170,17 +182,42 @@ impl Settings {
     }
 }
 
-/// Finds the number of the line that the parser stumbled over: it gives the line, or what it had
-/// not understood of it.
-fn broken(file: &Path, text: &str, parsed: &str) -> Error {
-    let first = parsed.lines().next().unwrap_or("").trim();
-    let line = text
-        .lines()
-        .position(|l| !first.is_empty() && l.trim_end().ends_with(first))
-        .map(|i| i + 1);
-    let why = "this line can't be read; a line is KEY=value, and a value with spaces or # stands \
-               in quotes";
-    Error::Config { file: file.into(), line, why: why.into() }
+/// Stands for `$` while `.env` is parsed: the parser would put variables in the place of `$name`,
+/// and a key may hold any character. No text holds this one.
+const DOLLAR: &str = "\u{ffff}";
+
+/// The pairs of a `.env` file, or the number of the line that can't be read.
+fn pairs(text: &str) -> Result<HashMap<String, String>, usize> {
+    let (text, number) = (text.replace('$', DOLLAR) + "\n", Cell::new(0));
+    let mut pairs = HashMap::new();
+    for pair in dotenvy::from_read_iter(LineByLine { text: text.as_bytes(), number: &number }) {
+        match pair {
+            Ok((key, value)) => pairs.insert(key, value.replace(DOLLAR, "$")),
+            // A value in quotes may have several lines; the first one is named.
+            Err(dotenvy::Error::LineParse(entry, _)) => {
+                return Err(number.get() + 1 - entry.lines().count().max(1));
+            }
+            Err(_) => return Err(number.get()),
+        };
+    }
+    Ok(pairs)
+}
+
+/// A text that is read line by line, so that the number of the newest line is known.
+struct LineByLine<'a> {
+    text: &'a [u8],
+    number: &'a Cell<usize>,
+}
+
+impl Read for LineByLine<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let line = self.text.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let (now, later) = self.text.split_at(line.len().min(buffer.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        self.number.set(self.number.get() + usize::from(now.ends_with(b"\n")));
+        self.text = later;
+        Ok(now.len())
+    }
 }
 
 #[cfg(test)]
@@ -261,22 +298,73 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_broken_line_is_named_by_number_and_never_shown() {
+    /// What this `.env` file gives for `KEY`, or the error.
+    fn dotenv(text: impl AsRef<[u8]>) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(".env");
-        std::fs::write(&file, "# mine\nMODEL_ID=x\nANTHROPIC_API_KEY=sk-secret with spaces\n")
-            .unwrap();
-        let error = Settings::load(&file).err().unwrap().to_string();
-        assert!(error.starts_with(&format!("{}:3: ", file.display())), "{error}");
-        assert!(!error.contains("secret"), "{error}");
-        std::fs::write(&file, "\u{feff}RUNGS_TEST_ONLY=\"a # b\"\n").unwrap();
-        let mut settings = Settings::load(&file).unwrap();
-        assert_eq!(settings.get(&["RUNGS_TEST_ONLY"]), Some("a # b"));
-        // The environment wins as a whole: the file's key does not come before the environment's
-        // token.
-        settings.environment.insert("RUNGS_TEST_OTHER".into(), "set".into());
-        assert_eq!(settings.get(&["RUNGS_TEST_ONLY", "RUNGS_TEST_OTHER"]), Some("set"));
-        assert!(Settings::load(&dir.path().join("none")).is_ok());
+        std::fs::write(&file, text).unwrap();
+        match Settings::load(&file) {
+            Ok(settings) => Ok(settings.file.get("KEY").cloned().unwrap_or_default()),
+            Err(error @ Error::Config { .. }) => {
+                Err(error.to_string().replace(&file.display().to_string(), ".env"))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_value_is_taken_as_it_is_written() {
+        for (text, value) in [
+            ("KEY=ab$cd$1ef", "ab$cd$1ef"),
+            ("KEY=\"ab$cd ${HOME}\"", "ab$cd ${HOME}"),
+            ("KEY='ab$cd\\$'", "ab$cd\\$"),
+            ("KEY=$", "$"),
+            ("HOME=x\nKEY=$HOME", "$HOME"),
+            ("KEY=x ", "x"),
+            ("KEY=x # a remark", "x"),
+            ("KEY=a#b", "a#b"),
+            ("export KEY = \"a # b\"\r\n", "a # b"),
+            ("\u{feff}KEY=x", "x"),
+            ("KEY=\"one\ntwo\"\nOTHER=x\n", "one\ntwo"),
+            ("KEY=", ""),
+            ("# KEY=x\n\n", ""),
+            ("", ""),
+        ] {
+            assert_eq!(dotenv(text).as_deref(), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_broken_line_is_named_by_number_and_never_shown() {
+        for (text, line) in [
+            ("# mine\nMODEL_ID=x\nKEY=sk-secret with spaces\n", 3),
+            ("KEY=x\nno pair with secret\nOTHER=y\n", 2),
+            ("a\na\na\n", 1),
+            ("A=x\nKEY=\"secret\nOTHER=secret\n", 2),
+            ("A=\"1\n2\"\n\nKEY='secret", 4),
+            ("A=x\n\nKEY=sk\\secret\n", 3),
+            ("KEY=\"a\\$secret\"", 1),
+            ("A=x\n=secret", 2),
+        ] {
+            let error = dotenv(text).unwrap_err();
+            assert!(
+                error.starts_with(&format!(".env:{line}: this line can't be read; ")),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let not_utf8 = dotenv(b"A=x\nKEY=secret\xff\n").unwrap_err();
+        assert!(not_utf8.starts_with(".env:2: it is not UTF-8 from byte 11 "), "{not_utf8}");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_whatever_its_name() {
+        let file = HashMap::from([("ONE".to_string(), "file".to_string())]);
+        let mut settings = Settings { file, ..Settings::default() };
+        assert_eq!(settings.get(&["ONE", "OTHER"]), Some("file"));
+        // The file's key does not come before the environment's token.
+        settings.environment.insert("OTHER".into(), "set".into());
+        assert_eq!(settings.get(&["ONE", "OTHER"]), Some("set"));
+        assert!(Settings::load(Path::new("/none")).is_ok());
     }
 }

@@ -110,6 +110,78 @@ fn wrong_use_exits_with_2_and_says_why() {
 }
 
 #[test]
+fn standard_input_without_a_prompt_is_wrong_use() {
+    let play = play([say("hello")]);
+    for input in [&b""[..], b"\n  \n\t\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n\n"] {
+        let done = with_input(play.lesson(&[]), input);
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+        let expected = "error: standard input is empty; a prompt is a line of it";
+        assert_eq!(stderr(&done).lines().last(), Some(expected), "{input:?}");
+    }
+    assert_eq!(play.server.request_count(), 0);
+    let begun = with_input(play.lesson(&[]), b"\xef\xbb\xbfgo\n");
+    assert_eq!((begun.status.code(), stdout(&begun)), (Some(0), "hello\n".into()));
+    assert_eq!(play.asked(), ["go"]);
+}
+
+#[test]
+fn standard_input_that_cannot_be_read_is_wrong_use() {
+    let play = play([say("hello")]);
+    for (input, why) in [
+        ("/", "Is a directory (os error 21)"),
+        ("/dev/zero", "line 1 has more than 67108864 bytes"),
+    ] {
+        let mut command = play.lesson(&[]);
+        let done = command.stdin(std::fs::File::open(input).unwrap()).output().unwrap();
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+        let expected = format!("error: standard input: {why}");
+        assert_eq!(stderr(&done).lines().last(), Some(&*expected));
+    }
+    let done = with_input(play.lesson(&[]), b"one\ncaf\xe9\nthree\n");
+    assert_eq!((done.status.code(), stdout(&done)), (Some(2), "hello\n".into()));
+    let expected = "error: standard input: line 2 is not UTF-8 from byte 4 on";
+    assert_eq!(stderr(&done).lines().last(), Some(expected));
+    assert_eq!(play.asked(), ["one"]);
+}
+
+/// What stands in place of a file where a program looks for one.
+fn no_files(folder: &Path) -> Vec<(std::path::PathBuf, &'static str)> {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let at = |name: &str| folder.join(name);
+    mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
+    std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::fs::File::create(at("sparse")).unwrap().set_len(3 << 30).unwrap();
+    std::fs::write(at("latin-1"), b"# a\nKEY=caf\xe9\n").unwrap();
+    let no_file = ": this is a pipe, a socket or a device, and a file is needed";
+    vec![
+        (at("fifo"), no_file),
+        (at("socket"), no_file),
+        ("/dev/zero".into(), no_file),
+        ("/dev/full".into(), no_file),
+        (folder.into(), ": this is a folder, and a file is needed"),
+        (at("sparse"), ": it is larger than 1000000 bytes, the most that is read"),
+        (at("latin-1"), ":2: it is not UTF-8 from byte 8 of this line on; save it as UTF-8"),
+    ]
+}
+
+#[test]
+fn what_is_no_file_in_place_of_the_settings_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, why) in no_files(folder.path()) {
+        let done = offline(&["hello"]).env("RUNGS_ENV", &file).output().unwrap();
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+        assert_eq!(stderr(&done), format!("error: {}{why}\n", file.display()));
+    }
+}
+
+#[test]
+fn settings_that_do_not_exist_are_reported() {
+    let done = offline(&["What is in this folder?"]).env("RUNGS_ENV", "/none").output().unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    assert!(stderr(&done).starts_with("RUNGS_ENV: there is no /none\n"), "{}", stderr(&done));
+}
+
+#[test]
 fn a_missing_setting_is_named() {
     let mut command = offline(&["hello"]);
     let done = command.env("RUNGS_PROVIDER", "openai").env("OPENAI_API_KEY", "k").output().unwrap();
@@ -232,6 +304,25 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_is_withdrawn() {
         assert_eq!(err.matches(expected).count(), 1, "{err}");
     }
     assert_eq!(play.asked(), ["one", "one"]);
+}
+
+#[test]
+fn the_conversation_and_the_last_request_can_be_looked_at() {
+    let play = play([call("bash", json!({"command": "echo hello"})), say("done")]);
+    let input = b":request\ngo\n:messages\n:messages 2\n:messages 9\n:request\n";
+    let shown = stderr(&with_input(play.lesson(&[]), input));
+    let after = |line: &str| shown.split(&format!("s01 >> {line}\n")).last().unwrap().to_string();
+    assert!(shown.contains("nothing has been sent yet"), "{shown}");
+    let list = after(":messages");
+    for line in
+        ["[inserted text: environment]", "[text] go", "[tool_use bash]", "[tool_result] hello"]
+    {
+        assert!(list.contains(line), "{line} is not in {list}");
+    }
+    assert!(after(":messages 2").starts_with("{\n  \"role\": \"user\""), "{shown}");
+    assert!(after(":messages 9").contains("there is no message 9; the last is 3"), "{shown}");
+    let request: Value = serde_json::from_str(&after(":request")).unwrap();
+    assert_eq!(Some(&request), play.server.requests().last().map(|sent| &sent.body));
 }
 
 #[test]

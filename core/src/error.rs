@@ -1,4 +1,5 @@
 use crate::client::StopReason;
+use rungs_files::ConfigError;
 use std::{path::PathBuf, time::Duration};
 
 /// What ends a turn. What the model should hear about is a [`ToolError`](crate::ToolError) instead.
@@ -108,6 +109,11 @@ impl Error {
     /// An [`Error::Other`], for `map_err`.
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Other(error.into())
+    }
+
+    /// An [`Error::Config`], for `map_err`.
+    pub fn config(error: ConfigError) -> Error {
+        Error::Config { file: error.file, line: error.line, why: error.why }
     }
 
     /// An [`Error::Setting`].

@@ -71,9 +71,13 @@ impl Agent {
         let git = self.cwd.ancestors().any(|dir| dir.join(".git").exists());
         let (cwd, git) = (self.cwd.display(), if git { "yes" } else { "no" });
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let withheld = match self.command_environment.withheld() {
+            Some(names) => format!("\nvariables that commands do not get: {names}"),
+            None => String::new(),
+        };
         let text = format!(
             "<environment>\nworking directory: {cwd}\ngit repository: {git}\nsystem: {os} {arch}\n\
-             today: {today}\n</environment>"
+             today: {today}{withheld}\n</environment>"
         );
         Block::kept("environment", text)
     }

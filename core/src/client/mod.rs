@@ -364,6 +364,12 @@ impl Client {
         &self.http.endpoint
     }
 
+    /// The body of the newest request of an agent that is nobody's child, for a person who wants to
+    /// see what goes over the wire. It is kept until the next one.
+    pub fn last_request(&self) -> Option<Bytes> {
+        self.http.last_request()
+    }
+
     async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
         let (http, endpoint) = (&self.http, self.endpoint());
         if endpoint.format == Format::Anthropic {

@@ -224,8 +224,9 @@ impl Exchange<'_> {
         let usage = self.state.cache.lock().unwrap().usage(prompt, Instant::now());
         let attempt = self.state.attempts.lock().unwrap().count(played.fingerprint);
         let fault = fault::of_attempt(played.faults, attempt);
-        if played.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(played.delay_ms)).await;
+        let delay = self.state.script.think_time + Duration::from_millis(played.delay_ms);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         match fault {
             Some(FaultKind::Status(status)) => return Ok(self.scripted_error(status)),

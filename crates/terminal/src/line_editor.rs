@@ -3,20 +3,15 @@
 //! One thread reads, a line per [`Wish`], so that a wish can be dropped without losing what was
 //! typed: it goes to the next one. On a terminal, a wish that is taken back leaves the half-typed
 //! line in the editor.
-use reedline::{
-    EditCommand, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, Prompt,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, Signal, ValidationResult,
-    Validator, default_emacs_keybindings,
+use crate::{
+    editor::{Draft, Editor},
+    stdin::{Lines, TypedAhead},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
-    borrow::Cow,
-    fs::OpenOptions,
-    io::{BufRead, IsTerminal, Stdin},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    io::IsTerminal,
+    path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc as std_mpsc,
     },
@@ -26,10 +21,9 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// How soon the thread notices that its wish was taken back.
 const POLL: Duration = Duration::from_millis(25);
-/// How long it may take: a terminal that has gone away can hold the thread for ever.
-const TAKE_BACK: Duration = Duration::from_millis(300);
-/// How many lines the history keeps.
-const HISTORY: usize = 1000;
+/// How long it may take: the editor asks the terminal three times where its cursor is, and one that
+/// has gone away can hold the thread for ever.
+const TAKE_BACK: Duration = Duration::from_secs(2);
 
 /// What came of a wish.
 #[derive(Debug, PartialEq)]
@@ -38,10 +32,12 @@ pub(crate) enum Typed {
     Line(String),
     /// A line that was typed before it was asked for.
     Ahead(String),
-    /// Ctrl+C while editing.
+    /// Ctrl+C in an empty line.
     Interrupt,
     /// Ctrl+D, or the end of a pipe.
     End,
+    /// Standard input cannot be read, or not as text; why. It stays so.
+    Unreadable(String),
     /// The wish was taken back; what was typed stays for the next one.
     TakenBack,
 }
@@ -72,6 +68,7 @@ pub(crate) struct LineEditor {
     wishes: std_mpsc::Sender<Wish>,
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
+    typed_ahead: Arc<TypedAhead>,
     terminal: bool,
     editor: bool,
 }
@@ -89,23 +86,39 @@ impl LineEditor {
     pub(crate) fn new() -> Self {
         let terminal = std::io::stdin().is_terminal();
         // The editor asks the terminal for the cursor on one stream and paints on another.
-        let editor = terminal && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let editor = terminal
+            && std::io::stdout().is_terminal()
+            && std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let (wishes, wanted) = std_mpsc::channel();
         let (tell, typed) = mpsc::unbounded_channel();
         let take_back = Arc::new(AtomicBool::new(false));
-        let flag = take_back.clone();
+        let (flag, typed_ahead) = (take_back.clone(), Arc::new(TypedAhead::default()));
+        let (ahead, with_editor) = (typed_ahead.clone(), editor);
         // No tokio thread: one that waits for a line would hold up the end of the program.
         std::thread::spawn(move || {
-            let mut reader = Reader { with_editor: editor, editor: None, take_back: flag };
+            let mut reader = Reader {
+                editor: with_editor.then(|| Editor {
+                    draft: Draft::default(),
+                    take_back: flag.clone(),
+                    poll: POLL,
+                }),
+                take_back: flag,
+                typed_ahead: ahead,
+                lines: Lines::default(),
+            };
             while let Ok(wish) = wanted.recv() {
-                let typed = if terminal { reader.at_terminal(wish) } else { reader.line() };
+                let typed = match terminal {
+                    true => reader.at_terminal(&wish),
+                    false => reader.lines.next(&mut std::io::stdin().lock()),
+                };
                 if tell.send(typed).is_err() {
                     break;
                 }
             }
         });
         let state = State { typed, open: false, kept: Default::default() };
-        LineEditor { wishes, state: state.into(), take_back, terminal, editor }
+        LineEditor { wishes, state: state.into(), take_back, typed_ahead, terminal, editor }
     }
 
     /// Whether a person types.
@@ -173,171 +186,39 @@ impl LineEditor {
         if let Some(line) = state.kept.pop_front() {
             return Some(line);
         }
-        let stdin = std::io::stdin();
-        if !self.terminal || state.open || !readable(&stdin, Duration::ZERO) {
+        if !self.terminal || state.open {
             return None;
         }
-        let mut line = String::new();
-        stdin.lock().read_line(&mut line).ok().filter(|n| *n > 0)?;
-        Some(line.trim_end().into())
+        match self.typed_ahead.line(Duration::ZERO) {
+            Some(Typed::Line(line)) => Some(line.trim_end().into()),
+            _ => None,
+        }
     }
 }
 
 /// The thread's own.
 struct Reader {
-    with_editor: bool,
     editor: Option<Editor>,
     take_back: Arc<AtomicBool>,
-}
-
-struct Editor {
-    line: Reedline,
-    suggestion: Arc<Mutex<String>>,
+    typed_ahead: Arc<TypedAhead>,
+    lines: Lines,
 }
 
 impl Reader {
-    fn at_terminal(&mut self, wish: Wish) -> Typed {
-        match wish {
-            // Lines that were typed meanwhile wait in the terminal. The editor would take them for
-            // one long paste.
-            Wish::Prompt(_) if readable(&std::io::stdin(), Duration::ZERO) => match self.line() {
-                Typed::Line(line) => Typed::Ahead(line),
-                other => other,
-            },
-            Wish::Prompt(look) if self.with_editor => self.edit(look),
-            _ => {
-                while !self.take_back.swap(false, Relaxed) {
-                    if readable(&std::io::stdin(), POLL) {
-                        return self.line();
-                    }
-                }
-                Typed::TakenBack
+    fn at_terminal(&mut self, wish: &Wish) -> Typed {
+        if let (Wish::Prompt(look), Some(editor)) = (wish, &mut self.editor) {
+            // The editor would take whole lines for one long paste.
+            return match self.typed_ahead.line(Duration::ZERO) {
+                Some(Typed::Line(line)) => Typed::Ahead(line),
+                Some(other) => other,
+                None => editor.edit(look, &self.typed_ahead.rest()),
+            };
+        }
+        while !self.take_back.swap(false, Relaxed) {
+            if let Some(typed) = self.typed_ahead.line(POLL) {
+                return typed;
             }
         }
-    }
-
-    fn line(&mut self) -> Typed {
-        let mut line = Vec::new();
-        match std::io::stdin().lock().read_until(b'\n', &mut line) {
-            Ok(n) if n > 0 => {
-                Typed::Line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).into())
-            }
-            _ => Typed::End,
-        }
-    }
-
-    fn edit(&mut self, look: Look) -> Typed {
-        let editor = self.editor.get_or_insert_with(|| editor(&look, self.take_back.clone()));
-        *editor.suggestion.lock().unwrap() = look.suggestion;
-        match editor.line.read_line(&PromptText(look.prompt)) {
-            Ok(Signal::Success(line)) => {
-                // The editor itself writes its history only when it is dropped, and it may never
-                // be.
-                let _ = editor.line.sync_history();
-                Typed::Line(line.replace("\\\n", "\n"))
-            }
-            Ok(Signal::CtrlC) => Typed::Interrupt,
-            Ok(Signal::ExternalBreak(_)) => Typed::TakenBack,
-            // The terminal is gone, or Ctrl+D.
-            _ => Typed::End,
-        }
-    }
-}
-
-fn readable(stdin: &Stdin, wait: Duration) -> bool {
-    let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-    let mut fds = [PollFd::new(stdin, PollFlags::IN)];
-    poll(&mut fds, Some(&wait)).is_ok_and(|n| n > 0)
-}
-
-fn editor(look: &Look, take_back: Arc<AtomicBool>) -> Editor {
-    let mut keys = default_emacs_keybindings();
-    keys.add_binding(
-        KeyModifiers::ALT,
-        KeyCode::Enter,
-        ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
-    );
-    let suggestion = Arc::new(Mutex::new(String::new()));
-    let mut line = Reedline::create()
-        .with_edit_mode(Box::new(Emacs::new(keys)))
-        .with_validator(Box::new(Continued))
-        .with_hinter(Box::new(Suggestion { text: suggestion.clone(), shown: String::new() }))
-        .with_ansi_colors(look.colour)
-        .with_break_signal(take_back)
-        .with_poll_interval(POLL)
-        .use_bracketed_paste(true);
-    // A history that can't be written is no reason not to talk.
-    if let Some(history) = look.history.as_deref().and_then(history) {
-        line = line.with_history(Box::new(history));
-    }
-    Editor { line, suggestion }
-}
-
-fn history(file: &Path) -> Option<FileBackedHistory> {
-    std::fs::create_dir_all(file.parent()?).ok()?;
-    // Prompts are nobody else's business.
-    OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok()?;
-    FileBackedHistory::with_file(HISTORY, file.into()).ok()
-}
-
-/// A line that ends with a backslash is continued on the next one.
-struct Continued;
-
-impl Validator for Continued {
-    fn validate(&self, line: &str) -> ValidationResult {
-        if line.ends_with('\\') { ValidationResult::Incomplete } else { ValidationResult::Complete }
-    }
-}
-
-/// What Enter plays, in grey, while the line is empty.
-struct Suggestion {
-    text: Arc<Mutex<String>>,
-    shown: String,
-}
-
-impl Hinter for Suggestion {
-    fn handle(
-        &mut self,
-        line: &str,
-        _pos: usize,
-        _history: &dyn History,
-        colour: bool,
-        _cwd: &str,
-    ) -> String {
-        self.shown =
-            if line.is_empty() { self.text.lock().unwrap().clone() } else { String::new() };
-        match &*self.shown {
-            "" => String::new(),
-            shown if colour => format!("\x1b[90m{shown}   (Enter)\x1b[0m"),
-            shown => format!("{shown}   (Enter)"),
-        }
-    }
-
-    fn complete_hint(&self) -> String {
-        self.shown.clone()
-    }
-
-    fn next_hint_token(&self) -> String {
-        self.shown.split_inclusive(' ').next().unwrap_or("").into()
-    }
-}
-
-struct PromptText(String);
-
-impl Prompt for PromptText {
-    fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.0)
-    }
-    fn render_prompt_right(&self) -> Cow<'_, str> {
-        "".into()
-    }
-    fn render_prompt_indicator(&self, _: PromptEditMode) -> Cow<'_, str> {
-        "".into()
-    }
-    fn render_prompt_multiline_indicator(&self) -> Cow<'_, str> {
-        "... ".into()
-    }
-    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
-        format!("(history: {}) ", search.term).into()
+        Typed::TakenBack
     }
 }

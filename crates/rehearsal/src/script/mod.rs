@@ -6,14 +6,17 @@ pub(crate) mod template;
 
 use crate::workspace::{Workspace, WorkspaceError};
 use file::{File, Scene, Turn};
-use std::{fs, io, path::Path};
+use rungs_files::{ConfigError, parse_yaml, read_config};
+use std::{path::Path, time::Duration};
 
 /// A checked script, ready to be served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     file: File,
     /// Whether the server keeps the bodies that it receives.
     pub(crate) record: bool,
+    /// How long each reply takes before it begins, beyond what its turn says.
+    pub(crate) think_time: Duration,
     /// Whether the server refuses a user message right after results.
     pub(crate) refuse_user_after_results: bool,
 }
@@ -25,13 +28,8 @@ impl Script {
     /// When the file cannot be read, and when it is no valid script; the error names the line.
     pub fn load(path: impl AsRef<Path>) -> Result<Script, ScriptError> {
         let path = path.as_ref();
-        let name = path.display().to_string();
-        match fs::read_to_string(path) {
-            Ok(yaml) => Script::parse(&name, &yaml),
-            Err(error) => {
-                Err(ScriptError { place: name, line: None, cause: Cause::Unreadable(error) })
-            }
-        }
+        let yaml = read_config(path)?;
+        Ok(Script { file: parse_yaml(path, &yaml)?, ..Script::default() })
     }
 
     /// Checks a script in YAML; `name` stands for the file in errors.
@@ -39,26 +37,12 @@ impl Script {
     /// # Errors
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
-        match serde_yaml::from_str(yaml) {
-            Ok(file) => Ok(Script::of(file)),
-            Err(error) => {
-                let line = error.location().map(|location| location.line());
-                let place = match line {
-                    Some(line) => format!("{name}:{line}"),
-                    None => name.to_string(),
-                };
-                Err(ScriptError { place, line, cause: Cause::Invalid(error) })
-            }
-        }
+        Ok(Script { file: parse_yaml(Path::new(name), yaml)?, ..Script::default() })
     }
 
     /// A script of scenes that are already checked.
     fn from_scenes(scenes: Vec<Scene>) -> Script {
-        Script::of(File { scenes, ..File::default() })
-    }
-
-    fn of(file: File) -> Script {
-        Script { file, record: false, refuse_user_after_results: false }
+        Script { file: File { scenes, ..File::default() }, ..Script::default() }
     }
 
     /// What the script is about, in a line.
@@ -81,6 +65,11 @@ impl Script {
     /// does not.
     pub fn record(self, on: bool) -> Self {
         Script { record: on, ..self }
+    }
+
+    /// Lets each reply take so long before it begins, for a person who follows the play.
+    pub fn think_time(self, think_time: Duration) -> Self {
+        Script { think_time, ..self }
     }
 
     /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's servers
@@ -135,34 +124,12 @@ impl Scene {
 
 /// Why a script cannot be played. Displays as `FILE:LINE: reason`.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {cause}")]
-pub struct ScriptError {
-    place: String,
-    line: Option<usize>,
-    #[source]
-    cause: Cause,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Unreadable(io::Error),
-    #[error("{}", without_location(.0))]
-    Invalid(serde_yaml::Error),
-}
+#[error(transparent)]
+pub struct ScriptError(#[from] pub ConfigError);
 
 impl ScriptError {
     /// The line of the file, from 1, where it is known.
     pub fn line(&self) -> Option<usize> {
-        self.line
-    }
-}
-
-/// The reason alone: the place of the error precedes it already.
-fn without_location(error: &serde_yaml::Error) -> String {
-    let reason = error.to_string();
-    match reason.rsplit_once(" at line ") {
-        Some((reason, _)) => reason.to_string(),
-        None => reason,
+        self.0.line
     }
 }
