@@ -3,14 +3,13 @@ mod anthropic;
 mod endpoint;
 mod http;
 mod openai;
-mod retry;
 mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
 use crate::{Block, Chat, Context, Message, Replying, Result, ToolCall, ToolSpec};
-use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
-use http::Http;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use http::{Http, Outgoing};
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -337,20 +336,36 @@ impl Client {
         &self.0.endpoint
     }
 
-    async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
+    async fn post<'a, T>(
+        &'a self,
+        request: &Request,
+        stream: bool,
+        read: impl Fn(Response) -> BoxFuture<'a, Result<T>>,
+        cx: &Context,
+    ) -> Result<T> {
         let endpoint = self.endpoint();
-        let (path, body) = match endpoint.format {
-            Format::Anthropic => ("/v1/messages", anthropic::body(endpoint, request, stream)),
-            Format::OpenAi => ("/chat/completions", openai::body(endpoint, request, stream)),
+        let body = |max_tokens| {
+            let request = Request { max_tokens: Some(max_tokens), ..request.clone() };
+            match endpoint.format {
+                Format::Anthropic => anthropic::body(endpoint, &request, stream),
+                Format::OpenAi => openai::body(endpoint, &request, stream),
+            }
         };
-        self.0.post(path, body, stream, cx).await
+        let path = match endpoint.format {
+            Format::Anthropic => "/v1/messages",
+            Format::OpenAi => "/chat/completions",
+        };
+        let model = request.model.as_deref().unwrap_or(&endpoint.model);
+        let max_tokens = endpoint.max_tokens(request.max_tokens, stream);
+        let outgoing = Outgoing { path, model, stream, max_tokens, body: &body };
+        self.0.post(outgoing, read, cx).await
     }
 }
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let response = self.post(request, false, cx).await?;
-        let bytes = self.0.whole(response, cx).await?;
+        let whole = |response| self.0.whole(response).boxed();
+        let bytes = self.post(request, false, whole, cx).await?;
         let reply = match self.endpoint().format {
             Format::Anthropic => anthropic::reply(&bytes),
             Format::OpenAi => openai::reply(&bytes),
@@ -358,13 +373,22 @@ impl Model for Client {
         reply.map_err(|why| self.0.no_reply(&bytes, &why))
     }
 
-    /// Retries happen until the response's headers arrive; from then on a cut is an error.
+    /// Retries happen until the first delta is there; from then on a cut is an error, and whoever
+    /// shows deltas asks again.
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
-        let response = self.post(request, true, cx).await?;
-        let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
-            Format::Anthropic => Box::new(anthropic::Decoder::default()),
-            Format::OpenAi => Box::new(openai::Decoder::default()),
+        let begun = |response| {
+            let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
+                Format::Anthropic => Box::new(anthropic::Decoder::default()),
+                Format::OpenAi => Box::new(openai::Decoder::default()),
+            };
+            let deltas = stream::deltas(response, decoder, self.0.clone());
+            async {
+                let mut deltas = deltas?;
+                let first = deltas.next().await.transpose()?;
+                Ok(futures_util::stream::iter(first.map(Ok)).chain(deltas).boxed())
+            }
+            .boxed()
         };
-        stream::deltas(response, decoder, self.0.clone())
+        self.post(request, true, begun, cx).await
     }
 }

@@ -1,10 +1,11 @@
 //! Streams: the bytes of a response into events, the events into [`Delta`]s.
-use super::http::{Http, chain, header};
+use super::http::Http;
 use super::{Delta, Deltas};
 use crate::{Error, Result};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use reqwest::{Response, header::HeaderMap};
+use rungs_http::{cause, header};
 use serde_json::Value;
 use sse_stream::SseByteStream;
 use std::{io, sync::Arc, time::Duration};
@@ -47,7 +48,8 @@ pub(super) fn deltas(
             "it answered with {kind} where a stream was asked for; is the base URL that of the API?"
         )));
     }
-    let events = SseByteStream::new(bytes(response, http.endpoint.limits.idle));
+    let limits = &http.endpoint.limits;
+    let events = SseByteStream::new(bytes(response, limits.first_byte, limits.idle));
     let decoding = Decoding { events, decoder, http, seen: 0 };
     let steps = stream::try_unfold(decoding, |mut decoding| async {
         Ok(decoding.next().await?.map(|deltas| (deltas, decoding)))
@@ -57,15 +59,16 @@ pub(super) fn deltas(
 
 type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
-/// The bytes of a response; one that falls silent for longer than `idle` ends with an error.
-fn bytes(response: Response, idle: Duration) -> ByteStream {
+/// The bytes of a response; one that falls silent for longer than `idle`, or than `first` at its
+/// beginning, ends with an error.
+fn bytes(response: Response, first: Duration, idle: Duration) -> ByteStream {
     let body = response.bytes_stream().boxed();
-    stream::try_unfold(body, move |mut body| async move {
-        match timeout(idle, body.next()).await {
-            Ok(Some(Ok(part))) => Ok(Some((part, body))),
-            Ok(Some(Err(error))) => Err(io::Error::other(chain(&error))),
+    stream::try_unfold((body, first), move |(mut body, limit)| async move {
+        match timeout(limit, body.next()).await {
+            Ok(Some(Ok(part))) => Ok(Some((part, (body, idle)))),
+            Ok(Some(Err(error))) => Err(io::Error::other(cause(&error))),
             Ok(None) => Ok(None),
-            Err(_) => Err(io::Error::other(format!("nothing came for {} s", idle.as_secs_f32()))),
+            Err(_) => Err(io::Error::other(format!("nothing came for {} s", limit.as_secs_f32()))),
         }
     })
     .boxed()
