@@ -19,7 +19,7 @@ const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// A real model.
-    Live(Endpoint),
+    Live(Box<Endpoint>),
     /// The rehearsal, in this format.
     Rehearsal(Format),
 }
@@ -175,7 +175,7 @@ impl Settings {
                 })?;
             endpoint.max_tokens = Some(tokens);
         }
-        Ok(Choice::Live(endpoint))
+        Ok(Choice::Live(Box::new(endpoint)))
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
 
     fn live(pairs: &[(&str, &str)]) -> Endpoint {
         match settings(pairs.iter().copied()).choose() {
-            Ok(Choice::Live(endpoint)) => endpoint,
+            Ok(Choice::Live(endpoint)) => *endpoint,
             other => panic!("{other:?}"),
         }
     }

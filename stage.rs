@@ -168,7 +168,7 @@ async fn play(
         screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
     }
     let (endpoint, rehearsal) = match Settings::load(&dotenv)?.choose()? {
-        Choice::Live(endpoint) => (endpoint, None),
+        Choice::Live(endpoint) => (*endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
             (endpoint, Some(rehearsal))
