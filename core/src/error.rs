@@ -106,6 +106,17 @@ impl Error {
         }
     }
 
+    /// Whether the conversation is more than the server takes. A refusal in words that the client
+    /// does not know may mean that too; it counts if the conversation `may_be` too large.
+    pub fn is_too_large(&self, may_be: bool) -> bool {
+        match self {
+            Error::Unfinished { stop, .. } => *stop == StopReason::WindowFull,
+            Error::Api { status: 400 | 422, .. } => may_be,
+            Error::Api { status, .. } => *status == 413,
+            _ => false,
+        }
+    }
+
     /// An [`Error::Other`], for `map_err`.
     pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Other(error.into())

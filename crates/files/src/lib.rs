@@ -6,7 +6,7 @@
 //! - [`read_text`] and [`replace`] make an edit that keeps every other byte.
 //! - [`grep`] and [`glob`] search as ripgrep does, with its libraries.
 //! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory.
-//! - [`truncate_to_budget`] cuts texts to a number of bytes.
+//! - [`truncate_to_budget`] and [`shorten`] cut texts to a number of bytes.
 mod config;
 mod edit;
 mod error;
@@ -34,7 +34,7 @@ pub use nearest::NearestMatch;
 pub use read::{Content, LineRange, read};
 pub use read_tracker::{Doubt, ReadTracker};
 pub use root::Root;
-pub use text::{read_text, truncate_to_budget};
+pub use text::{read_text, remove_largest, shorten, truncate_to_budget};
 pub use write::Stamp;
 
 /// Says whether the caller has cancelled. Asked often, from several threads.
