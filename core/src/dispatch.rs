@@ -257,8 +257,7 @@ async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
     let mut mended = vec![chat.without_opaque()];
     if cx.progress().accepted.is_none() {
         mended.push(chat.without_unaccepted(
-            "The last reply was taken out, since the server refuses it. What its calls did to files \
-             and processes stays done.",
+            "The last reply was taken out, since the server refuses it. What its calls did stays done.",
         ));
     }
     for messages in mended {

@@ -10,7 +10,7 @@ mod schema;
 
 pub use arguments::{Fitted, fit};
 pub use completion::{Call, Said, add_call_piece, merge};
-pub use events::{Body, ENOUGH, EventError, Events, events, is_events, trimmed};
+pub use events::{Body, EventError, Events, events, is_events, sniffed};
 pub use names::{as_id, as_name, is_name, is_plain};
 pub use repair::{arguments, well_formed};
 pub use schema::{Described, of, variants};
