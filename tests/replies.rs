@@ -1,7 +1,7 @@
-//! Replies as servers really write them: what is meant is run and kept, what is not known comes back
-//! as it came, and no reply leaves a conversation stuck. For the latter, random malformed replies of
-//! both APIs, whole and streamed, are played by a strict server, and each time a second question is
-//! asked and must be answered. `SEED` repeats that run, `LONG=1` makes it fifty times as long.
+//! Replies as servers really write them: what is meant is run and kept, what is not known comes
+//! back as it came, and no reply leaves a conversation stuck. For the latter, random malformed
+//! replies of both APIs, whole and streamed, are played by a strict server, and each time a second
+//! question is asked and must be answered. `SEED` repeats that run, `LONG=1` makes it longer.
 use lessons::s01_loop::agent_loop;
 use rehearsal::{Server, call, say, scene, script};
 use rungs_core::{
@@ -425,15 +425,21 @@ fn events(events: &[Value]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
+/// A choice of Chat Completions; what it says is called `message`, or `delta` in a stream.
+fn choice(index: u32, key: &str, said: &Value, reason: &Value) -> Value {
+    json!({"index": index, key: said, "finish_reason": reason})
+}
+
 /// The same reply whole and as a stream: blocks, or a message of Chat Completions.
 fn forms(format: Format, said: &Value, reason: &Value) -> [String; 2] {
     if format == Format::OpenAi {
-        let choice = |key: &str, said: &Value, reason: &Value| json!({"choices": [{"index": 0, key: said, "finish_reason": reason}]});
-        let begin = choice("delta", &json!({"role": "assistant", "content": ""}), &json!(""));
-        let chunks =
-            [begin, choice("delta", said, &json!("")), choice("delta", &json!({}), reason)];
+        let all = |choice: Value| json!({"choices": [choice]});
+        let begin = json!({"role": "assistant", "content": ""});
+        let none_yet = &json!("");
+        let deltas = [(&begin, none_yet), (said, none_yet), (&json!({}), reason)];
+        let chunks = deltas.map(|(said, reason)| all(choice(0, "delta", said, reason)));
         let stream = events(&chunks) + "data: [DONE]\n\n";
-        return [choice("message", said, reason).to_string(), stream];
+        return [all(choice(0, "message", said, reason)).to_string(), stream];
     }
     let mut stream = vec![json!({"type": "message_start", "message": {}})];
     for (index, block) in said.as_array().unwrap().iter().enumerate() {
@@ -685,7 +691,7 @@ async fn what_nobody_can_hold_is_refused_and_breaks_nothing() {
 async fn only_the_first_of_several_choices_counts() {
     let call = said(Format::OpenAi, "", &[("one", json!({"count": 1}))]);
     let other = said(Format::OpenAi, "another", &[("two", json!({"count": 2}))]);
-    let choice = |index: u32, key: &str, said: &Value| json!({"index": index, key: said, "finish_reason": "stop"});
+    let choice = |index: u32, key: &str, said: &Value| choice(index, key, said, &json!("stop"));
     let whole = json!({"choices": [choice(1, "message", &other), choice(0, "message", &call)]});
     let stream = events(&[
         json!({"choices": [choice(1, "delta", &other)]}),

@@ -94,7 +94,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the request itself is at fault: blocked by a rule, refused by the server for what it
-    /// holds (400, 422) or for its size (413), declined by the model, or too much for its window. Sent
+    /// holds (400, 422) or its size (413), declined by the model, or too much for its window. Sent
     /// again unchanged it would fail for ever, so the conversation continues without what it added.
     pub fn withdraws(&self) -> bool {
         match self {

@@ -78,7 +78,7 @@ fn data(event: Result<Sse, sse_stream::Error>, word: &str) -> Option<Result<Valu
     }
 }
 
-/// The same bytes as whole characters, U+FFFD in place of what is none, and a blank line at the end.
+/// The same bytes as whole characters, U+FFFD for what is none, and a blank line at the end.
 fn text(bytes: Body) -> Body {
     // The lines may begin after blanks.
     let mut begun = false;

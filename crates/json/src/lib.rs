@@ -1,6 +1,6 @@
-//! JSON as models and their servers write it: bytes made well-formed, event streams, messages of Chat
-//! Completions and names in the forms that occur; schemas in a form that every model understands,
-//! and arguments checked against them, leniently where the meaning is certain.
+//! JSON as models and their servers write it: bytes made well-formed, event streams, messages of
+//! Chat Completions and names in the forms that occur; schemas in a form that every model
+//! understands, and arguments checked against them, leniently where the meaning is certain.
 mod arguments;
 mod completion;
 mod events;
