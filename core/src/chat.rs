@@ -121,6 +121,9 @@ pub struct Chat {
     /// How many of the messages a server has taken; zero when that is not known.
     #[serde(skip)]
     accepted: usize,
+    /// Whether the newest turn was refused; then the fault may lie before it.
+    #[serde(skip)]
+    pub(crate) refused: bool,
 }
 
 /// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
@@ -136,7 +139,14 @@ fn joined<M: Into<Arc<Message>>>(messages: impl IntoIterator<Item = M>) -> Vec<A
 impl Default for Chat {
     fn default() -> Self {
         let states = States::default();
-        Chat { id: fresh_id(), messages: vec![], states, opening: None, accepted: 0 }
+        Chat {
+            id: fresh_id(),
+            messages: vec![],
+            states,
+            opening: None,
+            accepted: 0,
+            refused: false,
+        }
     }
 }
 
@@ -274,6 +284,7 @@ impl Chat {
     /// A server has taken all there is.
     pub(crate) fn accept(&mut self) {
         self.accepted = self.messages.len();
+        self.refused = false;
     }
 
     /// The messages without blocks of the model that only its server understands.

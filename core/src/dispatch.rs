@@ -255,7 +255,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
 /// without it; else every later prompt would be refused.
 async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
     let mut mended = vec![chat.without_opaque()];
-    if cx.progress().accepted.is_none() {
+    if chat.refused {
         mended.push(chat.without_unaccepted(
             "The last reply was taken out, since the server refuses it. What its calls did is done.",
         ));
