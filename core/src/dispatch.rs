@@ -240,7 +240,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
         return Err(Error::NothingToAnswer);
     }
     let mut end = unpaused(cx.request(chat), cx).await;
-    if matches!(end, Err(Error::Api { status: 400, .. }))
+    if matches!(end, Err(Error::Api { status: 400 | 422, .. }))
         && let Some(reply) = mended(chat, cx).await
     {
         end = Ok(reply);
@@ -255,10 +255,9 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
 /// without it; else every later prompt would be refused.
 async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
     let mut mended = vec![chat.without_opaque()];
-    if cx.progress().accepted.is_none() {
+    if chat.refused {
         mended.push(chat.without_unaccepted(
-            "The last reply was taken out, since the server refuses it. What its calls did to files \
-             and processes stays done.",
+            "The last reply was taken out, since the server refuses it. What its calls did is done.",
         ));
     }
     for messages in mended {

@@ -1,33 +1,40 @@
-//! Sending: one pool of connections, time limits, retries until a response's headers arrive, and
-//! errors that name the host and never the key.
-use super::{Auth, Endpoint, Format, StopReason, retry, retry::Advice};
+//! Sending: one pool of connections, time limits, retries, and errors that name the host and what
+//! to change, and never the key.
+use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, Response, Url};
-use serde_json::Value;
+use reqwest::{Response, Url};
+use rungs_http::{
+    Advice, Refusal, Retries, advice, cause, header, proxy, read_body, retry_after, unreadable,
+};
+use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
 use tokio::time::timeout;
 
-/// How often one request is sent at most.
-const MAX_ATTEMPTS: u32 = 5;
-/// The same where nobody answers at all: a server that is not running does not start by being
-/// asked.
-const MAX_ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
-/// How long one request waits between its attempts, all in all.
-const MAX_TOTAL_WAIT: Duration = Duration::from_secs(120);
 /// How long the body of an error may take.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
 pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
-/// How much is shown of an error's body that has no message.
-const MAX_SHOWN_CHARS: usize = 300;
+/// How much is shown of what a server says.
+const MAX_SHOWN_CHARS: usize = 2000;
 
-/// How one attempt ends: a failure comes with whether another may help.
-type Attempt = Result<Response, (Error, Advice)>;
+/// How one attempt ends: a failure comes with what may help.
+type Attempt<T> = Result<T, (Error, Advice)>;
+
+/// A request that can be sent again.
+pub(super) struct Outgoing<'a> {
+    pub path: &'static str,
+    pub model: &'a str,
+    pub stream: bool,
+    /// The bound on the tokens of the reply.
+    pub max_tokens: u32,
+    /// Its bytes, with such a bound.
+    pub body: &'a (dyn Fn(u32) -> Vec<u8> + Sync),
+}
 
 #[derive(Debug)]
 pub(super) struct Http {
@@ -37,6 +44,10 @@ pub(super) struct Http {
     pub host: String,
     /// The body of the newest request of an agent that is nobody's child.
     last_request: Mutex<Option<Bytes>>,
+    /// Whether that is this machine.
+    is_local: bool,
+    /// Through whom the system's settings send it: host and port.
+    proxy: Option<String>,
 }
 
 impl Http {
@@ -50,7 +61,8 @@ impl Http {
             // A redirect would carry `x-api-key` to whatever host it names.
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("rungs/", env!("CARGO_PKG_VERSION")));
-        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+        let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        if is_local {
             builder = builder.no_proxy();
         }
         if url.scheme() == "http" {
@@ -60,9 +72,12 @@ impl Http {
         }
         // The authority has no user name: `checked_url` refuses one.
         let host = url.authority().to_string();
+        let proxy = if is_local { None } else { proxy(&url) };
         match builder.build() {
-            Ok(client) => Ok(Http { client, endpoint, host, last_request: Mutex::default() }),
-            Err(error) => Err(Error::Net { host, why: chain(&error) }),
+            Ok(client) => {
+                Ok(Http { client, endpoint, host, last_request: Mutex::default(), is_local, proxy })
+            }
+            Err(error) => Err(Error::Net { host, why: cause(&error) }),
         }
     }
 
@@ -70,61 +85,87 @@ impl Http {
         self.last_request.lock().unwrap().clone()
     }
 
-    /// Sends until the headers of a success arrive; everything else is an error, at once or after
-    /// the last attempt.
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        body: Vec<u8>,
-        stream: bool,
+    /// Sends until `read` has made something of a response; everything else is an error, at once or
+    /// after the last attempt.
+    pub(super) async fn post<'a, T>(
+        &'a self,
+        outgoing: Outgoing<'_>,
+        read: impl Fn(Response) -> BoxFuture<'a, Result<T>>,
         cx: &Context,
-    ) -> Result<Response> {
-        let limits = &self.endpoint.limits;
-        let limit = if stream { limits.first_byte } else { limits.whole };
-        let url = format!("{}{path}", self.endpoint.base_url.trim_end_matches('/'));
-        let body = Bytes::from(body);
-        if !cx.is_child() {
-            *self.last_request.lock().unwrap() = Some(body.clone());
-        }
-        let (mut attempts, mut waited) = (0, Duration::ZERO);
+    ) -> Result<T> {
+        let mut max_tokens = outgoing.max_tokens;
+        let mut retries = Retries::default();
         loop {
-            attempts += 1;
-            let request = self.client.post(&url).body(body.clone());
-            let (error, advice) = match until_cancelled(cx, self.send(request, limit)).await? {
-                Ok(response) => return Ok(response),
+            let attempt = async {
+                let body = Bytes::from((outgoing.body)(max_tokens));
+                if !cx.is_child() {
+                    *self.last_request.lock().unwrap() = Some(body.clone());
+                }
+                let response = self.send(&outgoing, body, max_tokens).await?;
+                read(response).await.map_err(|error| match error {
+                    Error::Net { .. } => (error, Advice::RetryOnce),
+                    _ => (error, Advice::GiveUp),
+                })
+            };
+            let (error, advice) = match until_cancelled(cx, attempt).await? {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let Advice::Retry(asked) = advice else { return Err(error) };
-            let wait = asked.unwrap_or_else(|| retry::backoff(attempts));
-            let max_attempts = match error {
-                Error::Net { .. } => MAX_ATTEMPTS_WITHOUT_ANSWER,
-                _ => MAX_ATTEMPTS,
-            };
-            if attempts >= max_attempts || waited + wait > MAX_TOTAL_WAIT {
-                return Err(error);
+            // Once: the numbers of a second refusal would be no better.
+            if let Advice::Fewer(fewer) = advice
+                && max_tokens == outgoing.max_tokens
+            {
+                cx.notice(format!("{error}; asking again for at most {fewer} tokens"));
+                max_tokens = fewer;
+                continue;
             }
+            let Some(wait) = retries.next(&advice) else { return Err(error) };
+            let Retries { attempts, max_attempts, .. } = retries;
             let (seconds, why) = (wait.as_secs_f32(), error.to_string());
             cx.emit(Event::Retry { seconds, attempts, max_attempts, why });
             until_cancelled(cx, tokio::time::sleep(wait)).await?;
-            waited += wait;
         }
     }
 
     /// Sends once.
-    async fn send(&self, request: RequestBuilder, limit: Duration) -> Attempt {
+    async fn send(
+        &self,
+        outgoing: &Outgoing<'_>,
+        body: Bytes,
+        max_tokens: u32,
+    ) -> Attempt<Response> {
+        let limits = &self.endpoint.limits;
+        let limit = if outgoing.stream { limits.first_byte } else { limits.whole };
+        let url = format!("{}{}", self.endpoint.base_url.trim_end_matches('/'), outgoing.path);
+        let request = self.client.post(url).body(body);
         match timeout(limit, request.send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
-            Ok(Ok(response)) => Err(self.refused(response).await),
-            Ok(Err(error)) => Err((self.net(chain(&error)), Advice::Retry(None))),
+            Ok(Ok(response)) => Err(self.refused(response, outgoing, max_tokens).await),
+            Ok(Err(error)) => {
+                let mut why = cause(&error);
+                if let Some(proxy) = &self.proxy
+                    && error.is_connect()
+                {
+                    why.push_str(&format!("; HTTPS_PROXY or its like leads through {proxy}"));
+                }
+                let local = self.is_local && error.is_connect();
+                let advice = if local { Advice::RetryLocal } else { Advice::Retry(None) };
+                Err((self.net(why), advice))
+            }
             Err(_) => {
                 let why = format!("no answer within {} s", limit.as_secs_f32());
-                Err((self.net(why), Advice::GiveUp))
+                Err((self.net(why), Advice::RetryOnce))
             }
         }
     }
 
-    /// What the server says, and whether asking again may help.
-    async fn refused(&self, response: Response) -> (Error, Advice) {
+    /// What the server says, what that is about, and what may help.
+    async fn refused(
+        &self,
+        response: Response,
+        outgoing: &Outgoing<'_>,
+        max_tokens: u32,
+    ) -> (Error, Advice) {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if status.is_redirection() {
@@ -134,32 +175,44 @@ impl Http {
                 format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
-        let body = timeout(ERROR_BODY_TIMEOUT, up_to(MAX_ERROR_BYTES, response)).await;
+        let body = timeout(ERROR_BODY_TIMEOUT, read_body(MAX_ERROR_BYTES, response)).await;
         let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
-        let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
-            let error = self.no_reply(&bytes, &format!("status {code}"));
-            return (error, retry::advice(code, &Value::Null, &headers));
-        };
-        let (_, message) = error_text(&body);
-        if code == 400 && retry::is_overflow(&body["error"]["code"], &message) {
-            let why = format!(
-                "the conversation is more than the model's context window holds: {message}"
-            );
-            let error = Error::Unfinished { stop: StopReason::WindowFull, why: self.clean(why) };
-            return (error, Advice::GiveUp);
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(
+            |_| json!({ "message": unreadable(&bytes, &format!("status {code}")) }),
+        );
+        let refusal = Refusal::read(code, &body);
+        let mut error = self.api(code, &body, &headers);
+        if let Error::Api { message, .. } | Error::Unfinished { why: message, .. } = &mut error {
+            let (path, model) = (outgoing.path, outgoing.model);
+            let about = match (code, self.endpoint.key_variable) {
+                (401 | 403, Some(key)) if self.endpoint.auth == Auth::None => {
+                    format!("; {key} is not set")
+                }
+                (401 | 403, Some(key)) => format!("; {key} was refused"),
+                (404, _) => format!("; {path} was asked for `{model}`, which MODEL_ID names"),
+                _ if refusal.is_about_reply() => {
+                    format!("; MAX_TOKENS sets the bound, which was {max_tokens}")
+                }
+                _ => String::new(),
+            };
+            message.push_str(&about);
         }
-        (self.api(code, &body, &headers), retry::advice(code, &body["error"], &headers))
+        let advice = match refusal.fewer_tokens(max_tokens) {
+            Some(fewer) => Advice::Fewer(fewer),
+            None if refusal.is_overflow() => Advice::GiveUp,
+            None => advice(code, &body["error"], &headers),
+        };
+        (error, advice)
     }
 
     /// The body of a plain reply.
-    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
+    pub(super) async fn whole(&self, response: Response) -> Result<Bytes> {
         let limit = self.endpoint.limits.whole;
-        let body = timeout(limit, up_to(MAX_REPLY_BYTES, response));
-        let why = match until_cancelled(cx, body).await? {
+        let why = match timeout(limit, read_body(MAX_REPLY_BYTES, response)).await {
             Ok((bytes, None)) if bytes.len() < MAX_REPLY_BYTES => return Ok(bytes),
-            Ok((_, None)) => "the reply is larger than any reply can be".into(),
-            Ok((_, Some(error))) => format!("the reply was cut: {}", chain(&error)),
-            Err(_) => format!("the reply took longer than {} s", limit.as_secs()),
+            Ok((_, None)) => return Err(self.unreadable("the reply is larger than any".into())),
+            Ok((_, Some(error))) => format!("the reply was cut: {}", cause(&error)),
+            Err(_) => format!("the reply took longer than {} s", limit.as_secs_f32()),
         };
         Err(self.net(why))
     }
@@ -176,20 +229,25 @@ impl Http {
 
     /// The error that the server reports in this body.
     pub(super) fn api(&self, status: u16, body: &Value, headers: &HeaderMap) -> Error {
-        let (kind, message) = error_text(body);
+        let refusal = Refusal::read(status, body);
+        if refusal.is_overflow() {
+            let why = "the conversation is more than the model's context window holds";
+            let why = self.clean(format!("{why}: {}", refusal.message));
+            return Error::Unfinished { stop: StopReason::WindowFull, why };
+        }
         let in_headers = header(headers, "request-id").or(header(headers, "x-request-id"));
         let request_id = body["request_id"].as_str().or(in_headers);
         Error::Api {
             host: self.host.clone(),
             status,
-            kind: self.clean(kind),
-            message: self.clean(message),
+            kind: self.clean(refusal.kind),
+            message: self.clean(refusal.message),
             request_id: request_id.map(|id| self.clean(id.into())),
-            retry_after: retry::retry_after(headers),
+            retry_after: retry_after(headers),
         }
     }
 
-    /// The error of a body that is no reply, though the status may say success: some proxies report
+    /// The error of a body that is no reply, though the status says success: some proxies report
     /// their errors like that.
     pub(super) fn no_reply(&self, bytes: &[u8], why: &str) -> Error {
         if let Ok(body) = serde_json::from_slice::<Value>(bytes)
@@ -197,29 +255,26 @@ impl Http {
         {
             return self.api(200, &body, &HeaderMap::new());
         }
-        let start = bytes.trim_ascii_start();
-        self.unreadable(if start.is_empty() {
-            format!("the answer is empty ({why})")
-        } else if start.starts_with(b"<") {
-            format!(
-                "it answered with HTML where JSON was expected ({why}); is the base URL that of \
-                 the API?"
-            )
-        } else {
-            format!("the answer is no reply of this API ({why})")
-        })
+        self.unreadable(unreadable(bytes, why))
     }
 
-    /// A text without the key, should the server have repeated it.
-    fn clean(&self, text: String) -> String {
-        match &self.endpoint.auth {
-            Auth::ApiKey(key) | Auth::Bearer(key) if !key.expose().is_empty() => {
-                text.replace(key.expose(), "***")
-            }
-            _ => text,
+    /// A text of bounded length without the key, should the server have repeated it.
+    fn clean(&self, mut text: String) -> String {
+        if let Auth::ApiKey(key) | Auth::Bearer(key) = &self.endpoint.auth
+            && !key.expose().is_empty()
+        {
+            text = text.replace(key.expose(), "***");
         }
+        if let Some((cut, _)) = text.char_indices().nth(MAX_SHOWN_CHARS) {
+            text.truncate(cut);
+            text.push_str(" [cut]");
+        }
+        text
     }
 }
+
+/// What a base URL must be.
+const BASE_URL: &str = "it must start with http:// or https:// and name a host";
 
 fn checked_url(endpoint: &Endpoint) -> Result<Url> {
     let variable = match endpoint.format {
@@ -227,11 +282,11 @@ fn checked_url(endpoint: &Endpoint) -> Result<Url> {
         Format::OpenAi => "OPENAI_BASE_URL",
     };
     let url = Url::parse(&endpoint.base_url)
-        .map_err(|error| Error::setting(variable, format!("no URL: {error}")))?;
+        .map_err(|error| Error::setting(variable, format!("no URL: {error}; {BASE_URL}")))?;
     let why = if url.query().is_some() || url.fragment().is_some() {
         "a base URL has no `?` and no `#`"
     } else if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        "it must start with http:// or https:// and name a host"
+        BASE_URL
     } else if !url.username().is_empty() || url.password().is_some() {
         "it holds a user name or password; a key belongs in its own variable"
     } else {
@@ -247,9 +302,9 @@ fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let mut variable = "OPENAI_API_KEY";
+    let mut variable = endpoint.key_variable.unwrap_or("OPENAI_API_KEY");
     if endpoint.format == Format::Anthropic {
-        variable = "ANTHROPIC_API_KEY";
+        variable = endpoint.key_variable.unwrap_or("ANTHROPIC_API_KEY");
         headers.insert("anthropic-version", value(&endpoint.version, "ANTHROPIC_VERSION")?);
     }
     let (name, mut key) = match &endpoint.auth {
@@ -264,53 +319,8 @@ fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    Some(headers.get(name)?.to_str().ok()?.trim())
-}
-
 async fn until_cancelled<T>(cx: &Context, work: impl Future<Output = T>) -> Result<T> {
     cx.cancel().run_until_cancelled(work).await.ok_or(Error::Cancelled)
-}
-
-/// The kind of an error and its message. The Messages API and Chat Completions agree on
-/// `error.message`; some proxies say `detail`, or a bare string, or something else altogether.
-fn error_text(body: &Value) -> (String, String) {
-    let error = &body["error"];
-    let kind = error["type"].as_str().or(error["code"].as_str()).unwrap_or("unknown");
-    let words = [&error["message"], error, &body["detail"], &body["message"]];
-    let message = match words.into_iter().find_map(Value::as_str) {
-        Some(message) => message.into(),
-        None => body.to_string().chars().take(MAX_SHOWN_CHARS).collect(),
-    };
-    (kind.into(), message)
-}
-
-/// The first bytes of a body, however long it is, and what cut it short.
-async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error>) {
-    let mut body = response.bytes_stream();
-    let mut start = BytesMut::new();
-    while let Some(part) = body.next().await {
-        match part {
-            Ok(part) => start.extend_from_slice(&part),
-            Err(error) => return (start.freeze(), Some(error)),
-        }
-        if start.len() >= most {
-            start.truncate(most);
-            break;
-        }
-    }
-    (start.freeze(), None)
-}
-
-/// An error with its first cause, which says what the outermost does not; without the URL, which
-/// may hold more than the host.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() { "no connection" } else { "sending failed" };
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    match causes.last() {
-        Some(cause) => format!("{what}: {cause}"),
-        None => what.into(),
-    }
 }
 
 #[cfg(test)]
