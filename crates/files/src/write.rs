@@ -87,7 +87,7 @@ impl Root {
         self.write_resolved(&relative, content, old).map_err(|kind| PathError::new(path, kind))
     }
 
-    fn write_resolved(
+    pub(crate) fn write_resolved(
         &self,
         relative: &Path,
         content: &[u8],
