@@ -41,7 +41,7 @@ impl Tool for Read {
             let root = paths::root_to_read(cx, &file_path)?;
             let file = root.open_file(&file_path)?;
             let real = root.resolve(&file_path)?;
-            let stamp = Stamp::of(&file)?;
+            let stamp = Stamp::settled(&file)?;
             let content = rungs_files::read(file, &file_path, range, &|| stop())
                 .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
             let note = root.look_alike_note(&file_path, &real);
