@@ -301,6 +301,24 @@ fn a_list_of_ignored_files_that_is_no_file_hangs_nothing() {
 }
 
 #[test]
+fn files_that_git_ignores_are_counted_where_they_could_matter() {
+    let folder = Folder::build(&[(".gitignore", b"build\n"), ("src/a.rs", b"needle")]);
+    for number in 0..1200 {
+        folder.put(&format!("build/{}/{number}.js", number % 7), b"hidden");
+    }
+    folder.put("build/b.rs", b"hidden");
+    let one = "[left out: 1 file that git ignores]";
+    let many = "[left out: over 1000 files that git ignores]";
+    assert_eq!(folder.glob("b.rs").unwrap(), format!("(no files match)\n{one}"));
+    assert_eq!(folder.glob("*.js").unwrap(), format!("(no files match)\n{many}"));
+    assert_eq!(folder.glob("*.py").unwrap(), "(no files match)");
+    assert_eq!(folder.glob("*.rs").unwrap(), "src/a.rs");
+    assert_eq!(folder.grep(json!({"pattern": "hidden"})), format!("(nothing found)\n{many}\n"));
+    let filtered = folder.grep(json!({"pattern": "hidden", "glob": "*.rs"}));
+    assert_eq!(filtered, format!("(nothing found)\n{one}\n"));
+}
+
+#[test]
 fn temporary_files_of_writes_are_no_files() {
     let folder = Folder::build(&[
         (".rungs-0123456789abcdef.tmp", b"needle"),
