@@ -110,6 +110,31 @@ fn brackets_and_braces_in_a_glob_may_be_parts_of_names() {
 }
 
 #[test]
+fn a_name_as_a_glob_finds_the_file_of_that_name_first() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let rounds = if std::env::var("LONG").is_ok() { 20 } else { 1 };
+    for _ in 0..rounds {
+        let folder = Folder::build(&[]);
+        let letters: Vec<char> = "[]{}[]{}!^,-ab.\u{e9}\u{a0} ".chars().collect();
+        for _ in 0..100 {
+            let name: String =
+                (0..random.usize(1..9)).map(|_| *random.choice(&letters).unwrap()).collect();
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = format!("d/{name}/{name}");
+            folder.put(&path, b"needle");
+            let found = folder.glob(&path).unwrap();
+            assert_eq!(found.lines().next(), Some(path.as_str()), "{path:?} in {found:?}");
+            let found = folder.grep(json!({"pattern": "needle", "glob": path}));
+            assert_eq!(found.lines().next(), Some(path.as_str()), "{path:?} in {found:?}");
+        }
+    }
+}
+
+#[test]
 fn a_glob_finds_names_that_look_the_same_after_exact_ones() {
     let folder = Folder::build(&[
         ("shots/Screenshot 1.01\u{202f}AM.png", b"needle"),
