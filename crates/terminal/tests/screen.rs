@@ -207,7 +207,17 @@ fn luminance(colour: vt100::Color) -> Option<f64> {
 }
 
 /// What is typed to see one of everything.
-const ALL: [&str; 4] = ["go", "refused", ":unknown", ":later 0 writer from a child"];
+const ALL: [&str; 9] = [
+    "go",
+    "refused",
+    ":unknown",
+    ":later 0 ann one",
+    ":later 0 bob two",
+    ":later 0 cid three",
+    ":later 0 dan four",
+    ":later 0 eve five",
+    ":later 0 fay six",
+];
 
 /// The screen after these lines.
 fn everything(env: &[(&str, &str)], lines: &[&str]) -> Option<Terminal> {
@@ -349,4 +359,46 @@ fn a_line_under_the_turn_says_what_it_took() {
     // The program counts a dollar for a token.
     let (time, cost) = line.rsplit_once(", $").unwrap();
     assert_eq!((time.ends_with(" s"), cost), (true, "2468.0000"));
+}
+
+#[test]
+fn agents_have_a_name_a_place_and_a_colour_of_their_own() {
+    let long = "from here on a text that is longer than a row of a narrow terminal";
+    for (size, rows) in [
+        (
+            (24, 120),
+            vec!["  ann from here on a text that is longer than a row of a narrow terminal"],
+        ),
+        (
+            (24, 40),
+            vec![
+                "  ann from here on a text that is longer",
+                "      than a row of a narrow terminal",
+            ],
+        ),
+    ] {
+        let Some(terminal) = Terminal::start(echo(), size, &[]) else { return };
+        terminal.edits();
+        for (child, text) in [("ann", long), ("bob", "short"), ("main", "own"), ("ann-2", "again")]
+        {
+            let before = terminal.settled().len();
+            terminal.types(&format!(":later 0 {child} {text}\r"));
+            terminal.until("more", |screen| screen.lines().count() > before + 1);
+        }
+        let shown = terminal.settled();
+        let said: Vec<&str> = shown
+            .iter()
+            .filter(|line| line.starts_with("  ") || *line == "own")
+            .map(String::as_str)
+            .collect();
+        assert_eq!(said, [rows, vec!["  bob short", "own", "  ann-2 again"]].concat());
+        let colour = |name: &str| {
+            let cells = terminal.cells(|cell| cell.fgcolor());
+            let text: String = cells.iter().map(|(text, _)| text.chars().next().unwrap()).collect();
+            cells[text.rfind(name).unwrap()].1
+        };
+        let colours = [colour("annfrom"), colour("bobshort"), colour("ann-2again")];
+        assert!(colours[0] != colours[1] && colours[1] != colours[2] && colours[0] != colours[2]);
+        assert!(colours.iter().all(|colour| *colour != vt100::Color::Default));
+    }
 }
