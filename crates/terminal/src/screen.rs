@@ -13,7 +13,6 @@ use rustix::termios::tcgetwinsize;
 use std::{
     convert::Infallible,
     io::ErrorKind,
-    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -112,13 +111,10 @@ impl Screen {
     /// typed by then stays in the prompt for the next time.
     pub(crate) async fn prompt<T>(
         &self,
-        prompt: &str,
-        suggestion: &str,
-        history: Option<PathBuf>,
+        mut look: Look,
         other: impl Future<Output = T>,
     ) -> Result<Typed, T> {
-        let colour = self.0.output.lock().unwrap().err.colour;
-        let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
+        look.colour = self.0.output.lock().unwrap().err.colour;
         let mut other = std::pin::pin!(other);
         let typed = loop {
             let plain = self.is_terminal() && !self.0.editor_thread.has_editor();
@@ -127,11 +123,12 @@ impl Screen {
                 if let Some(line) = self.0.editor_thread.typed() {
                     return Ok(Typed::Ahead(line));
                 }
-                let enter = match suggestion {
+                let enter = match &*look.suggestion {
                     "" => String::new(),
                     suggestion => format!("(Enter: {suggestion})\n"),
                 };
-                self.0.put(To::Err, |c| format!("{enter}{}", paint(prompt, c, Colour::Prompt)));
+                let prompt = |colour| paint(&look.prompt, colour, Colour::Prompt);
+                self.0.put(To::Err, |c| format!("{enter}{}", prompt(c)));
             }
             let hold = self.is_terminal().then(|| Hold::new(self));
             let typed = tokio::select! {

@@ -10,6 +10,8 @@ use std::time::Duration;
 /// Rows and columns.
 const SIZES: [(u16, u16); 4] = [(24, 120), (24, 80), (24, 40), (5, 40)];
 
+/// What the program says first, at 80 columns.
+const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q leaves.";
 /// What the program's prompt shows in an empty line.
 const EMPTY: &str = "t >> the suggestion   (Enter)";
 
@@ -109,7 +111,7 @@ fn interrupt_clears_the_line_first_and_leaves_at_an_empty_one() {
     terminal.types("half a line");
     terminal.shows("half a line");
     terminal.types("\x03");
-    terminal.until("an empty line", |screen| screen == EMPTY);
+    terminal.until("an empty line", |screen| screen == format!("{FIRST}\n{EMPTY}"));
     // In one go, as a slow terminal would send them.
     terminal.types("half\x03whole\r");
     terminal.shows("you said whole");
@@ -290,8 +292,8 @@ fn what_enter_plays_was_visible_and_is_shown_once() {
         let lines = terminal.settled_turns();
         let answer = ["you said the suggestion", "1 request", "t >>"];
         let expected = match env {
-            [("TERM", _)] => [&["(Enter: the suggestion)", "t >>"][..], &answer].concat(),
-            _ => [&["t >> the suggestion"][..], &answer].concat(),
+            [("TERM", _)] => [&[FIRST, "(Enter: the suggestion)", "t >>"][..], &answer].concat(),
+            _ => [&[FIRST, "t >> the suggestion"][..], &answer].concat(),
         };
         assert_eq!(lines, expected, "{env:?}");
     }
@@ -308,7 +310,8 @@ fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
     terminal.shows("you said second");
     terminal.until("a draft", |screen| screen.ends_with("t >> thi"));
     let turn = |n: &str| [format!("t >> {n}"), format!("you said {n}"), "1 request".into()];
-    let expected = [&turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
+    let expected =
+        [&[FIRST.into()], &turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
     assert_eq!(terminal.settled_turns(), expected);
 }
 
@@ -329,8 +332,9 @@ fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
         terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
         terminal.until("a draft", |screen| screen.ends_with("t >> next"));
         let shown = terminal.settled_turns();
+        let begin = shown.iter().position(|line| line == "t >> go").unwrap();
         let turn = ["t >> go", "> bash sleep 1.2", "  (no output)", "done", "2 request"];
-        assert_eq!(shown, [&turn[..], &["t >> next"]].concat(), "{size:?}");
+        assert_eq!(shown[begin..], [&turn[..], &["t >> next"]].concat(), "{size:?}");
     }
 }
 
@@ -400,5 +404,59 @@ fn agents_have_a_name_a_place_and_a_colour_of_their_own() {
         let colours = [colour("annfrom"), colour("bobshort"), colour("ann-2again")];
         assert!(colours[0] != colours[1] && colours[1] != colours[2] && colours[0] != colours[2]);
         assert!(colours.iter().all(|colour| *colour != vt100::Color::Default));
+    }
+}
+
+#[test]
+fn the_first_screen_is_short_and_names_the_help_and_the_way_out() {
+    for size in SIZES {
+        let Some(terminal) = Terminal::start(echo(), size, &[]) else { return };
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+        let shown = terminal.settled();
+        assert_eq!(shown.concat().replace(' ', ""), format!("{FIRST}{EMPTY}").replace(' ', ""));
+        assert!(shown.len() <= 3 && shown.iter().all(|line| line.len() <= size.1.into()));
+    }
+}
+
+#[test]
+fn help_and_the_way_out_are_found_under_their_usual_names() {
+    let Some(terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    for (n, line) in [":help", "/help", "help", "HELP me"].into_iter().enumerate() {
+        terminal.edits();
+        terminal.types(&format!("{line}\r"));
+        let shown = |screen: &str| {
+            screen.matches("what there is to know").count() == n + 1
+                || screen.contains("you said HELP me")
+        };
+        terminal.until("help", shown);
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+    }
+    terminal.types("/etc/passwd\r");
+    terminal.shows("you said /etc/passwd");
+    for line in ["q", ":q", "/quit", "/exit", ":exit"] {
+        let Some(mut terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+        terminal.edits();
+        terminal.types(&format!("{line}\r"));
+        assert_eq!(terminal.ends().code(), Some(0), "{line}");
+    }
+}
+
+#[test]
+fn tab_completes_commands() {
+    for (rows, cols) in [(24, 80), (6, 40)] {
+        let Some(terminal) = Terminal::start(echo(), (rows, cols), &[]) else { return };
+        terminal.edits();
+        terminal.types(":he\t");
+        terminal.until("the only one", |screen| screen.ends_with("\nt >> :help"));
+        terminal.types("\r");
+        terminal.shows("what there is to know");
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+        terminal.types("/\t");
+        terminal.until("a menu", |screen| {
+            let last = screen.lines().last().unwrap_or_default();
+            ["later", "help", "commands"].iter().all(|name| last.contains(name))
+        });
+        terminal.types("\x03");
+        terminal.until("an empty line", |screen| screen.ends_with(EMPTY));
     }
 }
