@@ -1,6 +1,7 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
 use crate::{
+    inspect,
     models::{Models, UNKNOWN_CONTEXT},
     settings::{Choice, Settings},
 };
@@ -32,6 +33,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
+/// How long each reply of a rehearsal takes before a person, who wants to follow it.
+const THINK_TIME: Duration = Duration::from_millis(500);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -182,15 +185,15 @@ async fn play(
         // Nobody is asked, so nobody need be there.
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
-        let agent = build(&Stage {
+        let stage = Stage {
             lesson,
             client: Client::new(nobody)?,
             folder: nowhere.path().into(),
             system,
             window: UNKNOWN_CONTEXT,
             screen: screen.clone(),
-        })
-        .await?;
+        };
+        let agent = inspect::install(build(&stage).await?, stage.client);
         let usage = USAGE.replace("LESSON", lesson);
         screen.print(&format!("{help}\n{usage}\n{}\n", command_list(&agent)));
         return Ok(0);
@@ -210,7 +213,7 @@ async fn play(
     let (endpoint, rehearsal) = match settings.choose()? {
         Choice::Live(endpoint) => (endpoint, None),
         Choice::Rehearsal(format) => {
-            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
+            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format, screen).await?;
             (endpoint, Some(rehearsal))
         }
     };
@@ -232,18 +235,13 @@ async fn play(
         ));
     }
     clean_up(screen.clone());
-    let stage = Stage {
-        lesson,
-        client: Client::new(endpoint)?,
-        folder,
-        system,
-        window,
-        screen: screen.clone(),
-    };
+    let client = Client::new(endpoint)?;
+    let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
     };
+    let agent = inspect::install(agent, stage.client);
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -285,12 +283,13 @@ struct Rehearsal {
 }
 
 impl Rehearsal {
-    async fn begin(lesson: &str, format: Format) -> Result<(Endpoint, Self)> {
+    async fn begin(lesson: &str, format: Format, screen: &Screen) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
         let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
-        let (endpoint, server) = serve(script, format).await?;
+        let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
+        let (endpoint, server) = serve(script.think_time(think_time), format).await?;
         Ok((endpoint, Rehearsal { file, suggestions, workspace, _server: server }))
     }
 

@@ -281,8 +281,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_ends_are_reported_once_each_and_one_more_job_is_too_many() {
-        let jobs = (0..101).map(|n| start(format!("sleep 2; echo end of {n}")));
-        let scenes = [scene("^go$", [calls(jobs), say("started")]), scene("<job", [say("noted")])];
+        let wait = "until [ -e all-started ]; do sleep 0.2; done";
+        let jobs = (0..101).map(|n| start(format!("{wait}; echo end of {n}")));
+        let end = call("bash", json!({"command": "touch all-started"}));
+        let go = scene("^go$", [calls(jobs), end, say("started")]);
+        let scenes = [go, scene("<job", [say("noted")])];
         let play = background(scenes).await;
         let mut chat = Chat::default();
         play.run_until_idle(&mut chat, "go").await;

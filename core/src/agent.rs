@@ -1,6 +1,6 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::children::{Family, Resources};
-use crate::tools::{Run, Runner, Variant, schema};
+use crate::tools::{Run, Runner, Variant};
 use crate::{
     AgentEvent, AnyModel, AnyTool, Chat, Context, Effect, Event, Events, Layer, Model, Quiet, Tool,
     ToolSource, ToolSpec, Ui, commands::Command, dispatch::DynLayer, turn::Scope, ui::DynUi,
@@ -102,7 +102,8 @@ impl Agent {
         F: for<'a> Run<'a, S, V> + 'static,
     {
         let (state, run): (_, Runner<S, V>) = (Arc::new(state), Arc::new(run));
-        schema::variants::<V>().into_iter().fold(self, |agent, spec| {
+        rungs_json::variants::<V>().into_iter().fold(self, |agent, (name, described)| {
+            let spec = ToolSpec::described(name, described);
             agent.tool(Variant { spec, state: state.clone(), effect, run: run.clone() })
         })
     }

@@ -29,7 +29,7 @@ pub(crate) type TypeMap = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The conversation that the server accepted last in this turn, and its reply to it.
-    accepted: Option<(Chat, Arc<Message>)>,
+    pub accepted: Option<(Chat, Arc<Message>)>,
     /// Whether the refusal that ends the turn was dealt with.
     pub withdrawn: bool,
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 use serde_json::Value;
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 use tokio::time::timeout;
 
 /// How often one request is sent at most.
@@ -22,7 +22,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
-const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// How much is shown of an error's body that has no message.
 const MAX_SHOWN_CHARS: usize = 300;
 
@@ -35,6 +35,8 @@ pub(super) struct Http {
     pub endpoint: Endpoint,
     /// Host and port.
     pub host: String,
+    /// The body of the newest request of an agent that is nobody's child.
+    last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
@@ -59,9 +61,13 @@ impl Http {
         // The authority has no user name: `checked_url` refuses one.
         let host = url.authority().to_string();
         match builder.build() {
-            Ok(client) => Ok(Http { client, endpoint, host }),
+            Ok(client) => Ok(Http { client, endpoint, host, last_request: Mutex::default() }),
             Err(error) => Err(Error::Net { host, why: chain(&error) }),
         }
+    }
+
+    pub(super) fn last_request(&self) -> Option<Bytes> {
+        self.last_request.lock().unwrap().clone()
     }
 
     /// Sends until the headers of a success arrive; everything else is an error, at once or after
@@ -77,6 +83,9 @@ impl Http {
         let limit = if stream { limits.first_byte } else { limits.whole };
         let url = format!("{}{path}", self.endpoint.base_url.trim_end_matches('/'));
         let body = Bytes::from(body);
+        if !cx.is_child() {
+            *self.last_request.lock().unwrap() = Some(body.clone());
+        }
         let (mut attempts, mut waited) = (0, Duration::ZERO);
         loop {
             attempts += 1;

@@ -8,13 +8,15 @@ mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use crate::{Block, Chat, Context, Message, Replying, Result, ToolCall, ToolSpec};
-use futures_util::{StreamExt, future::BoxFuture, stream::BoxStream};
+use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use http::Http;
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::{borrow::Cow, future::Future, sync::Arc};
+use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+use std::{borrow::Cow, future::Future};
 
 /// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies
 /// pointers.
@@ -288,6 +290,27 @@ fn as_object(input: &Value) -> Cow<'_, Value> {
     }
 }
 
+/// What a server's reason for stopping means. Servers have many words for a reply that is whole, so
+/// these are no list: whole calls run and whole text counts unless the word says otherwise.
+fn stop(reason: &Value, details: &Value, calls: bool, refused: bool) -> StopReason {
+    let reason = reason.as_str().unwrap_or("");
+    match reason.to_ascii_lowercase().as_str() {
+        "max_tokens" | "length" => StopReason::MaxTokens,
+        "stop_sequence" => StopReason::StopSequence,
+        "pause_turn" => StopReason::PauseTurn,
+        "model_context_window_exceeded" => StopReason::WindowFull,
+        "refusal" => {
+            StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() }
+        }
+        "content_filter" => StopReason::Refusal { category: reason.into() },
+        // The upstream of a proxy failed half way.
+        "error" => StopReason::Other(reason.into()),
+        _ if refused => StopReason::Refusal { category: String::new() },
+        _ if calls => StopReason::ToolUse,
+        _ => StopReason::EndTurn,
+    }
+}
+
 /// Any model behind one pointer.
 #[derive(Clone)]
 pub struct AnyModel(pub(crate) Arc<dyn DynModel>);
@@ -321,7 +344,11 @@ impl<M: Model> DynModel for M {
 /// A model behind an API: one of two wire formats over one pool of connections. Clones share the
 /// pool.
 #[derive(Debug, Clone)]
-pub struct Client(Arc<Http>);
+pub struct Client {
+    http: Arc<Http>,
+    /// Whether the server wants a reply between results and a message of the person.
+    bridges: Arc<AtomicBool>,
+}
 
 impl Client {
     /// A client for this endpoint; nothing is sent yet.
@@ -329,42 +356,111 @@ impl Client {
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) when the base URL or the key can't be used.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
-        Ok(Client(Arc::new(Http::new(endpoint)?)))
+        Ok(Client { http: Arc::new(Http::new(endpoint)?), bridges: Arc::default() })
     }
 
     /// Where it asks, and for what.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.0.endpoint
+        &self.http.endpoint
+    }
+
+    /// The body of the newest request of an agent that is nobody's child, for a person who wants to
+    /// see what goes over the wire. It is kept until the next one.
+    pub fn last_request(&self) -> Option<Bytes> {
+        self.http.last_request()
     }
 
     async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
-        let endpoint = self.endpoint();
-        let (path, body) = match endpoint.format {
-            Format::Anthropic => ("/v1/messages", anthropic::body(endpoint, request, stream)),
-            Format::OpenAi => ("/chat/completions", openai::body(endpoint, request, stream)),
+        let (http, endpoint) = (&self.http, self.endpoint());
+        if endpoint.format == Format::Anthropic {
+            let body = anthropic::body(endpoint, request, stream);
+            return http.post("/v1/messages", body, stream, cx).await;
+        }
+        let path = "/chat/completions";
+        let bridged = || openai::body(endpoint, request, stream, true);
+        if self.bridges.load(Ordering::Relaxed) {
+            return http.post(path, bridged(), stream, cx).await;
+        }
+        let plain = openai::body(endpoint, request, stream, false);
+        let sent = http.post(path, plain.clone(), stream, cx).await;
+        // Each server says in its own words that it takes no user message after results, so the
+        // other form is tried, and kept if it is taken.
+        let Err(Error::Api { status: 400 | 422 | 500, .. }) = sent else { return sent };
+        let bridged = bridged();
+        if bridged == plain {
+            return sent;
+        }
+        match http.post(path, bridged, stream, cx).await {
+            Ok(response) => {
+                self.bridges.store(true, Ordering::Relaxed);
+                Ok(response)
+            }
+            Err(_) => sent,
+        }
+    }
+
+    fn decoded(&self, body: rungs_json::Body) -> Deltas {
+        let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
+            Format::Anthropic => Box::new(anthropic::Decoder::default()),
+            Format::OpenAi => Box::new(openai::Decoder::default()),
         };
-        self.0.post(path, body, stream, cx).await
+        stream::deltas(body, decoder, self.http.clone())
+    }
+
+    /// The reply that these bytes hold, whatever they were announced as: JSON, or a whole stream.
+    async fn read(&self, bytes: Bytes) -> Result<Reply> {
+        let bytes = bytes.slice_ref(rungs_json::trimmed(&bytes));
+        if rungs_json::is_events(&bytes) {
+            let body = futures_util::stream::iter([Ok(bytes)]).boxed();
+            return Reply::from_deltas(self.decoded(body)).await;
+        }
+        let text = rungs_json::well_formed(&bytes);
+        let reply = match (self.endpoint().format, serde_json::from_str(&text)) {
+            (_, Err(error)) => Err(error.to_string()),
+            (Format::Anthropic, Ok(answer)) => anthropic::reply(&answer, &text),
+            (Format::OpenAi, Ok(answer)) => openai::reply(&answer),
+        };
+        reply.map_err(|why| self.http.no_reply(text.as_bytes(), &why))
     }
 }
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
         let response = self.post(request, false, cx).await?;
-        let bytes = self.0.whole(response, cx).await?;
-        let reply = match self.endpoint().format {
-            Format::Anthropic => anthropic::reply(&bytes),
-            Format::OpenAi => openai::reply(&bytes),
-        };
-        reply.map_err(|why| self.0.no_reply(&bytes, &why))
+        self.read(self.http.whole(response, cx).await?).await
     }
 
     /// Retries happen until the response's headers arrive; from then on a cut is an error.
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
         let response = self.post(request, true, cx).await?;
-        let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
-            Format::Anthropic => Box::new(anthropic::Decoder::default()),
-            Format::OpenAi => Box::new(openai::Decoder::default()),
+        let mut body = stream::bytes(response, self.endpoint().limits.idle);
+        let client = self.clone();
+        let opened = async move {
+            let cut =
+                |error: std::io::Error| client.http.net(format!("the reply was cut: {error}"));
+            let mut start = BytesMut::new();
+            while rungs_json::trimmed(&start).len() < rungs_json::ENOUGH {
+                match body.next().await {
+                    // What is wrong is told with the place where it happens.
+                    Some(Err(error)) if rungs_json::trimmed(&start).is_empty() => {
+                        body = futures_util::stream::iter([Err(error)]).boxed();
+                        return Ok(client.decoded(body));
+                    }
+                    Some(part) => start.extend_from_slice(&part.map_err(cut)?),
+                    None => break,
+                }
+            }
+            if rungs_json::is_events(&start) {
+                let start = Bytes::copy_from_slice(rungs_json::trimmed(&start));
+                let body = futures_util::stream::iter([Ok(start)]).chain(body);
+                return Ok(client.decoded(body.boxed()));
+            }
+            // A whole reply, or a page of a proxy.
+            while let Some(part) = body.next().await {
+                start.extend_from_slice(&part.map_err(cut)?);
+            }
+            client.read(start.freeze()).await.map(whole_blocks)
         };
-        stream::deltas(response, decoder, self.0.clone())
+        Ok(futures_util::stream::once(opened).try_flatten().boxed())
     }
 }

@@ -103,7 +103,8 @@ impl Screen {
         self.0.write_failed.load(Relaxed)
     }
 
-    pub(crate) fn is_terminal(&self) -> bool {
+    /// Whether a person sits at a terminal: standard input and standard error both are one.
+    pub fn is_terminal(&self) -> bool {
         self.0.editor_thread.is_terminal()
     }
 
