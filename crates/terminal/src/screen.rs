@@ -13,6 +13,7 @@ use rustix::termios::tcgetwinsize;
 use std::{
     convert::Infallible,
     io::ErrorKind,
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -88,7 +89,7 @@ impl Screen {
     pub(crate) fn show_tally(&self, time: Duration) {
         let tally = std::mem::take(&mut *self.0.tally.lock().unwrap());
         if self.is_terminal() && tally.requests > 0 {
-            let line = self.fitted(&tally.line(time), 0);
+            let line = fitted(std::io::stderr(), &tally.line(time), 0);
             self.0.put(To::Err, |c| format!("{}\n", paint(&line, c, Colour::Result)));
         }
     }
@@ -160,7 +161,7 @@ impl Screen {
 
     /// A line for the person, outside any turn.
     pub fn say(&self, line: &str) {
-        let line = self.fitted(&escaped(line), 0);
+        let line = fitted(std::io::stderr(), &escaped(line), 0);
         self.0.put(To::Err, |colour| format!("{}\n", paint(&line, colour, Colour::Note)));
     }
 
@@ -189,10 +190,11 @@ impl Screen {
         self.is_terminal().then(|| Echo::set(false))
     }
 
-    /// Lines on standard error, below the name of the agent.
-    fn line(&self, cx: &Context, kind: Colour, text: &str) {
+    /// Lines on standard error, beside the name of the agent, and below `mark`.
+    fn line(&self, cx: &Context, kind: Colour, mark: &str, text: &str) {
         let speaker = self.0.speakers.get(cx.name());
-        let text = self.fitted(text, speaker.width());
+        let text = fitted(std::io::stderr(), text, speaker.width() + mark.len());
+        let text = format!("{mark}{text}");
         self.0.put(To::Err, |c| match &*speaker.name {
             "" => format!("{}\n", paint(&text, c, kind)),
             name => {
@@ -200,14 +202,6 @@ impl Screen {
                 format!("{}{name} {}\n", speaker.indent, paint(&text, c, kind))
             }
         });
-    }
-
-    /// The text in rows as wide as the terminal, where there is one.
-    fn fitted(&self, text: &str, before: usize) -> String {
-        match tcgetwinsize(std::io::stderr()) {
-            Ok(size) if size.ws_col > 0 => wrapped(text, size.ws_col.into(), before),
-            _ => wrapped(text, usize::MAX, before),
-        }
     }
 
     fn reply(&self, reply: &Reply) {
@@ -221,11 +215,20 @@ impl Screen {
             self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
             let before = if pieces.is_empty() { "" } else { "\n" };
-            let text = format!("{before}{}\n", escaped(text.trim_end_matches('\n')));
+            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
+            let text = format!("{before}{text}\n");
             self.0.write(&mut output, To::Out, &text);
         } else if !pieces.is_empty() {
             self.0.write(&mut output, To::Out, "\n");
         }
+    }
+}
+
+/// The text in rows as wide as the terminal, where there is one.
+fn fitted(stream: impl AsFd, text: &str, before: usize) -> String {
+    match tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 => wrapped(text, size.ws_col.into(), before),
+        _ => text.replace('\n', &format!("\n{}", " ".repeat(before))),
     }
 }
 
@@ -277,7 +280,7 @@ fn is_io_error(error: &std::io::Error) -> bool {
 impl Ui for Screen {
     fn show(&self, event: &Event, cx: &Context) {
         let front = !cx.is_child();
-        let line = |kind: Colour, text: &str| self.line(cx, kind, text);
+        let line = |kind: Colour, text: &str| self.line(cx, kind, "", text);
         match event {
             Event::TextDelta(text) if front => {
                 let mut output = self.0.output.lock().unwrap();
@@ -302,7 +305,7 @@ impl Ui for Screen {
                 }
             }
             Event::ReplyDiscarded => {}
-            Event::Call(call) => line(Colour::Call, &format!("> {}", call_line(call))),
+            Event::Call(call) => self.line(cx, Colour::Call, "> ", &call_line(call)),
             Event::Result(_, result) => {
                 let kind = if result.is_error { Colour::Failed } else { Colour::Result };
                 let lines = if front { MAX_RESULT_LINES } else { 1 };

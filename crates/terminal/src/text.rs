@@ -19,10 +19,7 @@ pub(crate) fn call_line(call: &ToolCall) -> String {
         },
         other => other.to_string(),
     };
-    clipped(
-        &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
-        10 * MAX_LINE_CHARS,
-    )
+    clipped(&format!("{} {}", escaped(&call.name), escaped(&input)), 10 * MAX_LINE_CHARS)
 }
 
 /// The first lines of a result, indented.

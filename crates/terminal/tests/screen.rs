@@ -362,7 +362,7 @@ fn a_line_under_the_turn_says_what_it_took() {
     let line = shown.iter().find(|line| line.starts_with("2 requests, ")).unwrap();
     // The program counts a dollar for a token.
     let (time, cost) = line.rsplit_once(", $").unwrap();
-    assert_eq!((time.ends_with(" s"), cost), (true, "2468.0000"));
+    assert_eq!((time.ends_with('s'), cost), (true, "2468.0000"));
 }
 
 #[test]
