@@ -12,7 +12,7 @@ use lexopt::{
 };
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Client, Error, Loop, Result,
+    Agent, Answer, Client, Error, Loop, Question, Result, Ui,
     client::{Endpoint, Format},
     tools,
 };
@@ -21,7 +21,6 @@ use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
 use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
     ffi::OsString,
-    fs::File,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -37,6 +36,9 @@ const USAGE_ERROR: u8 = 2;
 const THINK_TIME: Duration = Duration::from_millis(500);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the end of the program waits for the end of what a killed run has left.
+const CLEANING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a lesson builds its agent from.
 pub struct Stage {
@@ -62,29 +64,39 @@ impl Stage {
         tools::all(agent.ui(self.screen.clone()))
     }
 
-    /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
-    pub fn state(&self) -> PathBuf {
-        let rungs = self.folder.join(".rungs");
-        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
-        // will be said.
-        if durable::create_folder(&rungs).is_ok()
-            && let Ok(mut ignored) = File::create_new(rungs.join(".gitignore"))
-        {
-            let _ = ignored.write_all(b"*\n");
-        }
-        rungs.join(self.lesson)
-    }
-
-    /// The same folder as a handle, below which no link is followed.
+    /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git. Below the
+    /// handle no link is followed.
     ///
     /// # Errors
     /// When there is something of this name that is not ours, and names it.
     pub fn state_folder(&self) -> Result<Folder> {
         let rungs = Folder::open(&self.folder, ".rungs").map_err(Error::other)?;
+        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
+        // will be said.
         if let Ok(Some(mut ignored)) = rungs.create_new(".gitignore") {
             let _ = ignored.write_all(b"*\n");
         }
         rungs.folder(self.lesson).map_err(Error::other)
+    }
+
+    /// [`state_folder`](Stage::state_folder), once a person who is there has agreed to go on
+    /// without the records that are damaged in it. Where nobody is there, whoever opens the file
+    /// says what was lost and where the damaged file is kept.
+    ///
+    /// # Errors
+    /// Those of [`state_folder`](Stage::state_folder), and the damage when the person says no.
+    pub async fn state(&self) -> Result<Folder> {
+        let state = self.state_folder()?;
+        for damage in durable::damaged_journals(&state).map_err(Error::other)? {
+            let question = Question::new(damage.to_string())
+                .choice("keep the damaged file under another name, and go on with what is intact");
+            if self.screen.attended()
+                && self.screen.choose(question, &self.agent().context()).await != Answer::Choice(0)
+            {
+                return Err(Error::other(damage));
+            }
+        }
+        Ok(state)
     }
 }
 
@@ -234,7 +246,7 @@ async fn play(
             "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
         ));
     }
-    clean_up(screen.clone());
+    let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
     let agent = tokio::select! {
@@ -250,6 +262,7 @@ async fn play(
         history: Some(history(lesson)),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
+    let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
     if args.keep {
         match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
             Some(folder) => screen.say(&format!("kept: {}", folder.display())),
@@ -260,18 +273,18 @@ async fn play(
     Ok(code)
 }
 
-/// Ends and deletes, in the background, what programs that were killed have left.
-fn clean_up(screen: Screen) {
+/// Deletes and ends, in the background, what programs that were killed have left.
+fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
+        // Where nothing can be deleted now, it can the next time.
+        let _ = Outputs::sweep();
+        let _ = Workspace::sweep();
         let ended = end_orphans();
         if !ended.is_empty() {
             let (count, lines) = (ended.len(), ended.join(", "));
             screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
         }
-        // Where nothing can be deleted now, it can the next time.
-        let _ = Outputs::sweep();
-        let _ = Workspace::sweep();
-    });
+    })
 }
 
 /// The rehearsal of a lesson while it plays.

@@ -3,9 +3,11 @@
 //! The short form is the default. `LONG=1 cargo test --test kill` kills each lesson 100 times.
 mod common;
 
+use durable::Folder;
 use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
+use rungs_process::testing::{alive, marker, until};
 use rungs_tasks::{Board, Status, Task};
 use serde_json::{Value, json};
 use std::{
@@ -92,7 +94,7 @@ fn kill_after_requests(mut children: Vec<Child>, server: &Server, requests: usiz
 fn no_acknowledged_task_of_s07_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(".rungs/s07_task_system/tasks.jsonl");
+    let state = Folder::open(folder.path(), ".rungs/s07_task_system").unwrap();
     let mut acknowledged = 0;
     // Each round kills two processes.
     let rounds = kills("no_acknowledged_task_of_s07_is_lost").div_ceil(2);
@@ -114,8 +116,8 @@ fn no_acknowledged_task_of_s07_is_lost() {
                 .filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
             acknowledged = ids.fold(acknowledged, u64::max);
         }
-        let (board, word) = Board::open(&file).unwrap();
-        assert_eq!(word, None);
+        let board = Board::open(&state, "tasks.jsonl").unwrap();
+        assert_eq!(board.take_notices(), [""; 0]);
         let lost = board
             .look(|state| {
                 (1..=acknowledged).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>()
@@ -179,7 +181,7 @@ fn results(body: &Value) -> Vec<String> {
 fn no_acknowledged_letter_of_s09_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let boxes = folder.path().join(".rungs/s09_agent_teams/team-1");
+    let boxes = Folder::open(folder.path(), ".rungs/s09_agent_teams/team-1").unwrap();
     let mut acknowledged = 0;
     let kills = kills("no_acknowledged_letter_of_s09_is_lost");
     for i in 0..kills {
@@ -242,9 +244,9 @@ fn no_acknowledged_letter_of_s09_is_lost() {
 fn no_task_of_s11_is_lost_or_finished_twice() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(".rungs/s11_autonomous_agents/tasks.jsonl");
+    let state = Folder::open(folder.path(), ".rungs/s11_autonomous_agents").unwrap();
     let tasks = 3000;
-    let (board, _) = Board::open(&file).unwrap();
+    let board = Board::open(&state, "tasks.jsonl").unwrap();
     let new = |id| Task { id, subject: format!("task {id}"), ..Task::default() };
     board.change(|_| Ok(((1..=tasks).map(new).collect(), ()))).unwrap();
     let mut done: BTreeMap<u64, Task> = BTreeMap::new();
@@ -297,5 +299,57 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
     let done = done.len();
     assert!(done > 5 * kills && left <= 2 * kills, "{done} done, {left} in progress");
     drop(board);
-    assert_eq!(Board::open(&file).unwrap().1, None);
+    assert_eq!(Board::open(&state, "tasks.jsonl").unwrap().take_notices(), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_program_has_left_is_ended_and_deleted_by_the_next_start() {
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for by_a_command in [false, true] {
+        let (folder, temporary) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let marker = marker();
+        let job = json!({"command": format!("setsid sleep {marker} & sleep {marker}")});
+        let long = json!({"command": "seq 100000"});
+        let last = if by_a_command { "kill -9 $PPID" } else { "touch ready; sleep 100" };
+        let server = serve(
+            &runtime,
+            [
+                scene("^again$", [say("well")]),
+                scene(
+                    "^go$",
+                    [
+                        calls([("bash_background", job), ("bash", long)]),
+                        call("bash", json!({ "command": last })),
+                    ],
+                ),
+            ],
+        );
+        let lesson = |prompt: &str| {
+            let mut command = common::lesson("s08_background_tasks");
+            command.arg(prompt).current_dir(folder.path()).env("RUNGS_PROVIDER", "anthropic");
+            command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", "m");
+            command.env("TMPDIR", temporary.path());
+            command
+        };
+        let mut child = lesson("go").stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        if !by_a_command {
+            let ready = || folder.path().join("ready").exists();
+            assert!(runtime.block_on(until(ready)));
+            child.kill().unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), None);
+        assert!(alive(&marker));
+        let next = lesson("again").output().unwrap();
+        assert_eq!(next.status.code(), Some(0));
+        let err = String::from_utf8_lossy(&next.stderr).into_owned();
+        assert!(err.contains("that a killed run had left: "), "{err}");
+        assert!(err.contains(&format!("sleep {marker}")), "{err}");
+        assert!(!alive(&marker));
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+        let state = folder.path().join(".rungs/s08_background_tasks");
+        assert_eq!(std::fs::read_dir(state).unwrap().count(), 0);
+    }
 }
