@@ -309,8 +309,7 @@ impl Rehearsal {
     fn line(&self, folder: &Path) -> String {
         let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
         format!(
-            "This is a rehearsal, which needs no key: {script} plays the model. The tools are \
-             real, in {}",
+            "A rehearsal, without a key: {script} plays the model. The tools are real, in {}",
             folder.display()
         )
     }

@@ -92,8 +92,6 @@ const MAX_EARLIER_LETTERS: usize = 20;
 const MAX_EARLIER_BYTES: usize = 20_000;
 /// After how many failed turns in a row a teammate stays idle until it has new mail.
 const MAX_FAILURES: u32 = 3;
-/// How many lines of a letter to the lead the user is shown.
-const SHOWN_LINES: usize = 4;
 /// How long teammates may take to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -362,14 +360,11 @@ impl Layer for Inbox {
         }
         for mut letter in received.letters {
             chat.update(|in_flight: &mut InFlight| in_flight.0.insert(letter.id));
+            cx.notice(letter.line(&me));
             if let Some(filter) = cx.value::<LetterFilter>() {
                 letter = filter.0(letter, cx);
             }
-            let text = letter.to_string();
-            if me == LEAD {
-                cx.notice(text.lines().take(SHOWN_LINES).collect::<Vec<_>>().join("\n"));
-            }
-            chat.push(Message::inserted("mail", text));
+            chat.push(Message::inserted("mail", letter.to_string()));
         }
         next.run(chat, cx).await
     }

@@ -7,6 +7,8 @@ use std::fmt;
 pub const MAX_LETTER_BYTES: usize = 64 << 10;
 /// Stands where the rest of a text is missing.
 const CUT: &str = "\n[cut: the text was too long for a letter]";
+/// How many characters of a text are shown to a person.
+const SHOWN_CHARS: usize = 100;
 /// What a harness puts around text of its own; nothing that anybody writes may look like it.
 const TAGS: [&str; 2] = ["mail", "task"];
 
@@ -55,6 +57,16 @@ impl Letter {
             text.push_str(CUT);
         }
         Letter::new(from, text)
+    }
+
+    /// For a person, in one line: `writer → reviewer: the first words`.
+    pub fn line(&self, to: &str) -> String {
+        let words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let shown = match words.char_indices().nth(SHOWN_CHARS) {
+            Some((end, _)) => format!("{}...", &words[..end]),
+            None => words,
+        };
+        format!("{} → {to}: {shown}", self.from)
     }
 
     /// Checks what every [`Transport`](crate::Transport) refuses to send.
@@ -123,6 +135,16 @@ mod tests {
 
     fn numbered(number: u64, from: &str, text: impl Into<String>) -> Letter {
         Letter { id: LetterId { number, nonce: 1 }, ..Letter::new(from, text) }
+    }
+
+    #[test]
+    fn a_letter_is_one_line_for_a_person() {
+        let line = |text: &str| Letter::new("writer", text).line("reviewer");
+        assert_eq!(
+            line("Shorter now;\n\n  please look.\n"),
+            "writer → reviewer: Shorter now; please look."
+        );
+        assert_eq!(line(&"ä".repeat(101)), format!("writer → reviewer: {}...", "ä".repeat(100)));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The line editor of a terminal.
 use crate::line_editor::{Look, Typed};
 use reedline::{
-    Color, EditCommand, EditMode, Emacs, FileBackedHistory, Hinter, History, KeyCode, KeyModifiers,
-    Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineRawEvent, Signal,
-    SimpleMatchHighlighter, ValidationResult, Validator, default_emacs_keybindings,
+    Color, ColumnarMenu, Completer, CompletionResult, EditCommand, EditMode, Emacs,
+    FileBackedHistory, Hinter, History, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode,
+    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ReedlineRawEvent, Signal,
+    SimpleMatchHighlighter, Span, Suggestion as Completion, ValidationResult, Validator,
+    default_emacs_keybindings,
 };
 use rustix::fs::OFlags;
 use std::{
@@ -88,6 +90,10 @@ impl Editor {
             .with_validator(Box::new(Continued))
             // In the terminal's own colour, whatever its background is.
             .with_highlighter(Box::new(SimpleMatchHighlighter::default()))
+            .with_completer(Box::new(Commands(look.commands.clone())))
+            .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu())))
+            .with_quick_completions(true)
+            .with_partial_completions(true)
             .with_hinter(Box::new(Suggestion { text: hint, shown: String::new() }))
             .with_ansi_colors(look.colour)
             .with_break_signal(self.take_back.clone())
@@ -117,6 +123,8 @@ impl Keys {
             ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
         );
         keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('c'), Keys::interrupt());
+        let complete = vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext];
+        keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
         Keys { emacs: Emacs::new(keys), interrupted }
     }
 
@@ -156,6 +164,41 @@ fn history(file: &Path) -> Option<FileBackedHistory> {
         return None;
     }
     FileBackedHistory::with_file(HISTORY, file.into()).ok()
+}
+
+/// The name of the menu of completions.
+const MENU: &str = "completions";
+
+/// In the terminal's own colour.
+fn menu() -> ColumnarMenu {
+    let (plain, chosen) = (Color::Default.normal(), Color::Default.reverse());
+    ColumnarMenu::default()
+        .with_name(MENU)
+        .with_marker("")
+        .with_text_style(plain)
+        .with_match_text_style(plain)
+        .with_selected_text_style(chosen)
+        .with_selected_match_text_style(chosen)
+}
+
+/// Completes the first word of a line when it begins as a command does.
+struct Commands(Vec<String>);
+
+impl Completer for Commands {
+    fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
+        let begun = line[..pos].strip_prefix([':', '/']);
+        let fitting =
+            self.0.iter().filter(|name| begun.is_some_and(|begun| name.starts_with(begun)));
+        let suggestions: Vec<Completion> = fitting
+            .map(|name| Completion {
+                value: name.clone(),
+                span: Span::new(1, pos),
+                append_whitespace: true,
+                ..Completion::default()
+            })
+            .collect();
+        CompletionResult::fresh(suggestions)
+    }
 }
 
 /// A line that ends with a backslash is continued on the next one.

@@ -9,6 +9,7 @@ mod paint;
 mod prompt;
 mod screen;
 mod signals;
+mod speaker;
 mod stdin;
 mod tally;
 mod text;

@@ -59,6 +59,8 @@ pub(crate) struct Look {
     pub suggestion: String,
     /// Whether colours may be used.
     pub colour: bool,
+    /// What Tab completes after a colon or a slash.
+    pub commands: Vec<String>,
     /// Where lines are kept from run to run; made readable by its owner alone.
     pub history: Option<PathBuf>,
 }

@@ -1,13 +1,20 @@
 //! Colours.
 use colored::{Color, Colorize};
 
-#[derive(Clone, Copy)]
+/// The colours of agents.
+pub(crate) const AGENTS: [u8; 6] = [32, 64, 133, 166, 30, 97];
+
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Colour {
     Prompt,
     Call,
     Result,
     Failed,
     Note,
+    /// The terminal's own.
+    Plain,
+    /// One of [`AGENTS`].
+    Agent(usize),
 }
 
 /// Of the 256 colours only those of middle brightness, which can be read on light and on dark.
@@ -21,5 +28,7 @@ pub(crate) fn paint(text: &str, colour: bool, kind: Colour) -> String {
         Colour::Result => text.dimmed().to_string(),
         Colour::Failed => text.color(Color::AnsiColor(160)).to_string(),
         Colour::Note => text.color(Color::AnsiColor(130)).to_string(),
+        Colour::Plain => text.into(),
+        Colour::Agent(n) => text.color(Color::AnsiColor(AGENTS[n])).to_string(),
     }
 }

@@ -1,6 +1,9 @@
 //! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of
 //! it.
-use crate::{Screen, Signals, line_editor::Typed};
+use crate::{
+    Screen, Signals,
+    line_editor::{Look, Typed},
+};
 use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
 use std::{
     collections::VecDeque,
@@ -71,6 +74,9 @@ impl Prompt {
     {
         let agent = agent.ui(screen.clone());
         let _quiet = screen.echo_off();
+        if self.question.is_none() && screen.is_terminal() {
+            screen.say(FIRST);
+        }
         let mut session = Session {
             chat: Chat::default(),
             question: self.question.clone(),
@@ -106,11 +112,11 @@ impl Prompt {
                 Next::Leave(code) => return code,
                 Next::Woken => (Message::empty(), true),
                 Next::Prompt(text) => (Message::user(text), false),
-                Next::Line(line) => match line.trim() {
-                    "" => continue,
-                    "q" | "quit" | "exit" => return session.code(),
-                    command if command.starts_with(':') => {
-                        let running = self.command(&command[1..], &mut session.chat, agent);
+                Next::Line(line) => match Meaning::of(&line, agent) {
+                    Meaning::Nothing => continue,
+                    Meaning::Leave => return session.code(),
+                    Meaning::Command(command) => {
+                        let running = self.command(command, &mut session.chat, agent);
                         let done = tokio::select! {
                             done = running => Ok(done),
                             code = signals.next() => Err(code),
@@ -124,7 +130,7 @@ impl Prompt {
                         }
                         continue;
                     }
-                    text => (Message::user(text), false),
+                    Meaning::Prompt(text) => (Message::user(text), false),
                 },
             };
             let start = Instant::now();
@@ -199,7 +205,14 @@ impl Prompt {
         let next = if ended {
             other.await
         } else {
-            match screen.prompt(&prompt, suggestion, self.history.clone(), &mut other).await {
+            let look = Look {
+                prompt: prompt.clone(),
+                suggestion: suggestion.into(),
+                history: self.history.clone(),
+                commands: commands(agent).map(|(name, _)| name.into()).collect(),
+                colour: false,
+            };
+            match screen.prompt(look, &mut other).await {
                 Ok(Typed::Line(line)) if screen.is_terminal() => {
                     let empty = line.trim().is_empty() && !suggestion.is_empty();
                     let line = if empty { suggestion.to_string() } else { line };
@@ -264,18 +277,53 @@ impl Prompt {
     }
 }
 
+/// What a line means.
+#[derive(Debug, PartialEq)]
+enum Meaning<'a> {
+    Nothing,
+    Leave,
+    /// Its name and its arguments.
+    Command(&'a str),
+    Prompt(&'a str),
+}
+
+impl Meaning<'_> {
+    /// Commands begin with a colon. As elsewhere, a slash will do too, before a name that is known:
+    /// a path begins with one too.
+    fn of<'a>(line: &'a str, agent: &Agent) -> Meaning<'a> {
+        let line = line.trim();
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let known = |name: &str| commands(agent).any(|(known, _)| known == name);
+        match line.strip_prefix([':', '/']).unwrap_or(line) {
+            "" if line.is_empty() => Meaning::Nothing,
+            "q" | "quit" | "exit" => Meaning::Leave,
+            "help" => Meaning::Command("help"),
+            command if line.starts_with(':') || name.strip_prefix('/').is_some_and(known) => {
+                Meaning::Command(command)
+            }
+            _ => Meaning::Prompt(line),
+        }
+    }
+}
+
+/// What a person reads first.
+const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q leaves.";
+
 /// What the keys do.
 const KEYS: &str = "\
-q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line
+q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line; Tab completes
 Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a second, it leaves";
+
+/// The commands of this agent's prompt, with a line of help each.
+fn commands(agent: &Agent) -> impl Iterator<Item = (&str, &str)> {
+    let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
+    agent.commands().chain(shared)
+}
 
 /// The commands of this agent's prompt, a line each.
 pub fn command_list(agent: &Agent) -> String {
-    let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
-    let all = agent.commands().chain(shared);
-    let mut lines: Vec<String> = all.map(|(name, help)| format!(":{name:<12} {help}")).collect();
-    lines.push(KEYS.into());
-    lines.join("\n")
+    let lines = commands(agent).map(|(name, help)| format!(":{name:<12} {help}"));
+    lines.chain([KEYS.into()]).collect::<Vec<_>>().join("\n")
 }
 
 /// A conversation at the prompt.

@@ -3,15 +3,17 @@ use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
     paint::{Colour, paint},
+    speaker::Speakers,
     stdin::Echo,
     tally::Tally,
-    text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines},
+    text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines, wrapped},
 };
 use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui, client::Usage};
+use rustix::termios::tcgetwinsize;
 use std::{
     convert::Infallible,
     io::ErrorKind,
-    path::PathBuf,
+    os::fd::AsFd,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -29,6 +31,7 @@ struct Inner {
     /// Of the requests that were not shown yet.
     tally: Mutex<Tally>,
     cost: OnceLock<Box<Cost>>,
+    speakers: Speakers,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
@@ -52,6 +55,7 @@ impl Screen {
             output: Output::stdio().into(),
             tally: Tally::default().into(),
             cost: OnceLock::new(),
+            speakers: Speakers::default(),
             question: ().into(),
             ended: false.into(),
             closed: CancellationToken::new(),
@@ -85,7 +89,7 @@ impl Screen {
     pub(crate) fn show_tally(&self, time: Duration) {
         let tally = std::mem::take(&mut *self.0.tally.lock().unwrap());
         if self.is_terminal() && tally.requests > 0 {
-            let line = tally.line(time);
+            let line = fitted(std::io::stderr(), &tally.line(time), 0);
             self.0.put(To::Err, |c| format!("{}\n", paint(&line, c, Colour::Result)));
         }
     }
@@ -109,13 +113,10 @@ impl Screen {
     /// typed by then stays in the prompt for the next time.
     pub(crate) async fn prompt<T>(
         &self,
-        prompt: &str,
-        suggestion: &str,
-        history: Option<PathBuf>,
+        mut look: Look,
         other: impl Future<Output = T>,
     ) -> Result<Typed, T> {
-        let colour = self.0.output.lock().unwrap().err.colour;
-        let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
+        look.colour = self.0.output.lock().unwrap().err.colour;
         let mut other = std::pin::pin!(other);
         let typed = loop {
             let plain = self.is_terminal() && !self.0.editor_thread.has_editor();
@@ -124,11 +125,12 @@ impl Screen {
                 if let Some(line) = self.0.editor_thread.typed() {
                     return Ok(Typed::Ahead(line));
                 }
-                let enter = match suggestion {
+                let enter = match &*look.suggestion {
                     "" => String::new(),
                     suggestion => format!("(Enter: {suggestion})\n"),
                 };
-                self.0.put(To::Err, |c| format!("{enter}{}", paint(prompt, c, Colour::Prompt)));
+                let prompt = |colour| paint(&look.prompt, colour, Colour::Prompt);
+                self.0.put(To::Err, |c| format!("{enter}{}", prompt(c)));
             }
             let hold = self.is_terminal().then(|| Hold::new(self));
             let typed = tokio::select! {
@@ -159,7 +161,8 @@ impl Screen {
 
     /// A line for the person, outside any turn.
     pub fn say(&self, line: &str) {
-        self.0.put(To::Err, |colour| format!("{}\n", paint(&escaped(line), colour, Colour::Note)));
+        let line = fitted(std::io::stderr(), &escaped(line), 0);
+        self.0.put(To::Err, |colour| format!("{}\n", paint(&line, colour, Colour::Note)));
     }
 
     /// Text on standard output, as it is.
@@ -187,29 +190,45 @@ impl Screen {
         self.is_terminal().then(|| Echo::set(false))
     }
 
-    fn reply(&self, who: &str, front: bool, reply: &Reply) {
+    /// Lines on standard error, beside the name of the agent, and below `mark`.
+    fn line(&self, cx: &Context, kind: Colour, mark: &str, text: &str) {
+        let speaker = self.0.speakers.get(cx.name());
+        let text = fitted(std::io::stderr(), text, speaker.width() + mark.len());
+        let text = format!("{mark}{text}");
+        self.0.put(To::Err, |c| match &*speaker.name {
+            "" => format!("{}\n", paint(&text, c, kind)),
+            name => {
+                let name = paint(name, c, speaker.colour);
+                format!("{}{name} {}\n", speaker.indent, paint(&text, c, kind))
+            }
+        });
+    }
+
+    fn reply(&self, reply: &Reply) {
         let text = reply.text();
         let mut output = self.0.output.lock().unwrap();
         let pieces = std::mem::take(&mut output.pieces);
-        if front
-            && !pieces.is_empty()
+        if !pieces.is_empty()
             && let Some(rest) = text.strip_prefix(pieces.as_str())
         {
             let newline = if text.ends_with('\n') { "" } else { "\n" };
             self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
-            if !pieces.is_empty() {
-                self.0.write(&mut output, To::Out, "\n");
-            }
-            let to = if front { To::Out } else { To::Err };
-            self.0.write(
-                &mut output,
-                to,
-                &format!("{who}{}\n", escaped(text.trim_end_matches('\n'))),
-            );
+            let before = if pieces.is_empty() { "" } else { "\n" };
+            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
+            let text = format!("{before}{text}\n");
+            self.0.write(&mut output, To::Out, &text);
         } else if !pieces.is_empty() {
             self.0.write(&mut output, To::Out, "\n");
         }
+    }
+}
+
+/// The text in rows as wide as the terminal, where there is one.
+fn fitted(stream: impl AsFd, text: &str, before: usize) -> String {
+    match tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 => wrapped(text, size.ws_col.into(), before),
+        _ => text.replace('\n', &format!("\n{}", " ".repeat(before))),
     }
 }
 
@@ -261,10 +280,7 @@ fn is_io_error(error: &std::io::Error) -> bool {
 impl Ui for Screen {
     fn show(&self, event: &Event, cx: &Context) {
         let front = !cx.is_child();
-        let who = if front { String::new() } else { format!("[{}] ", cx.name()) };
-        let line = |colour: bool, kind: Colour, text: &str| {
-            format!("{}\n", paint(&format!("{who}{text}"), colour, kind))
-        };
+        let line = |kind: Colour, text: &str| self.line(cx, kind, "", text);
         match event {
             Event::TextDelta(text) if front => {
                 let mut output = self.0.output.lock().unwrap();
@@ -276,7 +292,11 @@ impl Ui for Screen {
             Event::Reply(reply) => {
                 let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
                 self.0.tally.lock().unwrap().add(&reply.usage, cost);
-                self.reply(&who, front, reply);
+                if front {
+                    self.reply(reply);
+                } else if !reply.text().trim().is_empty() {
+                    line(Colour::Plain, &escaped(reply.text().trim_end()));
+                }
             }
             Event::ReplyDiscarded if front => {
                 let mut output = self.0.output.lock().unwrap();
@@ -285,29 +305,21 @@ impl Ui for Screen {
                 }
             }
             Event::ReplyDiscarded => {}
-            Event::Call(call) => {
-                self.0.put(To::Err, |c| line(c, Colour::Call, &format!("> {}", call_line(call))))
-            }
+            Event::Call(call) => self.line(cx, Colour::Call, "> ", &call_line(call)),
             Event::Result(_, result) => {
                 let kind = if result.is_error { Colour::Failed } else { Colour::Result };
                 let lines = if front { MAX_RESULT_LINES } else { 1 };
-                let text = result_lines(&result.output.text(), lines);
-                self.0.put(To::Err, |c| line(c, kind, &text));
+                line(kind, &result_lines(&result.output.text(), lines));
             }
-            Event::Retry { seconds, attempts, max_attempts, why } => self.0.put(To::Err, |c| {
-                line(
-                    c,
-                    Colour::Note,
-                    &escaped(&format!(
-                        "{why}; trying again in {seconds:.1} s ({attempts} of {max_attempts} \
-                         attempts so far)"
-                    )),
-                )
-            }),
-            Event::Notice(text) => self.0.put(To::Err, |c| line(c, Colour::Note, &escaped(text))),
-            Event::Failure(text) => self
-                .0
-                .put(To::Err, |c| line(c, Colour::Failed, &format!("error: {}", escaped(text)))),
+            Event::Retry { seconds, attempts, max_attempts, why } => {
+                let text = format!(
+                    "{why}; trying again in {seconds:.1} s ({attempts} of {max_attempts} attempts \
+                     so far)"
+                );
+                line(Colour::Note, &escaped(&text));
+            }
+            Event::Notice(text) => line(Colour::Note, &escaped(text)),
+            Event::Failure(text) => line(Colour::Failed, &format!("error: {}", escaped(text))),
             // Newer events than this screen knows.
             _ => {}
         }
@@ -315,7 +327,11 @@ impl Ui for Screen {
 
     async fn choose(&self, question: Question, cx: &Context) -> Answer {
         let _one = self.0.question.lock().await;
-        let mut text = format!("[{}] {}", cx.name(), escaped(&question.text));
+        let who = match self.0.speakers.get(cx.name()).name {
+            name if name.is_empty() => name,
+            name => format!("{name}: "),
+        };
+        let mut text = format!("{who}{}", escaped(&question.text));
         for (i, choice) in question.choices.iter().enumerate() {
             text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
         }

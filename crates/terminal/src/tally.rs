@@ -25,7 +25,7 @@ impl Tally {
         self.cost += cost.unwrap_or_default();
     }
 
-    /// Such as `3 requests, 4.1k tokens in (3.0k cached), 210 out, 2.4 s, $0.0123`.
+    /// Such as `3 requests, 4.1k tokens in (3.0k cached), 210 out, 2.4s, $0.0123`.
     pub(crate) fn line(&self, time: Duration) -> String {
         let requests = if self.requests == 1 { "request" } else { "requests" };
         let mut line = format!("{} {requests}, ", self.requests);
@@ -39,7 +39,7 @@ impl Tally {
         if self.prompt_tokens + self.output_tokens > 0 {
             line += &format!(", {} out", short(self.output_tokens));
         }
-        line += &format!(", {:.1} s", time.as_secs_f64());
+        line += &format!(", {:.1}s", time.as_secs_f64());
         if self.has_cost {
             line += &format!(", ${:.4}", self.cost);
         }
@@ -69,15 +69,15 @@ mod tests {
     fn a_tally_is_one_line() {
         let (mut tally, time) = (Tally::default(), Duration::from_millis(1234));
         tally.add(&usage(0, 0, 0), None);
-        assert_eq!(tally.line(time), "1 request, tokens not told, 1.2 s");
+        assert_eq!(tally.line(time), "1 request, tokens not told, 1.2s");
         tally.add(&usage(900, 99, 0), Some(1.0));
-        assert_eq!(tally.line(time), "2 requests, 900 tokens in, 99 out, 1.2 s");
+        assert_eq!(tally.line(time), "2 requests, 900 tokens in, 99 out, 1.2s");
         let mut tally = Tally::default();
         tally.add(&usage(50, 2_300_000, 1_050), Some(0.01));
         tally.add(&usage(0, 0, 0), Some(0.0023));
-        let line = "2 requests, 1.1k tokens in (1.0k cached), 2.3M out, 1.2 s, $0.0123";
+        let line = "2 requests, 1.1k tokens in (1.0k cached), 2.3M out, 1.2s, $0.0123";
         assert_eq!(tally.line(time), line);
         tally.add(&usage(250_000, 0, 0), None);
-        assert_eq!(tally.line(time), "3 requests, 251k tokens in (1.0k cached), 2.3M out, 1.2 s");
+        assert_eq!(tally.line(time), "3 requests, 251k tokens in (1.0k cached), 2.3M out, 1.2s");
     }
 }

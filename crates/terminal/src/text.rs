@@ -2,10 +2,13 @@
 use rungs_core::ToolCall;
 use serde_json::Value;
 use std::fmt::Write;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many lines of a tool's result are shown, and how many characters of a line.
 pub(crate) const MAX_RESULT_LINES: usize = 4;
 pub(crate) const MAX_LINE_CHARS: usize = 160;
+/// The least number of columns of a row.
+const MIN_COLUMNS: usize = 10;
 
 /// A call on one line: its name and its arguments, a lone text argument without its key.
 pub(crate) fn call_line(call: &ToolCall) -> String {
@@ -16,15 +19,14 @@ pub(crate) fn call_line(call: &ToolCall) -> String {
         },
         other => other.to_string(),
     };
-    clipped(
-        &format!("{} {}", escaped(&call.name), escaped(&input).replace('\n', "\n    ")),
-        10 * MAX_LINE_CHARS,
-    )
+    clipped(&format!("{} {}", escaped(&call.name), escaped(&input)), 10 * MAX_LINE_CHARS)
 }
 
 /// The first lines of a result, indented.
 pub(crate) fn result_lines(text: &str, max_lines: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
+    // A note that one line is missing takes as much room as that line.
+    let max_lines = if lines.len() == max_lines + 1 { lines.len() } else { max_lines };
     let mut shown: Vec<String> = lines
         .iter()
         .take(max_lines)
@@ -36,6 +38,45 @@ pub(crate) fn result_lines(text: &str, max_lines: usize) -> String {
         more => shown.push(format!("  ... {more} more lines")),
     }
     shown.join("\n")
+}
+
+/// A text in rows of at most `width` columns, broken between words where that is possible. Before
+/// the first row stand `before` columns already; all others begin with as many blanks, and the rows
+/// of a broken line with those that the line begins with.
+pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
+    let mut rows: Vec<String> = vec![];
+    // How wide a tab is depends on where it stands.
+    for line in text.replace('\t', "    ").split('\n') {
+        let own = line.len() - line.trim_start_matches(' ').len();
+        // On a narrow terminal, room for words is worth more than an indentation.
+        let own = if before + own > width / 2 { 0 } else { own };
+        let room = width.saturating_sub(before).max(MIN_COLUMNS);
+        let (mut row, mut columns) = (String::new(), 0);
+        let mut next_row = |row: &mut String| {
+            let full = std::mem::replace(row, " ".repeat(own));
+            rows.push(full);
+            own
+        };
+        for word in line.split_inclusive(' ') {
+            if columns > own && columns + word.trim_end().width() > room {
+                columns = next_row(&mut row);
+            }
+            for c in word.chars() {
+                let wide = c.width().unwrap_or(0);
+                if columns + wide > room {
+                    if c == ' ' {
+                        continue;
+                    }
+                    columns = next_row(&mut row);
+                }
+                row.push(c);
+                columns += wide;
+            }
+        }
+        rows.push(row);
+    }
+    let rows: Vec<&str> = rows.iter().map(|row| row.trim_end_matches(' ')).collect();
+    rows.join(&format!("\n{}", " ".repeat(before)))
 }
 
 pub(crate) fn clipped(text: &str, width: usize) -> String {
@@ -81,6 +122,20 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_broken_between_words_and_begin_below_the_text() {
+        let rows = |text: &str, width, before| wrapped(text, width, before);
+        assert_eq!(rows("one two three", 80, 0), "one two three");
+        assert_eq!(rows("one two three four", 13, 0), "one two three\nfour");
+        assert_eq!(rows("one two three four", 18, 5), "one two three\n     four");
+        assert_eq!(rows("a\n\nb", 20, 2), "a\n  \n  b");
+        assert_eq!(rows("  one two three", 12, 0), "  one two\n  three");
+        assert_eq!(rows("/a/path/that/is/longer", 12, 0), "/a/path/that\n/is/longer");
+        assert_eq!(rows("日本語日本語", 11, 0), "日本語日本\n語");
+        assert_eq!(rows("a  b\tc   ", 80, 0), "a  b    c");
+        assert_eq!(rows("narrow", 3, 40), "narrow");
+    }
+
+    #[test]
     fn calls_and_results_are_short() {
         let call = |input| call_line(&ToolCall { id: "1".into(), name: "t".into(), input });
         assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
@@ -89,6 +144,7 @@ mod tests {
             result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES),
             "  1\n  2\n  3\n  4\n  ... 2 more lines"
         );
+        assert_eq!(result_lines("1\n2", 1), "  1\n  2");
         assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
         assert_eq!(clipped("äöü", 2), "äö...");
     }

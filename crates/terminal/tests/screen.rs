@@ -10,6 +10,8 @@ use std::time::Duration;
 /// Rows and columns.
 const SIZES: [(u16, u16); 4] = [(24, 120), (24, 80), (24, 40), (5, 40)];
 
+/// What the program says first, at 80 columns.
+const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q leaves.";
 /// What the program's prompt shows in an empty line.
 const EMPTY: &str = "t >> the suggestion   (Enter)";
 
@@ -109,7 +111,7 @@ fn interrupt_clears_the_line_first_and_leaves_at_an_empty_one() {
     terminal.types("half a line");
     terminal.shows("half a line");
     terminal.types("\x03");
-    terminal.until("an empty line", |screen| screen == EMPTY);
+    terminal.until("an empty line", |screen| screen == format!("{FIRST}\n{EMPTY}"));
     // In one go, as a slow terminal would send them.
     terminal.types("half\x03whole\r");
     terminal.shows("you said whole");
@@ -207,7 +209,17 @@ fn luminance(colour: vt100::Color) -> Option<f64> {
 }
 
 /// What is typed to see one of everything.
-const ALL: [&str; 4] = ["go", "refused", ":unknown", ":later 0 writer from a child"];
+const ALL: [&str; 9] = [
+    "go",
+    "refused",
+    ":unknown",
+    ":later 0 ann one",
+    ":later 0 bob two",
+    ":later 0 cid three",
+    ":later 0 dan four",
+    ":later 0 eve five",
+    ":later 0 fay six",
+];
 
 /// The screen after these lines.
 fn everything(env: &[(&str, &str)], lines: &[&str]) -> Option<Terminal> {
@@ -280,8 +292,8 @@ fn what_enter_plays_was_visible_and_is_shown_once() {
         let lines = terminal.settled_turns();
         let answer = ["you said the suggestion", "1 request", "t >>"];
         let expected = match env {
-            [("TERM", _)] => [&["(Enter: the suggestion)", "t >>"][..], &answer].concat(),
-            _ => [&["t >> the suggestion"][..], &answer].concat(),
+            [("TERM", _)] => [&[FIRST, "(Enter: the suggestion)", "t >>"][..], &answer].concat(),
+            _ => [&[FIRST, "t >> the suggestion"][..], &answer].concat(),
         };
         assert_eq!(lines, expected, "{env:?}");
     }
@@ -298,7 +310,8 @@ fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
     terminal.shows("you said second");
     terminal.until("a draft", |screen| screen.ends_with("t >> thi"));
     let turn = |n: &str| [format!("t >> {n}"), format!("you said {n}"), "1 request".into()];
-    let expected = [&turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
+    let expected =
+        [&[FIRST.into()], &turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
     assert_eq!(terminal.settled_turns(), expected);
 }
 
@@ -319,8 +332,9 @@ fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
         terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
         terminal.until("a draft", |screen| screen.ends_with("t >> next"));
         let shown = terminal.settled_turns();
+        let begin = shown.iter().position(|line| line == "t >> go").unwrap();
         let turn = ["t >> go", "> bash sleep 1.2", "  (no output)", "done", "2 request"];
-        assert_eq!(shown, [&turn[..], &["t >> next"]].concat(), "{size:?}");
+        assert_eq!(shown[begin..], [&turn[..], &["t >> next"]].concat(), "{size:?}");
     }
 }
 
@@ -348,5 +362,101 @@ fn a_line_under_the_turn_says_what_it_took() {
     let line = shown.iter().find(|line| line.starts_with("2 requests, ")).unwrap();
     // The program counts a dollar for a token.
     let (time, cost) = line.rsplit_once(", $").unwrap();
-    assert_eq!((time.ends_with(" s"), cost), (true, "2468.0000"));
+    assert_eq!((time.ends_with('s'), cost), (true, "2468.0000"));
+}
+
+#[test]
+fn agents_have_a_name_a_place_and_a_colour_of_their_own() {
+    let long = "from here on a text that is longer than a row of a narrow terminal";
+    for (size, rows) in [
+        (
+            (24, 120),
+            vec!["  ann from here on a text that is longer than a row of a narrow terminal"],
+        ),
+        (
+            (24, 40),
+            vec![
+                "  ann from here on a text that is longer",
+                "      than a row of a narrow terminal",
+            ],
+        ),
+    ] {
+        let Some(terminal) = Terminal::start(echo(), size, &[]) else { return };
+        terminal.edits();
+        for (child, text) in [("ann", long), ("bob", "short"), ("main", "own"), ("ann-2", "again")]
+        {
+            let before = terminal.settled().len();
+            terminal.types(&format!(":later 0 {child} {text}\r"));
+            terminal.until("more", |screen| screen.lines().count() > before + 1);
+        }
+        let shown = terminal.settled();
+        let said: Vec<&str> = shown
+            .iter()
+            .filter(|line| line.starts_with("  ") || *line == "own")
+            .map(String::as_str)
+            .collect();
+        assert_eq!(said, [rows, vec!["  bob short", "own", "  ann-2 again"]].concat());
+        let colour = |name: &str| {
+            let cells = terminal.cells(|cell| cell.fgcolor());
+            let text: String = cells.iter().map(|(text, _)| text.chars().next().unwrap()).collect();
+            cells[text.rfind(name).unwrap()].1
+        };
+        let colours = [colour("annfrom"), colour("bobshort"), colour("ann-2again")];
+        assert!(colours[0] != colours[1] && colours[1] != colours[2] && colours[0] != colours[2]);
+        assert!(colours.iter().all(|colour| *colour != vt100::Color::Default));
+    }
+}
+
+#[test]
+fn the_first_screen_is_short_and_names_the_help_and_the_way_out() {
+    for size in SIZES {
+        let Some(terminal) = Terminal::start(echo(), size, &[]) else { return };
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+        let shown = terminal.settled();
+        assert_eq!(shown.concat().replace(' ', ""), format!("{FIRST}{EMPTY}").replace(' ', ""));
+        assert!(shown.len() <= 3 && shown.iter().all(|line| line.len() <= size.1.into()));
+    }
+}
+
+#[test]
+fn help_and_the_way_out_are_found_under_their_usual_names() {
+    let Some(terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    for (n, line) in [":help", "/help", "help", "HELP me"].into_iter().enumerate() {
+        terminal.edits();
+        terminal.types(&format!("{line}\r"));
+        let shown = |screen: &str| {
+            screen.matches("what there is to know").count() == n + 1
+                || screen.contains("you said HELP me")
+        };
+        terminal.until("help", shown);
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+    }
+    terminal.types("/etc/passwd\r");
+    terminal.shows("you said /etc/passwd");
+    for line in ["q", ":q", "/quit", "/exit", ":exit"] {
+        let Some(mut terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+        terminal.edits();
+        terminal.types(&format!("{line}\r"));
+        assert_eq!(terminal.ends().code(), Some(0), "{line}");
+    }
+}
+
+#[test]
+fn tab_completes_commands() {
+    for (rows, cols) in [(24, 80), (6, 40)] {
+        let Some(terminal) = Terminal::start(echo(), (rows, cols), &[]) else { return };
+        terminal.edits();
+        terminal.types(":he\t");
+        terminal.until("the only one", |screen| screen.ends_with("\nt >> :help"));
+        terminal.types("\r");
+        terminal.shows("what there is to know");
+        terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
+        terminal.types("/\t");
+        terminal.until("a menu", |screen| {
+            let last = screen.lines().last().unwrap_or_default();
+            ["later", "help", "commands"].iter().all(|name| last.contains(name))
+        });
+        terminal.types("\x03");
+        terminal.until("an empty line", |screen| screen.ends_with(EMPTY));
+    }
 }

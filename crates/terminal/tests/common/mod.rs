@@ -135,7 +135,7 @@ impl Terminal {
             }
         }
         // Its second row.
-        lines.retain(|line| !line.contains(", $"));
+        lines.retain(|line| !line.contains('$'));
         lines
     }
 
@@ -217,7 +217,8 @@ fn size(parser: &vt100::Parser) -> (u16, u16) {
     (rows.into(), cols.into())
 }
 
-/// `cargo test` builds it beside the tests; `cargo test --test screen` does not, so it is done here.
+/// `cargo test` builds it beside the tests; `cargo test --test screen` does not, so it is done
+/// here.
 fn program() -> PathBuf {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {

@@ -324,6 +324,14 @@ fn links_in_place_of_state_are_not_followed() {
     assert!(matches!(trees.state("1"), Err(Error::Incomplete(_))));
     drop(trees.take("1").unwrap());
     trees.remove("1", false).unwrap();
+    for file in [".trees/.2.lock", ".git/rungs-worktrees.lock"] {
+        let _ = fs::remove_file(path.join(file));
+        symlink(&outside, path.join(file)).unwrap();
+        assert!(error(trees.take("2")).contains("is a symbolic link"));
+        fs::remove_file(path.join(file)).unwrap();
+        assert!(!path.join(".trees/2").exists());
+    }
+    drop(trees.take("2").unwrap());
     assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
 }
 
