@@ -558,7 +558,7 @@ mod tests {
         let picture = serde_json::to_value(&image).unwrap();
         assert_eq!(*content, format!("{}{picture}", "x".repeat(500)));
         let size = 500 + image.size();
-        let file = dir.path().join("state").join(name);
+        let file = compaction.folder.path().join(name);
         let stub = format!("[cleared: {size} bytes, in {}; bash can read parts]", file.display());
         let left: Vec<&Block> = smaller.messages()[2].blocks().collect();
         assert_eq!(left, [&skill, &Block::inserted("cleared", stub)]);
