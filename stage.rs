@@ -12,7 +12,7 @@ use lexopt::{
 };
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Client, Error, Loop, Result,
+    Agent, Answer, Client, Error, Loop, Question, Result, Ui,
     client::{Endpoint, Format},
     tools,
 };
@@ -21,7 +21,6 @@ use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
 use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
     ffi::OsString,
-    fs::File,
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -65,29 +64,39 @@ impl Stage {
         tools::all(agent.ui(self.screen.clone()))
     }
 
-    /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git.
-    pub fn state(&self) -> PathBuf {
-        let rungs = self.folder.join(".rungs");
-        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
-        // will be said.
-        if durable::create_folder(&rungs).is_ok()
-            && let Ok(mut ignored) = File::create_new(rungs.join(".gitignore"))
-        {
-            let _ = ignored.write_all(b"*\n");
-        }
-        rungs.join(self.lesson)
-    }
-
-    /// The same folder as a handle, below which no link is followed.
+    /// Where this lesson keeps its state: `.rungs/LESSON` in the folder, hidden from git. Below the
+    /// handle no link is followed.
     ///
     /// # Errors
     /// When there is something of this name that is not ours, and names it.
     pub fn state_folder(&self) -> Result<Folder> {
         let rungs = Folder::open(&self.folder, ".rungs").map_err(Error::other)?;
+        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
+        // will be said.
         if let Ok(Some(mut ignored)) = rungs.create_new(".gitignore") {
             let _ = ignored.write_all(b"*\n");
         }
         rungs.folder(self.lesson).map_err(Error::other)
+    }
+
+    /// [`state_folder`](Stage::state_folder), once a person who is there has agreed to go on
+    /// without the records that are damaged in it. Where nobody is there, whoever opens the file
+    /// says what was lost and where the damaged file is kept.
+    ///
+    /// # Errors
+    /// Those of [`state_folder`](Stage::state_folder), and the damage when the person says no.
+    pub async fn state(&self) -> Result<Folder> {
+        let state = self.state_folder()?;
+        for damage in durable::damaged_journals(&state).map_err(Error::other)? {
+            let question = Question::new(damage.to_string())
+                .choice("keep the damaged file under another name, and go on with what is intact");
+            if self.screen.attended()
+                && self.screen.choose(question, &self.agent().context()).await != Answer::Choice(0)
+            {
+                return Err(Error::other(damage));
+            }
+        }
+        Ok(state)
     }
 }
 

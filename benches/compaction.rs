@@ -3,6 +3,7 @@
 //! `cargo bench --bench compaction`: the same rehearsal with and without the sixth lesson's layer.
 //! Without it each request carries all that came before; the saving of a turn is what its prompt is
 //! smaller by, as the server counts it.
+use durable::Folder;
 use lessons::{s01_loop::agent_loop, s06_context_compact};
 use rehearsal::{call, say, scene, script};
 use rungs_core::{Agent, Chat, tools};
@@ -46,7 +47,11 @@ async fn prompts(compact: bool) -> Vec<f64> {
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Agent::new(client, folder.path()).tool(tools::Bash);
     if compact {
-        agent = s06_context_compact::install(agent, WINDOW, folder.path().join("state"));
+        agent = s06_context_compact::install(
+            agent,
+            WINDOW,
+            Folder::open(folder.path(), "state").unwrap(),
+        );
     }
     agent.run(&mut Chat::default(), "go", agent_loop).await.unwrap();
     // What a summary costs belongs to the turn that it was made for.

@@ -51,13 +51,14 @@
 //!
 //! Builds on s01. Motto: *Context will fill up; make room.*
 
+use durable::Folder;
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, State, StopReason,
 };
 use rungs_files::truncate_to_budget;
 use serde::{Deserialize, Serialize};
-use std::{cmp::Reverse, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{cmp::Reverse, process::ExitCode, sync::Arc};
 
 /// Above which share of the window room is made.
 const FULL_SHARE: f64 = 0.7;
@@ -109,18 +110,19 @@ fn failed(why: impl Into<String>) -> Attempt {
     Ok(Err(CompactionFailed(why.into())))
 }
 
-/// What goes to disk, and where.
-type Files = Vec<(PathBuf, String)>;
+/// What goes to disk: names below the folder, and texts.
+type Files = Vec<(String, String)>;
 
-/// The name of the file that keeps the newest summary.
+/// The name of the file that keeps the newest summary, and the most bytes of it that are read.
 const MEMORY: &str = "memory.md";
+const MAX_MEMORY_BYTES: u64 = 1 << 20;
 
 /// Makes room in the conversations of an agent and its children.
 struct Compaction {
     /// The model's window, in tokens.
     window: u64,
     /// Where removed results, transcripts and the memory are kept.
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Layer for Compaction {
@@ -200,7 +202,7 @@ impl Compaction {
 
     /// Puts a stub in place of a result that is worth it; what must survive stays. Returns the file
     /// that the stub names.
-    fn clear(&self, chat: &Chat, block: &mut Block) -> Option<(PathBuf, String)> {
+    fn clear(&self, chat: &Chat, block: &mut Block) -> Option<(String, String)> {
         let Block::ToolResult { content, .. } = block else { return None };
         // An earlier stub stays too, or it would count as a result.
         let stays = |block: &Block| block.origin().is_some_and(|o| o.keep || o.name == "cleared");
@@ -210,16 +212,16 @@ impl Compaction {
         }
         // Ids may repeat, and hold anything, so they name no file.
         let name = format!("results/{}/{:016x}.txt", chat.id(), fastrand::u64(..));
-        let file = self.folder.join(name);
         let cleared = content.extract_if(.., |block| !stays(block)).map(|block| match block {
             Block::Text { text, .. } => text,
             // A picture, say: as it stood in the conversation.
             other => serde_json::json!(other).to_string(),
         });
         let text = cleared.collect();
+        let file = self.folder.path().join(&name);
         let stub = format!("[cleared: {size} bytes, in {}; bash can read parts]", file.display());
         content.push(Block::inserted("cleared", stub));
-        Some((file, text))
+        Some((name, text))
     }
 
     /// Auto: the model's summary takes the place of everything before the newest steps.
@@ -250,7 +252,7 @@ impl Compaction {
             return failed(why + "; ask for less at once, or begin a new conversation");
         }
         // A child's memory would take the place of the person's.
-        let memory = (!cx.is_child()).then(|| (self.folder.join(MEMORY), summary));
+        let memory = (!cx.is_child()).then(|| (MEMORY.to_string(), summary));
         self.replace(chat, smaller, memory.into_iter().collect()).await?;
         cx.notice(format!("(summarised: about {before} tokens became {after}{left_out})"));
         Ok(Ok(()))
@@ -291,13 +293,11 @@ impl Compaction {
     /// Disk: puts the new conversation in place, once these files and the whole old conversation,
     /// each time under another name, are written.
     async fn replace(&self, chat: &mut Chat, new: Chat, files: Files) -> Result<()> {
-        let (id, folder) = (chat.id().to_string(), self.folder.join("transcripts"));
+        let (transcript, folder) = (format!("transcripts/{}", chat.id()), self.folder.clone());
         let whole = serde_json::to_vec(chat).map_err(Error::other)?;
         let write = move || {
-            let file = |n: u32| folder.join(format!("{id}-{n:04}.json"));
-            let free = (1..).map(file).find(|file| !file.exists()).unwrap_or_else(|| file(0));
-            durable::write(free, &whole)?;
-            files.iter().try_for_each(|(file, text)| durable::write(file, text.as_bytes()))
+            folder.write_numbered(transcript, ".json", &whole)?;
+            files.iter().try_for_each(|(name, text)| folder.write(name, text.as_bytes()))
         };
         // It waits for the disk, which no thread of the runtime may do.
         let written = tokio::task::spawn_blocking(write).await.map_err(Error::other)?;
@@ -339,10 +339,10 @@ fn newest(chat: &Chat, bytes: usize) -> usize {
 }
 
 /// Adds the mechanism, for a model with a window of so many tokens, with its files in `folder`.
-pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
-    let memory = folder.join(MEMORY);
+pub fn install(agent: Agent, window: u64, folder: Folder) -> Agent {
+    let memory = folder.clone();
     let layer = Arc::new(Compaction { window, folder });
-    if memory.exists() {
+    if memory.read_text(MEMORY, MAX_MEMORY_BYTES).is_ok() {
         agent.context().notice("`:memory` adds what an earlier conversation came to.");
     }
     let agent = agent.wrap_shared(layer.clone()).command(
@@ -356,7 +356,7 @@ pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
         "memory",
         "adds the memory of the last conversation that was summarised",
         async move |chat, _, cx| {
-            let text = tokio::fs::read_to_string(&memory).await.map_err(Error::at(&memory))?;
+            let text = memory.read_text(MEMORY, MAX_MEMORY_BYTES).map_err(Error::other)?;
             let text = format!("<memory>\nOf an earlier conversation:\n{}\n</memory>", text.trim());
             chat.push(Message::inserted("memory", text));
             cx.notice("(it will be sent with your next prompt)");
@@ -368,7 +368,7 @@ pub fn install(agent: Agent, window: u64, folder: PathBuf) -> Agent {
 /// The agent of lesson one, with room.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        Ok(install(stage.agent(), stage.window.into(), stage.state()))
+        Ok(install(stage.agent(), stage.window.into(), stage.state_folder()?))
     };
     lessons::run("s06_context_compact", build, agent_loop)
 }
@@ -383,11 +383,15 @@ mod tests {
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
     use rungs_core::{NextSend, Request, ToolOutput, ToolResult, tools};
     use serde_json::json;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
+
+    fn state(dir: &Path) -> Folder {
+        Folder::open(dir, "state").unwrap()
+    }
 
     /// An agent with a window of so many tokens.
     async fn stage(window: u64, scenes: impl IntoIterator<Item = Scene>) -> Play {
-        play(scenes, |agent, dir| install(agent.tool(tools::Bash), window, dir.join("state"))).await
+        play(scenes, |agent, dir| install(agent.tool(tools::Bash), window, state(dir))).await
     }
 
     fn seq(command: &str) -> (&'static str, serde_json::Value) {
@@ -508,7 +512,7 @@ mod tests {
     async fn a_summary_takes_the_place_of_older_turns_and_words_and_skills_survive() {
         let play = play(four_prompts(say("it was about numbers")), |agent, dir| {
             skill(dir, "one", "know how");
-            let agent = install(agent.tool(tools::Bash), 4_000, dir.join("state"));
+            let agent = install(agent.tool(tools::Bash), 4_000, state(dir));
             s05::install(agent, s05::Skills::find(&[dir.into()]))
         })
         .await;
@@ -535,7 +539,8 @@ mod tests {
 
     #[test]
     fn of_a_result_only_what_must_survive_is_left_beside_the_stub() {
-        let compaction = Compaction { window: 10_000, folder: "/state".into() };
+        let dir = tempfile::tempdir().unwrap();
+        let compaction = Compaction { window: 10_000, folder: state(dir.path()) };
         let call = json!({"type": "tool_use", "id": "1", "name": "t", "input": {}});
         let skill = Block::kept("skill:one", "know how ".repeat(100));
         let (text, image) = (Block::text("x".repeat(500)), Block::image("image/png", "iVBO"));
@@ -546,20 +551,22 @@ mod tests {
         chat.push(Message::results([ToolResult { id: "1".into(), output, is_error: false }]));
         chat.push(Message::assistant(vec![Block::text("done")]));
         let (smaller, files) = compaction.without_results(&chat, 0);
-        let [(file, content)] = &files[..] else { panic!("{files:?}") };
+        let [(name, content)] = &files[..] else { panic!("{files:?}") };
         let picture = serde_json::to_value(&image).unwrap();
         assert_eq!(*content, format!("{}{picture}", "x".repeat(500)));
         let size = 500 + image.size();
+        let file = dir.path().join("state").join(name);
         let stub = format!("[cleared: {size} bytes, in {}; bash can read parts]", file.display());
         let left: Vec<&Block> = smaller.messages()[2].blocks().collect();
         assert_eq!(left, [&skill, &Block::inserted("cleared", stub)]);
-        assert!(file.starts_with(format!("/state/results/{}", chat.id())));
+        assert!(name.starts_with(&format!("results/{}/", chat.id())), "{name}");
         // There is nothing more to clear.
         assert_eq!(compaction.without_results(&smaller, 0).1, []);
     }
 
     fn head(old: Vec<Message>) -> (Message, String) {
-        let compaction = Compaction { window: 100_000, folder: PathBuf::new() };
+        let dir = tempfile::tempdir().unwrap();
+        let compaction = Compaction { window: 100_000, folder: state(dir.path()) };
         let old: Vec<Arc<Message>> = old.into_iter().map(Arc::new).collect();
         compaction.head(&old, "short")
     }
@@ -623,7 +630,7 @@ mod tests {
                 skill(dir, "small", "know how");
                 skill(dir, "large", &"much ".repeat(1000));
                 let skills = s05::Skills::find(&[dir.into()]);
-                let compact = |agent| install(agent, 4_000, dir.join("state"));
+                let compact = |agent| install(agent, 4_000, state(dir));
                 match outermost {
                     true => compact(s05::install(agent, skills)),
                     false => s05::install(compact(agent), skills),
@@ -649,7 +656,7 @@ mod tests {
         ];
         let play = play(scenes, |agent, dir| {
             std::fs::write(dir.join("f.txt"), "a line\n".repeat(1000)).unwrap();
-            install(agent.tool(tools::Read).tool(tools::Write), 100_000, dir.join("state"))
+            install(agent.tool(tools::Read).tool(tools::Write), 100_000, state(dir))
         })
         .await;
         let (_, mut chat) = play.ask("read").await;
@@ -685,7 +692,7 @@ mod tests {
             let failed = failed.unwrap_err().to_string();
             assert!(failed.starts_with(expected), "{failed}");
             assert_eq!(json(&chat), before);
-            assert!(!play.dir.path().join("state").exists());
+            assert_eq!(state(play.dir.path()).list().unwrap(), [""; 0]);
         }
     }
 
@@ -730,13 +737,15 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_removed_that_cannot_be_written_to_disk() {
         let play = stage(2_500, four_prompts(say("short"))).await;
-        std::fs::write(play.dir.path().join("state"), "a file, where a folder is needed").unwrap();
+        let state = play.dir.path().join("state");
+        std::fs::remove_dir(&state).unwrap();
+        std::fs::write(&state, "a file, where a folder is needed").unwrap();
         let (_, mut chat) = play.ask("<task>second words").await;
         let mut expected = chat.clone();
         expected.push(Message::user("third words"));
         let error = play.run(&mut chat, "third words").await.unwrap_err().to_string();
         let folder = play.dir.path().display();
-        assert!(error.starts_with(&format!("cannot create {folder}/state: ")), "{error}");
+        assert!(error.starts_with(&format!("{folder}/state is a file, not a folder")), "{error}");
         assert_eq!(json(&chat), json(&expected));
     }
 
@@ -855,7 +864,7 @@ mod tests {
         assert!(play.bodies()[2].to_string().contains("no tool calls. Above all: the key."));
         play.ui.take();
         // The next run in the same folder.
-        let agent = install(play.agent.clone(), 1_000_000, play.dir.path().join("state"));
+        let agent = install(play.agent.clone(), 1_000_000, state(play.dir.path()));
         let offer = "main: notice `:memory` adds what an earlier conversation came to.";
         assert_eq!(play.ui.take(), [offer]);
         let mut chat = Chat::default();

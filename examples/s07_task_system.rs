@@ -118,7 +118,11 @@ impl Update {
 /// The board waits for the disk and for its lock, so its work is done on a blocking thread.
 async fn run(board: &Board, call: Call, cx: &Context) -> Result<String, ToolError> {
     let who = cx.name().to_string();
-    board.blocking(move |board| work(board, call, &who)).await
+    let answer = board.blocking(move |board| work(board, call, &who)).await;
+    for notice in board.take_notices() {
+        cx.notice(notice);
+    }
+    answer
 }
 
 fn work(board: &Board, call: Call, who: &str) -> Result<String, ToolError> {
@@ -133,7 +137,7 @@ fn work(board: &Board, call: Call, who: &str) -> Result<String, ToolError> {
             };
             Ok(format!("created {}", board.create(task)?))
         }
-        Call::TaskList { status } => listing(board, status),
+        Call::TaskList { status } => Ok(listing(board, status)),
         Call::TaskGet { id } => details(board, id),
         Call::TaskUpdate(update) => {
             let (task, freed) = board.update(update.id, |task| update.apply(task))?;
@@ -146,19 +150,23 @@ fn work(board: &Board, call: Call, who: &str) -> Result<String, ToolError> {
     }
 }
 
-fn listing(board: &Board, status: Option<Status>) -> Result<String, ToolError> {
-    let lines: Vec<String> = board.look(|tasks| {
+fn listing(board: &Board, status: Option<Status>) -> String {
+    let (lines, failed): (Vec<String>, _) = board.view(|tasks| {
         let wanted = |task: &&Task| status.is_none_or(|status| task.status == status);
         let all = tasks.all().filter(wanted).map(ToString::to_string);
         all.take(MAX_LISTED_TASKS + 1).collect()
-    })?;
-    Ok(match lines.get(..MAX_LISTED_TASKS) {
+    });
+    let listing = match lines.get(..MAX_LISTED_TASKS) {
         Some(first) if lines.len() > MAX_LISTED_TASKS => {
             format!("{}\n... more follow", first.join("\n"))
         }
         _ if lines.is_empty() => "There are none.".into(),
         _ => lines.join("\n"),
-    })
+    };
+    match failed {
+        Some(error) => format!("{listing}\n(as last known: {error})"),
+        None => listing,
+    }
 }
 
 fn details(board: &Board, id: u64) -> Result<String, ToolError> {
@@ -194,6 +202,9 @@ fn next(board: &Board, who: &str) -> Result<String, ToolError> {
 
 /// Adds the mechanism: the tools of this board.
 pub fn install(agent: Agent, board: &Board) -> Agent {
+    for notice in board.take_notices() {
+        agent.context().notice(notice);
+    }
     let listed = board.clone();
     let effect = |call: &Call| match call {
         Call::TaskList { .. } | Call::TaskGet { .. } => Effect::Reads,
@@ -203,10 +214,7 @@ pub fn install(agent: Agent, board: &Board) -> Agent {
         "tasks",
         "lists the board",
         async move |_, _, cx| {
-            match listed.blocking(|board| listing(board, None)).await {
-                Ok(lines) => cx.notice(lines),
-                Err(ToolError(why)) => cx.notice(why),
-            }
+            cx.notice(listed.blocking(|board| listing(board, None)).await);
             Ok::<(), Error>(())
         },
     )
@@ -215,12 +223,8 @@ pub fn install(agent: Agent, board: &Board) -> Agent {
 /// The agent of lesson one, with a board.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let agent = stage.agent();
-        let file = stage.state().join("tasks.jsonl");
-        let (board, damage) = Board::open_async(file).await.map_err(Error::other)?;
-        if let Some(damage) = damage {
-            agent.context().notice(damage);
-        }
+        let (agent, state) = (stage.agent(), stage.state().await?);
+        let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
         Ok(install(agent, &board))
     };
     lessons::run("s07_task_system", build, agent_loop)
@@ -232,6 +236,11 @@ mod tests {
     use lessons::testing::{play, results};
     use rehearsal::{calls, say, scene};
     use serde_json::json;
+
+    fn open(dir: &std::path::Path) -> Board {
+        let folder = durable::Folder::open(dir, "board").unwrap();
+        Board::open(&folder, "tasks.jsonl").unwrap()
+    }
 
     #[tokio::test]
     async fn the_model_works_the_board() {
@@ -251,10 +260,7 @@ mod tests {
             ]),
             say("done"),
         ];
-        let play = play([scene("^go$", turns)], |agent, dir| {
-            install(agent, &Board::open(&dir.join("board/tasks.jsonl")).unwrap().0)
-        })
-        .await;
+        let play = play([scene("^go$", turns)], |agent, dir| install(agent, &open(dir))).await;
         let (_, chat) = play.ask("go").await;
         let fields = "(there are: id, status, result, owner, priority, after)";
         assert_eq!(
@@ -278,14 +284,14 @@ mod tests {
     #[tokio::test]
     async fn a_long_board_says_that_more_follows() {
         let dir = tempfile::tempdir().unwrap();
-        let board = Board::open(&dir.path().join("tasks.jsonl")).unwrap().0;
+        let board = open(dir.path());
         let task = |subject: String| Task { subject, ..Task::default() };
         for n in 1..=MAX_LISTED_TASKS {
             board.create(task(format!("t{n}"))).unwrap();
         }
-        assert!(listing(&board, None).unwrap().ends_with("#200 [pending] t200"));
+        assert!(listing(&board, None).ends_with("#200 [pending] t200"));
         board.create(task("one more".into())).unwrap();
-        let lines = listing(&board, None).unwrap();
+        let lines = listing(&board, None);
         assert!(lines.ends_with("#200 [pending] t200\n... more follow"), "{lines}");
     }
 }

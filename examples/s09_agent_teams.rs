@@ -13,7 +13,7 @@
 //! send ──> mailbox ──> received, in flight ────┴─ the turn ended well ──> acknowledged: over
 //!             ^                │
 //!             └─ redelivery ───┘ the turn was withdrawn, the program crashed;
-//!                                after three deliveries: dead letter
+//!                                after three deliveries, at the end alone: dead letter
 //! ```
 //!
 //! New here: agents that outlive a call, and **at-least-once delivery** between them.
@@ -48,8 +48,8 @@
 //! 1. Type `:team` while they work. It calls a teammate `at work` that has mail and has not begun
 //!    its turn yet. What would the lead conclude if it did not?
 //! 2. Run it with `-- --keep` and look at `.rungs/s09_agent_teams/team-1/writer.jsonl` in the
-//!    folder that stays. How many records mention letter 1 (`Letter`, `Delivered` and `Settled`
-//!    in `crates/mailbox/src/mailbox.rs`), and what would a crash before each of them mean?
+//!    folder that stays. How many records mention letter 1 (`Letter`, `Joined` and `Settled` in
+//!    `crates/mailbox/src/mailbox.rs`), and what would a crash before each of them mean?
 //! 3. Take the line with `.ack(` out of `turn`. How often is each letter answered, what ends that,
 //!    and where is the letter then?
 //!
@@ -396,7 +396,7 @@ pub fn install(agent: Agent, team: &Team) -> Agent {
 /// The agent of lesson four, with teammates.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let mailboxes = Mailboxes::open(&stage.state()).await.map_err(Error::other)?;
+        let mailboxes = Mailboxes::open(&stage.state().await?).await.map_err(Error::other)?;
         Ok(install(s04_subagent::install(stage.agent()), &Team::new(mailboxes)))
     };
     lessons::run("s09_agent_teams", build, agent_loop)
@@ -419,9 +419,13 @@ mod tests {
         folder: TempDir,
     }
 
+    async fn open(folder: &Path) -> Mailboxes {
+        Mailboxes::open(&durable::Folder::open(folder, "").unwrap()).await.unwrap()
+    }
+
     /// A lead with subagents and bash, and its team, whose mailboxes are in the folder.
     async fn stage_in(folder: TempDir, scenes: impl IntoIterator<Item = Scene>) -> Stage {
-        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        let team = Team::new(open(folder.path()).await);
         let lead =
             |agent: Agent, _: &Path| install(s04_subagent::install(agent.tool(tools::Bash)), &team);
         Stage { play: play(scenes, lead).await, team, folder }
@@ -533,7 +537,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_comes_again_and_what_was_answered_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        let mailboxes = Mailboxes::open(folder.path()).await.unwrap();
+        let mailboxes = open(folder.path()).await;
         for (text, answered) in [("old", true), ("half", false)] {
             mailboxes.send("ann", Letter::new("bob", text)).await.unwrap();
             let received = mailboxes.receive("ann", &BTreeSet::new()).await.unwrap().letters;
@@ -590,6 +594,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_letters_that_come_together_only_the_one_that_is_refused_dies() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailboxes = open(folder.path()).await;
+        let sound: Vec<String> = (1..=9).map(|n| format!("sound {n}")).collect();
+        for text in sound.iter().map(String::as_str).chain(["poison"]) {
+            mailboxes.send("ann", Letter::new(LEAD, text)).await.unwrap();
+        }
+        drop(mailboxes);
+        let refused = say("x").fault(json!({"status": 400, "times": "always"}));
+        let stage = stage_in(
+            folder,
+            [
+                go([spawn("ann", "begin")]),
+                scene("ann.>", [say("heard")]),
+                scene("poison", [refused]),
+                scene("lead.>", [say("done")]),
+            ],
+        )
+        .await;
+        stage.go().await;
+        let transport = stage.team.transport();
+        assert!(!transport.has_mail("ann", &BTreeSet::new()).await.unwrap());
+        let dead = stage.folder.path().join("team-1/ann.dead.jsonl");
+        let dead = std::fs::read_to_string(dead).unwrap();
+        assert!(dead.contains("poison") && !dead.contains("sound"), "{dead}");
+        let answered: Vec<String> =
+            stage.asked("ann").into_iter().filter(|asked| !asked.contains("poison")).collect();
+        let answered = answered.join("\n");
+        for text in sound.iter().map(String::as_str).chain(["begin"]) {
+            assert_eq!(answered.matches(&format!("\n{text}\n")).count(), 1, "{text}: {answered}");
+        }
+    }
+
+    #[tokio::test]
     async fn after_three_failures_a_teammate_is_idle_until_it_has_new_mail() {
         let down = |times: u32| json!({"status": 401, "times": times});
         let stage = stage([
@@ -639,7 +677,7 @@ mod tests {
     #[tokio::test]
     async fn mail_of_a_withdrawn_prompt_comes_with_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
-        let team = Team::new(Mailboxes::open(folder.path()).await.unwrap());
+        let team = Team::new(open(folder.path()).await);
         // Further in than the inbox, so the mail is in the conversation before the prompt is
         // blocked.
         let lead = |agent: Agent, _: &Path| install(agent.wrap(BlocksBad), &team);
@@ -747,7 +785,7 @@ mod tests {
     #[tokio::test]
     async fn teammates_end_when_the_leads_agent_is_dropped() {
         let marker = marker();
-        let Stage { play, team, .. } = running(two_sleeps(&marker)).await;
+        let Stage { play, team, folder: _folder } = running(two_sleeps(&marker)).await;
         play.ask("go").await;
         assert!(until(|| alive(&marker)).await);
         drop(play);

@@ -383,7 +383,7 @@ pub fn install(agent: Agent, team: &Team, reply_timeout: Duration) -> Agent {
 /// The agent of lesson nine, with the protocol.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let team = Team::new(Mailboxes::open(&stage.state()).await.map_err(Error::other)?);
+        let team = Team::new(Mailboxes::open(&stage.state().await?).await.map_err(Error::other)?);
         Ok(install(s09_agent_teams::install(stage.agent(), &team), &team, REPLY_TIMEOUT))
     };
     lessons::run("s10_team_protocols", build, agent_loop)
@@ -434,7 +434,8 @@ mod tests {
 
     async fn stage(timeout: Duration, scenes: impl IntoIterator<Item = Scene>) -> Stage {
         let mail = tempfile::tempdir().unwrap();
-        let team = Team::new(Mailboxes::open(mail.path()).await.unwrap());
+        let folder = durable::Folder::open(mail.path(), "").unwrap();
+        let team = Team::new(Mailboxes::open(&folder).await.unwrap());
         let lead = |agent: Agent, _: &Path| {
             let agent = s04_subagent::install(tools::all(agent));
             install(s09_agent_teams::install(agent, &team), &team, timeout)

@@ -298,12 +298,8 @@ pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
 /// The agent of lesson one, with a board and teammates that claim its tasks.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let (agent, state) = (stage.agent(), stage.state());
-        let file = state.join("tasks.jsonl");
-        let (board, damage) = Board::open_async(file).await.map_err(Error::other)?;
-        if let Some(damage) = damage {
-            agent.context().notice(damage);
-        }
+        let (agent, state) = (stage.agent(), stage.state().await?);
+        let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
         let team = Team::new(Mailboxes::open(&state).await.map_err(Error::other)?);
         let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), &team);
         Ok(install(agent, &team, &Claims::new(board, LEASE)))
@@ -314,6 +310,7 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use durable::Folder;
     use lessons::{
         s04_subagent, s06_context_compact,
         s07_task_system::Status,
@@ -338,10 +335,10 @@ mod tests {
         wrap: impl FnOnce(Agent, &Path) -> Agent,
     ) -> Workers {
         let mail = tempfile::tempdir().unwrap();
-        let mailboxes = Mailboxes::open(mail.path()).await.unwrap();
+        let mailboxes = Mailboxes::open(&Folder::open(mail.path(), "").unwrap()).await.unwrap();
         let (team, mut opened) = (Team::new(mailboxes), None);
         let play = play(scenes, |agent, dir| {
-            let (board, _) = Board::open(&dir.join("state/tasks.jsonl")).unwrap();
+            let board = Board::open(&Folder::open(dir, "state").unwrap(), "tasks.jsonl").unwrap();
             for (subject, priority, after) in tasks {
                 let (subject, after) = (subject.to_string(), after.iter().copied().collect());
                 let task = Task { subject, priority: *priority, after, ..Task::default() };
@@ -567,7 +564,7 @@ mod tests {
             scene("<task id", [read, finish("fine"), say("x")]),
         ];
         let wrap = |agent: Agent, dir: &Path| {
-            s06_context_compact::install(agent, 20_000, dir.join("compact"))
+            s06_context_compact::install(agent, 20_000, Folder::open(dir, "compact").unwrap())
         };
         let workers = workers(&[("read it all", 0, &[])], team(&["ann"], scenes), wrap).await;
         workers.run().await;

@@ -345,13 +345,9 @@ pub fn install(agent: Agent, board: &Board, state: &Path) -> Agent {
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let agent = s04_subagent::install(stage.agent());
-        let state = stage.state();
-        let file = state.join("tasks.jsonl");
-        let (board, damage) = Board::open_async(file).await.map_err(Error::other)?;
-        if let Some(damage) = damage {
-            agent.context().notice(damage);
-        }
-        Ok(install(s07_task_system::install(agent, &board), &board, &state))
+        let state = stage.state().await?;
+        let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
+        Ok(install(s07_task_system::install(agent, &board), &board, state.path()))
     };
     lessons::run("s12_worktree_task_isolation", build, agent_loop)
 }
@@ -401,7 +397,8 @@ mod tests {
             fs::write(root.join("same.txt"), "start\n").unwrap();
             git(&root, "add -A");
             git(&root, "commit -qm Start");
-            let board = Board::open(&root.join(".rungs/tasks.jsonl")).unwrap().0;
+            let folder = durable::Folder::open(&root, ".rungs").unwrap();
+            let board = Board::open(&folder, "tasks.jsonl").unwrap();
             for subject in subjects {
                 board.create(Task { subject: subject.to_string(), ..Task::default() }).unwrap();
             }

@@ -3,6 +3,7 @@
 //! The short form is the default. `LONG=1 cargo test --test kill` kills each lesson 100 times.
 mod common;
 
+use durable::Folder;
 use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
@@ -93,7 +94,7 @@ fn kill_after_requests(mut children: Vec<Child>, server: &Server, requests: usiz
 fn no_acknowledged_task_of_s07_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(".rungs/s07_task_system/tasks.jsonl");
+    let state = Folder::open(folder.path(), ".rungs/s07_task_system").unwrap();
     let mut acknowledged = 0;
     // Each round kills two processes.
     let rounds = kills("no_acknowledged_task_of_s07_is_lost").div_ceil(2);
@@ -115,8 +116,8 @@ fn no_acknowledged_task_of_s07_is_lost() {
                 .filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
             acknowledged = ids.fold(acknowledged, u64::max);
         }
-        let (board, word) = Board::open(&file).unwrap();
-        assert_eq!(word, None);
+        let board = Board::open(&state, "tasks.jsonl").unwrap();
+        assert_eq!(board.take_notices(), [""; 0]);
         let lost = board
             .look(|state| {
                 (1..=acknowledged).filter(|id| state.get(*id).is_err()).collect::<Vec<_>>()
@@ -180,7 +181,7 @@ fn results(body: &Value) -> Vec<String> {
 fn no_acknowledged_letter_of_s09_is_lost() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let boxes = folder.path().join(".rungs/s09_agent_teams/team-1");
+    let boxes = Folder::open(folder.path(), ".rungs/s09_agent_teams/team-1").unwrap();
     let mut acknowledged = 0;
     let kills = kills("no_acknowledged_letter_of_s09_is_lost");
     for i in 0..kills {
@@ -243,9 +244,9 @@ fn no_acknowledged_letter_of_s09_is_lost() {
 fn no_task_of_s11_is_lost_or_finished_twice() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(".rungs/s11_autonomous_agents/tasks.jsonl");
+    let state = Folder::open(folder.path(), ".rungs/s11_autonomous_agents").unwrap();
     let tasks = 3000;
-    let (board, _) = Board::open(&file).unwrap();
+    let board = Board::open(&state, "tasks.jsonl").unwrap();
     let new = |id| Task { id, subject: format!("task {id}"), ..Task::default() };
     board.change(|_| Ok(((1..=tasks).map(new).collect(), ()))).unwrap();
     let mut done: BTreeMap<u64, Task> = BTreeMap::new();
@@ -298,7 +299,7 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
     let done = done.len();
     assert!(done > 5 * kills && left <= 2 * kills, "{done} done, {left} in progress");
     drop(board);
-    assert_eq!(Board::open(&file).unwrap().1, None);
+    assert_eq!(Board::open(&state, "tasks.jsonl").unwrap().take_notices(), [""; 0]);
 }
 
 #[test]

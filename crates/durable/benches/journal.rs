@@ -1,7 +1,7 @@
 //! The cost of a flush for each record, and of a journal of 10,000 records:
 //! `cargo bench -p durable -- [FOLDER]`.
 
-use durable::{Journal, write};
+use durable::{Folder, Journal};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -38,8 +38,9 @@ fn main() -> Result<(), durable::Error> {
     done.expect("a bare file can be written");
     println!("write and flush, bare:           {:>8.0} a second", 2_000.0 / time.as_secs_f64());
 
-    let path = folder.path().join("tasks.jsonl");
-    let (mut journal, _) = Journal::open(&path)?;
+    let state = Folder::open(folder.path(), ".rungs/bench")?;
+    let path = state.path().join("tasks.jsonl");
+    let (mut journal, _) = Journal::open(&state, "tasks.jsonl")?;
     let (time, done) = timed(|| (0..2_000).try_for_each(|id| journal.append(&task(id))));
     done?;
     println!("append, flushed one by one:      {:>8.0} a second", 2_000.0 / time.as_secs_f64());
@@ -53,7 +54,7 @@ fn main() -> Result<(), durable::Error> {
     done?;
     println!("compact to 10,000 records:       {:>8.1} ms", time.as_secs_f64() * 1e3);
 
-    let (time, opened) = timed(|| Journal::<Value>::open(&path));
+    let (time, opened) = timed(|| Journal::<Value>::open(&state, "tasks.jsonl"));
     let (mut other, update) = opened?;
     assert_eq!(update.records.len(), 10_000);
     println!(
@@ -66,14 +67,14 @@ fn main() -> Result<(), durable::Error> {
     done?;
     println!("read_new with nothing new:       {:>8.1} µs", time.as_secs_f64() * 1e6 / 10_000.0);
 
-    journal = Journal::open(&path)?.0;
+    journal = Journal::open(&state, "tasks.jsonl")?.0;
     journal.append(&task(0))?;
     let (time, update) = timed(|| other.read_new());
     assert_eq!(update?.records.len(), 1);
     println!("read_new with one behind 10,000: {:>8.1} µs", time.as_secs_f64() * 1e6);
 
-    let state = folder.path().join("state.json");
-    let (time, done) = timed(|| (0..500).try_for_each(|_| write(&state, &[b'x'; 4096])));
+    let write = || state.write("state.json", &[b'x'; 4096]);
+    let (time, done) = timed(|| (0..500).try_for_each(|_| write()));
     done?;
     println!("write, 4 KB:                     {:>8.0} a second", 500.0 / time.as_secs_f64());
     Ok(())

@@ -1,4 +1,4 @@
-use crate::MAX_RECORD_BYTES;
+use crate::{MAX_JOURNAL_BYTES, MAX_RECORD_BYTES};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -11,14 +11,15 @@ use std::{
 #[allow(missing_docs, reason = "the names of the fields say it")]
 pub enum Error {
     /// A file operation failed. The change is not visible to anybody, with the exceptions that
-    /// [`write`](crate::write()) and [`compact`](crate::LockedJournal::compact) document.
+    /// [`Folder::write`](crate::Folder::write) and [`compact`](crate::LockedJournal::compact)
+    /// document.
     #[error("cannot {doing} {file}: {source}")]
     Io { file: PathBuf, doing: &'static str, source: io::Error },
     /// Something else than a file or folder of ours is where state is kept. It was not touched.
     #[error("{file} {found}; nothing was read or written there")]
     NotOurs { file: PathBuf, found: Foreign },
     /// The path of an open folder does not lead to it any more.
-    #[error("the folder {folder} was moved, removed or replaced while this program ran")]
+    #[error("the folder {folder} was moved or replaced while this program ran")]
     Replaced { folder: PathBuf },
     /// An append failed and could not be rolled back. The next read shows whether it took effect.
     #[error("{file}: {source}; only the next read shows whether the append took effect")]
@@ -29,10 +30,14 @@ pub enum Error {
     /// Others have written since this journal was last read. Read, decide again, then append.
     #[error("{file}: others have written since it was last read")]
     Stale { file: PathBuf },
-    /// Damage that is followed by intact lines. The file is not changed;
-    /// [`Journal::salvage`](crate::Journal::salvage) moves it to quarantine.
-    #[error("{file}:{line}: damaged ({damage}); the file was not changed")]
-    Damaged { file: PathBuf, line: u64, damage: Damage },
+    /// Damage that is no torn tail. The file is not changed;
+    /// [`Journal::salvage`](crate::Journal::salvage) keeps the intact records, and moves the file
+    /// to quarantine. Of how many are lost only so many are known of.
+    #[error(
+        "{file}:{line}: damaged ({damage}): {kept} records are intact, {lost} are lost; the file \
+         was not changed"
+    )]
+    Damaged { file: PathBuf, line: u64, damage: Damage, kept: u64, lost: u64 },
     /// An intact line that is not a record of this type. Another version of the program may have
     /// written it.
     #[error("{file}:{line}: not a record of the expected type: {source}")]
@@ -43,9 +48,12 @@ pub enum Error {
     /// The record is larger than [`MAX_RECORD_BYTES`]. Nothing was written.
     #[error("{file}: a record of {bytes} bytes exceeds the limit of {MAX_RECORD_BYTES} bytes")]
     TooLarge { file: PathBuf, bytes: usize },
+    /// The journal would become larger than [`MAX_JOURNAL_BYTES`]. Nothing was written.
+    #[error("{file}: the journal is full, {MAX_JOURNAL_BYTES} bytes are the most")]
+    Full { file: PathBuf },
 }
 
-/// What is wrong with a line of a journal.
+/// What is wrong with a journal or a line of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// It does not end with a newline: its write was interrupted.
@@ -60,9 +68,18 @@ pub enum Damage {
     /// It is intact, but not all records of the same append are there.
     #[error("incomplete append")]
     IncompleteAppend,
+    /// The file was removed while the program ran.
+    #[error("the file was removed while this program ran")]
+    Removed,
     /// The file has become shorter than what was already read from it.
-    #[error("truncated file")]
+    #[error("the file was cut off while this program ran")]
     Truncated,
+    /// What was already read from the file is not in it any more.
+    #[error("the file was overwritten while this program ran")]
+    Overwritten,
+    /// There is another file in its place, which does not hold what was already read.
+    #[error("the file was replaced by another version while this program ran")]
+    Replaced,
 }
 
 /// What is where a file or folder of ours is expected.

@@ -1,22 +1,23 @@
+mod entry;
+mod temporary;
+
 use crate::{
-    Error, Foreign,
+    Error,
+    lock::with_suffix,
     step::{self, step},
 };
-use rustix::{
-    fs::{self, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, Stat},
-    io::Errno,
-};
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, RwLock},
 };
 
-/// The end of the names of temporary files.
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub(crate) use entry::{check, is_same};
+
 /// How often a name is looked at again that appears or disappears while it is being opened.
 const ATTEMPTS: u32 = 100;
 /// The mode of folders. That of files is [`FILE_MODE`].
@@ -42,8 +43,9 @@ const SAFE: OFlags =
 /// write are closed to them when they are opened. Paths of files are relative, and name no folder
 /// above: those that are written create the folders on their way.
 ///
-/// A folder that was moved, removed or replaced meanwhile is noticed by every call that opens
-/// something: [`Error::Replaced`]. All calls block.
+/// A folder that was moved or replaced meanwhile is noticed by every call that opens something:
+/// [`Error::Replaced`]. One that was removed is created again (`git clean -fdx` does that, and a
+/// program must not lose what it keeps in memory because of it). All calls block.
 ///
 /// ```
 /// # let here = tempfile::tempdir()?;
@@ -61,7 +63,8 @@ pub struct Folder(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    handle: OwnedFd,
+    /// Replaced when the folder was removed and created again.
+    handle: RwLock<Arc<OwnedFd>>,
     path: PathBuf,
     /// The folder above and the name in it; none for a base.
     above: Option<(Folder, OsString)>,
@@ -82,7 +85,15 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let opened = step("open", || Ok(fs::openat(CWD, &path, flags, Mode::empty())?));
         let handle = opened.map_err(Error::io("open", &path))?;
-        Folder(Arc::new(Inner { handle, path, above: None })).folder(relative)
+        Folder::new(handle, path, None).folder(relative)
+    }
+
+    fn new(handle: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
+        Folder(Arc::new(Inner { handle: RwLock::new(Arc::new(handle)), path, above }))
+    }
+
+    fn handle(&self) -> Arc<OwnedFd> {
+        self.0.handle.read().unwrap().clone()
     }
 
     /// Opens a folder below this one, as [`open`](Folder::open) does.
@@ -90,6 +101,7 @@ impl Folder {
     /// # Errors
     /// Those of [`open`](Folder::open).
     pub fn folder(&self, relative: impl AsRef<Path>) -> Result<Folder, Error> {
+        self.check()?;
         let mut folder = self.clone();
         for name in self.names_of(relative.as_ref())? {
             folder = folder.enter(name)?;
@@ -103,13 +115,15 @@ impl Folder {
         &self.0.path
     }
 
-    /// Checks whether the path still leads to this folder.
+    /// Checks whether the path still leads to this folder, and creates it again if it was removed.
     ///
     /// # Errors
-    /// [`Error::Replaced`] when it does not, [`Error::NotOurs`] when something else than a folder
-    /// is there now, and [`Error::Io`].
+    /// [`Error::Replaced`] when it leads elsewhere, [`Error::NotOurs`] when something else than a
+    /// folder is there now, and [`Error::Io`].
     pub fn check(&self) -> Result<(), Error> {
         let path = &self.0.path;
+        let open = step("stat", || Ok(fs::fstat(&*self.handle())?));
+        let open = open.map_err(Error::io("stat", path))?;
         let found = match &self.0.above {
             Some((above, name)) => {
                 above.check()?;
@@ -120,11 +134,17 @@ impl Folder {
                 found => Some(found.map_err(Error::io("stat", path))?),
             },
         };
-        let Some(found) = found else { return Err(Error::Replaced { folder: path.clone() }) };
-        check(path, &found, FileType::Directory, false)?;
-        let open = step("stat", || Ok(fs::fstat(&self.0.handle)?));
-        if is_same(&open.map_err(Error::io("stat", path))?, &found) {
+        if found.as_ref().is_some_and(|found| is_same(&open, found)) {
             return Ok(());
+        }
+        if open.st_nlink == 0
+            && let Some((above, name)) = &self.0.above
+        {
+            *self.0.handle.write().unwrap() = above.enter(name)?.handle();
+            return Ok(());
+        }
+        if let Some(found) = found {
+            check(path, &found, FileType::Directory, false)?;
         }
         Err(Error::Replaced { folder: path.clone() })
     }
@@ -142,7 +162,6 @@ impl Folder {
                 return Ok(file);
             }
             if let Some(file) = folder.create(name)? {
-                folder.flush()?;
                 return Ok(file);
             }
         }
@@ -188,12 +207,27 @@ impl Folder {
         Ok(Some(content))
     }
 
+    /// The content of a text file, with U+FFFD for what is no UTF-8. Creates nothing.
+    ///
+    /// # Errors
+    /// Those of [`read`](Folder::read), and [`Error::Io`] when there is no such file.
+    pub fn read_text(&self, relative: impl AsRef<Path>, max_bytes: u64) -> Result<String, Error> {
+        let relative = relative.as_ref();
+        match self.read(relative, max_bytes)? {
+            Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            None => {
+                let error = io::Error::from(io::ErrorKind::NotFound);
+                Err(Error::io("read", &self.0.path.join(relative))(error))
+            }
+        }
+    }
+
     /// Replaces a file atomically: a reader finds the old content or the new content, never a
     /// mixture, also after a power cut.
     ///
-    /// It writes a temporary file, flushes it, renames it, and flushes the folder. A process that
-    /// is killed meanwhile leaves a temporary file behind, which is removed when the folder is
-    /// opened again.
+    /// It writes a temporary file in this folder, flushes it, renames it, and flushes the folder of
+    /// the file. A process that is killed meanwhile leaves a temporary file behind, which is
+    /// removed when this folder is opened again.
     ///
     /// # Errors
     /// [`Error::NotOurs`], [`Error::Replaced`] and [`Error::Io`]. The file then has its old
@@ -201,7 +235,31 @@ impl Folder {
     pub fn write(&self, relative: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
         let (folder, name) = self.locate(relative.as_ref())?;
         let path = folder.0.path.join(name);
-        folder.replace(name, |file| step::write_all(file, bytes).map_err(Error::io("write", &path)))
+        folder.replace(self, name, |file| {
+            step::write_all(file, bytes).map_err(Error::io("write", &path))
+        })
+    }
+
+    /// [Writes](Folder::write) a new file `STEM-NUMBER` and `suffix`, under the first number that
+    /// is free. Only one program at a time may do that with this stem.
+    ///
+    /// # Errors
+    /// Those of [`write`](Folder::write).
+    pub fn write_numbered(
+        &self,
+        stem: impl AsRef<Path>,
+        suffix: &str,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let mut n: u64 = 1;
+        loop {
+            let relative = with_suffix(stem.as_ref().as_os_str(), &format!("-{n:04}{suffix}"));
+            let (folder, name) = self.locate(relative.as_ref())?;
+            if folder.stat(name)?.is_none() {
+                return self.write(relative, bytes);
+            }
+            n += 1;
+        }
     }
 
     /// Removes a file, or a link itself; false when there is none.
@@ -211,7 +269,7 @@ impl Folder {
     pub fn remove(&self, relative: impl AsRef<Path>) -> Result<bool, Error> {
         let (folder, name) = self.locate(relative.as_ref())?;
         folder.check()?;
-        match step("remove", || Ok(fs::unlinkat(&folder.0.handle, name, AtFlags::empty())?)) {
+        match step("remove", || Ok(fs::unlinkat(&*folder.handle(), name, AtFlags::empty())?)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             removed => {
                 removed.map_err(Error::io("remove", &folder.0.path.join(name)))?;
@@ -226,161 +284,13 @@ impl Folder {
     /// [`Error::Replaced`] and [`Error::Io`].
     pub fn list(&self) -> Result<Vec<OsString>, Error> {
         self.check()?;
-        self.entries().map_err(Error::io("list", &self.0.path))
-    }
-
-    /// Puts a new file with the content that `fill` writes in the place of this one.
-    pub(crate) fn replace(
-        &self,
-        name: &OsStr,
-        fill: impl FnOnce(&File) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.check()?;
-        if let Some(old) = self.stat(name)? {
-            check(&self.0.path.join(name), &old, FileType::RegularFile, true)?;
-        }
-        let (temporary, file) = self.create_temporary(name)?;
-        let replaced = fill(&file).and_then(|()| self.put(&file, &temporary, name));
-        if replaced.is_err() {
-            // The first error is the one to report.
-            let _ = fs::unlinkat(&self.0.handle, &*temporary, AtFlags::empty());
-        }
-        replaced?;
-        self.flush()
+        step("list", || self.entries()).map_err(Error::io("list", &self.0.path))
     }
 
     /// Flushes the folder: without that, a power cut can undo a new name in it.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        step("flush folder", || Ok(fs::fsync(&self.0.handle)?))
+        step("flush folder", || Ok(fs::fsync(&*self.handle())?))
             .map_err(Error::io("flush", &self.0.path))
-    }
-
-    /// What has this name, itself and not what it leads to.
-    pub(crate) fn stat(&self, name: &OsStr) -> Result<Option<Stat>, Error> {
-        let stat =
-            step("stat", || Ok(fs::statat(&self.0.handle, name, AtFlags::SYMLINK_NOFOLLOW)?));
-        match stat {
-            Ok(stat) => Ok(Some(stat)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("stat", &self.0.path.join(name))(e)),
-        }
-    }
-
-    /// Opens an existing file, to read it and to append to it. Others lose their access to it.
-    pub(crate) fn open_existing(
-        &self,
-        name: &OsStr,
-        max_bytes: u64,
-    ) -> Result<Option<File>, Error> {
-        let path = self.0.path.join(name);
-        // Looked at before it is opened, since to open a device can have an effect already.
-        let Some(found) = self.stat(name)? else { return Ok(None) };
-        check(&path, &found, FileType::RegularFile, true)?;
-        let flags = OFlags::RDWR | OFlags::APPEND | SAFE;
-        let opened = step("open", || self.openat(name, flags));
-        let file = match opened {
-            Ok(file) => File::from(file),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("open", &path)(e)),
-        };
-        let stat = step("stat", || Ok(fs::fstat(&file)?)).map_err(Error::io("stat", &path))?;
-        if stat.st_nlink == 0 {
-            return Ok(None);
-        }
-        check(&path, &stat, FileType::RegularFile, true)?;
-        let bytes = u64::try_from(stat.st_size).unwrap_or_default();
-        if bytes > max_bytes {
-            let found = Foreign::TooLarge { bytes, max_bytes };
-            return Err(Error::NotOurs { file: path, found });
-        }
-        close_to_others(&file, &stat).map_err(Error::io("chmod", &path))?;
-        Ok(Some(file))
-    }
-
-    /// Creates a file; none when there is something of this name.
-    fn create(&self, name: &OsStr) -> Result<Option<File>, Error> {
-        let path = self.0.path.join(name);
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | SAFE;
-        let created = step("create", || Ok(fs::openat(&self.0.handle, name, flags, FILE_MODE)?));
-        let file = match created {
-            Ok(file) => File::from(file),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-            Err(e) => return Err(Error::io("create", &path)(e)),
-        };
-        // The umask may have taken the owner's access away.
-        step("chmod", || Ok(fs::fchmod(&file, FILE_MODE)?)).map_err(Error::io("chmod", &path))?;
-        Ok(Some(file))
-    }
-
-    /// A new file `.NAME.NUMBER.tmp`, locked until it is closed: so nobody takes it for one that a
-    /// killed process left behind.
-    fn create_temporary(&self, name: &OsStr) -> Result<(OsString, File), Error> {
-        for _ in 0..ATTEMPTS {
-            let mut temporary = OsString::from(".");
-            temporary.push(name);
-            temporary.push(format!(".{:016x}{TEMPORARY_SUFFIX}", fastrand::u64(..)));
-            let Some(file) = self.create(&temporary)? else { continue };
-            // Another process may have taken it for a leftover before it was locked.
-            let is_locked = fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if is_locked && fs::fstat(&file).is_ok_and(|stat| stat.st_nlink == 1) {
-                return Ok((temporary, file));
-            }
-        }
-        Err(self.unstable(name))
-    }
-
-    fn put(&self, file: &File, temporary: &OsStr, name: &OsStr) -> Result<(), Error> {
-        let handle = &self.0.handle;
-        step("flush", || file.sync_all())
-            .and_then(|()| step("rename", || Ok(fs::renameat(handle, temporary, handle, name)?)))
-            .map_err(Error::io("write", &self.0.path.join(name)))
-    }
-
-    /// Opens the folder of this name, and creates it when there is none.
-    fn enter(&self, name: &OsStr) -> Result<Folder, Error> {
-        let path = self.0.path.join(name);
-        for _ in 0..ATTEMPTS {
-            let Some(found) = self.stat(name)? else {
-                self.create_folder(name)?;
-                continue;
-            };
-            check(&path, &found, FileType::Directory, true)?;
-            let flags = OFlags::DIRECTORY | OFlags::RDONLY | SAFE;
-            let opened = step("open", || self.openat(name, flags));
-            let handle = match opened {
-                Ok(handle) => handle,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(Error::io("open", &path)(e)),
-            };
-            let stat =
-                step("stat", || Ok(fs::fstat(&handle)?)).map_err(Error::io("stat", &path))?;
-            check(&path, &stat, FileType::Directory, true)?;
-            close_to_others(&handle, &stat).map_err(Error::io("chmod", &path))?;
-            let above = Some((self.clone(), name.to_owned()));
-            let folder = Folder(Arc::new(Inner { handle, path, above }));
-            folder.remove_leftovers();
-            return Ok(folder);
-        }
-        Err(self.unstable(name))
-    }
-
-    fn create_folder(&self, name: &OsStr) -> Result<(), Error> {
-        let path = self.0.path.join(name);
-        let created = step("create folder", || Ok(fs::mkdirat(&self.0.handle, name, FOLDER_MODE)?));
-        match created {
-            // Another process may have created it in the meantime.
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::io("create", &path)(e))
-            }
-            _ => {
-                undo_umask(&self.0.handle, name).map_err(Error::io("chmod", &path))?;
-                self.flush()
-            }
-        }
-    }
-
-    fn openat(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
-        Ok(fs::openat(&self.0.handle, name, flags, Mode::empty())?)
     }
 
     /// The folder of a file, and its name in it.
@@ -424,7 +334,7 @@ impl Folder {
 
     fn entries(&self) -> io::Result<Vec<OsString>> {
         let mut names = vec![];
-        for entry in step("list", || Ok(Dir::read_from(&self.0.handle)?))? {
+        for entry in Dir::read_from(&*self.handle())? {
             let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -432,88 +342,5 @@ impl Folder {
         }
         names.sort();
         Ok(names)
-    }
-
-    /// Removes the temporary files of killed processes: those that nobody has locked. What cannot
-    /// be removed does no harm, so errors do not matter.
-    fn remove_leftovers(&self) {
-        for name in self.entries().unwrap_or_default() {
-            if is_temporary(&name)
-                && let Ok(Some(file)) = self.open_existing(&name, u64::MAX)
-                && fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-            {
-                let _ = fs::unlinkat(&self.0.handle, &*name, AtFlags::empty());
-            }
-        }
-    }
-}
-
-fn is_temporary(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    name.starts_with(b".") && name.ends_with(TEMPORARY_SUFFIX.as_bytes())
-}
-
-/// Whether these are the same file or folder.
-pub(crate) fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-/// Fails unless this is what the program keeps there. The owner matters for what is `ours`.
-pub(crate) fn check(path: &Path, stat: &Stat, wanted: FileType, ours: bool) -> Result<(), Error> {
-    let is = FileType::from_raw_mode(stat.st_mode);
-    let found = match is {
-        FileType::Symlink => Foreign::Link,
-        FileType::Fifo => Foreign::Fifo,
-        FileType::Socket => Foreign::Socket,
-        FileType::Directory if wanted != is => Foreign::Folder,
-        FileType::RegularFile if wanted != is => Foreign::File,
-        FileType::Directory | FileType::RegularFile => {
-            if ours && stat.st_uid != rustix::process::geteuid().as_raw() {
-                Foreign::OfUser(stat.st_uid)
-            } else if is == FileType::RegularFile && stat.st_nlink > 1 {
-                Foreign::HardLink
-            } else {
-                return Ok(());
-            }
-        }
-        _ => Foreign::Device,
-    };
-    Err(Error::NotOurs { file: path.into(), found })
-}
-
-/// Takes the access of others away.
-fn close_to_others(file: &impl std::os::fd::AsFd, stat: &Stat) -> io::Result<()> {
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    if mode.intersects(TOO_WIDE) {
-        return step("chmod", || Ok(fs::fchmod(file, mode & Mode::RWXU)?));
-    }
-    Ok(())
-}
-
-/// Gives a folder that was just created the mode that it was created with, if the umask has taken
-/// so much of it that its owner cannot open it.
-fn undo_umask(above: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | SAFE;
-    match fs::openat(above, name, flags, Mode::empty()) {
-        Ok(folder) => {
-            let stat = fs::fstat(&folder)?;
-            let is_narrow = !Mode::from_raw_mode(stat.st_mode).contains(FOLDER_MODE);
-            if is_narrow { Ok(fs::fchmod(&folder, FOLDER_MODE)?) } else { Ok(()) }
-        }
-        // A handle that needs no access; only its path in /proc changes a mode through it.
-        #[cfg(target_os = "linux")]
-        Err(Errno::ACCESS) => {
-            use std::os::fd::AsRawFd;
-            let folder = fs::openat(above, name, OFlags::PATH | SAFE, Mode::empty())?;
-            let stat = fs::fstat(&folder)?;
-            if stat.st_uid == rustix::process::geteuid().as_raw()
-                && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-            {
-                fs::chmod(format!("/proc/self/fd/{}", folder.as_raw_fd()), FOLDER_MODE)?;
-            }
-            Ok(())
-        }
-        // Whatever else is there is looked at by the caller.
-        Err(_) => Ok(()),
     }
 }

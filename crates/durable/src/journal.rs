@@ -1,38 +1,51 @@
+mod catch_up;
+mod damage;
+mod file;
+
 use crate::{
-    Damage, Error, Lock,
-    lock::with_suffix,
-    record::{self, EncodeError, Position, Scan, ScanError},
-    step::{self, StepReader, step},
-    write::{create_folder, flush_folder_of, folder_of, remove_leftovers, replace},
+    Error, Folder, Lock,
+    folder::check,
+    record::{self, EncodeError, Header, Key, Position},
+    step::step,
 };
+use file::{Stamp, Written, lock, open_file, replace, truncate, write_and_flush};
+use rustix::fs::{FileType, Stat, fstat};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fmt,
-    fs::{File, Metadata},
-    io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom},
+    ffi::{OsStr, OsString},
+    fs::File,
     marker::PhantomData,
-    mem,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-/// How long a journal waits for its lock. Others hold it for one decision and one flush.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+pub use damage::{Quarantined, damaged_journals};
+
+/// The largest size of a journal, in bytes: it bounds what opening one reads.
+pub const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 
 /// The size of the buffers for reading, copying and compacting, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A file to which any number of processes append records, one JSON line each.
 ///
-/// It keeps no records in memory, only the position up to which it has read. Every method blocks.
+/// It keeps no records in memory, only their numbers and checksums: so it notices when the file
+/// does not hold any more what was read from it or appended to it. Every method blocks.
 #[derive(Debug)]
 pub struct Journal<T> {
+    folder: Folder,
+    name: OsString,
     path: PathBuf,
     file: File,
+    /// What the file was when it was last read or written.
+    stamp: Stamp,
+    header: Header,
     position: Position,
-    /// The file was opened or replaced, and no [`Update`] has reported that yet.
+    /// All that was read and written since the last [`Update`] that was a reset.
+    known: Vec<Key>,
+    /// The file was opened or compacted, and no [`Update`] has reported that yet.
     reset: bool,
+    /// The file does not hold all that is known.
+    rewound: bool,
     records: PhantomData<fn(T) -> T>,
 }
 
@@ -40,36 +53,19 @@ pub struct Journal<T> {
 #[derive(Debug, PartialEq)]
 #[must_use]
 pub struct Update<T> {
-    /// The records in their order. Those of one `append_all` are there together or not at all.
+    /// The records in their order. Those of one `append_all` are there together or not at all,
+    /// unless the file was damaged.
     pub records: Vec<T>,
     /// Discard the state that was built from earlier updates: these records begin with the first.
-    /// True when the journal was opened, and after another process has compacted or repaired it.
+    /// True when the journal was opened, and after another process has compacted it.
     pub reset: bool,
-    /// Damaged bytes that were moved out of the journal.
+    /// The file does not hold any more what was read from it: somebody has removed it, cut it off,
+    /// or put another version in its place. Keep the state, add these records (what others have
+    /// written since), and put all of it back with [`compact`](LockedJournal::compact). Until
+    /// then nothing can be appended, and every update says this again.
+    pub rewound: bool,
+    /// What was damaged, or in the place of the journal, and moved out of it.
     pub quarantined: Option<Quarantined>,
-}
-
-/// A report on damaged bytes that were moved out of a journal.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Quarantined {
-    /// The journal.
-    pub file: PathBuf,
-    /// The first damaged line, counted from one.
-    pub line: u64,
-    /// What is wrong with it.
-    pub damage: Damage,
-    /// The quarantine file.
-    pub to: PathBuf,
-    /// Its size, in bytes.
-    pub bytes: u64,
-}
-
-impl fmt::Display for Quarantined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Quarantined { file, line, damage, to, bytes } = self;
-        let (file, to) = (file.display(), to.display());
-        write!(f, "{file}:{line}: {damage}; {bytes} bytes were quarantined in {to}")
-    }
 }
 
 /// A journal under its lock: no other process can read or write it until this is dropped.
@@ -79,31 +75,34 @@ pub struct LockedJournal<'a, T> {
     _lock: Lock,
 }
 
+/// A journal under its lock, and what was new in it.
+pub type Locked<'a, T> = (LockedJournal<'a, T>, Update<T>);
+
 impl<T: Serialize + DeserializeOwned> Journal<T> {
-    /// Opens the journal at `path` and reads it. A missing file is created with mode 0600, missing
-    /// folders with 0700.
+    /// Opens the journal of this name and reads it. A missing file is created.
     ///
     /// A torn tail, as a crash leaves it, is moved to `NAME.torn-N` and reported in the [`Update`];
     /// every complete append before it is kept.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when intact lines follow the damage: the file is not changed then.
-    /// [`Error::UnknownRecord`], [`Error::LockTimeout`] and [`Error::Io`].
-    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Update<T>), Error> {
-        Self::open_or_salvage(path.into(), false)
+    /// [`Error::Damaged`] when there is any other damage: the file is not changed then.
+    /// [`Error::UnknownRecord`], [`Error::LockTimeout`], and those of [`Folder::open_file`]; the
+    /// most bytes are [`MAX_JOURNAL_BYTES`].
+    pub fn open(folder: &Folder, name: impl AsRef<OsStr>) -> Result<(Self, Update<T>), Error> {
+        Self::open_or_salvage(folder, name.as_ref(), false)
     }
 
-    /// As [`open`](Self::open), but a damaged file is copied to `NAME.damaged-N`, and only what
-    /// stands before the damage is kept. A person who knows what will be lost should decide that.
+    /// As [`open`](Self::open), but a damaged file is copied to `NAME.damaged-N`, and all intact
+    /// records are kept. A person who knows what will be lost should decide that.
     ///
     /// # Errors
     /// Those of [`open`](Self::open) but [`Error::Damaged`].
-    pub fn salvage(path: impl Into<PathBuf>) -> Result<(Self, Update<T>), Error> {
-        Self::open_or_salvage(path.into(), true)
+    pub fn salvage(folder: &Folder, name: impl AsRef<OsStr>) -> Result<(Self, Update<T>), Error> {
+        Self::open_or_salvage(folder, name.as_ref(), true)
     }
 
-    /// What others have appended since the last read. When nothing is new, this costs two `stat`
-    /// calls and takes no lock.
+    /// What others have appended since the last read. When nothing is new, this costs a `stat` of
+    /// the file and of each folder above it, and takes no lock.
     ///
     /// It can return a record whose writer was killed before its flush. That record was
     /// acknowledged to nobody, and until the next append a power cut can undo it.
@@ -112,20 +111,31 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// As for [`lock`](Self::lock).
     pub fn read_new(&mut self) -> Result<Update<T>, Error> {
         if self.is_current()? {
-            return Ok(Update { records: Vec::new(), reset: false, quarantined: None });
+            return Ok(Update::none());
         }
         let (_locked, update) = self.lock()?;
         Ok(update)
     }
 
+    /// [`lock`](Self::lock) when there is anything new, none when there is not.
+    ///
+    /// # Errors
+    /// As for [`lock`](Self::lock).
+    pub fn lock_if_new(&mut self) -> Result<Option<Locked<'_, T>>, Error> {
+        if self.is_current()? { Ok(None) } else { Ok(Some(self.lock()?)) }
+    }
+
     /// Locks the journal and reads what is new in it: now is the time to decide, and to append what
     /// was decided.
     ///
+    /// Damage in what others have written is set aside, and every intact record is kept: nobody
+    /// can be asked in the middle of work.
+    ///
     /// # Errors
     /// [`Error::LockTimeout`] after ten seconds, and those of [`open`](Self::open).
-    pub fn lock(&mut self) -> Result<(LockedJournal<'_, T>, Update<T>), Error> {
-        let lock = lock(&self.path)?;
-        let update = self.catch_up(false)?;
+    pub fn lock(&mut self) -> Result<Locked<'_, T>, Error> {
+        let lock = lock(&self.folder, &self.name)?;
+        let update = self.catch_up(true)?;
         Ok((LockedJournal { journal: self, _lock: lock }, update))
     }
 
@@ -145,108 +155,101 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// [`Error::Stale`] when others have written since the last read: the records were decided on
     /// without knowing that. Those of [`LockedJournal::append_all`], and [`Error::LockTimeout`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        let _lock = lock(&self.path)?;
+        let _lock = lock(&self.folder, &self.name)?;
         self.append_locked(records)
     }
 
-    fn open_or_salvage(path: PathBuf, salvage: bool) -> Result<(Self, Update<T>), Error> {
-        create_folder(folder_of(&path))?;
-        let _lock = lock(&path)?;
-        remove_leftovers(&path)?;
-        let file = open_file(&path, true)?;
-        let position = Position::default();
-        let mut journal = Journal { path, file, position, reset: true, records: PhantomData };
+    fn open_or_salvage(
+        folder: &Folder,
+        name: &OsStr,
+        salvage: bool,
+    ) -> Result<(Self, Update<T>), Error> {
+        let _lock = lock(folder, name)?;
+        let file = open_file(folder, name)?;
+        let mut journal = Journal {
+            folder: folder.clone(),
+            name: name.into(),
+            path: folder.path().join(name),
+            file,
+            stamp: Stamp::default(),
+            header: Header::default(),
+            position: Position::default(),
+            known: vec![],
+            reset: true,
+            rewound: false,
+            records: PhantomData,
+        };
+        journal.stamp = journal.stat_open()?;
         let update = journal.catch_up(salvage)?;
         Ok((journal, update))
     }
 
-    /// Whether the file at the path is the one that was read, and has not grown since.
+    /// Whether everything in the file is known, and everything known is in the file.
     fn is_current(&self) -> Result<bool, Error> {
-        let (open, at_path) = self.stat()?;
-        let known = (open.dev(), open.ino(), self.position.offset);
-        Ok(!self.reset && known == (at_path.dev(), at_path.ino(), at_path.len()))
+        Ok(!self.reset && !self.rewound && self.is_unchanged()?)
     }
 
-    fn stat(&self) -> Result<(Metadata, Metadata), Error> {
-        step("stat", || Ok((self.file.metadata()?, self.path.metadata()?)))
-            .map_err(Error::io("stat", &self.path))
+    /// Whether the file at the path is the one that was last read, and as it was then.
+    fn is_unchanged(&self) -> Result<bool, Error> {
+        Ok(self.at_path()?.is_some_and(|stat| Stamp::of(&stat) == self.stamp))
     }
 
-    /// Reads what is new. The caller holds the lock, so an incomplete append is not one in
-    /// progress.
-    fn catch_up(&mut self, salvage: bool) -> Result<Update<T>, Error> {
-        let (open, at_path) = self.stat()?;
-        // The inode number of the old file cannot be reused, since that file is still open here.
-        if (open.dev(), open.ino()) != (at_path.dev(), at_path.ino()) {
-            self.file = open_file(&self.path, false)?;
-            self.position = Position::default();
-            self.reset = true;
+    fn at_path(&self) -> Result<Option<Stat>, Error> {
+        self.folder.check()?;
+        let stat = self.folder.stat(&self.name)?;
+        if let Some(stat) = &stat {
+            check(&self.path, stat, FileType::RegularFile, true)?;
         }
-        let damaged = |line, damage| Error::Damaged { file: self.path.clone(), line, damage };
-        if at_path.len() < self.position.offset {
-            return Err(damaged(self.position.seq, Damage::Truncated));
-        }
-        let scan: Scan<T> = scan(&self.file, self.position).map_err(|error| match error {
-            ScanError::Io(e) => Error::io("read", &self.path)(e),
-            ScanError::UnknownRecord(line, source) => {
-                Error::UnknownRecord { file: self.path.clone(), line, source }
-            }
-        })?;
-        if let Some((line, damage)) = scan.damage
-            && scan.intact_after
-            && !salvage
-        {
-            return Err(damaged(line, damage));
-        }
-        if self.reset {
-            // After a crash nobody may build on data that a power cut could undo. Later reads do
-            // not flush: that would cost as much as an append, and the next append flushes it
-            // anyway.
-            step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
-        }
-        let quarantined = match scan.damage {
-            Some((line, damage)) => Some(self.quarantine(&scan, line, damage)?),
-            None => None,
-        };
-        self.position = scan.end;
-        Ok(Update { records: scan.records, reset: mem::take(&mut self.reset), quarantined })
+        Ok(stat)
     }
 
-    /// Copies the damage to a quarantine file, then replaces the journal by its intact part. That
-    /// is a new file, so that other readers notice the change.
-    fn quarantine(
-        &mut self,
-        scan: &Scan<T>,
-        line: u64,
-        damage: Damage,
-    ) -> Result<Quarantined, Error> {
-        let (kind, from) =
-            if scan.intact_after { ("damaged", 0) } else { ("torn", scan.end.offset) };
-        let (to, bytes) = copy_beside(&self.path, &self.file, kind, from)?;
-        replace(&self.path, |new| {
-            copy(&self.file, 0, scan.end.offset, new).map_err(Error::io("write", &self.path))?;
-            Ok(())
-        })?;
-        self.file = open_file(&self.path, false)?;
-        Ok(Quarantined { file: self.path.clone(), line, damage, to, bytes })
+    fn stat_open(&self) -> Result<Stamp, Error> {
+        let stat =
+            step("stat", || Ok(fstat(&self.file)?)).map_err(Error::io("stat", &self.path))?;
+        Ok(Stamp::of(&stat))
+    }
+
+    /// Goes on with a file that was just put in place.
+    fn adopt(&mut self, (header, position, known): Written) -> Result<(), Error> {
+        self.file = open_file(&self.folder, &self.name)?;
+        self.stamp = self.stat_open()?;
+        (self.header, self.position, self.known) = (header, position, known);
+        Ok(())
     }
 
     /// Appends. The caller holds the lock.
     fn append_locked(&mut self, records: &[T]) -> Result<(), Error> {
-        self.check_current()?;
+        if !self.is_current()? {
+            return Err(Error::Stale { file: self.path.clone() });
+        }
         if records.is_empty() {
             return Ok(());
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut header, mut keys) = (Vec::new(), self.header, vec![]);
+        let mut position = self.position;
+        if position.offset == 0 {
+            header = Header::new(0);
+            record::encode_header(&mut bytes, header);
+            position.lines += 1;
+        }
         for (record, n) in records.iter().zip(1..) {
-            let more = records.len() - n;
-            record::encode(&mut bytes, self.position.seq + n as u64, more, record)
-                .map_err(|error| self.encode_error(error))?;
+            position.last = position.offset + bytes.len() as u64;
+            let (seq, more) = (position.seq + n as u64, records.len() - n);
+            let key = record::encode(&mut bytes, seq, more, record);
+            keys.push(key.map_err(|error| encode_error(&self.path, error))?);
+        }
+        position.offset += bytes.len() as u64;
+        position.seq += records.len() as u64;
+        position.lines += records.len() as u64;
+        if position.offset > MAX_JOURNAL_BYTES {
+            return Err(Error::Full { file: self.path.clone() });
         }
         match write_and_flush(&self.file, &bytes) {
             Ok(()) => {
-                self.position.offset += bytes.len() as u64;
-                self.position.seq += records.len() as u64;
+                (self.header, self.position) = (header, position);
+                self.known.extend(keys);
+                // Without it the next read looks at the whole file.
+                self.stamp = self.stat_open().unwrap_or_default();
                 Ok(())
             }
             Err(source) => match truncate(&self.file, self.position.offset) {
@@ -255,17 +258,11 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             },
         }
     }
+}
 
-    fn check_current(&self) -> Result<(), Error> {
-        if self.is_current()? { Ok(()) } else { Err(Error::Stale { file: self.path.clone() }) }
-    }
-
-    fn encode_error(&self, error: EncodeError) -> Error {
-        let file = self.path.clone();
-        match error {
-            EncodeError::Json(source) => Error::Unserializable { file, source },
-            EncodeError::TooLarge(bytes) => Error::TooLarge { file, bytes },
-        }
+impl<T> Update<T> {
+    pub(crate) fn none() -> Self {
+        Update { records: vec![], reset: false, rewound: false, quarantined: None }
     }
 }
 
@@ -281,7 +278,8 @@ impl<T: Serialize + DeserializeOwned> LockedJournal<'_, T> {
     /// Appends records atomically: after a crash either all of them are found or none.
     ///
     /// # Errors
-    /// [`Error::Unserializable`], [`Error::TooLarge`] and [`Error::Io`]: nothing was appended.
+    /// [`Error::Unserializable`], [`Error::TooLarge`], [`Error::Full`] and [`Error::Io`]: nothing
+    /// was appended. [`Error::Stale`] when the last update was [`rewound`](Update::rewound).
     /// [`Error::OutcomeUnknown`]: only the next read shows that; until then every write is
     /// [`Error::Stale`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
@@ -294,116 +292,39 @@ impl<T: Serialize + DeserializeOwned> LockedJournal<'_, T> {
     /// [`reset`](Update::reset).
     ///
     /// # Errors
-    /// [`Error::Unserializable`], [`Error::TooLarge`], [`Error::Stale`] and [`Error::Io`]. The old
-    /// journal is kept then, or already replaced if only the last flush failed; the next read shows
-    /// which.
+    /// [`Error::Unserializable`], [`Error::TooLarge`], [`Error::Full`], [`Error::Stale`] and
+    /// [`Error::Io`]. The old journal is kept then, or already replaced if only the last flush
+    /// failed; the next read shows which.
     pub fn compact<'r>(&mut self, records: impl IntoIterator<Item = &'r T>) -> Result<(), Error>
     where
         T: 'r,
     {
         let journal = &mut *self.journal;
-        journal.check_current()?;
-        let mut position = Position::default();
-        replace(&journal.path, |file| {
-            let mut write = |bytes: &mut Vec<u8>| {
-                position.offset += bytes.len() as u64;
-                step::write_all(file, bytes).map_err(Error::io("write", &journal.path))?;
-                bytes.clear();
-                Ok(())
-            };
-            let mut bytes = Vec::with_capacity(BUFFER_BYTES);
-            for record in records {
-                position.seq += 1;
-                record::encode(&mut bytes, position.seq, 0, record)
-                    .map_err(|error| journal.encode_error(error))?;
-                if bytes.len() >= BUFFER_BYTES {
-                    write(&mut bytes)?;
-                }
+        if journal.reset || !journal.is_unchanged()? {
+            return Err(Error::Stale { file: journal.path.clone() });
+        }
+        let header = match journal.position.seq {
+            0 => Header::new(0),
+            base => Header { base, ..journal.header },
+        };
+        let path = &journal.path;
+        let replaced = replace(&journal.folder, &journal.name, header, |writer| {
+            for (record, seq) in records.into_iter().zip(header.base + 1..) {
+                writer.push(|bytes| {
+                    record::encode(bytes, seq, 0, record).map_err(|error| encode_error(path, error))
+                })?;
             }
-            write(&mut bytes)
+            Ok(())
         })?;
-        journal.file = open_file(&journal.path, false)?;
-        journal.position = position;
-        Ok(())
+        journal.rewound = false;
+        journal.adopt(replaced)
     }
 }
 
-/// The lock of the journal at `path`. It has a file of its own, since the journal can be replaced.
-fn lock(path: &Path) -> Result<Lock, Error> {
-    Lock::acquire(with_suffix(path, ".lock"), LOCK_TIMEOUT)
-}
-
-fn open_file(path: &Path, create: bool) -> Result<File, Error> {
-    let mut options = File::options();
-    let file =
-        step("open", || options.read(true).append(true).create(create).mode(0o600).open(path))
-            .map_err(Error::io("open", path))?;
-    // Whoever created or renamed it may have died before flushing the folder, and a power cut would
-    // then take what is appended now away with the name.
-    flush_folder_of(path)?;
-    Ok(file)
-}
-
-fn scan<T: DeserializeOwned>(mut file: &File, start: Position) -> Result<Scan<T>, ScanError> {
-    step("seek", || file.seek(SeekFrom::Start(start.offset))).map_err(ScanError::Io)?;
-    record::scan(BufReader::with_capacity(BUFFER_BYTES, StepReader(file)), start)
-}
-
-fn write_and_flush(file: &File, bytes: &[u8]) -> io::Result<()> {
-    step::write_all(file, bytes)?;
-    step("flush", || file.sync_data())
-}
-
-fn truncate(file: &File, bytes: u64) -> io::Result<()> {
-    step("truncate", || file.set_len(bytes))?;
-    step("flush", || file.sync_all())
-}
-
-/// Copies the journal from byte `from` on to a new file `NAME.KIND-N`; returns its path and size.
-fn copy_beside(path: &Path, file: &File, kind: &str, from: u64) -> Result<(PathBuf, u64), Error> {
-    let (to, new) = create_numbered(path, kind)?;
-    let write = || {
-        let bytes = copy(file, from, u64::MAX, &new).map_err(Error::io("write", &to))?;
-        step("flush", || new.sync_all()).map_err(Error::io("write", &to))?;
-        flush_folder_of(&to)?;
-        Ok(bytes)
-    };
-    match write() {
-        Ok(bytes) => Ok((to, bytes)),
-        Err(error) => {
-            // An incomplete copy is of no use: the journal still has all of it.
-            let _ = std::fs::remove_file(&to);
-            Err(error)
-        }
-    }
-}
-
-/// Creates the first file `NAME.KIND-N` that does not exist yet.
-fn create_numbered(path: &Path, kind: &str) -> Result<(PathBuf, File), Error> {
-    let mut n: u64 = 1;
-    loop {
-        let to = with_suffix(path, &format!(".{kind}-{n}"));
-        let created =
-            step("create", || File::options().write(true).create_new(true).mode(0o600).open(&to));
-        match created {
-            Ok(file) => return Ok((to, file)),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
-            Err(e) => return Err(Error::io("create", &to)(e)),
-        }
-    }
-}
-
-/// Copies the bytes from `start` to `end`, or to the end of the file; returns their number.
-fn copy(mut from: &File, start: u64, end: u64, to: &File) -> io::Result<u64> {
-    step("seek", || from.seek(SeekFrom::Start(start)))?;
-    let mut reader = StepReader(from).take(end - start);
-    let (mut buffer, mut bytes) = (vec![0; BUFFER_BYTES], 0);
-    loop {
-        let n = reader.read(&mut buffer)?;
-        if n == 0 {
-            return Ok(bytes);
-        }
-        step::write_all(to, &buffer[..n])?;
-        bytes += n as u64;
+fn encode_error(path: &Path, error: EncodeError) -> Error {
+    let file = path.into();
+    match error {
+        EncodeError::Json(source) => Error::Unserializable { file, source },
+        EncodeError::TooLarge(bytes) => Error::TooLarge { file, bytes },
     }
 }

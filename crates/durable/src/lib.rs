@@ -2,12 +2,12 @@
 //! append-only journal.
 //!
 //! ```
-//! use durable::Journal;
+//! use durable::{Folder, Journal};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let path = folder.path().join("tasks.jsonl");
-//! let (mut journal, update) = Journal::<String>::open(&path)?;
+//! # let here = tempfile::tempdir()?;
+//! let state = Folder::open(here.path(), ".rungs")?;
+//! let (mut journal, update) = Journal::<String>::open(&state, "tasks.jsonl")?;
 //! let mut tasks = update.records;
 //!
 //! // Read, decide and append under one lock: no other process's update is lost.
@@ -22,7 +22,7 @@
 //! }
 //! drop(locked);
 //!
-//! let (_, update) = Journal::<String>::open(&path)?;
+//! let (_, update) = Journal::<String>::open(&state, "tasks.jsonl")?;
 //! assert_eq!(update.records, ["write the docs"]);
 //! # Ok(())
 //! # }
@@ -65,12 +65,12 @@ mod scratch;
 mod step;
 #[cfg(test)]
 mod tests;
-mod write;
 
 pub use error::{Damage, Error, Foreign};
 pub use folder::Folder;
-pub use journal::{Journal, LockedJournal, Quarantined, Update};
+pub use journal::{
+    Journal, Locked, LockedJournal, MAX_JOURNAL_BYTES, Quarantined, Update, damaged_journals,
+};
 pub use lock::Lock;
 pub use record::MAX_RECORD_BYTES;
 pub use scratch::Scratch;
-pub use write::{create_folder, write};

@@ -1,8 +1,7 @@
-use crate::{Error, step::step};
+use crate::{Error, Folder, folder::is_same, step::step};
 use std::{
+    ffi::{OsStr, OsString},
     fs::{File, TryLockError},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -17,9 +16,9 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// process ends, also by SIGKILL.
 ///
 /// The kernel locks the open file, so a file that a crash leaves behind is not a stale lock. The
-/// file is **never deleted**: those who wait have the old file open, and after a deletion they
-/// would lock that one while newcomers lock a new file of the same name. The descriptor is closed
-/// on exec, so a program that is started while the lock is held does not inherit it.
+/// file is **never deleted**: those who wait have the old file open. Where somebody deletes it all
+/// the same, those who get its lock notice that, and lock the new one. The descriptor is closed on
+/// exec, so a program that is started while the lock is held does not inherit it.
 ///
 /// The lock is not reentrant: its holder has to wait as well when it asks again. Dropping it does
 /// not wait.
@@ -27,8 +26,7 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_millis(1);
 pub struct Lock(File);
 
 impl Lock {
-    /// Waits for the lock at `path`, for at most `timeout`. The folder of `path` must exist.
-    /// Blocks.
+    /// Waits for the lock of this name, for at most `timeout`. Blocks.
     ///
     /// This polls, because a blocking `flock` has no timeout. Polling alone would let waiters
     /// starve: a holder that releases the lock and asks again nearly always wins against those who
@@ -36,34 +34,54 @@ impl Lock {
     /// the lock itself.
     ///
     /// # Errors
-    /// [`Error::LockTimeout`] when others held the lock all that time, and [`Error::Io`].
-    pub fn acquire(path: impl AsRef<Path>, timeout: Duration) -> Result<Lock, Error> {
-        let (path, start) = (path.as_ref(), Instant::now());
-        let poll = |file_path: &Path| {
-            let file = open(file_path)?;
+    /// [`Error::LockTimeout`] when others held the lock all that time, and those of
+    /// [`Folder::open_file`].
+    pub fn acquire(
+        folder: &Folder,
+        name: impl AsRef<OsStr>,
+        timeout: Duration,
+    ) -> Result<Lock, Error> {
+        let (name, start) = (name.as_ref(), Instant::now());
+        let poll = |lock_name: &OsStr| {
             let mut pause = MIN_POLL_INTERVAL;
-            while !try_lock(&file, file_path)? {
+            loop {
+                if let Some(lock) = Lock::try_acquire(folder, lock_name)? {
+                    return Ok(lock);
+                }
                 if start.elapsed() >= timeout {
-                    return Err(Error::LockTimeout { file: path.into(), waited: timeout });
+                    let file = folder.path().join(name);
+                    return Err(Error::LockTimeout { file, waited: timeout });
                 }
                 thread::sleep(pause);
                 pause = (pause * 2).min(MAX_POLL_INTERVAL);
             }
-            Ok(Lock(file))
         };
-        let _next_in_line = poll(&with_suffix(path, ".next"))?;
-        poll(path)
+        let _next_in_line = poll(&with_suffix(name, ".next"))?;
+        poll(name)
     }
 
-    /// The lock at `path`, or `None` when another holds it. The folder of `path` must exist. Does
-    /// not wait for the lock.
+    /// The lock of this name, or `None` when another holds it. Does not wait for the lock.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn try_acquire(path: impl AsRef<Path>) -> Result<Option<Lock>, Error> {
-        let path = path.as_ref();
-        let file = open(path)?;
-        Ok(if try_lock(&file, path)? { Some(Lock(file)) } else { None })
+    /// Those of [`Folder::open_file`].
+    pub fn try_acquire(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Option<Lock>, Error> {
+        let name = name.as_ref();
+        loop {
+            let file = folder.open_file(name, u64::MAX)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => {
+                    return Err(Error::io("lock", &folder.path().join(name))(e));
+                }
+            }
+            let lock = Lock(file);
+            let open = step("stat", || Ok(rustix::fs::fstat(&lock.0)?))
+                .map_err(Error::io("stat", &folder.path().join(name)))?;
+            if folder.stat(name)?.is_some_and(|at_path| is_same(&at_path, &open)) {
+                return Ok(Some(lock));
+            }
+        }
     }
 }
 
@@ -74,24 +92,11 @@ impl Drop for Lock {
     }
 }
 
-fn open(path: &Path) -> Result<File, Error> {
-    step("open", || File::options().create(true).write(true).truncate(false).mode(0o600).open(path))
-        .map_err(Error::io("open", path))
-}
-
-fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(e)) => Err(Error::io("lock", path)(e)),
-    }
-}
-
-/// `path` with `suffix` appended to its file name.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+/// `name` with `suffix` appended.
+pub(crate) fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
+    let mut name = name.to_owned();
     name.push(suffix);
-    name.into()
+    name
 }
 
 #[cfg(test)]
@@ -100,11 +105,11 @@ mod tests {
 
     #[test]
     fn a_forked_child_before_exec_does_not_keep_the_lock() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let lock = Lock::try_acquire(&path).unwrap().unwrap();
+        let here = tempfile::tempdir().unwrap();
+        let folder = Folder::open(here.path(), "").unwrap();
+        let lock = Lock::try_acquire(&folder, "lock").unwrap().unwrap();
         let _descriptor_of_the_child = lock.0.try_clone().unwrap();
         drop(lock);
-        assert!(Lock::try_acquire(&path).unwrap().is_some());
+        assert!(Lock::try_acquire(&folder, "lock").unwrap().is_some());
     }
 }

@@ -3,11 +3,13 @@
 //! The processes run this test program again, only its test `child`. The environment tells it what
 //! to do.
 
-use durable::{Journal, Lock, write};
-use serde::{Deserialize, Serialize};
+use durable::{Folder, Journal, Lock, Update};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
@@ -18,6 +20,18 @@ use std::{
 
 const TASK: &str = "DURABLE_TEST_TASK";
 const PATH: &str = "DURABLE_TEST_PATH";
+
+/// The folder of the state, and the name of a file in it.
+fn place(path: &Path) -> (Folder, &OsStr) {
+    let above = path.parent().unwrap();
+    let name = above.file_name().unwrap();
+    (Folder::open(above.parent().unwrap(), name).unwrap(), path.file_name().unwrap())
+}
+
+fn open<T: Serialize + DeserializeOwned>(path: &Path) -> (Journal<T>, Update<T>) {
+    let (folder, name) = place(path);
+    Journal::open(&folder, name).unwrap()
+}
 
 /// A child process. It prints a line after each write that was acknowledged to it.
 struct Worker {
@@ -120,7 +134,7 @@ fn read_last(last: &mut BTreeMap<String, u64>, entries: Vec<Entry>, reset: bool)
 }
 
 fn append_forever(path: &Path, writer: &str) {
-    let (mut journal, update) = Journal::<Entry>::open(path).unwrap();
+    let (mut journal, update) = open::<Entry>(path);
     let mut last = BTreeMap::new();
     read_last(&mut last, update.records, true);
     loop {
@@ -163,7 +177,7 @@ fn kill_writers(parent: &Path, rounds: usize) {
         let first = workers[round % 2].1.line();
         thread::sleep(Duration::from_micros(fastrand::u64(..20_000)));
         let printed = workers.map(|(writer, worker)| (writer, worker.kill()));
-        let (_, update) = Journal::open(&path).unwrap();
+        let (_, update) = open(&path);
         let before = std::mem::take(&mut last);
         read_last(&mut last, update.records, update.reset);
         for (i, (writer, line)) in printed.into_iter().enumerate() {
@@ -187,11 +201,13 @@ fn kill_writers(parent: &Path, rounds: usize) {
 }
 
 fn write_forever(path: &Path) {
+    let (folder, name) = place(path);
     let before = fs::read_to_string(path).unwrap_or_default();
     let mut n: u64 = before.lines().next().map_or(0, |line| line.parse().unwrap());
     loop {
         n += 1;
-        write(path, format!("{n}\n").repeat(fastrand::usize(1..=50_000)).as_bytes()).unwrap();
+        let text = format!("{n}\n").repeat(fastrand::usize(1..=50_000));
+        folder.write(name, text.as_bytes()).unwrap();
         report(n);
     }
 }
@@ -222,7 +238,7 @@ fn a_replaced_file_is_complete_when_its_writer_is_killed() {
 /// Appends the next number after the last one, whichever process wrote that, and sometimes
 /// compacts.
 fn count(path: &Path, times: u32) {
-    let (mut journal, update) = Journal::<u32>::open(path).unwrap();
+    let (mut journal, update) = open::<u32>(path);
     let mut last = update.records.last().copied().unwrap_or(0);
     for _ in 0..times {
         let (mut locked, update) = journal.lock().unwrap();
@@ -239,7 +255,7 @@ fn processes_that_append_and_compact_lose_no_update() {
     for processes in [2, 4] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut reader, _) = Journal::<u32>::open(&path).unwrap();
+        let (mut reader, _) = open::<u32>(&path);
         let workers: Vec<_> = (0..processes).map(|_| Worker::start("count", &path)).collect();
         let (mut seen, deadline) = (0, Instant::now() + Duration::from_secs(60));
         while seen < processes * 100 && Instant::now() < deadline {
@@ -258,7 +274,8 @@ fn processes_that_append_and_compact_lose_no_update() {
 
 /// Takes a lock, and starts a program that lives longer than this process.
 fn lock_and_spawn(path: &Path) {
-    let _lock = Lock::acquire(path, Duration::ZERO).unwrap();
+    let (folder, name) = place(path);
+    let _lock = Lock::acquire(&folder, name, Duration::ZERO).unwrap();
     let mut command = Command::new("sleep");
     let mut child = command
         .arg("60")
@@ -275,12 +292,13 @@ fn lock_and_spawn(path: &Path) {
 fn a_lock_is_released_when_its_holder_is_killed_even_if_its_child_lives_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lock");
+    let (state, _) = place(&path);
     let holder = Worker::start("lock", &path);
     let sleeper = holder.line();
-    assert!(Lock::try_acquire(&path).unwrap().is_none());
+    assert!(Lock::try_acquire(&state, "lock").unwrap().is_none());
     holder.kill();
     // Not immediately: `spawn` can return before the kernel has closed the descriptors at exec.
-    let lock = Lock::acquire(&path, Duration::from_secs(20));
+    let lock = Lock::acquire(&state, "lock", Duration::from_secs(20));
     let ended = Command::new("kill").arg(&sleeper).status().unwrap();
     assert!(lock.is_ok() && ended.success());
 }

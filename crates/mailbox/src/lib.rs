@@ -11,8 +11,10 @@
 //! - **Redelivery**: a letter that is neither acknowledged nor in flight any more, because its
 //!   reader crashed or gave up what it had made of it, is delivered again. So a reader must expect
 //!   to see a letter twice.
-//! - **Dead letter**: a letter that was delivered [`MAX_DELIVERIES`] times and never acknowledged
-//!   is taken out and reported, so that a letter which crashes its reader does not do so for ever.
+//! - **Dead letter**: a letter that was delivered [`MAX_DELIVERIES`] times, at the end alone, and
+//!   never acknowledged is taken out and reported, so that a letter which crashes its reader does
+//!   not do so for ever. Letters that were given up together are delivered in smaller and smaller
+//!   parts until it is known which of them it is.
 //!
 //! [`Transport`] is what a team writes against, [`Mailboxes`] the form in files. A [`Mailbox`] is
 //! one file of JSON lines, `NAME.jsonl`: any number of threads and processes put letters in, and
@@ -21,12 +23,13 @@
 //! and know when nobody has anything left to do.
 //!
 //! ```
+//! use durable::Folder;
 //! use rungs_mailbox::{Letter, Mailbox};
 //! use std::collections::BTreeSet;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! let mut mailbox = Mailbox::open(folder.path(), "ann")?;
+//! # let here = tempfile::tempdir()?;
+//! let mut mailbox = Mailbox::open(&Folder::open(here.path(), ".rungs")?, "ann")?;
 //! mailbox.put(Letter::new("bob", "the tests pass"))?;
 //!
 //! let mut in_flight = BTreeSet::new();
@@ -52,7 +55,7 @@ pub use mailbox::Mailbox;
 pub use transport::{Mailboxes, Transport};
 pub use workers::{Member, SpawnError, Workers, WriteError};
 
-/// How often a letter is delivered before it becomes a dead letter.
+/// How often a letter is delivered at least before it becomes a dead letter.
 pub const MAX_DELIVERIES: u32 = 3;
 /// The most bytes that a name may have.
 const MAX_NAME_BYTES: usize = 40;

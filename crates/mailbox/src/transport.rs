@@ -1,9 +1,8 @@
 use crate::{Error, Letter, LetterId, Mailbox, Received, check_name};
-use durable::Lock;
+use durable::{Folder, Lock};
 use futures_util::future::BoxFuture;
 use std::{
     collections::{BTreeSet, HashMap},
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -83,7 +82,7 @@ pub struct Mailboxes(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
+    folder: Folder,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     _lock: Lock,
 }
@@ -91,7 +90,7 @@ struct Inner {
 /// The place of one mailbox.
 #[derive(Debug, Default)]
 struct Slot {
-    /// None before the first use and after an error of the disk: the next use opens it anew.
+    /// None before the first use, and when its file is full: the next use opens it anew.
     mailbox: Mutex<Option<Mailbox>>,
     /// A letter was put in by this process.
     arrived: Notify,
@@ -104,14 +103,14 @@ impl Mailboxes {
     ///
     /// # Errors
     /// [`Error::Disk`] when the folder cannot be written.
-    pub async fn open(folder: &Path) -> Result<Mailboxes, Error> {
-        let folder = folder.to_path_buf();
+    pub async fn open(folder: &Folder) -> Result<Mailboxes, Error> {
+        let folder = folder.clone();
         run_blocking(move || {
-            durable::create_folder(&folder)?;
             let mut n = 1;
             loop {
-                let folder = folder.join(format!("team-{n}"));
-                if let Some(_lock) = Lock::try_acquire(folder.with_extension("lock"))? {
+                let name = format!("team-{n}");
+                if let Some(_lock) = Lock::try_acquire(&folder, format!("{name}.lock"))? {
+                    let folder = folder.folder(name)?;
                     return Ok(Mailboxes(Arc::new(Inner {
                         folder,
                         slots: Mutex::default(),
@@ -145,9 +144,9 @@ impl Mailboxes {
                     None => Mailbox::open(&inner.folder, &name)?,
                 };
                 let worked = work(&mut mailbox);
-                // After an error of the disk the file may be damaged, or gone: then it is opened
-                // anew.
-                if !matches!(worked, Err(Error::Disk(_))) {
+                // To open a file is to compact it. After any other error the mailbox is kept: it
+                // knows what the file may have lost.
+                if !matches!(worked, Err(Error::Disk(durable::Error::Full { .. }))) {
                     *open = Some(mailbox);
                 }
                 worked
@@ -238,13 +237,13 @@ impl Transport for Mailboxes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::{fs, path::Path};
     use tokio::time::{Instant, timeout};
 
     const NONE: BTreeSet<LetterId> = BTreeSet::new();
 
     async fn open(folder: &Path) -> Arc<dyn Transport> {
-        Arc::new(Mailboxes::open(folder).await.unwrap())
+        Arc::new(Mailboxes::open(&Folder::open(folder, "").unwrap()).await.unwrap())
     }
 
     fn letter(text: impl Into<String>) -> Letter {
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mailbox_that_was_damaged_or_deleted_meanwhile_is_opened_anew() {
+    async fn a_mailbox_that_was_damaged_or_deleted_meanwhile_is_written_again() {
         let folder = tempfile::tempdir().unwrap();
         let mail = open(folder.path()).await;
         mail.send("ann", letter("one")).await.unwrap();
@@ -288,14 +287,20 @@ mod tests {
         let damaged = fs::read_to_string(&file).unwrap().replace("one", "eno");
         fs::remove_file(&file).unwrap();
         fs::write(&file, damaged).unwrap();
-        assert!(matches!(mail.send("ann", letter("three")).await, Err(Error::Disk(_))));
-        mail.send("ann", letter("four")).await.unwrap();
-        let received = mail.receive("ann", &NONE).await.unwrap();
-        assert_eq!((received.letters[0].text.as_str(), received.damage.len()), ("four", 1));
+        mail.send("ann", letter("three")).await.unwrap();
         fs::remove_file(&file).unwrap();
-        assert!(matches!(mail.has_mail("ann", &NONE).await, Err(Error::Disk(_))));
-        mail.send("ann", letter("five")).await.unwrap();
-        assert!(mail.has_mail("ann", &NONE).await.unwrap());
+        mail.send("ann", letter("four")).await.unwrap();
+        fs::remove_dir_all(folder.path().join("team-1")).unwrap();
+        let received = mail.receive("ann", &NONE).await.unwrap();
+        let texts: Vec<&str> = received.letters.iter().map(|letter| &*letter.text).collect();
+        assert_eq!(texts, ["one", "two", "three", "four"]);
+        let [replaced, removed, again] = &received.damage[..] else { panic!("{received:?}") };
+        assert!(replaced.contains("the file was replaced by another version"), "{replaced}");
+        assert!(removed.contains("the file was removed"), "{removed}");
+        assert!(again.contains("the file was removed"), "{again}");
+        let mut other =
+            Mailbox::open(&Folder::open(folder.path(), "team-1").unwrap(), "ann").unwrap();
+        assert_eq!(other.newest(9).unwrap(), received.letters);
     }
 
     // With the clock of these tests, time passes only while nothing else can happen: what takes no
@@ -336,7 +341,8 @@ mod tests {
         });
         time::sleep(10 * POLL_INTERVAL).await;
         assert!(!waiting.is_finished());
-        let mut other = Mailbox::open(&folder.path().join("team-1"), "ann").unwrap();
+        let mut other =
+            Mailbox::open(&Folder::open(folder.path(), "team-1").unwrap(), "ann").unwrap();
         other.put(letter("hello")).unwrap();
         let start = Instant::now();
         timeout(100 * POLL_INTERVAL, waiting).await.unwrap().unwrap();

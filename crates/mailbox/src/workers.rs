@@ -357,6 +357,7 @@ fn has_task<T>(by_name: &BTreeMap<String, Worker<T>>, id: Id) -> bool {
 mod tests {
     use super::*;
     use crate::{Letter, Mailboxes, Received};
+    use durable::Folder;
     use futures_util::future::BoxFuture;
     use std::future::{self, Pending};
     use tokio::time::timeout;
@@ -368,7 +369,8 @@ mod tests {
     }
 
     async fn workers(folder: &std::path::Path) -> Workers<&'static str> {
-        Workers::new(Mailboxes::open(folder).await.unwrap(), "lead", 3)
+        let folder = Folder::open(folder, "").unwrap();
+        Workers::new(Mailboxes::open(&folder).await.unwrap(), "lead", 3)
     }
 
     /// Sends each letter on as often as it says, to the next of three workers.
@@ -650,7 +652,7 @@ mod tests {
     #[tokio::test]
     async fn a_letter_to_one_that_was_found_idle_is_not_missed() {
         let folder = tempfile::tempdir().unwrap();
-        let mailboxes = Mailboxes::open(folder.path()).await.unwrap();
+        let mailboxes = Mailboxes::open(&Folder::open(folder.path(), "").unwrap()).await.unwrap();
         let then: Arc<Mutex<_>> = Arc::default();
         let transport = Afterwards { mailboxes, then: then.clone() };
         let workers = Workers::new(transport, "lead", 3);

@@ -47,7 +47,7 @@ fn main() {
 }
 
 fn open(folder: &Path) -> Board {
-    Board::open(&folder.join("tasks.jsonl")).unwrap().0
+    Board::open(&durable::Folder::open(folder, "").unwrap(), "tasks.jsonl").unwrap()
 }
 
 fn fill(folder: &Path) {

@@ -1,4 +1,5 @@
 //! How fast a board of 10,000 tasks is. `cargo bench --bench tasks` prints figures.
+use durable::Folder;
 use rungs_tasks::{Board, Status, Task};
 use std::time::Instant;
 
@@ -6,8 +7,8 @@ const TASKS: u64 = 10_000;
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tasks.jsonl");
-    let (board, _) = Board::open(&file).unwrap();
+    let state = Folder::open(folder.path(), "state").unwrap();
+    let board = Board::open(&state, "tasks.jsonl").unwrap();
     let task = |id: u64| Task {
         id,
         subject: format!("task {id}"),
@@ -18,7 +19,7 @@ fn main() {
     timed(&format!("{TASKS} tasks written at once"), || {
         board.change(|_| Ok(((1..=TASKS).map(task).collect(), ()))).unwrap();
     });
-    timed("the board is opened", || drop(Board::open(&file).unwrap()));
+    timed("the board is opened", || drop(Board::open(&state, "tasks.jsonl").unwrap()));
     timed("the board is compacted", || board.compact().unwrap());
     timed("a look with nothing new", || board.look(|_| ()).unwrap());
     let start = Instant::now();

@@ -1,8 +1,8 @@
-use crate::{FencingToken, Task, TaskError, Tasks};
-use durable::{Journal, LockedJournal, Update};
+use crate::{FencingToken, Task, TaskError, Tasks, list};
+use durable::{Folder, Journal, LockedJournal, Update};
 use std::{
-    fmt,
-    path::{Path, PathBuf},
+    ffi::OsStr,
+    fmt, mem,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -31,7 +31,9 @@ pub enum BoardError {
 ///
 /// The file is an append-only journal. Whoever changes something holds its lock, reads what others
 /// have written, decides, appends and flushes; so no two processes decide on stale data. In memory
-/// a change exists once it is on the disk.
+/// a change exists once it is on the disk. A file that somebody removes, cuts off or replaces by an
+/// older one is written again with what is known here; [`take_notices`](Board::take_notices) says
+/// so.
 ///
 /// **These methods block**, on locks and on the disk. Async code calls them through
 /// [`blocking`](Board::blocking):
@@ -39,11 +41,12 @@ pub enum BoardError {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let folder = tempfile::tempdir()?;
-/// # let file = folder.path().join("tasks.jsonl");
+/// # let here = tempfile::tempdir()?;
+/// use durable::Folder;
 /// use rungs_tasks::{Board, Task};
 ///
-/// let (board, _) = Board::open_async(file).await?;
+/// let state = Folder::open(here.path(), ".rungs")?;
+/// let board = Board::open_async(&state, "tasks.jsonl").await?;
 /// let task = Task { subject: "build".into(), ..Task::default() };
 /// let task = board.blocking(move |board| board.create(task)).await?;
 /// assert_eq!(task.id, 1);
@@ -58,6 +61,8 @@ struct Shared {
     /// The claims that were dropped without an answer. Whoever works on the board next gives their
     /// tasks back.
     dropped: Mutex<Vec<FencingToken>>,
+    /// What nobody was told yet.
+    notices: Mutex<Vec<String>>,
     /// Tells those who wait in this process that something has changed.
     changes: watch::Sender<()>,
     /// Counts what runs on blocking threads, and the claims that are held.
@@ -70,23 +75,25 @@ struct State {
 }
 
 impl Board {
-    /// Opens the board in this file, or creates it. Returns also a message about what was found
-    /// damaged and set aside.
+    /// Opens the board in the file of this name, or creates it.
     ///
-    /// What stands before the damage is kept, and so is the damaged file itself, under another
-    /// name.
+    /// Of a damaged file all intact changes are kept, and so is the file itself, under another
+    /// name. A task that is missing because of that is one that nobody can find; those that wait
+    /// for it go on waiting.
     ///
     /// # Errors
     /// [`BoardError::Disk`].
-    pub fn open(file: &Path) -> Result<(Board, Option<String>), BoardError> {
-        let opened = match Journal::open(file) {
-            Err(durable::Error::Damaged { .. }) => Journal::salvage(file),
+    pub fn open(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Board, BoardError> {
+        let opened = match Journal::open(folder, &name) {
+            Err(durable::Error::Damaged { .. }) => Journal::salvage(folder, &name),
             other => other,
         };
         let (journal, news) = opened?;
         let (lines, mut tasks) = (news.records.len(), Tasks::default());
-        let message = news.quarantined.as_ref().map(ToString::to_string);
-        read_in(&mut tasks, news);
+        let notices = news.quarantined.iter().map(ToString::to_string).collect();
+        for task in news.records {
+            tasks.set(task);
+        }
         let has_many_lines = lines > MAX_EXTRA_LINES + 2 * tasks.all().len();
         let in_flight = TaskTracker::new();
         // Closed, or `drain` would wait for ever. It accepts tasks all the same.
@@ -94,13 +101,14 @@ impl Board {
         let board = Board(Arc::new(Shared {
             state: Mutex::new(State { journal, tasks }),
             dropped: Mutex::default(),
+            notices: Mutex::new(notices),
             changes: watch::Sender::default(),
             in_flight,
         }));
         if has_many_lines {
             board.compact()?;
         }
-        Ok((board, message))
+        Ok(board)
     }
 
     /// [`open`](Board::open), on a blocking thread.
@@ -108,13 +116,20 @@ impl Board {
     /// # Errors
     /// Those of [`open`](Board::open).
     pub async fn open_async(
-        file: impl Into<PathBuf>,
-    ) -> Result<(Board, Option<String>), BoardError> {
-        let file = file.into();
-        match tokio::task::spawn_blocking(move || Board::open(&file)).await {
+        folder: &Folder,
+        name: impl AsRef<OsStr> + Send + 'static,
+    ) -> Result<Board, BoardError> {
+        let folder = folder.clone();
+        match tokio::task::spawn_blocking(move || Board::open(&folder, name)).await {
             Ok(opened) => opened,
             Err(error) => resume(error).await,
         }
+    }
+
+    /// What has happened to the file that a person should know, a line each: what was damaged, what
+    /// was put back. Each is returned once.
+    pub fn take_notices(&self) -> Vec<String> {
+        mem::take(&mut *self.0.notices.lock().unwrap())
     }
 
     /// Looks at the tasks as they are now. While nobody writes, it takes no lock on the file.
@@ -122,13 +137,25 @@ impl Board {
     /// # Errors
     /// [`BoardError::Disk`].
     pub fn look<T>(&self, look: impl FnOnce(&Tasks) -> T) -> Result<T, BoardError> {
+        match self.view(look) {
+            (value, None) => Ok(value),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// Looks at the tasks as they were last known, and says why they may have changed since, when
+    /// the file cannot be read.
+    pub fn view<T>(&self, look: impl FnOnce(&Tasks) -> T) -> (T, Option<BoardError>) {
         // Tasks that cannot be given back now must not keep anybody from looking. They stay noted
         // for the next time.
         let _ = self.give_back();
         let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
-        let news = journal.read_new()?;
-        self.read_in(tasks, news);
-        Ok(look(tasks))
+        let read = match journal.lock_if_new() {
+            Ok(None) => Ok(()),
+            Ok(Some((mut held, news))) => self.read_in(&mut held, tasks, news),
+            Err(error) => Err(error.into()),
+        };
+        (look(tasks), read.err())
     }
 
     /// Changes tasks. `decide` sees them as they are, with everybody else locked out, and returns
@@ -143,7 +170,7 @@ impl Board {
     ) -> Result<T, BoardError> {
         let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
         let (mut held, news) = journal.lock()?;
-        self.read_in(tasks, news);
+        self.read_in(&mut held, tasks, news)?;
         self.write_releases(&mut held, tasks)?;
         let (changed, value) = decide(tasks)?;
         self.write(&mut held, tasks, changed)?;
@@ -157,7 +184,7 @@ impl Board {
     pub fn compact(&self) -> Result<(), BoardError> {
         let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
         let (mut held, news) = journal.lock()?;
-        self.read_in(tasks, news);
+        self.read_in(&mut held, tasks, news)?;
         held.compact(tasks.all())?;
         Ok(())
     }
@@ -333,28 +360,51 @@ impl Board {
         Ok(())
     }
 
-    /// Reads in what others have written, and tells those who wait in this process.
-    fn read_in(&self, tasks: &mut Tasks, news: Update<Task>) {
+    /// Reads in what others have written, puts back what is missing in the file, and tells those
+    /// who wait in this process.
+    fn read_in(
+        &self,
+        held: &mut LockedJournal<'_, Task>,
+        tasks: &mut Tasks,
+        news: Update<Task>,
+    ) -> Result<(), BoardError> {
+        if news.reset {
+            *tasks = Tasks::default();
+        }
+        let notices = news.quarantined.iter().map(ToString::to_string);
+        self.0.notices.lock().unwrap().extend(notices);
         if news.reset || !news.records.is_empty() {
             self.0.changes.send_replace(());
         }
-        read_in(tasks, news);
+        let mut unused = vec![];
+        for task in news.records {
+            match tasks.get(task.id) {
+                // What others have made of an older file must not undo what is known here.
+                Ok(known) if news.rewound => {
+                    if *known != task {
+                        unused.push(task.id);
+                    }
+                }
+                _ => tasks.set(task),
+            }
+        }
+        if !unused.is_empty() {
+            let notice = format!(
+                "what others had made of {} in the version that was set aside is not used",
+                list(&unused)
+            );
+            self.0.notices.lock().unwrap().push(notice);
+        }
+        if news.rewound {
+            held.compact(tasks.all())?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Board").finish_non_exhaustive()
-    }
-}
-
-/// Brings the tasks up to date with the journal.
-fn read_in(tasks: &mut Tasks, news: Update<Task>) {
-    if news.reset {
-        *tasks = Tasks::default();
-    }
-    for task in news.records {
-        tasks.set(task);
     }
 }
 

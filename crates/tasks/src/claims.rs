@@ -13,8 +13,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let folder = tempfile::tempdir()?;
-/// # let (board, _) = Board::open_async(folder.path().join("tasks.jsonl")).await?;
+/// # let here = tempfile::tempdir()?;
+/// # let state = durable::Folder::open(here.path(), ".rungs")?;
+/// # let board = Board::open_async(&state, "tasks.jsonl").await?;
 /// # let task = Task { subject: "build".into(), ..Task::default() };
 /// # board.blocking(move |board| board.create(task)).await?;
 /// # let work = async || "fine";

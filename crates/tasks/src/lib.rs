@@ -2,12 +2,13 @@
 //! nothing.
 //!
 //! ```
+//! use durable::Folder;
 //! use rungs_tasks::{Board, Task};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let folder = tempfile::tempdir()?;
-//! # let file = folder.path().join("tasks.jsonl");
-//! let (board, _) = Board::open(&file)?;
+//! # let here = tempfile::tempdir()?;
+//! let state = Folder::open(here.path(), ".rungs")?;
+//! let board = Board::open(&state, "tasks.jsonl")?;
 //! board.create(Task { subject: "build".into(), ..Task::default() })?;
 //! board.create(Task { subject: "ship".into(), after: [1].into(), ..Task::default() })?;
 //!

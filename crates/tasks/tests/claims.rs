@@ -4,7 +4,7 @@
 //! The short form is the default. `LONG=1 cargo test --test claims -- --nocapture` runs the long
 //! one. The processes are this test program again: `claimer` below, which learns from the
 //! environment which one it is.
-use durable::Journal;
+use durable::{Folder, Journal};
 use rungs_tasks::{Board, BoardError, Status, Task, TaskError};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +59,7 @@ impl Drop for Claimer {
 fn claimer() {
     let (Some(folder), Ok(name)) = (env::var_os(FOLDER), env::var(NAME)) else { return };
     let folder = Path::new(&folder);
-    let (board, _) = Board::open(&folder.join("tasks.jsonl")).unwrap();
+    let board = Board::open(&Folder::open(folder, "").unwrap(), "tasks.jsonl").unwrap();
     let mut log = File::create_new(folder.join(format!("{name}.log"))).unwrap();
     // One line in one write, so that a kill leaves it whole or not at all.
     let mut record = |what: &str, task: &Task| {
@@ -110,8 +110,8 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
     let memory =
         Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).map(Path::to_path_buf);
     let folder = tempfile::tempdir_in(memory.unwrap_or_else(env::temp_dir)).unwrap();
-    let file = folder.path().join("tasks.jsonl");
-    let (board, _) = Board::open(&file).unwrap();
+    let state = Folder::open(folder.path(), "").unwrap();
+    let board = Board::open(&state, "tasks.jsonl").unwrap();
     let new = |id: u64| {
         let after = id.checked_sub(100).filter(|before| *before > 0).into_iter().collect();
         Task { id, subject: format!("task {id}"), after, ..Task::default() }
@@ -120,7 +120,7 @@ fn no_task_is_finished_twice_and_none_is_lost_while_processes_are_killed() {
 
     // Who finished a task, by the journal, change by change.
     let mut finished: BTreeMap<u64, Task> = BTreeMap::new();
-    let (mut journal, _) = Journal::<Task>::open(&file).unwrap();
+    let (mut journal, _) = Journal::<Task>::open(&state, "tasks.jsonl").unwrap();
     let mut names = (1..).map(|n| format!("claimer-{n}"));
     let mut begin = || Claimer::start(folder.path(), &names.next().unwrap());
     let mut claimers: Vec<Claimer> = (0..processes).map(|_| begin()).collect();

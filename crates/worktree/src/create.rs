@@ -10,7 +10,7 @@ use crate::{
         not_a_worktree, open_registered, short_id, tip,
     },
     tree::wait_for_git_locks,
-    trees::hidden_file,
+    trees::{hidden_file, lock_file},
 };
 use durable::Lock;
 use git2::{BranchType, Commit, ErrorCode, Repository, WorktreeAddOptions};
@@ -211,7 +211,9 @@ impl Reservation {
             }
             // Whoever has reserved it cleans up itself. An error is reported to those who want that
             // worktree.
-            let Some(lock) = Lock::try_acquire(self.trees.lock_file(name))? else { continue };
+            let Some(lock) = Lock::try_acquire(&self.trees.open_place()?, lock_file(name))? else {
+                continue;
+            };
             if incomplete {
                 let other = Reservation::new(self.trees.clone(), name, path, lock);
                 let _ = other.clean_up(repository);

@@ -1,7 +1,7 @@
 //! What the other modules ask git.
 
 use crate::{Error, losses::file};
-use durable::Lock;
+use durable::{Folder, Lock};
 use git2::{BranchType, Commit, ErrorCode, Repository, RepositoryState, Worktree};
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,8 @@ const SHORT_ID_CHARS: usize = 12;
 /// The lock under which worktrees are created and removed. Libgit2 reads all registered worktrees
 /// before it adds one, and fails when another one is incomplete.
 pub(crate) fn lock_changes(repository: &Repository) -> Result<Lock, Error> {
-    Ok(Lock::acquire(repository.commondir().join("rungs-worktrees.lock"), CHANGES_TIMEOUT)?)
+    let folder = Folder::open(repository.commondir(), "")?;
+    Ok(Lock::acquire(&folder, "rungs-worktrees.lock", CHANGES_TIMEOUT)?)
 }
 
 pub(crate) fn worktree_names(repository: &Repository) -> Result<Vec<String>, Error> {

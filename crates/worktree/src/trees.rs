@@ -6,7 +6,7 @@ use crate::{
         open_registered, short_id, worktree_names,
     },
 };
-use durable::Lock;
+use durable::{Folder, Lock};
 use git2::{ErrorCode, Repository, WorktreeLockStatus};
 use std::{
     collections::BTreeSet,
@@ -74,8 +74,7 @@ impl Trees {
     pub fn reserve(&self, name: &str) -> Result<Reservation, Error> {
         self.repository()?;
         let path = self.path(name)?;
-        durable::create_folder(&self.place)?;
-        let lock = match Lock::acquire(self.lock_file(name), RESERVE_TIMEOUT) {
+        let lock = match Lock::acquire(&self.open_place()?, lock_file(name), RESERVE_TIMEOUT) {
             Err(durable::Error::LockTimeout { .. }) => return Err(Error::InUse(path)),
             lock => lock?,
         };
@@ -225,9 +224,11 @@ impl Trees {
         fs::remove_file(&marker).map_err(Error::io(&marker))
     }
 
-    /// The lock file that makes a worktree exclusive.
-    pub(crate) fn lock_file(&self, name: &str) -> PathBuf {
-        self.place.join(format!(".{name}.lock"))
+    /// The place as a handle, created where it is missing. A link in its place is refused.
+    pub(crate) fn open_place(&self) -> Result<Folder, Error> {
+        let mut above = self.place.ancestors().skip(1);
+        let base = above.find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+        Ok(Folder::open(base, self.place.strip_prefix(base).unwrap_or(&self.place))?)
     }
 
     pub(crate) fn repository(&self) -> Result<Repository, Error> {
@@ -270,6 +271,11 @@ impl Trees {
         // A symbolic link in the worktree may lead out of it.
         (folder.starts_with(tree) && folder.is_dir()).then_some(folder)
     }
+}
+
+/// The lock file that makes a worktree exclusive.
+pub(crate) fn lock_file(name: &str) -> String {
+    format!(".{name}.lock")
 }
 
 /// The error for a folder of which git finds no repository.

@@ -1,7 +1,7 @@
 //! Damage to a journal: by a crash, a bad disk or an editor.
 
-use super::{folder, journal_of, names, open, strings};
-use crate::{Damage, Error, Journal, MAX_RECORD_BYTES, Quarantined};
+use super::{folder, journal_of, names, open, salvage, strings, try_open};
+use crate::{Damage, Error, MAX_RECORD_BYTES, Quarantined};
 use serde_json::{Value, json, value::RawValue};
 use std::{
     fs,
@@ -33,8 +33,8 @@ fn quarantined(path: &Path) -> (u64, Damage) {
 
 /// The line and the damage that opening refuses.
 fn refused(path: &Path) -> (u64, Damage) {
-    match Journal::<String>::open(path) {
-        Err(Error::Damaged { file, line, damage }) if file == path => (line, damage),
+    match try_open::<String>(path) {
+        Err(Error::Damaged { file, line, damage, .. }) if file == path => (line, damage),
         other => panic!("{other:?}"),
     }
 }
@@ -52,14 +52,14 @@ fn an_append_that_is_torn_at_any_byte_is_quarantined_as_a_whole() {
             let to = folder.path().join("journal.torn-1");
             match update.quarantined {
                 None => assert_eq!(cut, good),
-                Some(Quarantined { file, line, damage, to: at, bytes }) => {
-                    assert_eq!((&file, &at, bytes), (&path, &to, (cut - good) as u64));
+                Some(Quarantined { file, line, damage, kept, lost, to: at }) => {
+                    assert_eq!((&file, at.as_ref(), kept, lost), (&path, Some(&to), 2, 0));
                     assert_eq!(fs::read(&to).unwrap(), whole[good..cut]);
                     let complete = whole[good..cut].iter().filter(|b| **b == b'\n').count() as u64;
                     let expected = if whole[cut - 1] == b'\n' {
-                        (3, Damage::IncompleteAppend)
+                        (4, Damage::IncompleteAppend)
                     } else {
-                        (3 + complete, Damage::Torn)
+                        (4 + complete, Damage::Torn)
                     };
                     assert_eq!((line, damage), expected, "cut at {cut} of {}", whole.len());
                     assert!(complete < lines);
@@ -80,10 +80,12 @@ fn quarantine_files_never_overwrite_one_another() {
     for n in 1..=3 {
         fs::write(&path, format!("torn {n}")).unwrap();
         let report = open(&path).1.quarantined.unwrap();
-        let shown =
-            format!("{0}:1: torn line; 6 bytes were quarantined in {0}.torn-{n}", path.display());
+        let shown = format!(
+            "{0}:1: torn line; 0 records kept, 0 lost; what was found is in {0}.torn-{n}",
+            path.display()
+        );
         assert_eq!(report.to_string(), shown);
-        assert_eq!(fs::read_to_string(report.to).unwrap(), format!("torn {n}"));
+        assert_eq!(fs::read_to_string(report.to.unwrap()).unwrap(), format!("torn {n}"));
     }
     assert_eq!(
         names(folder.path()),
@@ -102,7 +104,7 @@ fn every_flipped_bit_is_detected() {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bytes).unwrap();
-        match Journal::<String>::open(&path) {
+        match try_open::<String>(&path) {
             Ok((_, update)) => {
                 let report = update.quarantined.expect("not detected");
                 let records = update.records;
@@ -113,11 +115,12 @@ fn every_flipped_bit_is_detected() {
                     "bit {bit}: acknowledged records were taken for a torn tail"
                 );
                 assert_eq!(
-                    [fs::read(&path).unwrap(), fs::read(&report.to).unwrap()].concat(),
+                    [fs::read(&path).unwrap(), fs::read(report.to.as_ref().unwrap()).unwrap()]
+                        .concat(),
                     bytes,
                     "bit {bit}"
                 );
-                fs::remove_file(report.to).unwrap();
+                fs::remove_file(report.to.unwrap()).unwrap();
             }
             Err(Error::Damaged { .. }) => assert_eq!(fs::read(&path).unwrap(), bytes, "bit {bit}"),
             Err(e) => panic!("bit {bit}: {e}"),
@@ -131,36 +134,93 @@ fn damage_before_the_tail_is_an_error_until_it_is_salvaged() {
     let whole = file_of(&[&["one"], &["two"], &["three"]]);
     let bad = String::from_utf8(whole).unwrap().replace("two", "tvo");
     let path = journal_with(folder.path(), &bad);
-    assert_eq!(refused(&path), (2, Damage::Checksum));
-    let shown = Journal::<String>::open(&path).unwrap_err().to_string();
-    let expected =
-        format!("{}:2: damaged (wrong checksum); the file was not changed", path.display());
+    assert_eq!(refused(&path), (3, Damage::Checksum));
+    let shown = try_open::<String>(&path).unwrap_err().to_string();
+    let expected = format!(
+        "{}:3: damaged (wrong checksum): 2 records are intact, 1 are lost; the file was not \
+         changed",
+        path.display()
+    );
     assert_eq!(shown, expected);
     assert_eq!(names(folder.path()), ["journal"]);
 
-    let (mut journal, update) = Journal::<String>::salvage(&path).unwrap();
-    assert_eq!((update.records, update.reset), (strings(&["one"]), true));
-    assert_eq!(fs::read_to_string(update.quarantined.unwrap().to).unwrap(), bad);
+    let (mut journal, update) = salvage::<String>(&path).unwrap();
+    assert_eq!((update.records, update.reset), (strings(&["one", "three"]), true));
+    let report = update.quarantined.unwrap();
+    let damaged = folder.path().join("journal.damaged-1");
+    let expected = format!(
+        "{}:3: wrong checksum; 2 records kept, 1 lost; what was found is in {}",
+        path.display(),
+        damaged.display()
+    );
+    assert_eq!((report.to_string(), fs::read_to_string(damaged).unwrap()), (expected, bad));
     assert_eq!(names(folder.path()), ["journal", "journal.damaged-1"]);
-    journal.append(&"two".into()).unwrap();
-    let update = Journal::<String>::salvage(&path).unwrap().1;
-    assert_eq!((update.records, update.quarantined), (strings(&["one", "two"]), None));
+    journal.append(&"four".into()).unwrap();
+    let update = open(&path).1;
+    let expected = strings(&["one", "three", "four"]);
+    assert_eq!((update.records, update.quarantined), (expected, None));
 }
 
 #[test]
 fn missing_and_repeated_lines_are_damage() {
     let whole = String::from_utf8(file_of(&[&["one"], &["two", "three"], &["four"]])).unwrap();
     let lines: Vec<_> = whole.split_inclusive('\n').collect();
-    for (order, expected) in [
-        (&[1, 2, 3][..], (1, Damage::OutOfSequence)),
-        (&[0, 2, 3], (2, Damage::OutOfSequence)),
-        (&[0, 1, 3], (3, Damage::OutOfSequence)),
-        (&[0, 1, 2, 2], (4, Damage::OutOfSequence)),
-        (&[0, 1, 2, 3, 0], (5, Damage::OutOfSequence)),
+    let all = ["one", "two", "three", "four"];
+    for (order, expected, kept, lost) in [
+        (&[0, 2, 3, 4][..], 2, &["two", "three", "four"][..], 1),
+        (&[0, 1, 3, 4], 3, &["one", "three", "four"], 1),
+        (&[0, 1, 2, 4], 4, &["one", "two", "four"], 1),
+        (&[0, 1, 2, 3, 3, 4], 5, &all, 0),
+        (&[0, 1, 2, 3, 4, 1], 6, &all, 0),
+        (&[0, 4, 2, 3, 1], 2, &all, 0),
+        (&[4, 3, 2, 1, 0], 1, &all, 0),
     ] {
         let folder = folder();
         let path = journal_with(folder.path(), order.iter().map(|i| lines[*i]).collect::<String>());
-        assert_eq!(refused(&path), expected, "{order:?}");
+        assert_eq!(refused(&path), (expected, Damage::OutOfSequence), "{order:?}");
+        let update = salvage::<String>(&path).unwrap().1;
+        let report = update.quarantined.unwrap();
+        assert_eq!((update.records, report.lost), (strings(kept), lost), "{order:?}");
+        assert_eq!(open(&path).1.records, kept, "{order:?}");
+    }
+}
+
+#[test]
+fn a_journal_of_the_former_format_is_read_and_written() {
+    let whole = String::from_utf8(file_of(&[&["one"], &["two", "three"]])).unwrap();
+    let (_, former) = whole.split_once('\n').unwrap();
+    let folder = folder();
+    let path = journal_with(folder.path(), former);
+    let (mut journal, update) = open(&path);
+    assert_eq!((update.records, update.quarantined), (strings(&["one", "two", "three"]), None));
+    journal.append(&"four".into()).unwrap();
+    let (mut other, update) = open(&path);
+    assert_eq!(update.records, ["one", "two", "three", "four"]);
+    journal.lock().unwrap().0.compact(&strings(&["all"])).unwrap();
+    let update = other.read_new().unwrap();
+    assert_eq!((update.records, update.reset), (strings(&["all"]), true));
+    // Its first record is damaged.
+    fs::write(&path, former.replace("one", "eno")).unwrap();
+    assert_eq!(refused(&path), (1, Damage::Checksum));
+    let update = salvage::<String>(&path).unwrap().1;
+    let report = update.quarantined.unwrap();
+    assert_eq!((update.records, report.kept, report.lost), (strings(&["two", "three"]), 2, 1));
+}
+
+#[test]
+fn a_damaged_newline_or_first_line_costs_no_record() {
+    let whole = file_of(&[&["one"], &["two", "three"], &["four"]]);
+    let header = whole.iter().position(|byte| *byte == b'\n').unwrap();
+    let newline = header + 1 + whole[header + 1..].iter().position(|b| *b == b'\n').unwrap();
+    for at in [3, header - 3, header, newline] {
+        let folder = folder();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        let path = journal_with(folder.path(), &bytes);
+        let update = salvage::<String>(&path).unwrap().1;
+        let report = update.quarantined.unwrap();
+        assert_eq!(update.records, ["one", "two", "three", "four"], "byte {at}");
+        assert_eq!((report.kept, report.lost), (4, 0), "byte {at}");
     }
 }
 
@@ -178,33 +238,18 @@ fn a_forged_count_does_not_panic() {
 }
 
 #[test]
-fn a_reader_does_not_continue_after_a_truncation() {
-    let folder = folder();
-    let path = folder.path().join("journal");
-    let mut journal = journal_of(&path, &["one", "two"]);
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..whole.len() - 3]).unwrap();
-    let truncated = |e| matches!(e, Error::Damaged { line: 2, damage: Damage::Truncated, .. });
-    assert!(truncated(journal.read_new().unwrap_err()));
-    assert!(truncated(journal.lock().unwrap_err()));
-    assert!(matches!(journal.append(&"three".into()), Err(Error::Stale { .. })));
-    fs::remove_file(&path).unwrap();
-    assert!(matches!(journal.append(&"three".into()), Err(Error::Io { file, .. }) if file == path));
-    assert!(names(folder.path()).is_empty());
-}
-
-#[test]
 fn a_journal_of_other_records_is_not_changed() {
     let folder = folder();
     let path = folder.path().join("journal");
     drop(journal_of(&path, &["one"]));
-    for result in [Journal::<u32>::open(&path), Journal::salvage(&path)] {
-        assert!(matches!(result, Err(Error::UnknownRecord { line: 1, .. })));
+    for result in [try_open::<u32>(&path), salvage(&path)] {
+        assert!(matches!(result, Err(Error::UnknownRecord { line: 2, .. })));
     }
     // A file that was never a journal is quarantined as a whole, as one long torn tail.
     fs::write(&path, "Dear diary,\n\nnothing happened.\n").unwrap();
     let update = open(&path).1;
-    assert_eq!((update.records, update.quarantined.unwrap().bytes), (vec![], 31));
+    let to = update.quarantined.unwrap().to.unwrap();
+    assert_eq!((update.records, fs::metadata(to).unwrap().len()), (vec![], 31));
 }
 
 #[test]
@@ -217,7 +262,7 @@ fn only_a_newline_ends_a_line() {
         .collect();
     journal_of(&path, &[&odd, "", &odd]).append(&odd).unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text.matches('\n').count(), 4);
+    assert_eq!(text.matches('\n').count(), 5);
     assert!(text.contains('\u{2028}'));
     assert_eq!(open(&path).1.records, [&odd, "", &odd, &odd]);
 }
@@ -232,19 +277,24 @@ fn the_format_on_disk_is_as_documented() {
     ];
     let lines = lines
         .map(|body| format!("{{\"crc\":\"{:08x}\",{body}\n", crc32fast::hash(body.as_bytes())));
-    assert_eq!(text, lines.concat());
+    let (header, records) = text.split_once('\n').unwrap();
+    assert_eq!(records, lines.concat());
+    let header: Value = serde_json::from_str(header).unwrap();
+    let id = header["journal"]["id"].as_u64().unwrap();
+    let body = format!(r#""journal":{{"id":{id},"base":0}}}}"#);
+    assert_eq!(header["crc"], format!("{:08x}", crc32fast::hash(body.as_bytes())));
 }
 
 #[test]
 fn raw_json_with_newlines_is_stored_in_one_line() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let (mut journal, _) = Journal::<Box<RawValue>>::open(&path).unwrap();
+    let (mut journal, _) = try_open::<Box<RawValue>>(&path).unwrap();
     journal
         .append(&RawValue::from_string("{\n  \"z\": 1.0,\n  \"a\": \"\\n\"\n}".into()).unwrap())
         .unwrap();
     drop(journal);
-    let records = Journal::<Box<RawValue>>::open(&path).unwrap().1.records;
+    let records = try_open::<Box<RawValue>>(&path).unwrap().1.records;
     assert_eq!(records[0].get(), r#"{   "z": 1.0,   "a": "\n" }"#);
 }
 
@@ -252,7 +302,7 @@ fn raw_json_with_newlines_is_stored_in_one_line() {
 fn a_record_that_could_not_be_read_back_is_refused() {
     let folder = folder();
     let path = folder.path().join("journal");
-    let (mut journal, _) = Journal::<Value>::open(&path).unwrap();
+    let (mut journal, _) = try_open::<Value>(&path).unwrap();
     let deep = (0..200).fold(json!(null), |inner, _| json!([inner]));
     assert!(matches!(journal.append(&deep), Err(Error::Unserializable { .. })));
     let large = json!("x".repeat(MAX_RECORD_BYTES));
@@ -263,7 +313,7 @@ fn a_record_that_could_not_be_read_back_is_refused() {
     ));
     let almost = json!("x".repeat(MAX_RECORD_BYTES - 100));
     journal.append_all(&[json!(1), almost.clone()]).unwrap();
-    assert_eq!(Journal::<Value>::open(&path).unwrap().1.records, [json!(1), almost]);
+    assert_eq!(try_open::<Value>(&path).unwrap().1.records, [json!(1), almost]);
     assert_eq!(names(folder.path()), ["journal"]);
 }
 

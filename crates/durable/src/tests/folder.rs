@@ -166,10 +166,29 @@ fn a_folder_that_was_replaced_is_noticed() {
     fs::create_dir_all(above.join("state")).unwrap();
     is_replaced("above");
     fs::remove_dir_all(&above).unwrap();
+    is_replaced("above");
     fs::rename(&aside, &above).unwrap();
     assert_eq!(state.read("file", 10).unwrap().unwrap(), b"ours");
     fs::rename(above.join("state"), above.join("other")).unwrap();
     is_replaced("above/state");
+}
+
+#[test]
+fn a_folder_that_was_removed_is_created_again_once_for_all() {
+    let here = folder();
+    let state = Folder::open(here.path(), "above/state").unwrap();
+    let other = Folder::open(here.path(), "above/state").unwrap();
+    for folder in ["above/state", "above"] {
+        state.write("file", b"ours").unwrap();
+        fs::remove_dir_all(here.path().join(folder)).unwrap();
+        assert_eq!(state.read("file", 10).unwrap(), None);
+        other.write("file", b"theirs").unwrap();
+        assert_eq!(state.read("file", 10).unwrap().unwrap(), b"theirs");
+        assert_eq!(fs::read(here.path().join("above/state/file")).unwrap(), b"theirs");
+    }
+    fs::remove_dir_all(here.path().join("above")).unwrap();
+    symlink("/etc", here.path().join("above")).unwrap();
+    assert_eq!(found(state.write("file", b"ours")), Foreign::Link);
 }
 
 #[test]

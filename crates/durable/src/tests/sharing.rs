@@ -1,11 +1,11 @@
 //! Several journals and locks on the same file in one process; `tests/processes.rs` does the same
 //! with several processes.
 
-use super::{folder, journal_of, names, open, strings};
-use crate::{Error, Journal, Lock, Update, create_folder, write};
+use super::{folder, journal_of, open, strings, try_open};
+use crate::{Error, Folder, Lock, Update};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -21,7 +21,7 @@ fn each_reader_gets_each_record_once_and_in_order() {
     let folder = folder();
     let path = folder.path().join("journal");
     let update =
-        |records: &[&str], reset| Update { records: strings(records), reset, quarantined: None };
+        |records: &[&str], reset| Update { records: strings(records), reset, ..Update::none() };
     let (mut mine, first) = open(&path);
     assert_eq!(first, update(&[], true));
     let (mut theirs, _) = open(&path);
@@ -55,7 +55,7 @@ fn other_readers_notice_a_compaction_to_no_records() {
 }
 
 #[test]
-fn new_files_and_folders_are_private_and_an_existing_mode_is_kept() {
+fn new_files_and_folders_are_private() {
     let folder = folder();
     let path = folder.path().join("state/tasks/journal");
     let mut journal = journal_of(&path, &["one"]);
@@ -65,54 +65,20 @@ fn new_files_and_folders_are_private_and_an_existing_mode_is_kept() {
         assert_eq!(mode(path), expected, "{}", path.display());
     }
     assert_eq!(mode(&folder.path().join("state")), 0o700);
-
-    let file = folder.path().join("file");
-    write(&file, b"new").unwrap();
-    assert_eq!(mode(&file), 0o600);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o754)).unwrap();
-    write(&file, b"newer").unwrap();
-    assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o754, b"newer".to_vec()));
-    create_folder(&path).unwrap_err();
-    let deep = folder.path().join("results/today/file");
-    write(&deep, b"new").unwrap();
-    assert_eq!((mode(&deep), mode(deep.parent().unwrap())), (0o600, 0o700));
-}
-
-#[test]
-fn a_symbolic_link_is_replaced_and_not_followed() {
-    let folder = folder();
-    let (target, link) = (folder.path().join("target"), folder.path().join("link"));
-    fs::write(&target, "theirs").unwrap();
-    symlink(&target, &link).unwrap();
-    write(&link, b"ours").unwrap();
-    assert_eq!(
-        (fs::read(&target).unwrap(), fs::read(&link).unwrap()),
-        (b"theirs".to_vec(), b"ours".to_vec())
-    );
-    assert!(!link.is_symlink());
-}
-
-#[test]
-fn opening_removes_the_temporary_files_of_killed_compactions() {
-    let folder = folder();
-    for name in [".journal.a1.tmp", ".journals.a1.tmp", "journal.tmp"] {
-        fs::write(folder.path().join(name), "half").unwrap();
-    }
-    drop(journal_of(&folder.path().join("journal"), &["one"]));
-    assert_eq!(names(folder.path()), [".journals.a1.tmp", "journal", "journal.tmp"]);
 }
 
 #[test]
 fn a_lock_has_one_holder_and_acquire_has_a_timeout() {
     let folder = folder();
     let path = folder.path().join("lock");
-    let lock = Lock::acquire(&path, Duration::ZERO).unwrap();
-    assert!(Lock::try_acquire(&path).unwrap().is_none());
-    let error = Lock::acquire(&path, Duration::from_millis(5)).unwrap_err();
+    let folder = Folder::open(folder.path(), "").unwrap();
+    let lock = Lock::acquire(&folder, "lock", Duration::ZERO).unwrap();
+    assert!(Lock::try_acquire(&folder, "lock").unwrap().is_none());
+    let error = Lock::acquire(&folder, "lock", Duration::from_millis(5)).unwrap_err();
     let expected = format!("{}: still locked by another after 5ms", path.display());
     assert_eq!(error.to_string(), expected);
     drop(lock);
-    assert!(Lock::try_acquire(&path).unwrap().is_some());
+    assert!(Lock::try_acquire(&folder, "lock").unwrap().is_some());
     assert!(path.exists());
 }
 
@@ -124,7 +90,7 @@ fn threads_exclude_each_other() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let (mut journal, update) = Journal::<u32>::open(&path).unwrap();
+                let (mut journal, update) = try_open::<u32>(&path).unwrap();
                 let mut last = update.records.last().copied().unwrap_or(0);
                 for _ in 0..25 {
                     let (mut locked, update) = journal.lock().unwrap();
@@ -136,7 +102,7 @@ fn threads_exclude_each_other() {
             });
         }
     });
-    assert_eq!(Journal::<u32>::open(&path).unwrap().1.records, (1..=100).collect::<Vec<_>>());
+    assert_eq!(try_open::<u32>(&path).unwrap().1.records, (1..=100).collect::<Vec<_>>());
 }
 
 #[test]
@@ -146,7 +112,7 @@ fn an_append_without_reading_first_is_refused_and_damages_nothing() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let (mut journal, _) = Journal::<u32>::open(&path).unwrap();
+                let (mut journal, _) = try_open::<u32>(&path).unwrap();
                 for n in 0..50 {
                     while let Err(e) = journal.append(&n) {
                         assert!(matches!(e, Error::Stale { .. }), "{e}");
@@ -156,26 +122,45 @@ fn an_append_without_reading_first_is_refused_and_damages_nothing() {
             });
         }
     });
-    assert_eq!(Journal::<u32>::open(&path).unwrap().1.records.len(), 200);
+    assert_eq!(try_open::<u32>(&path).unwrap().1.records.len(), 200);
 }
 
 #[test]
 fn a_waiter_gets_the_lock_before_a_holder_that_asks_again() {
     let folder = folder();
-    let (path, next) = (folder.path().join("lock"), folder.path().join("lock.next"));
+    let folder = Folder::open(folder.path(), "").unwrap();
     let acquired = AtomicU32::new(0);
     let timeout = Duration::from_secs(10);
-    let lock = Lock::acquire(&path, timeout).unwrap();
+    let lock = Lock::acquire(&folder, "lock", timeout).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _lock = Lock::acquire(&path, timeout).unwrap();
+            let _lock = Lock::acquire(&folder, "lock", timeout).unwrap();
             acquired.fetch_add(1, Ordering::SeqCst);
         });
-        while Lock::try_acquire(&next).unwrap().is_some() {
+        while Lock::try_acquire(&folder, "lock.next").unwrap().is_some() {
             thread::yield_now();
         }
         drop(lock);
-        let _lock = Lock::acquire(&path, timeout).unwrap();
+        let _lock = Lock::acquire(&folder, "lock", timeout).unwrap();
         assert_eq!(acquired.load(Ordering::SeqCst), 1);
     });
+}
+
+#[test]
+fn a_lock_whose_file_was_removed_has_one_holder_again() {
+    let folder = folder();
+    let state = Folder::open(folder.path(), "").unwrap();
+    let old = Lock::acquire(&state, "lock", Duration::ZERO).unwrap();
+    let waits = thread::spawn({
+        let state = state.clone();
+        move || Lock::acquire(&state, "lock", Duration::from_secs(10)).unwrap()
+    });
+    while Lock::try_acquire(&state, "lock.next").unwrap().is_some() {
+        thread::yield_now();
+    }
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let _new = waits.join().unwrap();
+    assert!(Lock::try_acquire(&state, "lock").unwrap().is_none());
+    drop(old);
+    assert!(Lock::try_acquire(&state, "lock").unwrap().is_none());
 }

@@ -16,7 +16,7 @@ fn task(subject: &str, priority: i64, after: &[u64]) -> Task {
 }
 
 fn open(dir: &tempfile::TempDir) -> Board {
-    Board::open(&dir.path().join("board/tasks.jsonl")).unwrap().0
+    Board::open(&Folder::open(dir.path(), "board").unwrap(), "tasks.jsonl").unwrap()
 }
 
 fn done(task: &mut Task) {
@@ -126,9 +126,9 @@ fn a_file_of_many_changes_is_compacted_when_it_is_opened() {
     board.change(|_| Ok((many, ()))).unwrap();
     let lines =
         || std::fs::read_to_string(dir.path().join("board/tasks.jsonl")).unwrap().lines().count();
-    assert_eq!(lines(), 1101);
+    assert_eq!(lines(), 1102);
     let priority = |board: &Board| board.look(|state| state.get(1).unwrap().priority).unwrap();
-    assert_eq!((priority(&open(&dir)), lines(), priority(&board)), (1099, 1, 1099));
+    assert_eq!((priority(&open(&dir)), lines(), priority(&board)), (1099, 2, 1099));
 }
 
 #[test]
@@ -142,13 +142,17 @@ fn damage_is_set_aside_and_reported() {
     let file = dir.path().join("board/tasks.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("\"b\"", "\"x\"", 1)).unwrap();
-    let (board, message) = Board::open(&file).unwrap();
-    let message = message.unwrap();
-    assert!(
-        message.contains("tasks.jsonl:2: wrong checksum") && message.contains("quarantined in"),
-        "{message}"
+    let board = open(&dir);
+    let notices = board.take_notices();
+    let aside = file.with_extension("jsonl.damaged-1");
+    let expected = format!(
+        "{}:3: wrong checksum; 2 records kept, 1 lost; what was found is in {}",
+        file.display(),
+        aside.display()
     );
-    assert_eq!(board.look(|state| state.all().len()).unwrap(), 1);
+    assert_eq!((notices, board.take_notices()), (vec![expected], vec![]));
+    let left = board.look(|state| state.all().map(|task| task.id).collect::<Vec<_>>()).unwrap();
+    assert_eq!(left, [1, 3]);
     let mut kept = std::fs::read_dir(dir.path().join("board")).unwrap().map(|e| e.unwrap().path());
     let kept = kept.find(|path| path.to_string_lossy().contains("damaged")).unwrap();
     assert!(std::fs::read_to_string(kept).unwrap().contains("\"x\""));
@@ -196,15 +200,16 @@ async fn a_change_in_this_process_wakes_whoever_waits_without_a_poll() {
 async fn a_board_that_cannot_be_read_ends_the_wait_with_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let board = open(&dir);
-    std::fs::remove_dir_all(dir.path().join("board")).unwrap();
+    std::fs::rename(dir.path().join("board"), dir.path().join("aside")).unwrap();
     let error = timeout(FOREVER, board.wait_for(|_| false)).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("board/tasks.jsonl"), "{error}");
+    assert!(error.to_string().contains("/board was moved or replaced"), "{error}");
 }
 
 #[tokio::test]
 async fn what_was_begun_on_a_blocking_thread_runs_to_its_end_and_drain_waits_for_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (board, _) = Board::open_async(dir.path().join("tasks.jsonl")).await.unwrap();
+    let state = Folder::open(dir.path(), "").unwrap();
+    let board = Board::open_async(&state, "tasks.jsonl").await.unwrap();
     let (begin, may_begin) = std::sync::mpsc::channel();
     let mut create = Box::pin(board.blocking(move |board| {
         may_begin.recv().unwrap();
@@ -215,4 +220,92 @@ async fn what_was_begun_on_a_blocking_thread_runs_to_its_end_and_drain_waits_for
     begin.send(()).unwrap();
     timeout(FOREVER, board.drain()).await.unwrap();
     assert_eq!(board.look(|tasks| tasks.all().len()).unwrap(), 1);
+}
+
+#[test]
+fn what_the_board_knows_is_put_back_when_the_file_is_gone_or_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board/tasks.jsonl");
+    let board = open(&dir);
+    board.create(task("a", 0, &[])).unwrap();
+    let older = std::fs::read(&file).unwrap();
+    board.create(task("b", 0, &[1])).unwrap();
+    let all = || board.look(|tasks| tasks.all().cloned().collect::<Vec<_>>()).unwrap();
+    let before = all();
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("the file was removed", &|| std::fs::remove_file(&file).unwrap()),
+        ("the file was cut off", &|| std::fs::write(&file, &older).unwrap()),
+        ("the file was replaced", &|| {
+            std::fs::write(file.with_extension("new"), &older).unwrap();
+            std::fs::rename(file.with_extension("new"), &file).unwrap();
+        }),
+        ("the file was removed", &|| std::fs::remove_dir_all(dir.path().join("board")).unwrap()),
+    ];
+    for (what, change) in changes {
+        change();
+        assert_eq!(all(), before, "{what}");
+        let notices = board.take_notices();
+        assert!(notices.len() == 1 && notices[0].contains(what), "{what}: {notices:?}");
+        let again = open(&dir).look(|tasks| tasks.all().cloned().collect::<Vec<_>>()).unwrap();
+        assert_eq!(again, before, "{what}");
+    }
+}
+
+#[test]
+fn tasks_can_be_viewed_while_the_file_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board/tasks.jsonl");
+    let board = open(&dir);
+    board.create(task("a", 0, &[])).unwrap();
+    std::fs::rename(&file, file.with_extension("aside")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    let (count, error) = board.view(|tasks| tasks.all().len());
+    let expected = "tasks.jsonl is a symbolic link, which is not followed; nothing was read or \
+                    written there";
+    assert_eq!((count, error.unwrap().to_string().ends_with(expected)), (1, true));
+    assert!(board.create(task("b", 0, &[])).is_err() && board.look(|_| ()).is_err());
+    std::fs::remove_file(&file).unwrap();
+    board.create(task("b", 0, &[])).unwrap();
+    assert_eq!(open(&dir).look(|tasks| tasks.all().len()).unwrap(), 2);
+}
+
+#[test]
+fn of_what_others_have_made_of_an_older_file_new_tasks_are_kept_and_changes_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board/tasks.jsonl");
+    let board = open(&dir);
+    board.create(task("a", 0, &[])).unwrap();
+    let older = std::fs::read(&file).unwrap();
+    board.update(1, done).unwrap();
+    std::fs::write(&file, older).unwrap();
+    let other = open(&dir);
+    other.take_next("bob").unwrap();
+    other.create(task("b", 0, &[])).unwrap();
+    let now = board.look(|tasks| tasks.all().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(now.unwrap(), ["#1 [done] a", "#2 [pending] b"]);
+    let notices = board.take_notices();
+    assert_eq!(
+        notices[1],
+        "what others had made of #1 in the version that was set aside is not used"
+    );
+}
+
+#[test]
+fn a_board_without_a_task_that_others_wait_for_stays_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board/tasks.jsonl");
+    let board = open(&dir);
+    for (subject, after) in [("a", &[][..]), ("lost", &[]), ("c", &[2])] {
+        board.create(task(subject, 0, after)).unwrap();
+    }
+    drop(board);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("lost", "tsol", 1)).unwrap();
+    let board = open(&dir);
+    let waits_for = |tasks: &Tasks| tasks.blockers(tasks.get(3).unwrap());
+    assert_eq!(board.look(waits_for).unwrap(), [2]);
+    assert_eq!(board.update(2, done).unwrap_err().to_string(), "there is no task #2");
+    board.update(3, |task| task.after.clear()).unwrap();
+    assert_eq!(board.take_next("me").unwrap().unwrap().id, 1);
+    assert_eq!(board.take_next("me").unwrap().unwrap().id, 3);
 }

@@ -3,7 +3,6 @@ use crate::Status;
 use std::{
     fs::File,
     future::poll_fn,
-    path::PathBuf,
     pin::{Pin, pin},
     task::Poll,
 };
@@ -16,13 +15,13 @@ const LASTING: Duration = Duration::from_secs(600);
 /// that it never matters whether a busy machine renews it in time.
 const SHORT: Duration = Duration::from_millis(30);
 
-fn file(dir: &tempfile::TempDir) -> PathBuf {
-    dir.path().join("board/tasks.jsonl")
+fn open(dir: &tempfile::TempDir) -> Board {
+    Board::open(&durable::Folder::open(dir.path(), "board").unwrap(), "tasks.jsonl").unwrap()
 }
 
 fn claims(lease: Duration) -> (tempfile::TempDir, Claims) {
     let dir = tempfile::tempdir().unwrap();
-    let (board, _) = Board::open(&file(&dir)).unwrap();
+    let board = open(&dir);
     board.create(Task { subject: "a".into(), ..Task::default() }).unwrap();
     (dir, Claims::new(board, lease))
 }
@@ -100,7 +99,7 @@ async fn a_dropped_claim_is_given_back_before_anybody_here_looks() {
 #[tokio::test]
 async fn a_dropped_claim_is_given_back_for_other_processes_though_nobody_here_looks() {
     let (dir, claims) = claims(LASTING);
-    let (other, _) = Board::open(&file(&dir)).unwrap();
+    let other = open(&dir);
     drop(claims.claim("ann").await.unwrap().unwrap());
     timeout(FOREVER, claims.board().drain()).await.unwrap();
     assert_eq!(other.look(|tasks| tasks.get(1).cloned()).unwrap().unwrap(), given_back(1));
@@ -113,7 +112,7 @@ fn without_a_runtime_a_dropped_claim_is_given_back_by_whoever_looks_next() {
     let claim = runtime.block_on(claims.claim("ann")).unwrap().unwrap();
     drop(runtime);
     drop(claim);
-    let (other, _) = Board::open(&file(&dir)).unwrap();
+    let other = open(&dir);
     let status = |board: &Board| board.look(|tasks| tasks.get(1).unwrap().status).unwrap();
     assert_eq!(status(&other), Status::InProgress);
     assert_eq!((status(claims.board()), status(&other)), (Status::Pending, Status::Pending));

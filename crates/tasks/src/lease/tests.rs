@@ -6,9 +6,13 @@ use std::sync::{Barrier, Mutex};
 const LASTING: Duration = Duration::from_secs(600);
 const OVER: Duration = Duration::ZERO;
 
+fn open(dir: &tempfile::TempDir) -> Board {
+    Board::open(&durable::Folder::open(dir.path(), "").unwrap(), "tasks.jsonl").unwrap()
+}
+
 fn board(subjects: &[(&str, i64, &[u64])]) -> (tempfile::TempDir, Board) {
     let dir = tempfile::tempdir().unwrap();
-    let (board, _) = Board::open(&dir.path().join("tasks.jsonl")).unwrap();
+    let board = open(&dir);
     for (subject, priority, after) in subjects {
         let (subject, after) = (subject.to_string(), after.iter().copied().collect());
         board.create(Task { subject, priority: *priority, after, ..Task::default() }).unwrap();
@@ -194,7 +198,7 @@ fn a_task_whose_dependency_was_opened_again_is_not_taken_over_before_that_is_don
 fn sixteen_threads_do_each_task_once() {
     const TASKS: u64 = 500;
     let dir = tempfile::tempdir().unwrap();
-    let open = || Board::open(&dir.path().join("tasks.jsonl")).unwrap().0;
+    let open = || open(&dir);
     let board = open();
     let new = |id: u64| {
         let after = id.checked_sub(20).filter(|before| *before > 0).into_iter().collect();
