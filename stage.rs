@@ -37,6 +37,9 @@ const THINK_TIME: Duration = Duration::from_millis(500);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long the end of the program waits for the end of what a killed run has left.
+const CLEANING_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What a lesson builds its agent from.
 pub struct Stage {
     /// The lesson's name, such as `s01_loop`.
@@ -243,7 +246,7 @@ async fn play(
             "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
         ));
     }
-    clean_up(screen.clone());
+    let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
     let agent = tokio::select! {
@@ -259,6 +262,7 @@ async fn play(
         history: Some(history(lesson)),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
+    let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
     if args.keep {
         match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
             Some(folder) => screen.say(&format!("kept: {}", folder.display())),
@@ -269,18 +273,18 @@ async fn play(
     Ok(code)
 }
 
-/// Ends and deletes, in the background, what programs that were killed have left.
-fn clean_up(screen: Screen) {
+/// Deletes and ends, in the background, what programs that were killed have left.
+fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
+        // Where nothing can be deleted now, it can the next time.
+        let _ = Outputs::sweep();
+        let _ = Workspace::sweep();
         let ended = end_orphans();
         if !ended.is_empty() {
             let (count, lines) = (ended.len(), ended.join(", "));
             screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
         }
-        // Where nothing can be deleted now, it can the next time.
-        let _ = Outputs::sweep();
-        let _ = Workspace::sweep();
-    });
+    })
 }
 
 /// The rehearsal of a lesson while it plays.

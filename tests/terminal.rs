@@ -225,7 +225,9 @@ fn keys_that_leave_restore_the_terminal() {
 
 #[test]
 fn signals_at_the_prompt_restore_the_terminal() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+    for (signal, code) in
+        [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131)]
+    {
         let Some(mut terminal) = offline() else { return };
         terminal.edits();
         terminal.types("half a line");

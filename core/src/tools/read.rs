@@ -86,6 +86,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn says_for_which_file_a_name_was_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("1.01\u{202f}AM"), "text\n").unwrap();
+        let cx = Agent::new(crate::test::Mute, dir.path()).context();
+        let shown = AnyTool::new(Read).call(&json!({"file_path": "1.01 AM"}), &cx).await.unwrap();
+        let note = "[this is `1.01\u{202f}AM`: it has U+202F where you wrote U+0020]";
+        assert_eq!(shown.text(), format!("{note}\n     1\ttext\n"));
+    }
+
+    #[tokio::test]
     async fn shows_images() {
         let png = [
             b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(),

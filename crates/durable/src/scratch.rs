@@ -15,9 +15,9 @@ const MAX_OWNER_BYTES: u64 = 0;
 /// is removed when it is dropped. When its owner is killed before that, the next
 /// [`sweep`](Scratch::sweep) removes it, and never that of an owner that lives.
 ///
-/// Beside the folder `PREFIX-NUMBER` stands the empty file `PREFIX-NUMBER.owner`, on which the owner
-/// holds an advisory lock. The kernel releases it when the owner dies, also by SIGKILL. All calls
-/// block, and so does dropping it.
+/// Beside the folder `PREFIX-NUMBER` stands the empty file `PREFIX-NUMBER.owner`, on which the
+/// owner holds an advisory lock. The kernel releases it when the owner dies, also by SIGKILL. All
+/// calls block, and so does dropping it.
 #[derive(Debug)]
 pub struct Scratch {
     base: Folder,
@@ -105,8 +105,8 @@ fn try_lock(owner: &File) -> bool {
     owner.try_lock().is_ok() && owner.metadata().is_ok_and(|file| file.nlink() == 1)
 }
 
-/// Removes the folder, then its owner's file, which must be locked; whether that is done. The folder
-/// is that of this name, never what a link leads to.
+/// Removes the folder, then its owner's file, which must be locked; whether that is done. The
+/// folder is that of this name, never what a link leads to.
 fn remove(base: &Folder, folder: &str, owner: &OsStr) -> bool {
     let path = base.path().join(folder);
     let gone = base.check().is_ok()

@@ -174,15 +174,14 @@ pub fn edit_file(
     };
     let edited = match notebook::is_notebook(path) {
         true => notebook::replace_in_notebook(&text, old, new, all)
-            .map(|edited| (edited.json, edited.shown, edited.has_old_outputs)),
-        false => {
-            edit::replace(&text, old, new, all).map(|edited| (edited.text.clone(), edited, false))
-        }
+            .map(|edited| (Some(edited.json), edited.shown, edited.has_old_outputs)),
+        false => edit::replace(&text, old, new, all).map(|edited| (None, edited, false)),
     };
-    let (content, shown, has_old_outputs) = match edited {
+    let (json, shown, has_old_outputs) = match edited {
         Ok(edited) => edited,
         Err(error) => return Err(ChangeError::Edit { name, doubt, error }),
     };
+    let content = json.as_deref().unwrap_or(&shown.text);
     let stamp = root.write(path, content.as_bytes(), Some(&state))?;
     let mut message = format!("edited {name}, {}", shown.excerpt());
     if has_old_outputs {

@@ -6,15 +6,19 @@ use std::ops::Range;
 /// all, and how many replacements.
 const CONTEXT_LINES: usize = 3;
 const MAX_EXCERPT_LINES: usize = 40;
-const MAX_EXCERPTS: usize = 3;
+pub(crate) const MAX_EXCERPTS: usize = 3;
+/// How many places are counted where only one is wanted.
+pub(crate) const MAX_AMBIGUOUS: usize = 1000;
 
 /// A text after an edit.
 #[derive(Debug, PartialEq)]
 pub struct Edited {
     /// The whole new text.
     pub text: String,
-    /// Where the replacements are in it, as ranges of bytes.
+    /// Where the first three replacements are in it, as ranges of bytes.
     pub places: Vec<Range<usize>>,
+    /// How many replacements there are.
+    pub count: usize,
 }
 
 /// Replaces `old` by `new` and leaves every other byte as it is. `old` must be there exactly once,
@@ -47,24 +51,32 @@ pub(crate) fn find_and_replace(
     if old == new {
         return Err(EditError::NoChange);
     }
-    let found = normalized.find(&old, all);
-    if found.is_empty() {
+    let mut found = normalized.find(&old, all).peekable();
+    if found.peek().is_none() {
         return Ok(None);
     }
-    if found.len() > 1 && !all {
-        let line = |place: &Range<usize>| 1 + text[..place.start].matches('\n').count();
-        return Err(EditError::Ambiguous(found.iter().map(line).collect()));
+    if !all {
+        let found = normalized.find(&old, false).take(MAX_AMBIGUOUS);
+        let starts: Vec<usize> = found.map(|place| place.start).collect();
+        if starts.len() > 1 {
+            return Err(EditError::Ambiguous(line_numbers(text, &starts)));
+        }
     }
-    let mut edited = Edited { text: String::with_capacity(text.len()), places: vec![] };
+    let with_returns = new.replace('\n', "\r\n");
+    let mut line_ends = LineEnds::new(text);
+    let mut edited = Edited { text: String::with_capacity(text.len()), places: vec![], count: 0 };
     let mut copied = 0;
     for place in found {
         edited.text.push_str(&text[copied..place.start]);
         let start = edited.text.len();
-        match has_crlf(text, &place) {
-            true => edited.text.push_str(&new.replace('\n', "\r\n")),
-            false => edited.text.push_str(&new),
+        edited.text.push_str(if line_ends.is_crlf(place.start) { &with_returns } else { &new });
+        if edited.text.len() as u64 > text::MAX_EDIT_BYTES {
+            return Err(EditError::TooLarge);
         }
-        edited.places.push(start..edited.text.len());
+        if edited.count < MAX_EXCERPTS {
+            edited.places.push(start..edited.text.len());
+        }
+        edited.count += 1;
         copied = place.end;
     }
     edited.text.push_str(&text[copied..]);
@@ -79,14 +91,37 @@ pub(crate) fn not_found(text: &str, old: &str) -> EditError {
     }
 }
 
-/// Whether lines here end in `\r\n`: the first line end in or after this place decides, or the last
-/// one before it if there is none.
-fn has_crlf(text: &str, place: &Range<usize>) -> bool {
-    let newline = match text[place.start..].find('\n') {
-        Some(offset) => Some(place.start + offset),
-        None => text[..place.start].rfind('\n'),
+/// The numbers of the lines of ascending offsets.
+fn line_numbers(text: &str, offsets: &[usize]) -> Vec<usize> {
+    let (mut line, mut counted) = (1, 0);
+    let number = |offset: &usize| {
+        line += text[counted..*offset].matches('\n').count();
+        counted = *offset;
+        line
     };
-    newline.is_some_and(|newline| text[..newline].ends_with('\r'))
+    offsets.iter().map(number).collect()
+}
+
+/// How lines end at ascending offsets: as the first line that ends there or later, or as the last
+/// one of all.
+struct LineEnds<'a> {
+    text: &'a str,
+    next: Option<usize>,
+    last: Option<usize>,
+}
+
+impl LineEnds<'_> {
+    fn new(text: &str) -> LineEnds<'_> {
+        LineEnds { text, next: text.find('\n'), last: text.rfind('\n') }
+    }
+
+    fn is_crlf(&mut self, offset: usize) -> bool {
+        if self.next.is_some_and(|next| next < offset) {
+            self.next = self.text[offset..].find('\n').map(|ahead| offset + ahead);
+        }
+        let newline = self.next.or(self.last);
+        newline.is_some_and(|newline| self.text[..newline].ends_with('\r'))
+    }
 }
 
 /// A text whose line ends are all `\n`, and the way back to the offsets of the original.
@@ -115,16 +150,14 @@ impl Normalized {
 
     /// Where `old` is, in bytes of the original. To replace all of them, matches must not overlap;
     /// to find out whether `old` is unique, overlapping ones count too: "aa" is twice in "aaa".
-    fn find(&self, old: &str, all: bool) -> Vec<Range<usize>> {
+    fn find(&self, old: &str, all: bool) -> impl Iterator<Item = Range<usize>> {
         let step = if all { old.len() } else { old.chars().next().map_or(1, char::len_utf8) };
-        let mut found = vec![];
         let mut from = 0;
-        while let Some(offset) = self.text.get(from..).and_then(|rest| rest.find(old)) {
-            let start = from + offset;
-            found.push(self.original_offset(start)..self.original_offset(start + old.len()));
+        std::iter::from_fn(move || {
+            let start = from + self.text.get(from..)?.find(old)?;
             from = start + step;
-        }
-        found
+            Some(self.original_offset(start)..self.original_offset(start + old.len()))
+        })
     }
 
     fn original_offset(&self, offset: usize) -> usize {
@@ -136,15 +169,15 @@ impl Edited {
     /// How many replacements there are, and the lines around the first of them with their numbers,
     /// as they are after the edit.
     pub fn excerpt(&self) -> String {
-        let count = self.places.len();
-        let lines: Vec<&str> = self.text.lines().collect();
+        let count = self.count;
+        let total = self.text.lines().count();
         let line_index = |offset: usize| self.text[..offset].matches('\n').count();
         let mut shown = if count == 1 { "1 place:\n".into() } else { format!("{count} places:\n") };
-        for place in self.places.iter().take(MAX_EXCERPTS) {
+        for place in &self.places {
             let from = line_index(place.start).saturating_sub(CONTEXT_LINES);
-            let until = (line_index(place.end) + CONTEXT_LINES + 1).min(lines.len());
+            let until = (line_index(place.end) + CONTEXT_LINES + 1).min(total);
             let shown_until = until.min(from + MAX_EXCERPT_LINES);
-            for (index, line) in lines.iter().enumerate().take(shown_until).skip(from) {
+            for (index, line) in self.text.lines().enumerate().take(shown_until).skip(from) {
                 shown.push_str(&text::numbered_line(index + 1, &text::truncate_line(line)));
             }
             if until > shown_until {

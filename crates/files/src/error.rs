@@ -1,5 +1,5 @@
 //! The errors of this crate. Their texts are for the model that named the path or the pattern.
-use crate::{NearestMatch, image, notebook, text};
+use crate::{NearestMatch, edit, image, notebook, text};
 use rustix::io::Errno;
 use std::{io, time::Duration};
 
@@ -169,10 +169,14 @@ pub enum EditError {
     /// The text to replace is not there; this is most like it.
     #[error("`old_string` is not in the file; {0}")]
     OnlySimilar(NearestMatch),
-    /// It is a notebook, and the text to replace is shown of it, but in no cell's source.
+    /// The text would become too large.
+    #[error("the file would have more than {} bytes then; use a command", text::MAX_EDIT_BYTES)]
+    TooLarge,
+    /// It is a notebook, and the text to replace is in it, but in no cell's source.
     #[error(
-        "`old_string` is not in the source of one cell; only that can be edited here, not outputs, \
-         nor the lines `[cell ..]`; to add or remove cells, use a command that loads the JSON"
+        "`old_string` is not in the source of one cell as `read` shows it; only sources can be \
+         edited here, not outputs nor the lines `[cell ..]`; to add or remove cells, use a command \
+         that loads the JSON"
     )]
     NotInSource,
     /// It should be a notebook, and is none.
@@ -180,8 +184,9 @@ pub enum EditError {
     InvalidNotebook(String),
     /// The text to replace is there more than once, beginning on these lines.
     #[error(
-        "`old_string` is there {} times, on lines {}: add lines around it until it is unique, or \
+        "`old_string` is there {}{} times, on lines {}: add lines around it until it is unique, or \
          set `replace_all`",
+        if .0.len() == edit::MAX_AMBIGUOUS { "at least " } else { "" },
         .0.len(),
         first_lines(.0)
     )]

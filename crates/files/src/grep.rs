@@ -30,7 +30,7 @@ pub(crate) const MAX_SHOWN_BYTES: usize = 30_000;
 /// How much of a file is held in memory at once, in bytes.
 const MAX_BUFFER_BYTES: usize = 32_000_000;
 /// How large a compiled regular expression may be, in bytes.
-const MAX_REGEX_BYTES: usize = 10_000_000;
+const MAX_REGEX_BYTES: usize = 30_000_000;
 
 // The doc comments of this type are what a model reads about the tool and its arguments. The names
 // of the arguments are those of ripgrep's options, which models know.
@@ -192,6 +192,12 @@ impl Query {
             .line_terminator(if multiline { None } else { Some(b'\n') });
         let pattern = if multiline { any_line_end(&self.pattern) } else { self.pattern.clone() };
         builder.build(&pattern).map_err(|error| {
+            if error.to_string().contains("size limit") {
+                return SearchError::Pattern {
+                    error,
+                    hint: "repeat less in it: `{1,9}`, not `{1,999}`",
+                };
+            }
             let hint = match self.pattern.contains("\\n") && !multiline {
                 true => "set `multiline` to match across lines",
                 false => {

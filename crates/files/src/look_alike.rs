@@ -87,7 +87,10 @@ impl<'a> Skeleton<'a> {
             {
                 end += 1;
             }
-            let (there, wanted) = (self.part(found + start, found + end), wanted.part(start, end));
+            let there = self.part(found + start, found + end);
+            // With what is not shown before and after all of it.
+            let first = if start == 0 { 0 } else { wanted.origin(start) };
+            let wanted = &wanted.of[first..wanted.origin(end)];
             if there != wanted {
                 differences.push(Difference { at: self.origin(found + start), there, wanted });
             }
@@ -196,6 +199,8 @@ mod tests {
             ("a\rb", "a\nb", "it has U+000D where you wrote U+000A"),
             ("a \nb", "a\nb", "it has U+0061 U+0020 where you wrote U+0061"),
             ("'\0'", "'\u{2400}'", "it has U+0000 where you wrote U+2400"),
+            ("a", "\u{feff}a", "it has U+0061 where you wrote U+FEFF U+0061"),
+            ("ab", "ab\u{200b}", "it has U+0062 where you wrote U+0062 U+200B"),
         ] {
             assert_eq!(describe_path(there, wanted), differences, "{there:?} {wanted:?}");
         }

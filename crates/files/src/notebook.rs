@@ -1,7 +1,7 @@
 //! Jupyter notebooks as text: read as their cells, and edited in the sources of the cells.
 use crate::{
     EditError, Edited, ReadError,
-    edit::{find_and_replace, not_found},
+    edit::{MAX_EXCERPTS, find_and_replace, not_found},
     text,
 };
 use serde::{
@@ -108,7 +108,7 @@ pub fn replace_in_notebook(
         }
     }
     if lines.is_empty() {
-        return Err(match before.text.contains(old) {
+        return Err(match before.text.contains(old) || json.contains(old) {
             true => EditError::NotInSource,
             false => not_found(&before.text, old),
         });
@@ -132,13 +132,15 @@ pub fn replace_in_notebook(
         let at = after.sources[*index].shown_at;
         places.extend(edited.places.iter().map(|place| at + place.start..at + place.end));
     }
+    places.truncate(MAX_EXCERPTS);
+    let count = edits.iter().map(|(_, edited)| edited.count).sum();
     let has_old_outputs = edits.iter().any(|(index, _)| before.sources[*index].has_outputs);
-    let shown = Edited { text: after.text, places };
+    let shown = Edited { text: after.text, places, count };
     Ok(EditedNotebook { json: new_json, shown, has_old_outputs })
 }
 
-/// A source as JSON, in the form in which it was: one string, or a list of lines with the same white
-/// space between them.
+/// A source as JSON, in the form in which it was: one string, or a list of lines with the same
+/// white space between them.
 fn to_json(source: &str, was: &str) -> String {
     let string = |text: &str| serde_json::Value::from(text).to_string();
     let Some(list) = was.strip_prefix('[').and_then(|list| list.strip_suffix(']')) else {

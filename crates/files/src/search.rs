@@ -108,7 +108,7 @@ impl<'a> SearchScope<'a> {
         if less_exact > 0 {
             let files = if less_exact == 1 { "file matches" } else { "files match" };
             answer.push_str(&format!(
-                "[{less_exact} more {files} if brackets, braces and blanks are taken less literally]\n"
+                "[{less_exact} more {files} if brackets and blanks are taken less literally]\n"
             ));
         }
         if self.is_late.load(Relaxed) {

@@ -66,7 +66,7 @@ pub(crate) fn numbered_lines(
             text.insert_str(text.len() - 1, " [line cut]");
             if skip_line(&mut file, &mut is_late)? == LineEnd::TooFar {
                 text.push_str(&format!(
-                    "[line {number} did not end within {} s of reading; nothing after it was read]\n",
+                    "[line {number} did not end within {} s; nothing after it was read]\n",
                     max_time.as_secs()
                 ));
                 break;
@@ -139,8 +139,8 @@ pub fn read_text(file: impl Read) -> Result<String, ReadError> {
     })
 }
 
-/// What a text that replaces a file changes beside its words, since reading does not show it: a note
-/// to append.
+/// What a text that replaces a file changes beside its words, since reading does not show it: a
+/// note to append.
 pub(crate) fn lost_marks(old: impl Read, new: &str) -> std::io::Result<String> {
     let mut sample = vec![];
     old.take(SAMPLE_BYTES as u64).read_to_end(&mut sample)?;

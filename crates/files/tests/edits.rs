@@ -104,7 +104,8 @@ fn the_nearest_match_is_shown() {
         (
             "\ta + b",
             "`old_string` is not in the file; only white space differs; line 7 has U+0020 U+0020 \
-             U+0020 U+0020 where `old_string` has U+0009; the nearest is at line 7 (`-` what was looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
+             U+0020 U+0020 where `old_string` has U+0009; the nearest is at line 7 (`-` what was \
+             looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
         ),
         (
             "     7\t    a + b\n     8\t}",
@@ -182,6 +183,20 @@ fn only_text_is_edited() {
     assert_eq!(read(b"\xff\xfea\0"), Err("Utf16".into()));
     assert_eq!(read(b"a\0"), Err("Binary".into()));
     assert_eq!(read(&vec![b'a'; 50_000_001]), Err("TooLargeToEdit".into()));
+}
+
+#[test]
+fn edits_with_millions_of_places_are_bounded() {
+    let flat = "a".repeat(1_000_000);
+    let error = edit(&flat, "a", "x", false).unwrap_err();
+    assert!(error.starts_with("`old_string` is there at least 1000 times, on lines 1, 1, "));
+    let edited = replace(&flat, "a", "b", true).unwrap();
+    assert_eq!((edited.count, edited.places.len()), (1_000_000, 3));
+    assert!(edited.text.bytes().all(|byte| byte == b'b'));
+    assert_eq!(replace(&flat, "a", &"b".repeat(1_000_000), true), Err(EditError::TooLarge));
+    let lines = "a\r\n".repeat(200_000);
+    let edited = replace(&lines, "a\n", "b\n\n", true).unwrap();
+    assert_eq!(edited.text, "b\r\n\r\n".repeat(200_000));
 }
 
 #[test]

@@ -160,8 +160,8 @@ impl Jobs {
     }
 
     /// Starts a command in `cwd` with this environment, within a Tokio runtime; if this is dropped,
-    /// nothing is left running. The job is killed when `owner_token` fires; [`kill`](Jobs::kill) does not fire it.
-    /// A job that has ended is forgotten when its owner has ended too.
+    /// nothing is left running. The job is killed when `owner_token` fires; [`kill`](Jobs::kill)
+    /// does not fire it. A job that has ended is forgotten when its owner has ended too.
     ///
     /// # Errors
     /// When the maximum number of jobs run, and when the folder for the logs or the process cannot

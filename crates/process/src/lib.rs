@@ -54,7 +54,7 @@ use tree::Tree;
 /// to the pipe.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long what a command leaves running may take to end by itself.
-const SETTLE_TIME: Duration = Duration::from_millis(100);
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 /// How many different command lines are listed of what was stopped.
 const MAX_LISTED: usize = 10;
 /// How long what a command leaves running has between SIGTERM and SIGKILL.
@@ -65,8 +65,8 @@ const KILL_GRACE: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// How many bytes are read from the pipe at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How long a command may be that is given to bash as an argument: Linux lets one have 128 KiB, with
-/// its end.
+/// How long a command may be that is given to bash as an argument: Linux lets one have 128 KiB,
+/// with its end.
 const MAX_ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 /// Runs a longer command, which comes on standard input, as if it had been an argument.
 const RUN_INPUT: &str = "eval \"$(</dev/stdin)\" </dev/null";

@@ -141,8 +141,13 @@ impl Shown {
                 }
                 (State::Sequence, _) => self.control(byte),
                 (State::String, 0x07) | (State::Designation, _) => self.state = State::Text,
+                // It was never ended. What follows may be the error that matters.
+                (State::String, b'\n') => {
+                    self.state = State::Text;
+                    self.control(byte);
+                }
                 (State::String, _) => {
-                    let ends = |byte: &u8| matches!(*byte, 0x07 | 0x1b);
+                    let ends = |byte: &u8| matches!(*byte, 0x07 | 0x1b | b'\n');
                     taken = bytes.iter().position(ends).unwrap_or(bytes.len());
                 }
             }
@@ -451,6 +456,7 @@ mod tests {
             ("\x1bP1$r0m\x1b\\a\x1b(B\x1b)0b\x1b=\n", "ab\n"),
             ("a\x1b[", "a"),
             ("a\x1b]0;never ends", "a"),
+            ("a\x1b]0;never ends\nerror\n", "a\nerror\n"),
             ("a\x1b[1\x1b[31mb\n", "ab\n"),
         ] {
             assert_eq!(shown(output), expected, "{output:?}");

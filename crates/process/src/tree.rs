@@ -29,7 +29,7 @@ pub(crate) struct Tree {
 struct Escaped {
     /// Outside of the group.
     found: Vec<(Pid, OwnedFd)>,
-    /// What is left in the group; the leader stands for all of them where they cannot be told apart.
+    /// What is left in the group; where its processes cannot be told apart, the leader.
     group: Vec<Pid>,
     /// Whether there is a process that is about to start a program, so that its environment cannot
     /// be read yet.
@@ -66,7 +66,7 @@ impl Tree {
     /// Whether a process of it may be alive.
     pub(crate) fn is_alive(&self) -> bool {
         let escaped = self.escaped();
-        escaped.unsure || !escaped.group.is_empty() || !escaped.found.is_empty()
+        !escaped.group.is_empty() || !escaped.found.is_empty()
     }
 
     /// The command lines of its processes.
