@@ -173,6 +173,7 @@ impl Screen {
     /// What was asked, where it was not typed at the prompt itself.
     pub(crate) fn echo(&self, prompt: &str, line: &str) {
         let line = clipped(&escaped(line), MAX_LINE_CHARS);
+        let line = fitted(std::io::stderr(), &line, prompt.len());
         self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
     }
 
