@@ -283,6 +283,32 @@ impl Chat {
         begin
     }
 
+    /// Puts this text in place of the pictures of the newest message that has some. Returns how
+    /// many there were.
+    pub(crate) fn replace_pictures(&mut self, text: &str) -> usize {
+        let is_picture = |block: &Block| matches!(block, Block::Image { .. });
+        let has_some = |message: &Arc<Message>| message.blocks().any(is_picture);
+        let Some(place) = self.messages.iter().rposition(has_some) else { return 0 };
+        let mut count = 0;
+        let mut replace = |block: &mut Block| {
+            if is_picture(block) {
+                *block = Block::inserted("picture", text);
+                count += 1;
+            }
+        };
+        for block in &mut Arc::make_mut(&mut self.messages[place]).content {
+            match block {
+                Block::ToolResult { content, .. } => content.iter_mut().for_each(&mut replace),
+                other => replace(other),
+            }
+        }
+        if place + 1 < self.messages.len() {
+            // What follows was bound to what is gone.
+            *self = self.compacted(self.messages.clone());
+        }
+        count
+    }
+
     /// Whether the model has something to answer.
     pub fn awaits_reply(&self) -> bool {
         self.messages.last().is_some_and(|m| m.role == Role::User)

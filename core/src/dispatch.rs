@@ -239,7 +239,21 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
     if !chat.awaits_reply() {
         return Err(Error::NothingToAnswer);
     }
-    finished(unpaused(cx.request(chat), cx).await?)
+    loop {
+        let end = unpaused(cx.request(chat), cx).await;
+        if let Err(error) = &end
+            && error.is_about_picture()
+        {
+            // A picture that the server cannot take would stand in the way of every later request.
+            let note = format!("[a picture stood here, which the server refused: {error}]");
+            let count = chat.replace_pictures(&note);
+            if count > 0 {
+                cx.notice(format!("pictures left out: {count}, since {error}"));
+                continue;
+            }
+        }
+        return finished(end?);
+    }
 }
 
 /// Sends, and sends a paused reply back unchanged until it is whole: one reply in all.
