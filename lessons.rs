@@ -69,6 +69,7 @@ mod examples {
 }
 pub use examples::*;
 
+mod inspect;
 pub mod models;
 mod settings;
 mod stage;

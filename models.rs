@@ -1,6 +1,6 @@
 //! What is known of each model: its window, its greatest output, its prices. From
 //! `config/models.yaml`.
-use rungs_core::{Error, Result};
+use rungs_core::{Error, Result, client::Usage};
 use rungs_files::{parse_yaml, read_config};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::Path};
@@ -86,5 +86,52 @@ impl ModelInfo {
     /// What tokens cost when the prompt is this large.
     pub fn price(&self, prompt_tokens: u64) -> Option<&Price> {
         self.prices.iter().find(|p| p.up_to.is_none_or(|top| prompt_tokens <= top))
+    }
+
+    /// What a request cost, in dollars, where its price is known and not nothing.
+    pub fn cost(&self, usage: &Usage) -> Option<f64> {
+        let price = self.price(usage.prompt_tokens())?;
+        let written = usage.cache_creation_input_tokens;
+        let hour = usage.cache_creation.ephemeral_1h_input_tokens.min(written);
+        let write = |lifetime: &str| *price.cache_write.get(lifetime).unwrap_or(&price.input);
+        let parts = [
+            (usage.input_tokens, price.input),
+            (usage.output_tokens, price.output),
+            (usage.cache_read_input_tokens, price.cache_read.unwrap_or(price.input)),
+            (written - hour, write("5m")),
+            (hour, write("1h")),
+        ];
+        let million: f64 = parts.iter().map(|(tokens, price)| *tokens as f64 * price).sum();
+        (price.input + price.output > 0.0).then_some(million / 1e6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rungs_core::client::CacheCreation;
+
+    #[test]
+    fn a_request_costs_what_its_tokens_cost_by_kind_and_band() {
+        let models = "{updated: '', source: '', models: {m: {context: 1, output: 1, prices: [\
+            {up_to: 100, input: 1, output: 10, cache_read: 0.1, cache_write: {5m: 2, 1h: 4}}, \
+            {input: 100, output: 1000}]}, free: {context: 1, output: 1, prices: [{input: 0, \
+            output: 0}]}}}";
+        let models: Models = serde_yaml::from_str(models).unwrap();
+        let usage = |input_tokens| Usage {
+            input_tokens,
+            output_tokens: 7,
+            cache_creation_input_tokens: 30,
+            cache_read_input_tokens: 50,
+            cache_creation: CacheCreation {
+                ephemeral_5m_input_tokens: 20,
+                ephemeral_1h_input_tokens: 10,
+            },
+        };
+        let cost = |model: &str, input| models.get(model).unwrap().cost(&usage(input));
+        let close = |cost: Option<f64>, micros: f64| (cost.unwrap() * 1e6 - micros).abs() < 1e-6;
+        assert!(close(cost("m", 20), 20.0 + 70.0 + 5.0 + 40.0 + 40.0));
+        assert!(close(cost("m", 21), 100.0 * (21.0 + 70.0 + 50.0 + 30.0)));
+        assert_eq!(cost("free", 20), None);
     }
 }

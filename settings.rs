@@ -66,6 +66,13 @@ impl Settings {
         })
     }
 
+    /// The names of the variables that commands get although they would be withheld:
+    /// `RUNGS_COMMAND_ENV`, separated by commas or blanks.
+    pub(crate) fn passed_variables(&self) -> Vec<&str> {
+        let names = self.get(&["RUNGS_COMMAND_ENV"]).unwrap_or_default();
+        names.split([',', ' ']).filter(|name| !name.is_empty()).collect()
+    }
+
     /// Who will answer, by these rules: `RUNGS_PROVIDER` forces one; else a key of Anthropic, then
     /// one of the OpenAI format, then a base URL alone (a proxy or local server without keys); with
     /// nothing set, the rehearsal.

@@ -1,9 +1,11 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
 use crate::{
+    inspect,
     models::{Models, UNKNOWN_CONTEXT},
     settings::{Choice, Settings},
 };
+use durable::Folder;
 use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt,
@@ -15,8 +17,10 @@ use rungs_core::{
     tools,
 };
 use rungs_files::read_config;
-use rungs_terminal::{Prompt, Screen, Signals, command_list};
+use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
+use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
+    ffi::OsString,
     fs::File,
     io::Write,
     path::{Path, PathBuf},
@@ -29,6 +33,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
+/// How long each reply of a rehearsal takes before a person, who wants to follow it.
+const THINK_TIME: Duration = Duration::from_millis(500);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -68,6 +74,18 @@ impl Stage {
         }
         rungs.join(self.lesson)
     }
+
+    /// The same folder as a handle, below which no link is followed.
+    ///
+    /// # Errors
+    /// When there is something of this name that is not ours, and names it.
+    pub fn state_folder(&self) -> Result<Folder> {
+        let rungs = Folder::open(&self.folder, ".rungs").map_err(Error::other)?;
+        if let Ok(Some(mut ignored)) = rungs.create_new(".gitignore") {
+            let _ = ignored.write_all(b"*\n");
+        }
+        rungs.folder(self.lesson).map_err(Error::other)
+    }
 }
 
 /// The command line; see [`USAGE`].
@@ -99,6 +117,11 @@ pub fn run(
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
+    // First of all, while there is one thread: what holds a secret is read, and then erased.
+    let variables: Vec<_> = std::env::vars_os().collect();
+    let settings = Settings::load(&dotenv());
+    let protected = protect();
+    let modes = TerminalModes::save();
     let screen = Screen::stdio();
     let args = match parse(lexopt::Parser::from_env()) {
         Ok(args) => args,
@@ -115,7 +138,11 @@ pub fn run(
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let ended = runtime.block_on(play(lesson, args, &screen, build, agent_loop));
+    if let Err(error) = protected {
+        screen.say(&format!("commands can read this program's environment, keys too: {error}"));
+    }
+    let start = Start { lesson, args, settings, variables, modes };
+    let ended = runtime.block_on(play(start, &screen, build, agent_loop));
     // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks
     // a thread, such as a name that is being looked up, must not hold up the end for long.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
@@ -129,30 +156,44 @@ pub fn run(
     }
 }
 
-async fn play(
+/// What a lesson starts with.
+struct Start {
     lesson: &'static str,
     args: Args,
+    settings: Result<Settings>,
+    /// The environment of the program, as it was.
+    variables: Vec<(OsString, OsString)>,
+    modes: TerminalModes,
+}
+
+async fn play(
+    start: Start,
     screen: &Screen,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> Result<u8> {
+    let Start { lesson, args, settings, variables, modes } = start;
     let root = Path::new(ROOT);
-    let signals = Signals::new().map_err(Error::other)?;
+    let last = move || {
+        modes.restore();
+        end_own();
+    };
+    let mut signals = Signals::new(last).map_err(Error::other)?;
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         // Nobody is asked, so nobody need be there.
         let nowhere = tempfile::tempdir().map_err(Error::other)?;
         let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
-        let agent = build(&Stage {
+        let stage = Stage {
             lesson,
             client: Client::new(nobody)?,
             folder: nowhere.path().into(),
             system,
             window: UNKNOWN_CONTEXT,
             screen: screen.clone(),
-        })
-        .await?;
+        };
+        let agent = inspect::install(build(&stage).await?, stage.client);
         let usage = USAGE.replace("LESSON", lesson);
         screen.print(&format!("{help}\n{usage}\n{}\n", command_list(&agent)));
         return Ok(0);
@@ -167,10 +208,12 @@ async fn play(
     if std::env::var_os("RUNGS_ENV").is_some_and(|named| !named.is_empty()) && !dotenv.exists() {
         screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
     }
-    let (endpoint, rehearsal) = match Settings::load(&dotenv)?.choose()? {
+    let settings = settings?;
+    let environment = Environment::new(variables, &settings.passed_variables());
+    let (endpoint, rehearsal) = match settings.choose()? {
         Choice::Live(endpoint) => (*endpoint, None),
         Choice::Rehearsal(format) => {
-            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format).await?;
+            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format, screen).await?;
             (endpoint, Some(rehearsal))
         }
     };
@@ -186,15 +229,19 @@ async fn play(
             format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
         }
     });
-    let agent = build(&Stage {
-        lesson,
-        client: Client::new(endpoint)?,
-        folder,
-        system,
-        window,
-        screen: screen.clone(),
-    })
-    .await?;
+    if let Some(names) = environment.withheld() {
+        screen.say(&format!(
+            "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
+        ));
+    }
+    clean_up(screen.clone());
+    let client = Client::new(endpoint)?;
+    let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
+    let agent = tokio::select! {
+        agent = build(&stage) => agent?.command_environment(environment),
+        code = signals.next() => return Ok(code),
+    };
+    let agent = inspect::install(agent, stage.client);
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -213,6 +260,20 @@ async fn play(
     Ok(code)
 }
 
+/// Ends and deletes, in the background, what programs that were killed have left.
+fn clean_up(screen: Screen) {
+    tokio::task::spawn_blocking(move || {
+        let ended = end_orphans();
+        if !ended.is_empty() {
+            let (count, lines) = (ended.len(), ended.join(", "));
+            screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
+        }
+        // Where nothing can be deleted now, it can the next time.
+        let _ = Outputs::sweep();
+        let _ = Workspace::sweep();
+    });
+}
+
 /// The rehearsal of a lesson while it plays.
 struct Rehearsal {
     file: PathBuf,
@@ -222,12 +283,13 @@ struct Rehearsal {
 }
 
 impl Rehearsal {
-    async fn begin(lesson: &str, format: Format) -> Result<(Endpoint, Self)> {
+    async fn begin(lesson: &str, format: Format, screen: &Screen) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
         let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
-        let (endpoint, server) = serve(script, format).await?;
+        let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
+        let (endpoint, server) = serve(script.think_time(think_time), format).await?;
         Ok((endpoint, Rehearsal { file, suggestions, workspace, _server: server }))
     }
 
@@ -276,7 +338,9 @@ fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
         return Ok((endpoint, window));
     };
     endpoint.greatest_output = Some(info.output);
-    Ok((endpoint, info.context))
+    let (context, priced) = (info.context, info.clone());
+    screen.cost_by(move |usage| priced.cost(usage));
+    Ok((endpoint, context))
 }
 
 /// The repository's `.env`, never one of the folder in which the program is started; or the file

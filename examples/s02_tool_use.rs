@@ -42,18 +42,23 @@
 //! 3. Let `call` return `"wrong"` as its only error text. What can the model do with that?
 //!
 //! Pitfalls: a path that the model names must pass the guard ([`paths::open`]), or it can read your
-//! keys; a tool that returns a wrong number is worse than one that refuses.
+//! keys; a tool that returns a wrong number is worse than one that refuses; a file may be larger
+//! than the memory, and one cell of it larger than the context window.
 //!
-//! A product also limits how long a tool may run and how much it may return, and has tools that
-//! come and go with servers (s21).
+//! A product also limits how long a tool may run, and has tools that come and go with servers (s21).
 //!
 //! Builds on s01. Motto: *Adding a tool means adding one handler.*
 
 use lessons::s01_loop::agent_loop;
 use rungs_core::{Agent, Context, Effect, Result, Tool, ToolError, ToolOutput, ToolSpec, paths};
+use rungs_files::{read_text, truncate_to_budget};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::process::ExitCode;
+use std::{fs::File, process::ExitCode};
+
+/// How large a file may be, and how much is told of what is wrong with it, in bytes.
+const MAX_FILE_BYTES: u64 = 10_000_000;
+const MAX_ERROR_BYTES: usize = 2000;
 
 /// Adds up a column of a CSV file, which no language model can be trusted with.
 #[derive(Debug, Clone, Copy)]
@@ -85,10 +90,21 @@ impl Tool for SumColumn {
     async fn call(&self, input: SumInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let SumInput { file_path, column } = input;
         // The model names the file, so the path passes the guard: inside the folder, or not at all.
-        let text = std::io::read_to_string(paths::open(cx, &file_path)?)?;
-        let sum = sum(&text, &column).map_err(|why| ToolError(format!("{file_path}: {why}")))?;
-        Ok(sum.into())
+        let file = paths::open(cx, &file_path)?;
+        let sum = read_bounded(file).and_then(|text| sum(&text, &column));
+        // What is wrong may quote the file, and whatever a tool returns fills the context.
+        let cut = |why| truncate_to_budget(vec![why], MAX_ERROR_BYTES, 0).concat();
+        Ok(sum.map_err(|why| ToolError(format!("{file_path}: {}", cut(why))))?.into())
     }
+}
+
+/// The text of a file, unless it is too large to hold.
+fn read_bounded(file: File) -> Result<String, String> {
+    let bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(format!("it has {bytes} bytes, of {MAX_FILE_BYTES} at most; use bash"));
+    }
+    read_text(file).map_err(|error| error.to_string())
 }
 
 /// The sum of a column, in words that tell the model what it needs next. What this simple reader
@@ -108,17 +124,14 @@ fn sum(csv: &str, column: &str) -> Result<String, String> {
     };
     let (mut total, mut count) = (0.0, 0);
     for (i, line) in rows {
-        let (line_number, cells) = (i + 1, line.split(',').map(str::trim).collect::<Vec<_>>());
-        if cells.len() != names.len() {
-            let (found, wanted) = (cells.len(), names.len());
+        let (line_number, found, wanted) = (i + 1, line.split(',').count(), names.len());
+        if found != wanted {
             return Err(format!("line {line_number} has {found} cells, the first line {wanted}"));
         }
-        match cells[index].parse::<f64>() {
+        let cell = line.split(',').nth(index).unwrap_or_default().trim();
+        match cell.parse::<f64>() {
             Ok(number) if number.is_finite() => total += number,
-            _ => {
-                let cell = cells[index];
-                return Err(format!("line {line_number}: `{cell}` in `{column}` is no number"));
-            }
+            _ => return Err(format!("line {line_number}: `{cell}` in `{column}` is no number")),
         }
         count += 1;
     }
@@ -159,6 +172,29 @@ mod tests {
         ] {
             assert_eq!(sum(csv, "c").unwrap_err(), wrong);
         }
+    }
+
+    #[tokio::test]
+    async fn a_huge_file_and_a_huge_cell_are_refused_in_a_few_words() {
+        let sum = |file: &str| ("sum_column", json!({"file_path": file, "column": "n"}));
+        let turns = [calls([sum("huge.csv"), sum("cell.csv"), sum("bytes.csv")]), say("done")];
+        let play = play([scene("^go$", turns)], |agent, dir| {
+            std::fs::File::create(dir.join("huge.csv")).unwrap().set_len(3 << 30).unwrap();
+            std::fs::write(dir.join("cell.csv"), format!("n\n{}\n", "x".repeat(3_000_000)))
+                .unwrap();
+            std::fs::write(dir.join("bytes.csv"), b"n\n\xff\n").unwrap();
+            install(agent)
+        })
+        .await;
+        let (_, chat) = play.ask("go").await;
+        let [huge, cell, bytes] = &results(&chat.messages()[2])[..] else { panic!("{chat:?}") };
+        assert_eq!(huge, "huge.csv: it has 3221225472 bytes, of 10000000 at most; use bash");
+        let cut = "x\n[2998030 bytes cut here to save room]\nx";
+        assert!(cell.contains(cut) && cell.len() < 2100, "{cell}");
+        assert_eq!(
+            bytes,
+            "bytes.csv: line 2 is not UTF-8 (Latin-1, perhaps); use a command that knows its encoding"
+        );
     }
 
     #[tokio::test]

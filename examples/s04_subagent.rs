@@ -49,6 +49,7 @@ use rungs_core::{
     Agent, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result, Tool,
     ToolError, ToolOutput, ToolSpec,
 };
+use rungs_files::truncate_to_budget;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
@@ -65,6 +66,10 @@ pub const MAX_DEPTH: usize = 2;
 pub const MAX_SUBAGENTS: usize = 20;
 /// How many steps they may take, all together.
 pub const MAX_STEPS: usize = 200;
+
+/// How much of a report comes back, in bytes. Times [`MAX_SUBAGENTS`], it bounds what one prompt can
+/// bring into the conversation.
+const MAX_REPORT_BYTES: usize = 10_000;
 
 /// The first thing that a subagent reads.
 const BRIEF: &str = "You work for another agent, which sees only your last message: report what it \
@@ -190,7 +195,7 @@ pub fn subagents(
 /// What came of a job.
 #[derive(Debug)]
 pub struct Report {
-    /// The subagent's last message, or why there is none.
+    /// The subagent's last message, without its middle if it is long, or why there is none.
     pub text: String,
     /// Whether it failed.
     pub failed: bool,
@@ -208,6 +213,7 @@ pub async fn run(child: Agent, job: &str) -> Report {
         Ok(reply) => (reply.text(), false),
         Err(error) => (format!("This subagent failed: {error}"), true),
     };
+    let text = truncate_to_budget(vec![text], MAX_REPORT_BYTES, 0).concat();
     Report { text, failed, chat_bytes: chat.size() }
 }
 
@@ -421,6 +427,20 @@ mod tests {
         // One after the other, each would wait for the other for ever.
         let asked = tokio::time::timeout(Duration::from_secs(60), play.ask("go")).await;
         assert_eq!(asked.unwrap().0, "# meet 1\ndone\n\n# meet 2\ndone");
+    }
+
+    #[tokio::test]
+    async fn a_long_report_comes_back_without_its_middle() {
+        let long = format!("begin {} end", "x".repeat(3_000_000));
+        let scenes = [delegate(&["first", "second"]), scene("^first$", [say(&long)])];
+        let play = parent(scenes.into_iter().chain([scene("^second$", [say("short")])])).await;
+        let (_, chat) = play.ask("go").await;
+        let report = &results(&chat.messages()[2])[0];
+        assert!(report.starts_with("# first\nbegin xxx"), "{report}");
+        let cut = format!("\n[{} bytes cut here to save room]\nxxx", long.len() - MAX_REPORT_BYTES);
+        assert!(report.contains(&cut), "{report}");
+        assert!(report.ends_with("xxx end\n\n# second\nshort"), "{report}");
+        assert!(report.len() < MAX_REPORT_BYTES + 100);
     }
 
     #[tokio::test]

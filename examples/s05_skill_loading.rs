@@ -31,7 +31,8 @@
 //! and prove that a line of the reviewed script is dangerous.
 //!
 //! Try, and predict first:
-//! 1. Delete the line `name:` in `skills/pdf/SKILL.md`. Who is told, and does the program start?
+//! 1. Delete the line `name:` in `skills/pdf/SKILL.md`, then the line `description:`. Who is told,
+//!    and what becomes of the skill?
 //! 2. Take the layer `FindLoaded` out of [`install`]. Which tests fail, and why?
 //! 3. Repeat the line `load_skill` in `config/rehearsals/s05_skill_loading.yaml`. What does the
 //!    second call return?
@@ -50,6 +51,7 @@ use rungs_core::{
     Agent, Block, Chat, Context, Effect, Layer, NextAsk, Reply, Result, State, Tool, ToolError,
     ToolOutput, ToolSpec, paths,
 };
+use rungs_files::{front_matter, read_config};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,6 +69,11 @@ const FOLDERS: [&str; 3] = ["skills", ".agents/skills", ".claude/skills"];
 const MAX_SKILLS: usize = 200;
 /// How large a file of a skill may be, in bytes: the standard asks for small ones.
 const MAX_FILE_BYTES: u64 = 100_000;
+/// How many files of a skill are listed.
+const MAX_FILES: usize = 200;
+/// How long the standard lets a name and a description be.
+const MAX_NAME_CHARS: usize = 64;
+const MAX_DESCRIPTION_CHARS: usize = 1024;
 /// How the origin of a loaded skill begins; the skill's name follows.
 const ORIGIN: &str = "skill:";
 
@@ -76,9 +83,11 @@ struct Skill {
     /// What it does, and when to use it.
     description: String,
     folder: PathBuf,
+    /// `FILE:LINE: what is not as the standard asks`.
+    faults: Vec<String>,
 }
 
-/// The skills that were found, by name, which is also the name of the skill's folder.
+/// The skills that were found, by name, which is mostly also the name of the skill's folder.
 #[derive(Debug, Clone, Default)]
 pub struct Skills {
     skills: BTreeMap<String, Skill>,
@@ -93,7 +102,7 @@ impl Skills {
         for folder in places.iter().flat_map(|place| FOLDERS.map(|folder| place.join(folder))) {
             let Ok(entries) = std::fs::read_dir(&folder) else { continue };
             let mut skills: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            skills.retain(|skill| skill.join("SKILL.md").is_file());
+            skills.retain(|skill| skill.join("SKILL.md").exists());
             skills.sort();
             if skills.len() > MAX_SKILLS {
                 let more = skills.split_off(MAX_SKILLS).len();
@@ -102,14 +111,28 @@ impl Skills {
             }
             for folder in skills {
                 match read(&folder) {
-                    Ok((name, description, _)) => {
-                        found.skills.entry(name).or_insert(Skill { description, folder });
-                    }
+                    Ok((name, skill, _)) => found.add(name, skill),
                     Err(why) => found.broken.push(why),
                 }
             }
         }
         found
+    }
+
+    fn add(&mut self, name: String, mut skill: Skill) {
+        match self.skills.get_mut(&name) {
+            None => _ = self.skills.insert(name, skill),
+            // Of two in one place, the one whose folder has the name.
+            Some(first) if first.folder.parent() == skill.folder.parent() => {
+                if skill.folder.ends_with(&name) {
+                    std::mem::swap(first, &mut skill);
+                }
+                let (file, first) = (skill.folder.join("SKILL.md"), first.folder.display());
+                self.broken.push(format!("{}: `{name}` is in {first} too", file.display()));
+            }
+            // The places were looked at in their order of precedence.
+            Some(_) => {}
+        }
     }
 
     /// The section of the system text: a line for each skill.
@@ -124,57 +147,50 @@ impl Skills {
     }
 }
 
-/// Name, description and instructions of the skill in a folder, or `FILE:LINE: reason`.
-fn read(folder: &Path) -> Result<(String, String, String), String> {
-    #[derive(Deserialize)]
-    struct FrontMatter {
-        name: String,
-        description: String,
-        #[serde(default)]
-        compatibility: String,
-    }
+/// Name and instructions of the skill in a folder, and how it is listed, or `FILE:LINE: reason`.
+/// Only a skill without a description is of no use: of other faults the person is told.
+fn read(folder: &Path) -> Result<(String, Skill, String), String> {
     let file = folder.join("SKILL.md");
-    let text = File::open(&file).and_then(read_text);
-    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n") + "\n";
-    let wrong = |line: usize, why: &str| Err(format!("{}:{line}: {why}", file.display()));
-    let parts = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
-    let Some((yaml, body)) = parts else {
-        return wrong(1, "it does not begin with front matter between two lines `---`");
+    let text = read_config(&file).map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{}: it is larger than {MAX_FILE_BYTES} bytes", file.display()));
+    }
+    let front = front_matter(&file, &text).map_err(|error| error.to_string())?;
+    let mut faults: Vec<String> = front.faults.iter().map(|fault| fault.to_string()).collect();
+    let at = |key: &str, why: &str| {
+        let line = front.lines.get(key).unwrap_or(&1);
+        format!("{}:{line}: {why}", file.display())
     };
-    let FrontMatter { name, description, compatibility } = match serde_yaml::from_str(yaml) {
-        Ok(front) => front,
-        Err(error) => {
-            // The front matter begins on the second line.
-            let line = error.location().map_or(1, |place| place.line() + 1);
-            return wrong(line, &error.to_string());
-        }
+    let field = |key: &str| {
+        let words = front.fields.get(key).map(|value| value.split_whitespace().collect::<Vec<_>>());
+        words.unwrap_or_default().join(" ")
     };
-    let wrong = |key: &str, why: &str| {
-        let index = text.lines().position(|line| line.starts_with(key));
-        wrong(index.map_or(1, |index| index + 1), why)
-    };
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_word = |word: &str| !word.is_empty() && word.chars().all(plain);
-    if name.len() > 64 || !name.split('-').all(is_word) {
-        let why = "a name has 1 to 64 characters a-z, 0-9 and single hyphens within";
-        return wrong("name:", &format!("`{name}`: {why}"));
+    let (mut name, mut description) = (field("name"), field("description"));
+    if description.is_empty() {
+        let why = "there is no description; add a line `description: \"what for, and when\"`";
+        return Err(at("description", why));
+    }
+    if let Some((cut, _)) = description.char_indices().nth(MAX_DESCRIPTION_CHARS) {
+        let length = description.chars().count();
+        description.truncate(cut);
+        let why = format!("only {MAX_DESCRIPTION_CHARS} of its {length} characters are listed");
+        faults.push(at("description", &why));
     }
     let folder_name = folder.file_name().unwrap_or_default().display().to_string();
-    if name != folder_name {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(plain);
+    if name.is_empty() {
+        name = folder_name;
+        faults.push(at("name", &format!("there is no name, so it is called `{name}`")));
+    } else if name.chars().count() > MAX_NAME_CHARS || !name.split('-').all(is_word) {
+        name = name.chars().take(MAX_NAME_CHARS).collect();
+        let why = "a name has 1 to 64 characters a-z, 0-9 and single hyphens within";
+        faults.push(at("name", &format!("`{name}`: {why}")));
+    } else if name != folder_name {
         let why = format!("`{name}` differs from the name of its folder, `{folder_name}`");
-        return wrong("name:", &why);
+        faults.push(at("name", &why));
     }
-    let length = description.trim().chars().count();
-    if !(1..=1024).contains(&length) {
-        let why = format!("a description has 1 to 1024 characters, this one {length}");
-        return wrong("description:", &why);
-    }
-    if compatibility.chars().count() > 500 {
-        return wrong("compatibility:", "it has at most 500 characters");
-    }
-    let description = description.split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok((name, description, body.trim().into()))
+    Ok((name, Skill { description, folder: folder.into(), faults }, front.body))
 }
 
 /// The text of a file of a skill, if it is not too large.
@@ -266,22 +282,31 @@ impl Tool for LoadSkill {
             let text = read_text(paths::open(&inside, &file)?);
             return Ok(text.map_err(|error| ToolError(format!("{file}: {error}")))?.into());
         }
-        let (.., body) = read(&skill.folder).map_err(ToolError)?;
+        let (.., instructions) = read(&skill.folder).map_err(ToolError)?;
         // Two calls of one reply come here without a request between them.
         if !cx.update(|loaded: &mut Loaded| loaded.0.insert(name.clone())) {
             let text = format!("`{name}` is loaded already: its instructions stand further up.");
             return Ok(text.into());
         }
-        let (folder, files) = (skill.folder.display(), files(&skill.folder, "").join("\n"));
-        let text = format!("{body}\n\n<skill_files folder=\"{folder}\">\n{files}\n</skill_files>");
+        let (folder, mut files) = (skill.folder.display(), files(&skill.folder, ""));
+        if files.len() > MAX_FILES {
+            let more = files.split_off(MAX_FILES).len();
+            files.push(format!("[{more} more files]"));
+        }
+        let files = files.join("\n");
+        let text =
+            format!("{instructions}\n\n<skill_files folder=\"{folder}\">\n{files}\n</skill_files>");
         Ok(ToolOutput(vec![Block::kept(format!("{ORIGIN}{name}"), text)]))
     }
 }
 
-/// Adds the mechanism. A broken skill is reported, and left out.
+/// Adds the mechanism. What is wrong with a skill is reported; a broken one is left out.
 pub fn install(agent: Agent, skills: Skills) -> Agent {
     for broken in &skills.broken {
         agent.context().notice(format!("skill left out: {broken}"));
+    }
+    for fault in skills.skills.values().flat_map(|skill| &skill.faults) {
+        agent.context().notice(format!("skill loaded, but {fault}"));
     }
     if skills.skills.is_empty() {
         return agent;
@@ -326,50 +351,102 @@ mod tests {
     }
 
     #[test]
-    fn the_project_wins_and_broken_skills_are_named_by_line() {
+    fn the_project_wins_and_broken_skills_are_named() {
         let (project, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         skill(project.path(), "one", &good("one", "the project's"));
         skill(home.path(), "one", &good("one", "the home's"));
         skill(home.path(), "two", &good("two", "\"quoted: well\"").replace('\n', "\r\n"));
         for (name, text) in [
             ("no-front", "# hello\n".to_string()),
-            ("other", good("another", "x")),
-            ("Upper", good("Upper", "x")),
-            ("a--b", good("a--b", "x")),
-            ("compatible", good("compatible", &format!("x\ncompatibility: {}", "x".repeat(501)))),
             ("empty", good("empty", "''")),
-            ("long", good("long", &"x".repeat(1025))),
-            ("colon", good("colon", "a: b: c")),
-            ("nameless", "---\nlicense: MIT\ndescription: x\n---\n".to_string()),
+            ("list", good("list", "[a, b]")),
             ("huge", good("huge", "x") + &"x".repeat(MAX_FILE_BYTES as usize)),
+            ("larger", good("larger", "x") + &"x".repeat(10_000_000)),
+            ("twice", good("two", "the same name")),
         ] {
             skill(home.path(), name, &text);
         }
+        std::fs::create_dir_all(home.path().join("skills/odd/SKILL.md")).unwrap();
         let found = Skills::find(&[project.path().into(), home.path().into()]);
-        let listed: Vec<_> =
-            found.skills.iter().map(|(name, s)| (name.as_str(), s.description.as_str())).collect();
-        assert_eq!(listed, [("one", "the project's"), ("two", "quoted: well")]);
-        let folder = home.path().join("skills");
-        let broken: Vec<&str> = found
-            .broken
-            .iter()
-            .map(|b| b.strip_prefix(folder.to_str().unwrap()).unwrap())
-            .collect();
-        for (broken, expected) in broken.iter().zip([
-            "/Upper/SKILL.md:2: `Upper`: a name has",
-            "/a--b/SKILL.md:2: `a--b`: a name has",
-            "/colon/SKILL.md:3: ",
-            "/compatible/SKILL.md:4: it has at most 500 characters",
-            "/empty/SKILL.md:3: a description has 1 to 1024 characters, this one 0",
-            "/huge/SKILL.md: it is larger than 100000 bytes",
-            "/long/SKILL.md:3: a description has 1 to 1024 characters, this one 1025",
-            "/nameless/SKILL.md:2: missing field `name`",
-            "/no-front/SKILL.md:1: it does not begin",
-            "/other/SKILL.md:2: `another` differs from the name of its folder, `other`",
-        ]) {
-            assert!(broken.starts_with(expected), "{broken}\n{expected}");
+        assert_eq!(listed(&found), [("one", "the project's"), ("two", "quoted: well")]);
+        assert_eq!(faults(&found), Vec::<String>::new());
+        let no_description =
+            "there is no description; add a line `description: \"what for, and when\"`";
+        let folder = home.path().join("skills").display().to_string();
+        assert_eq!(
+            below(&folder, &found.broken),
+            [
+                format!("empty/SKILL.md:3: {no_description}"),
+                "huge/SKILL.md: it is larger than 100000 bytes".into(),
+                "larger/SKILL.md: it is larger than 1000000 bytes, the most that is read".into(),
+                format!("list/SKILL.md:3: {no_description}"),
+                "no-front/SKILL.md:1: it does not begin with front matter between two lines `---`"
+                    .into(),
+                "odd/SKILL.md: this is a folder, and a file is needed".into(),
+                format!("twice/SKILL.md: `two` is in {folder}/two too"),
+            ]
+        );
+    }
+
+    fn listed(found: &Skills) -> Vec<(&str, &str)> {
+        found.skills.iter().map(|(name, s)| (name.as_str(), s.description.as_str())).collect()
+    }
+
+    fn faults(found: &Skills) -> Vec<String> {
+        found.skills.values().flat_map(|skill| skill.faults.clone()).collect()
+    }
+
+    /// Reports without the folder that they begin with.
+    fn below<'a>(folder: &str, reports: &'a [String]) -> Vec<&'a str> {
+        reports.iter().map(|report| &report[folder.len() + 1..]).collect()
+    }
+
+    #[test]
+    fn what_is_not_as_the_standard_asks_is_reported_and_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a--b", good("a--b", "x")),
+            ("colon", good("colon", "Use for: a: b")),
+            ("compatible", good("compatible", &format!("x\ncompatibility: {}", "x".repeat(501)))),
+            ("hint", good("hint", "x\nargument-hint: [file] - name\nKeywords: a: b")),
+            ("long", good("long", &"x".repeat(1025))),
+            ("nameless", "---\nlicense: MIT\ndescription: x\n---\n".to_string()),
+            ("other", good("another", "x")),
+            ("open", "---\nname: open\ndescription: x\n\n# Do it\n".to_string()),
+        ] {
+            skill(dir.path(), name, &text);
         }
-        assert_eq!(broken.len(), 10);
+        let found = Skills::find(&[dir.path().into()]);
+        assert_eq!(found.broken, Vec::<String>::new());
+        let long = "x".repeat(1024);
+        assert_eq!(
+            listed(&found),
+            [
+                ("a--b", "x"),
+                ("another", "x"),
+                ("colon", "Use for: a: b"),
+                ("compatible", "x"),
+                ("hint", "x"),
+                ("long", long.as_str()),
+                ("nameless", "x"),
+                ("open", "x"),
+            ]
+        );
+        let faults = faults(&found);
+        let faults = below(&dir.path().join("skills").display().to_string(), &faults);
+        let expected = [
+            "a--b/SKILL.md:2: `a--b`: a name has 1 to 64 characters a-z, 0-9 and single hyphens",
+            "other/SKILL.md:2: `another` differs from the name of its folder, `other`",
+            "colon/SKILL.md:3: this is no strict YAML, so it was read line by line (",
+            "hint/SKILL.md:4: this is no strict YAML, so it was read line by line (",
+            "long/SKILL.md:3: only 1024 of its 1025 characters are listed",
+            "nameless/SKILL.md:1: there is no name, so it is called `nameless`",
+            "open/SKILL.md:4: no line `---` ends the front matter; it is taken to end here",
+        ];
+        assert_eq!(faults.len(), expected.len());
+        for (fault, expected) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(expected), "{fault}\n{expected}");
+        }
     }
 
     #[test]
@@ -526,7 +603,7 @@ mod tests {
     fn only_names_and_descriptions_are_in_the_system_text() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let skills = Skills::find(&[root]);
-        assert_eq!(skills.broken, Vec::<String>::new());
+        assert_eq!((&skills.broken, faults(&skills)), (&vec![], vec![]));
         let names: Vec<&String> = skills.skills.keys().collect();
         assert_eq!(names, ["agent-builder", "code-review", "pdf"]);
         let bodies: usize = skills.skills.values().map(|s| read(&s.folder).unwrap().2.len()).sum();

@@ -851,6 +851,7 @@ mod tests {
         for (window, answered) in [(3_000, true), (1_000_000, false)] {
             let play = stage(window, four_prompts(say("short"))).await;
             let (_, mut chat) = play.ask("<task>second words").await;
+            play.run(&mut chat, "fourth words").await.unwrap();
             let server = SmallServer { max_bytes: 6_000, status: Some(400) };
             let agent = play.agent.clone().wrap(server);
             let end = agent.run(&mut chat, "third words", agent_loop).await;

@@ -34,13 +34,15 @@
 //! 3. Let `effect` return [`Effect::Reads`] for every call. Which later lesson would go wrong?
 //!
 //! Pitfalls: only `kill -9` of this program leaves its jobs running, since nothing runs then that
-//! could stop them; a PID namespace of their own would end them too. A command that ends with `&`
-//! is done when its shell is, so it is no background job.
+//! could stop them: the next start of a lesson ends them and says so, and a PID namespace of their
+//! own would end them at once. A command that ends with `&` is done when its shell is, so it is no
+//! background job. A log on disk keeps its newest 8 MiB, and its first line says what is gone.
 //!
 //! A product also keeps jobs over a restart, and shows their output beside the conversation.
 //!
 //! Builds on s01. Motto: *Slow work runs in the background; the agent goes on thinking.*
 
+use durable::Folder;
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
     Agent, Chat, Context, Effect, Error, Layer, Message, NextAct, NextAsk, Reply, Result, State,
@@ -52,7 +54,7 @@ use rungs_process::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 /// How many jobs run at once.
 const MAX_RUNNING_JOBS: usize = 100;
@@ -137,7 +139,8 @@ async fn run(jobs: &Jobs, call: Call, cx: &Context) -> Result<String, ToolError>
         }
         Call::BashBackground { command } => {
             // A job outlives the turn, and ends with the agent.
-            let job = jobs.start(me, &command, cx.cwd(), cx.shutdown()).await?;
+            let job =
+                jobs.start(me, &command, cx.cwd(), cx.command_environment(), cx.shutdown()).await?;
             Ok(format!("job {} is running; you will be told when it ends", job.id))
         }
         Call::BgList {} => Ok(list(jobs, me)),
@@ -230,7 +233,7 @@ fn server(command: &str) -> Option<&str> {
 }
 
 /// Adds the mechanism; logs go into this folder.
-pub fn install(agent: Agent, folder: &Path) -> Agent {
+pub fn install(agent: Agent, folder: Folder) -> Agent {
     let jobs = Jobs::new(folder, MAX_RUNNING_JOBS);
     let (woken, listed, closed) = (jobs.clone(), jobs.clone(), jobs.clone());
     agent
@@ -251,7 +254,7 @@ pub fn install(agent: Agent, folder: &Path) -> Agent {
 
 /// The agent of lesson one, with jobs.
 pub fn main() -> ExitCode {
-    let build = async |stage: &lessons::Stage| Ok(install(stage.agent(), &stage.state()));
+    let build = async |stage: &lessons::Stage| Ok(install(stage.agent(), stage.state_folder()?));
     lessons::run("s08_background_tasks", build, agent_loop)
 }
 
@@ -264,8 +267,12 @@ mod tests {
     use rungs_process::testing::{alive, gone, marker, until};
     use serde_json::json;
 
+    fn state(dir: &std::path::Path) -> Folder {
+        Folder::open(dir, "state").unwrap()
+    }
+
     async fn background(scenes: impl IntoIterator<Item = Scene>) -> Play {
-        play(scenes, |agent, dir| install(agent.tool(tools::Bash), &dir.join("state"))).await
+        play(scenes, |agent, dir| install(agent.tool(tools::Bash), state(dir))).await
     }
 
     fn start(command: impl Into<String>) -> (&'static str, serde_json::Value) {
@@ -274,8 +281,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_hundred_ends_are_reported_once_each_and_one_more_job_is_too_many() {
-        let jobs = (0..101).map(|n| start(format!("sleep 2; echo end of {n}")));
-        let scenes = [scene("^go$", [calls(jobs), say("started")]), scene("<job", [say("noted")])];
+        let wait = "until [ -e all-started ]; do sleep 0.2; done";
+        let jobs = (0..101).map(|n| start(format!("{wait}; echo end of {n}")));
+        let end = call("bash", json!({"command": "touch all-started"}));
+        let go = scene("^go$", [calls(jobs), end, say("started")]);
+        let scenes = [go, scene("<job", [say("noted")])];
         let play = background(scenes).await;
         let mut chat = Chat::default();
         play.run_until_idle(&mut chat, "go").await;
@@ -307,8 +317,7 @@ mod tests {
     async fn an_end_whose_turn_was_withdrawn_is_reported_again() {
         let start = [call("bash_background", json!({"command": "true"})), say("started")];
         let scenes = [scene("^go$", start), scene("<job", [say("noted")])];
-        let play =
-            play(scenes, |agent, dir| install(agent.wrap(BlocksBad), &dir.join("state"))).await;
+        let play = play(scenes, |agent, dir| install(agent.wrap(BlocksBad), state(dir))).await;
         let mut chat = Chat::default();
         play.run(&mut chat, "go").await.unwrap();
         assert!(play.agent.woken(&chat).await);

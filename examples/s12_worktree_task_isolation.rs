@@ -190,6 +190,9 @@ impl Worktrees {
     async fn work(&self, id: u64, cx: &Context) -> Result<Ending, ToolError> {
         let (board, trees) = (&self.board, self.trees(cx));
         let begun = board.blocking(move |board| begin(board, &trees, id)).await?;
+        if let Some(lacks) = begun.tree.lacks() {
+            cx.notice(format!("#{id}: a new tree. {lacks}"));
+        }
         let child = match s04_subagent::subagents(cx, &[format!("task-{id}")], &WITHOUT) {
             Ok(mut children) => children.remove(0).in_dir(begun.tree.folder()),
             Err(error) => {
@@ -277,6 +280,9 @@ fn job(begun: &Begun) -> String {
             " What this task waited for is on {}: `git merge` what you need of it.",
             unmerged.join(", ")
         );
+    }
+    if let Some(lacks) = tree.lacks() {
+        text += &format!(" {lacks}.");
     }
     if let Some(path) = tree.quarantined() {
         text += &format!(" Files that somebody had put here too early are in {}.", path.display());
@@ -537,6 +543,22 @@ mod tests {
         assert_eq!(subject, "Unfinished: bad");
         assert_eq!(git(&repo.root, &format!("show {bad}:new.txt")), "half");
         repo.assert_sound();
+    }
+
+    #[tokio::test]
+    async fn what_a_new_tree_lacks_is_told_to_the_person_and_to_the_subagent() {
+        let repo = repository(&["a"], [scene("^Task", [say("fine")])]).await;
+        fs::write(repo.root.join(".git/info/exclude"), ".env\n").unwrap();
+        fs::write(repo.root.join(".env"), "").unwrap();
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        let lacks = "Not in it: .env (ignored by git)";
+        let told = format!("main: notice #1: a new tree. {lacks}");
+        assert!(repo.play.ui.take().contains(&told));
+        let first = repo.play.bodies()[0].to_string();
+        assert!(first.contains(&format!("committed for you. {lacks}.")), "{first}");
+        repo.board.update(1, |task| task.status = Status::Failed).unwrap();
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert!(!repo.play.bodies().last().unwrap().to_string().contains(lacks));
     }
 
     #[tokio::test]

@@ -308,6 +308,25 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_is_withdrawn() {
 }
 
 #[test]
+fn the_conversation_and_the_last_request_can_be_looked_at() {
+    let play = play([call("bash", json!({"command": "echo hello"})), say("done")]);
+    let input = b":request\ngo\n:messages\n:messages 2\n:messages 9\n:request\n";
+    let shown = stderr(&with_input(play.lesson(&[]), input));
+    let after = |line: &str| shown.split(&format!("s01 >> {line}\n")).last().unwrap().to_string();
+    assert!(shown.contains("nothing has been sent yet"), "{shown}");
+    let list = after(":messages");
+    for line in
+        ["[inserted text: environment]", "[text] go", "[tool_use bash]", "[tool_result] hello"]
+    {
+        assert!(list.contains(line), "{line} is not in {list}");
+    }
+    assert!(after(":messages 2").starts_with("{\n  \"role\": \"user\""), "{shown}");
+    assert!(after(":messages 9").contains("there is no message 9; the last is 3"), "{shown}");
+    let request: Value = serde_json::from_str(&after(":request")).unwrap();
+    assert_eq!(Some(&request), play.server.requests().last().map(|sent| &sent.body));
+}
+
+#[test]
 fn a_prompt_of_ten_megabytes_arrives() {
     let play = play([say("that was long")]);
     let done = with_input(play.lesson(&[]), &[b'x'; 10_000_000]);

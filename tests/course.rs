@@ -4,7 +4,9 @@ mod common;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -448,22 +450,37 @@ fn every_link_between_files_leads_somewhere() {
     assert_none(&wrong);
 }
 
-/// Plays the rehearsal of every lesson as a program, to its end.
+/// Plays these lines in the rehearsal of a lesson, as a program, to its end. No lines play all that
+/// it suggests.
+fn play(lesson: &str, provider: &str, lines: &[&str]) -> (String, String) {
+    let mut program = common::lesson(lesson);
+    program.env("RUNGS_PROVIDER", provider).stdin(Stdio::piped());
+    let mut program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = program.stdin.take().unwrap();
+    for line in lines {
+        writeln!(input, "{line}").unwrap();
+    }
+    drop(input);
+    let done = program.wait_with_output().unwrap_or_else(|e| panic!("{lesson}: {e}"));
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    let err = String::from_utf8_lossy(&done.stderr).into_owned();
+    let played = format!("{lesson} over {provider}, {lines:?}:\n{out}\n{err}");
+    assert_eq!(done.status.code(), Some(0), "{played}");
+    assert!(!out.trim().is_empty(), "nothing was said: {played}");
+    for fault in ["has no scene for it", "The rehearsal ends here"] {
+        assert!(!out.contains(fault), "{played}");
+    }
+    for fault in ["error:", "panicked"] {
+        assert!(!err.contains(fault), "{played}");
+    }
+    (out, err)
+}
+
 fn play_all(provider: &str) {
     for lesson in common::lessons() {
-        let mut program = common::lesson(&lesson);
-        let done = program.env("RUNGS_PROVIDER", provider).output();
-        let done = done.unwrap_or_else(|e| panic!("{lesson}: {e}"));
-        let (out, err) =
-            (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert_eq!(done.status.code(), Some(0), "{lesson} over {provider}:\n{out}\n{err}");
+        let (_, err) = play(&lesson, provider, &[]);
         for suggestion in suggestions(&lesson) {
             assert!(err.contains(&suggestion), "{lesson} did not play {suggestion:?}:\n{err}");
-        }
-        assert!(!out.trim().is_empty(), "{lesson} said nothing:\n{err}");
-        assert!(!out.contains("has no scene for it"), "{lesson}:\n{out}");
-        for fault in ["error:", "panicked"] {
-            assert!(!err.contains(fault), "{lesson}:\n{err}");
         }
     }
 }
@@ -476,4 +493,23 @@ fn every_lesson_plays_over_messages() {
 #[test]
 fn every_lesson_plays_over_chat_completions() {
     play_all("offline-openai");
+}
+
+/// People play a scene again, or begin in the middle.
+#[test]
+fn every_scene_can_be_played_twice_and_first() {
+    for lesson in common::lessons() {
+        let prompts = suggestions(&lesson);
+        let prompts = prompts.iter().map(String::as_str).filter(|line| !line.starts_with(':'));
+        let twice: Vec<&str> = prompts.clone().flat_map(|prompt| [prompt, prompt]).collect();
+        play(&lesson, "offline", &twice);
+        // A server that nobody stops keeps the program waiting for its end.
+        let alone: Vec<&str> =
+            prompts.skip(1).filter(|prompt| *prompt != "Start the web server.").collect();
+        std::thread::scope(|threads| {
+            for prompt in &alone {
+                threads.spawn(|| play(&lesson, "offline", &[prompt]));
+            }
+        });
+    }
 }

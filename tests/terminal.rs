@@ -136,12 +136,15 @@ impl Terminal {
     /// Waits until the line editor, in raw mode, has the terminal.
     fn edits(&self) {
         let why = || format!("the line editor never began: {:?}", self.screen());
-        wait(|| !self.is_cooked(), why);
+        wait(|| !self.modes().contains(LocalModes::ICANON), why);
+    }
+
+    fn modes(&self) -> LocalModes {
+        tcgetattr(self.program_end.as_ref().unwrap()).unwrap().local_modes
     }
 
     fn is_cooked(&self) -> bool {
-        let modes = tcgetattr(self.program_end.as_ref().unwrap()).unwrap().local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON)
+        self.modes().contains(LocalModes::ECHO | LocalModes::ICANON)
     }
 
     /// Waits until the program has ended, with this exit code.
@@ -254,8 +257,8 @@ fn a_closed_terminal_ends_the_program() {
 enum Ending {
     /// By what is typed once the turn has ended.
     Typed(&'static str),
-    /// By a key while the turn runs.
-    Key(&'static str),
+    /// By Ctrl+C at the prompt; while a turn runs, which it stops, by another one.
+    Interrupts,
     /// By a signal while the turn runs.
     Signal(Signal),
 }
@@ -333,7 +336,14 @@ fn nothing_survives(ending: Ending, code: i32) {
             terminal.edits();
         }
         match ending {
-            Ending::Typed(keys) | Ending::Key(keys) => terminal.types(keys),
+            Ending::Typed(keys) => terminal.types(keys),
+            Ending::Interrupts => {
+                terminal.types("\x03");
+                if !behind_the_prompt {
+                    terminal.shows("stopped; the conversation stays");
+                    terminal.types("\x03");
+                }
+            }
             Ending::Signal(signal) => terminal.sends(signal),
         }
         terminal.ends(code);
@@ -360,8 +370,8 @@ fn the_end_of_input_leaves_nothing_alive() {
 }
 
 #[test]
-fn an_interrupt_leaves_nothing_alive() {
-    nothing_survives(Ending::Key("\x03"), 130);
+fn two_interrupts_leave_nothing_alive() {
+    nothing_survives(Ending::Interrupts, 130);
 }
 
 #[test]

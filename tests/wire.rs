@@ -1063,7 +1063,12 @@ async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
                 {"id": "1", "function": {"name": "read", "arguments": input.to_string()}}]}}]}),
         };
         let call = http("200 OK", "", &call.to_string());
-        let (url, seen) = answering(vec![call, refusal.clone(), hello(format)]);
+        let mut answers = vec![call, refusal.clone(), hello(format)];
+        if format == Format::OpenAi {
+            // The other form of the same request is tried first.
+            answers.insert(2, refusal.clone());
+        }
+        let (url, seen) = answering(answers);
         let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
         let ui = Arc::new(Recorder::default());
         let agent = Agent::new(client, folder.path()).tool(tools::Read).ui(ui.clone());
@@ -1075,9 +1080,10 @@ async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
         let bodies = seen.lock().unwrap().clone();
         let has_picture: Vec<bool> =
             bodies.iter().map(|body| body.to_string().contains("base64")).collect();
-        assert_eq!(has_picture, [false, true, false], "{format:?}");
+        let with_picture = bodies.len() - 2;
+        assert_eq!(has_picture, [vec![false], vec![true; with_picture], vec![false]].concat());
         let note = "[a picture stood here, which the server refused: 127.0.0.1:";
-        assert!(bodies[2].to_string().contains(note), "{}", bodies[2]);
+        assert!(bodies.last().unwrap().to_string().contains(note), "{bodies:?}");
         assert_eq!(agent.run(&mut chat, "and?", agent_loop).await.unwrap().text(), "hello");
     }
 }

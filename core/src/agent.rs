@@ -1,11 +1,12 @@
 //! The agent: a model, tools and layers, in a directory.
 use crate::children::{Family, Resources};
-use crate::tools::{Run, Runner, Variant, schema};
+use crate::tools::{Run, Runner, Variant};
 use crate::{
     AgentEvent, AnyModel, AnyTool, Chat, Context, Effect, Event, Events, Layer, Model, Quiet, Tool,
     ToolSource, ToolSpec, Ui, commands::Command, dispatch::DynLayer, turn::Scope, ui::DynUi,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream, stream::FuturesUnordered};
+use rungs_process::Environment;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub struct Agent {
     pub(crate) parts: Arc<Parts>,
     pub(crate) name: Arc<str>,
     pub(crate) cwd: Arc<Path>,
+    pub(crate) command_environment: Arc<Environment>,
     pub(crate) ui: Arc<dyn DynUi>,
     /// Fires when the agent ends, and what lives as long ends with it: jobs, teammates.
     pub(crate) shutdown: CancellationToken,
@@ -55,6 +57,7 @@ impl Agent {
             parts: Arc::default(),
             name: "main".into(),
             cwd: Arc::from(cwd.into()),
+            command_environment: Arc::default(),
             ui: Arc::new(Quiet),
             scope: Scope { cancel: shutdown.clone(), ..Scope::default() },
             resources: Resources::new(&shutdown),
@@ -99,7 +102,8 @@ impl Agent {
         F: for<'a> Run<'a, S, V> + 'static,
     {
         let (state, run): (_, Runner<S, V>) = (Arc::new(state), Arc::new(run));
-        schema::variants::<V>().into_iter().fold(self, |agent, spec| {
+        rungs_json::variants::<V>().into_iter().fold(self, |agent, (name, described)| {
+            let spec = ToolSpec::described(name, described);
             agent.tool(Variant { spec, state: state.clone(), effect, run: run.clone() })
         })
     }
@@ -208,6 +212,13 @@ impl Agent {
     /// `agent.child(..).in_dir(..)`.
     pub fn in_dir(mut self, cwd: impl Into<PathBuf>) -> Self {
         self.cwd = Arc::from(cwd.into());
+        self
+    }
+
+    /// Gives this environment to its commands and to those of its children; by default that of the
+    /// program, as far as commands may have it.
+    pub fn command_environment(mut self, environment: Environment) -> Self {
+        self.command_environment = Arc::new(environment);
         self
     }
 

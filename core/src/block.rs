@@ -8,6 +8,10 @@ use std::{borrow::Cow, sync::Arc};
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.
 const ORIGIN: &str = "$origin";
 
+/// Under which name a call, or a block of its own, keeps the fields that Chat Completions has beside
+/// those that are known. Requests in the other format leave it out.
+pub(crate) const CHAT: &str = "$chat";
+
 /// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens
 /// of about four bytes; its base64 text may be a thousand times as long.
 const IMAGE_SIZE: usize = 6400;
@@ -142,6 +146,23 @@ impl Block {
         Block::from_value(&block)
     }
 
+    /// The fields of a message of Chat Completions that are no content, if there are any.
+    pub(crate) fn beside(fields: &Map<String, Value>) -> Option<Self> {
+        let block = json!({"type": CHAT, "fields": fields});
+        (!fields.is_empty()).then(|| Block::from_value(&block))
+    }
+
+    pub(crate) fn as_beside(&self) -> Option<Map<String, Value>> {
+        let mut block = self.opaque()?;
+        let Value::Object(fields) = block["fields"].take() else { return None };
+        (block["type"] == CHAT).then_some(fields)
+    }
+
+    fn opaque(&self) -> Option<Value> {
+        let Block::Other(raw) = self else { return None };
+        serde_json::from_str(raw.get()).ok()
+    }
+
     /// A block as a server sends it, whatever its type. A server cannot claim an origin.
     pub fn from_wire(raw: Box<RawValue>) -> Self {
         let mut block = Block::read(raw);
@@ -160,6 +181,9 @@ impl Block {
         Block::known(raw.get()).unwrap_or_else(|| Block::Other(Raw(raw.into())))
     }
 
+    /// A block of a known type never counts as an unknown one, which would be kept as it came: what
+    /// is wrong about it is repaired where one thing only can be meant. What says nothing becomes
+    /// blank text, which no chat takes.
     fn known(json: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct ToolResult {
@@ -169,29 +193,41 @@ impl Block {
             #[serde(default)]
             is_error: bool,
         }
-        let mut more: Map<String, Value> = serde_json::from_str(json).ok()?;
+        let Ok(mut more) = serde_json::from_str::<Map<String, Value>>(json) else {
+            // No block at all, but a text means itself.
+            return Some(Block::text(serde_json::from_str::<String>(json).unwrap_or_default()));
+        };
         // `shift_remove` keeps the order of the rest, and with it the bytes of the prompt prefix.
-        let mut take = |key: &str| more.shift_remove(key);
-        let word = |value: Option<Value>| value?.as_str().map(String::from);
-        Some(match word(take("type"))?.as_str() {
-            "text" => {
-                let (text, origin) = (word(take("text"))?, take(ORIGIN));
-                let origin = origin.and_then(|origin| serde_json::from_value(origin).ok());
-                Block::Text { text, origin, more }
+        let mut take = |key: &str| more.shift_remove(key).unwrap_or_default();
+        Some(match take("type").as_str().unwrap_or("") {
+            // Without a type, text alone can be meant.
+            "text" | "" => {
+                let (text, origin) = (word(take("text")), take(ORIGIN));
+                more.retain(|key, value| key != "citations" || value.is_array());
+                Block::Text { text, origin: serde_json::from_value(origin).ok(), more }
             }
             "tool_use" => {
-                let (id, name) = (word(take("id"))?, word(take("name"))?);
-                let input = take("input").unwrap_or_else(|| json!({}));
+                let (id, name) = (word(take("id")), word(take("name")));
+                let input = match take("input") {
+                    Value::Null => json!({}),
+                    Value::String(text) => rungs_json::arguments(&text),
+                    input => input,
+                };
                 Block::ToolUse { id, name, input, more }
             }
             "tool_result" => {
                 // From the text again, since blocks within it may be kept byte for byte.
-                let result = serde_json::from_str(json).ok()?;
+                let Ok(result) = serde_json::from_str(json) else { return Some(Block::text("")) };
                 let ToolResult { tool_use_id, content, is_error } = result;
                 Block::ToolResult { tool_use_id, content, is_error }
             }
-            "image" => Block::Image { source: take("source")?, more },
-            "document" => Block::Document { source: take("source")?, more },
+            kind @ ("image" | "document") => match (take("source"), kind) {
+                (source @ Value::Object(_), "image") => Block::Image { source, more },
+                (source @ Value::Object(_), _) => Block::Document { source, more },
+                _ => Block::text(""),
+            },
+            "thinking" if !take("thinking").is_string() => Block::text(""),
+            "redacted_thinking" if !take("data").is_string() => Block::text(""),
             _ => return None,
         })
     }
@@ -214,6 +250,11 @@ impl Block {
         Some(ToolCall { id: id.clone(), name: name.clone(), input: input.clone() })
     }
 
+    pub(crate) fn call_id(&self) -> Option<&str> {
+        let Block::ToolUse { id, .. } = self else { return None };
+        Some(id)
+    }
+
     /// The words of a thinking block; empty for one whose words are withheld.
     pub fn as_thinking(&self) -> Option<String> {
         Some(self.thinking_fields()?["thinking"].as_str().unwrap_or("").into())
@@ -221,17 +262,26 @@ impl Block {
 
     /// Whether this is thinking with a signature, which is bound to all that stands before it.
     pub(crate) fn is_signed_thinking(&self) -> bool {
-        self.thinking_fields().is_some_and(|fields| fields["signature"] != "")
+        let is_signed = |fields: Value| match fields["type"].as_str() {
+            Some("thinking") => fields["signature"].as_str().is_some_and(|sign| !sign.is_empty()),
+            _ => true,
+        };
+        self.thinking_fields().is_some_and(is_signed)
     }
 
     fn thinking_fields(&self) -> Option<Value> {
-        let Block::Other(raw) = self else { return None };
-        let fields: Value = serde_json::from_str(raw.get()).ok()?;
+        let fields = self.opaque()?;
         matches!(fields["type"].as_str()?, "thinking" | "redacted_thinking").then_some(fields)
     }
 
+    /// Whether one of the server's own tools is called or answered.
+    pub(crate) fn is_of_server_tool(&self) -> bool {
+        let is_tool = |kind: &str| kind.ends_with("_tool_use") || kind.ends_with("_tool_result");
+        self.opaque().is_some_and(|block| block["type"].as_str().is_some_and(is_tool))
+    }
+
     pub(crate) fn is_blank(&self) -> bool {
-        matches!(self, Block::Text { text, more, .. } if text.trim().is_empty() && more.is_empty())
+        matches!(self, Block::Text { text, .. } if text.trim().is_empty())
     }
 
     /// The id of the call that this result answers.
@@ -250,6 +300,15 @@ impl Block {
             Block::Document { source, .. } => source.to_string().len(),
             Block::Other(raw) => raw.get().len(),
         }
+    }
+}
+
+/// A value where a word is expected.
+fn word(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(word) => word,
+        other => other.to_string(),
     }
 }
 

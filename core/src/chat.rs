@@ -118,17 +118,25 @@ pub struct Chat {
     /// Stands before whatever is said first.
     #[serde(skip)]
     opening: Option<Block>,
+    /// How many of the messages a server has taken; zero when that is not known.
+    #[serde(skip)]
+    accepted: usize,
 }
 
 /// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
 fn pushed<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Arc<Message>>, D::Error> {
     let messages = Vec::<Message>::deserialize(d)?;
-    Ok(Chat::restore("", messages, SavedStates::new()).messages)
+    Ok(joined(messages))
+}
+
+fn joined<M: Into<Arc<Message>>>(messages: impl IntoIterator<Item = M>) -> Vec<Arc<Message>> {
+    Chat::restore("", messages, SavedStates::new()).messages
 }
 
 impl Default for Chat {
     fn default() -> Self {
-        Chat { id: fresh_id(), messages: vec![], states: States::default(), opening: None }
+        let states = States::default();
+        Chat { id: fresh_id(), messages: vec![], states, opening: None, accepted: 0 }
     }
 }
 
@@ -256,6 +264,7 @@ impl Chat {
     /// want it back. Nothing else ever changes what was once sent.
     pub fn compact<M: Into<Arc<Message>>>(&mut self, messages: impl IntoIterator<Item = M>) {
         self.messages.clear();
+        self.accepted = 0;
         for message in messages {
             self.push(without(message.into(), Block::is_signed_thinking));
         }
@@ -307,6 +316,35 @@ impl Chat {
             *self = self.compacted(self.messages.clone());
         }
         count
+    }
+
+    /// A server has taken all there is.
+    pub(crate) fn accept(&mut self) {
+        self.accepted = self.messages.len();
+    }
+
+    /// The messages without blocks of the model that only its server understands.
+    pub(crate) fn without_opaque(&self) -> Vec<Arc<Message>> {
+        let is_opaque = |block: &Block| matches!(block, Block::Other(_));
+        joined(self.messages.iter().map(|message| without(message.clone(), is_opaque)))
+    }
+
+    /// The messages without those that no server has taken, but the newest, and `note` in place of
+    /// them.
+    pub(crate) fn without_unaccepted(&self, note: &str) -> Vec<Arc<Message>> {
+        match self.messages.split_last() {
+            Some((newest, older)) if (1..older.len()).contains(&self.accepted) => {
+                let note = Arc::new(Message::inserted("refused", note));
+                joined(older[..self.accepted].iter().cloned().chain([note, newest.clone()]))
+            }
+            _ => self.messages.clone(),
+        }
+    }
+
+    /// Puts these in place, after a server has refused all there is and taken them.
+    pub(crate) fn mend(&mut self, messages: Vec<Arc<Message>>) {
+        self.messages = messages;
+        self.states.forget_text();
     }
 
     /// Whether the model has something to answer.

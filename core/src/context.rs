@@ -3,6 +3,7 @@ use crate::{
     Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
     dispatch::NextSend, state::States, turn::Progress,
 };
+use rungs_process::Environment;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +27,11 @@ impl Context {
     /// Its directory; never the process's.
     pub fn cwd(&self) -> &Path {
         &self.agent.cwd
+    }
+
+    /// What its commands get of the program's environment.
+    pub fn command_environment(&self) -> &Environment {
+        &self.agent.command_environment
     }
 
     /// Its name.

@@ -16,7 +16,7 @@ use crate::{
     Role, StopReason, ToolCall, ToolResult, Usage,
 };
 use futures_util::{FutureExt, future::BoxFuture};
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashSet, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
 /// error.
@@ -239,33 +239,66 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
     if !chat.awaits_reply() {
         return Err(Error::NothingToAnswer);
     }
-    loop {
-        let end = unpaused(cx.request(chat), cx).await;
-        if let Err(error) = &end
-            && error.is_about_picture()
-        {
-            // A picture that the server cannot take would stand in the way of every later request.
-            let note = format!("[a picture stood here, which the server refused: {error}]");
-            let count = chat.replace_pictures(&note);
-            if count > 0 {
-                cx.notice(format!("pictures left out: {count}, since {error}"));
-                continue;
-            }
+    let mut end = unpaused(cx.request(chat), cx).await;
+    while let Err(error) = &end
+        && error.is_about_picture()
+    {
+        // It would stand in the way of every later request.
+        let note = format!("[a picture stood here, which the server refused: {error}]");
+        let count = chat.replace_pictures(&note);
+        if count == 0 {
+            break;
         }
-        return finished(end?);
+        cx.notice(format!("pictures left out: {count}, since {error}"));
+        end = unpaused(cx.request(chat), cx).await;
     }
+    if matches!(end, Err(Error::Api { status: 400, .. }))
+        && let Some(reply) = mended(chat, cx).await
+    {
+        end = Ok(reply);
+    }
+    let reply = end?;
+    chat.accept();
+    finished(reply)
+}
+
+/// Some servers refuse what they said themselves: thinking that is bound to another account, a
+/// block of a type that they only send. If they take the conversation without it, it goes on
+/// without it; else every later prompt would be refused.
+async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
+    let mut mended = vec![chat.without_opaque()];
+    if cx.progress().accepted.is_none() {
+        mended.push(chat.without_unaccepted(
+            "The last reply was taken out, since the server refuses it. What its calls did to files \
+             and processes stays done.",
+        ));
+    }
+    for messages in mended {
+        if messages == chat.messages() {
+            continue;
+        }
+        let request = Request { messages, ..cx.request(chat) };
+        if let Ok(reply) = unpaused(request.clone(), cx).await {
+            chat.mend(request.messages);
+            cx.notice("the server refuses a part of its last reply; it was taken out");
+            return Some(reply);
+        }
+    }
+    None
 }
 
 /// Sends, and sends a paused reply back unchanged until it is whole: one reply in all.
 async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
     let next = NextSend(&cx.agent.parts.layers);
     let mut reply = next.run(request.clone(), cx).await?;
+    fit(&mut reply, &request);
     for _ in 0..MAX_PAUSES {
         if reply.stop != StopReason::PauseTurn {
             return Ok(reply);
         }
         request.messages.push(reply.message.clone());
-        let more = next.run(request.clone(), cx).await?;
+        let mut more = next.run(request.clone(), cx).await?;
+        fit(&mut more, &request);
         request.messages.pop();
         let content = reply.message.content.iter().chain(&more.message.content).cloned().collect();
         let message = Arc::new(Message { role: Role::Assistant, content });
@@ -276,12 +309,35 @@ async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
     Err(Error::Limit("pauses of one reply", MAX_PAUSES))
 }
 
+/// Makes a reply such that it can stand after this request, whatever the server sent: each call has
+/// an id that no other call has, nothing is blank, nothing is the person's to say. A pause is one
+/// only if a tool of the server is at work.
+fn fit(reply: &mut Reply, request: &Request) {
+    let content = &mut Arc::make_mut(&mut reply.message).content;
+    content.retain(|block| match block {
+        Block::ToolResult { .. } | Block::Image { .. } | Block::Document { .. } => false,
+        block => !block.is_blank(),
+    });
+    let before = request.messages.iter().flat_map(|message| message.blocks());
+    let mut ids: HashSet<String> = before.filter_map(Block::call_id).map(String::from).collect();
+    for block in content.iter_mut() {
+        if let Block::ToolUse { id, .. } = block
+            && (id.is_empty() || !ids.insert(id.clone()))
+        {
+            *id = format!("call_{:016x}", fastrand::u64(..));
+        }
+    }
+    let waits = content.last().is_some_and(Block::is_of_server_tool);
+    if reply.stop == StopReason::PauseTurn && (!waits || !reply.calls().is_empty()) {
+        reply.stop = StopReason::EndTurn;
+    }
+}
+
 /// A reply that is not an answer is an error, and nothing of it enters the chat. (Recovery is a
 /// mechanism of its own; it wraps `send`, and sees the reply before this.)
 fn finished(reply: Reply) -> Result<Reply> {
-    let said = |block: &Block| match block.as_text() {
-        Some(text) => !text.trim().is_empty(),
-        None => block.as_thinking().is_none(),
+    let said = |block: &Block| {
+        !block.is_blank() && block.as_thinking().is_none() && block.as_beside().is_none()
     };
     let why = match &reply.stop {
         StopReason::MaxTokens => {

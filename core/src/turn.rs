@@ -29,7 +29,7 @@ pub(crate) type TypeMap = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The conversation that the server accepted last in this turn, and its reply to it.
-    accepted: Option<(Chat, Arc<Message>)>,
+    pub accepted: Option<(Chat, Arc<Message>)>,
     /// Whether the refusal that ends the turn was dealt with.
     pub withdrawn: bool,
 }
@@ -71,9 +71,13 @@ impl Agent {
         let git = self.cwd.ancestors().any(|dir| dir.join(".git").exists());
         let (cwd, git) = (self.cwd.display(), if git { "yes" } else { "no" });
         let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+        let withheld = match self.command_environment.withheld() {
+            Some(names) => format!("\nvariables that commands do not get: {names}"),
+            None => String::new(),
+        };
         let text = format!(
             "<environment>\nworking directory: {cwd}\ngit repository: {git}\nsystem: {os} {arch}\n\
-             today: {today}\n</environment>"
+             today: {today}{withheld}\n</environment>"
         );
         Block::kept("environment", text)
     }

@@ -1,7 +1,8 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
-use super::stream::{Broken, Decode};
-use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage, as_object};
-use crate::{Block, Message, Role, ToolSpec};
+use super::stream::Decode;
+use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, as_object, stop};
+use crate::{Block, Message, Role, ToolSpec, block::CHAT};
+use rungs_json::{as_id, as_name, is_plain};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -63,12 +64,14 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         last.cache_control = mark(Place::Tools);
     }
     let messages = request.messages.iter().enumerate().map(|(i, message)| {
-        let blocks = message.content.iter().enumerate().map(|(j, block)| WireBlock {
+        let blocks = message.content.iter().enumerate().filter(|(_, block)| is_sent(block));
+        let blocks = blocks.map(|(j, block)| WireBlock {
             block,
             cache_control: mark(Place::Block { message: i, block: j }),
         });
         WireMessage { role: message.role, content: blocks.collect() }
     });
+    let messages = messages.filter(|message| !message.content.is_empty());
     let mut extra = request.extra.clone();
     extra.retain(|key, _| !OWN.contains(&key.as_str()));
     let body = Body {
@@ -81,6 +84,13 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
         extra,
     };
     serde_json::to_vec(&body).expect("strings, numbers and maps with string keys")
+}
+
+/// What Chat Completions alone knows stays here, and thinking without a signature, which comes from
+/// there or from a server that does not sign: one that does refuses it.
+fn is_sent(block: &Block) -> bool {
+    let is_unsigned = block.as_thinking().is_some() && !block.is_signed_thinking();
+    block.as_beside().is_none() && !is_unsigned
 }
 
 impl Serialize for WireBlock<'_> {
@@ -99,15 +109,15 @@ impl Serialize for WireBlock<'_> {
             }
             Block::ToolUse { id, name, input, more } => {
                 map.serialize_entry("type", "tool_use")?;
-                map.serialize_entry("id", id)?;
-                map.serialize_entry("name", name)?;
+                map.serialize_entry("id", &as_id(id, is_plain))?;
+                map.serialize_entry("name", &as_name(name))?;
                 map.serialize_entry("input", &as_object(input))?;
                 Some(more)
             }
             Block::ToolResult { tool_use_id, content, is_error } => {
                 let content = content.iter().map(|block| WireBlock { block, cache_control: None });
                 map.serialize_entry("type", "tool_result")?;
-                map.serialize_entry("tool_use_id", tool_use_id)?;
+                map.serialize_entry("tool_use_id", &as_id(tool_use_id, is_plain))?;
                 map.serialize_entry("content", &content.collect::<Vec<_>>())?;
                 if *is_error {
                     map.serialize_entry("is_error", is_error)?;
@@ -121,7 +131,7 @@ impl Serialize for WireBlock<'_> {
                 Some(more)
             }
         };
-        for (key, value) in more.into_iter().flatten() {
+        for (key, value) in more.into_iter().flatten().filter(|(key, _)| *key != CHAT) {
             map.serialize_entry(key, value)?;
         }
         if let Some(mark) = &self.cache_control {
@@ -131,35 +141,29 @@ impl Serialize for WireBlock<'_> {
     }
 }
 
-/// A plain reply.
-pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
+/// A plain reply, and its text, since some blocks are kept byte for byte.
+pub(super) fn reply(answer: &Value, text: &str) -> Result<Reply, String> {
     #[derive(Deserialize)]
-    struct Answer {
-        content: Vec<Box<RawValue>>,
-        #[serde(flatten)]
-        more: Value,
+    struct Answer<'a> {
+        #[serde(borrow)]
+        content: &'a RawValue,
     }
-    let Answer { content, more } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let is_message = answer["type"] == "message" || answer["role"] == "assistant";
+    if !answer["content"].is_array() && !is_message {
+        return Err("no `content`".into());
+    }
+    let content = serde_json::from_str(text).map_or("null", |Answer { content }| content.get());
+    let blocks: Vec<Box<RawValue>> = match serde_json::from_str(content) {
+        Ok(blocks) => blocks,
+        // A text that stands for one block, or nothing.
+        Err(_) => serde_json::from_str(content).into_iter().collect(),
+    };
+    let message = Message::assistant(blocks.into_iter().map(Block::from_wire).collect());
     let mut usage = Usage::default();
-    usage.update(&more["usage"]);
-    let message = Message::assistant(content.into_iter().map(Block::from_wire).collect());
-    let stop = stop(more["stop_reason"].as_str().unwrap_or("end_turn"), &more["stop_details"]);
+    usage.update(&answer["usage"]);
+    let calls = !message.calls().is_empty();
+    let stop = stop(&answer["stop_reason"], &answer["stop_details"], calls, false);
     Ok(Reply { message: message.into(), usage, stop })
-}
-
-fn stop(reason: &str, details: &Value) -> StopReason {
-    match reason {
-        "end_turn" => StopReason::EndTurn,
-        "tool_use" => StopReason::ToolUse,
-        "max_tokens" => StopReason::MaxTokens,
-        "stop_sequence" => StopReason::StopSequence,
-        "pause_turn" => StopReason::PauseTurn,
-        "refusal" => {
-            StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() }
-        }
-        "model_context_window_exceeded" => StopReason::WindowFull,
-        other => StopReason::Other(other.into()),
-    }
 }
 
 /// Events into deltas. Events and deltas of unknown types are skipped, as the API asks its clients
@@ -167,44 +171,47 @@ fn stop(reason: &str, details: &Value) -> StopReason {
 #[derive(Default)]
 pub(super) struct Decoder {
     usage: Usage,
+    /// The blocks that are open: the server's index, ours, and whether it is a call.
+    open: Vec<(u64, usize, bool)>,
+    /// How many blocks were opened, and whether calls are among them.
+    opened: usize,
+    calls: bool,
+    /// The newest `message_delta` that gave a reason.
+    end: Value,
     ended: bool,
 }
 
 impl Decode for Decoder {
-    fn event(&mut self, event: Value) -> Result<Vec<Delta>, Broken> {
-        let index = || match event["index"].as_u64() {
-            Some(index) => Ok(index as usize),
-            None => Err(Broken::Event("a block event without an index".into())),
-        };
-        Ok(match event["type"].as_str().unwrap_or("") {
+    fn event(&mut self, event: &Value) -> Vec<Delta> {
+        let newest = self.open.last().map_or(self.opened as u64, |(theirs, ..)| *theirs);
+        let index = event["index"].as_u64();
+        match event["type"].as_str().unwrap_or("") {
             "message_start" => self.count(&event["message"]["usage"]),
-            "content_block_start" => {
-                let block = Block::from_value(&event["content_block"]);
-                vec![Delta::Open { index: index()?, block }]
+            // What is no block here is opened by its first delta.
+            "content_block_start" if event["content_block"]["type"].is_string() => {
+                self.start(index.unwrap_or(self.opened as u64), &event["content_block"])
             }
-            "content_block_delta" => delta(index()?, &event["delta"]).into_iter().collect(),
-            "content_block_stop" => vec![Delta::Close { index: index()? }],
+            "content_block_delta" => self.delta(index.unwrap_or(newest), &event["delta"]),
+            "content_block_stop" => self.close(index.unwrap_or(newest)),
             "message_delta" => {
-                let mut deltas = self.count(&event["usage"]);
-                if let Some(reason) = event["delta"]["stop_reason"].as_str() {
-                    deltas.push(Delta::Stop(stop(reason, &event["delta"]["stop_details"])));
+                let reason = event["delta"]["stop_reason"].as_str();
+                if reason.is_some_and(|reason| !reason.is_empty()) {
+                    self.end = event["delta"].clone();
                 }
-                deltas
+                self.count(&event["usage"])
             }
-            "message_stop" => {
-                self.ended = true;
-                vec![]
-            }
-            "error" => {
-                let status = status_of(&event["error"]["type"]);
-                return Err(Broken::Api { status, body: event });
-            }
+            "message_stop" => self.finish(),
             _ => vec![],
-        })
+        }
     }
 
     fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Some servers leave `message_stop` out.
+    fn end(&mut self) -> Option<Vec<Delta>> {
+        (!self.end.is_null()).then(|| self.finish())
     }
 }
 
@@ -218,32 +225,57 @@ impl Decoder {
         self.usage.update(usage);
         vec![Delta::Usage(self.usage)]
     }
-}
 
-fn delta(index: usize, delta: &Value) -> Option<Delta> {
-    let word = |key: &str| delta[key].as_str().unwrap_or("").to_string();
-    Some(match delta["type"].as_str()? {
-        "text_delta" => Delta::Text { index, text: word("text") },
-        "thinking_delta" => Delta::Thinking { index, text: word("thinking") },
-        "signature_delta" => Delta::Signature { index, signature: word("signature") },
-        "input_json_delta" => Delta::Arguments { index, json: word("partial_json") },
-        "citations_delta" => Delta::Citation { index, citation: delta["citation"].clone() },
-        _ => return None,
-    })
-}
+    fn start(&mut self, theirs: u64, block: &Value) -> Vec<Delta> {
+        let mut deltas = self.close(theirs);
+        let (index, block) = (self.opened, Block::from_value(block));
+        let is_call = matches!(block, Block::ToolUse { .. });
+        self.opened += 1;
+        self.calls |= is_call;
+        self.open.push((theirs, index, is_call));
+        deltas.push(Delta::Open { index, block });
+        deltas
+    }
 
-/// An error inside a stream has no status of its own: its kind stands for one (api/errors).
-fn status_of(kind: &Value) -> u16 {
-    match kind.as_str() {
-        Some("invalid_request_error") => 400,
-        Some("authentication_error") => 401,
-        Some("billing_error") => 402,
-        Some("permission_error") => 403,
-        Some("not_found_error") => 404,
-        Some("request_too_large") => 413,
-        Some("rate_limit_error") => 429,
-        Some("timeout_error") => 504,
-        Some("overloaded_error") => 529,
-        _ => 500,
+    fn delta(&mut self, theirs: u64, delta: &Value) -> Vec<Delta> {
+        let kind = delta["type"].as_str().unwrap_or("");
+        let block = match kind {
+            "text_delta" | "citations_delta" => json!({"type": "text", "text": ""}),
+            "thinking_delta" | "signature_delta" => {
+                json!({"type": "thinking", "thinking": "", "signature": ""})
+            }
+            "input_json_delta" => json!({"type": "tool_use"}),
+            _ => return vec![],
+        };
+        let is_open = self.open.iter().any(|(index, ..)| *index == theirs);
+        let mut deltas = if is_open { vec![] } else { self.start(theirs, &block) };
+        let Some((_, index, _)) = self.open.iter().find(|(index, ..)| *index == theirs) else {
+            return deltas;
+        };
+        let (index, word) = (*index, |key: &str| delta[key].as_str().unwrap_or("").to_string());
+        deltas.push(match kind {
+            "text_delta" => Delta::Text { index, text: word("text") },
+            "thinking_delta" => Delta::Thinking { index, text: word("thinking") },
+            "signature_delta" => Delta::Signature { index, signature: word("signature") },
+            "input_json_delta" => Delta::Arguments { index, json: word("partial_json") },
+            _ => Delta::Citation { index, citation: delta["citation"].clone() },
+        });
+        deltas
+    }
+
+    fn close(&mut self, theirs: u64) -> Vec<Delta> {
+        let closed = self.open.extract_if(.., |(index, ..)| *index == theirs);
+        closed.map(|(_, index, _)| Delta::Close { index }).collect()
+    }
+
+    /// A call that was never closed may be incomplete: such a reply was cut.
+    fn finish(&mut self) -> Vec<Delta> {
+        self.ended = true;
+        let is_cut = self.open.iter().any(|(.., is_call)| *is_call);
+        let closed = self.open.drain(..).map(|(_, index, _)| Delta::Close { index });
+        let mut deltas: Vec<Delta> = closed.collect();
+        let reason = if is_cut { &json!("max_tokens") } else { &self.end["stop_reason"] };
+        deltas.push(Delta::Stop(stop(reason, &self.end["stop_details"], self.calls, false)));
+        deltas
     }
 }

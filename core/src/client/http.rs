@@ -11,7 +11,7 @@ use rungs_http::{
     redact, retry_after, unreadable,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 use tokio::time::timeout;
 
 /// How long the body of an error may take.
@@ -19,7 +19,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
-const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 
 /// How one attempt ends: a failure comes with what may help.
 type Attempt<T> = Result<T, (Error, Advice)>;
@@ -45,6 +45,8 @@ pub(super) struct Http {
     is_local: bool,
     /// Through whom the system's settings send it: host and port.
     proxy: Option<String>,
+    /// The body of the newest request of an agent that is nobody's child.
+    last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
@@ -59,10 +61,15 @@ impl Http {
         match client(&url, headers(&endpoint)?, endpoint.limits.connect) {
             Ok(client) => {
                 let (is_local, proxy) = (is_local(&url), proxy(&url));
-                Ok(Http { client, endpoint, host, is_local, proxy })
+                let last_request = Mutex::default();
+                Ok(Http { client, endpoint, host, is_local, proxy, last_request })
             }
             Err(error) => Err(Error::Net { host, why: cause(&error) }),
         }
+    }
+
+    pub(super) fn last_request(&self) -> Option<Bytes> {
+        self.last_request.lock().unwrap().clone()
     }
 
     /// Sends until `read` has made something of a response; everything else is an error, at once or
@@ -76,8 +83,12 @@ impl Http {
         let mut max_tokens = outgoing.max_tokens;
         let mut retries = Retries::default();
         loop {
+            let body = Bytes::from((outgoing.body)(max_tokens));
+            if !cx.is_child() {
+                *self.last_request.lock().unwrap() = Some(body.clone());
+            }
             let attempt = async {
-                let response = self.send(&outgoing, max_tokens).await?;
+                let response = self.send(&outgoing, body, max_tokens).await?;
                 read(response).await.map_err(|error| match error {
                     Error::Net { .. } => (error, Advice::RetryOnce),
                     _ => (error, Advice::GiveUp),
@@ -104,14 +115,13 @@ impl Http {
     }
 
     /// Sends once.
-    async fn send(&self, outgoing: &Outgoing<'_>, max_tokens: u32) -> Attempt<Response> {
+    async fn send(&self, outgoing: &Outgoing<'_>, body: Bytes, bound: u32) -> Attempt<Response> {
         let limits = &self.endpoint.limits;
         let limit = if outgoing.stream { limits.first_byte } else { limits.whole };
         let url = format!("{}{}", self.endpoint.base_url.trim_end_matches('/'), outgoing.path);
-        let request = self.client.post(url).body((outgoing.body)(max_tokens));
-        match timeout(limit, request.send()).await {
+        match timeout(limit, self.client.post(url).body(body).send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
-            Ok(Ok(response)) => Err(self.refused(response, outgoing, max_tokens).await),
+            Ok(Ok(response)) => Err(self.refused(response, outgoing, bound).await),
             Ok(Err(error)) => {
                 let mut why = cause(&error);
                 if let Some(proxy) = &self.proxy

@@ -7,13 +7,15 @@ mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
-use crate::{Block, Chat, Context, Message, Replying, Result, ToolCall, ToolSpec};
+use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use http::{Http, Outgoing};
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::{borrow::Cow, future::Future, sync::Arc};
+use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+use std::{borrow::Cow, future::Future};
 
 /// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies
 /// pointers.
@@ -287,6 +289,27 @@ fn as_object(input: &Value) -> Cow<'_, Value> {
     }
 }
 
+/// What a server's reason for stopping means. Servers have many words for a reply that is whole, so
+/// these are no list: whole calls run and whole text counts unless the word says otherwise.
+fn stop(reason: &Value, details: &Value, calls: bool, refused: bool) -> StopReason {
+    let reason = reason.as_str().unwrap_or("");
+    match reason.to_ascii_lowercase().as_str() {
+        "max_tokens" | "length" => StopReason::MaxTokens,
+        "stop_sequence" => StopReason::StopSequence,
+        "pause_turn" => StopReason::PauseTurn,
+        "model_context_window_exceeded" => StopReason::WindowFull,
+        "refusal" => {
+            StopReason::Refusal { category: details["category"].as_str().unwrap_or("").into() }
+        }
+        "content_filter" => StopReason::Refusal { category: reason.into() },
+        // The upstream of a proxy failed half way.
+        "error" => StopReason::Other(reason.into()),
+        _ if refused => StopReason::Refusal { category: String::new() },
+        _ if calls => StopReason::ToolUse,
+        _ => StopReason::EndTurn,
+    }
+}
+
 /// Any model behind one pointer.
 #[derive(Clone)]
 pub struct AnyModel(pub(crate) Arc<dyn DynModel>);
@@ -320,7 +343,11 @@ impl<M: Model> DynModel for M {
 /// A model behind an API: one of two wire formats over one pool of connections. Clones share the
 /// pool.
 #[derive(Debug, Clone)]
-pub struct Client(Arc<Http>);
+pub struct Client {
+    http: Arc<Http>,
+    /// Whether the server wants a reply between results and a message of the person.
+    bridges: Arc<AtomicBool>,
+}
 
 impl Client {
     /// A client for this endpoint; nothing is sent yet.
@@ -328,14 +355,21 @@ impl Client {
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) when the base URL or the key can't be used.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
-        Ok(Client(Arc::new(Http::new(endpoint)?)))
+        Ok(Client { http: Arc::new(Http::new(endpoint)?), bridges: Arc::default() })
     }
 
     /// Where it asks, and for what.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.0.endpoint
+        &self.http.endpoint
     }
 
+    /// The body of the newest request of an agent that is nobody's child, for a person who wants to
+    /// see what goes over the wire. It is kept until the next one.
+    pub fn last_request(&self) -> Option<Bytes> {
+        self.http.last_request()
+    }
+
+    /// Sends this request until `read` has made something of a response.
     async fn post<'a, T>(
         &'a self,
         request: &Request,
@@ -344,11 +378,11 @@ impl Client {
         cx: &Context,
     ) -> Result<T> {
         let endpoint = self.endpoint();
-        let body = |max_tokens| {
+        let body = |bridges, max_tokens| {
             let request = Request { max_tokens: Some(max_tokens), ..request.clone() };
             match endpoint.format {
                 Format::Anthropic => anthropic::body(endpoint, &request, stream),
-                Format::OpenAi => openai::body(endpoint, &request, stream),
+                Format::OpenAi => openai::body(endpoint, &request, stream, bridges),
             }
         };
         let path = match endpoint.format {
@@ -357,38 +391,92 @@ impl Client {
         };
         let model = request.model.as_deref().unwrap_or(&endpoint.model);
         let max_tokens = endpoint.max_tokens(request.max_tokens, stream);
-        let outgoing = Outgoing { path, model, stream, max_tokens, body: &body };
-        self.0.post(outgoing, read, cx).await
+        let send = async |bridges| {
+            let body = |max_tokens| body(bridges, max_tokens);
+            let outgoing = Outgoing { path, model, stream, max_tokens, body: &body };
+            self.http.post(outgoing, &read, cx).await
+        };
+        let bridges = self.bridges.load(Ordering::Relaxed);
+        let sent = send(bridges).await;
+        // Each server says in its own words that it takes no user message after results, so the
+        // other form is tried, and kept if it is taken.
+        let Err(Error::Api { status: 400 | 422 | 500, .. }) = sent else { return sent };
+        if bridges || body(true, max_tokens) == body(false, max_tokens) {
+            return sent;
+        }
+        let Ok(answer) = send(true).await else { return sent };
+        self.bridges.store(true, Ordering::Relaxed);
+        Ok(answer)
     }
+
+    fn decoded(&self, body: rungs_json::Body) -> Deltas {
+        let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
+            Format::Anthropic => Box::new(anthropic::Decoder::default()),
+            Format::OpenAi => Box::new(openai::Decoder::default()),
+        };
+        stream::deltas(body, decoder, self.http.clone())
+    }
+
+    /// The reply that these bytes hold, whatever they were announced as: JSON, or a whole stream.
+    async fn read(&self, bytes: Bytes) -> Result<Reply> {
+        let bytes = bytes.slice_ref(rungs_json::trimmed(&bytes));
+        if rungs_json::is_events(&bytes) {
+            let body = futures_util::stream::iter([Ok(bytes)]).boxed();
+            return Reply::from_deltas(self.decoded(body)).await;
+        }
+        let text = rungs_json::well_formed(&bytes);
+        let reply = match (self.endpoint().format, serde_json::from_str(&text)) {
+            (_, Err(error)) => Err(error.to_string()),
+            (Format::Anthropic, Ok(answer)) => anthropic::reply(&answer, &text),
+            (Format::OpenAi, Ok(answer)) => openai::reply(&answer),
+        };
+        reply.map_err(|why| self.http.no_reply(text.as_bytes(), &why))
+    }
+
+    /// The deltas of a response, once the first one is there.
+    async fn opened(&self, response: Response) -> Result<Deltas> {
+        let cut = |error: std::io::Error| self.http.net(format!("the reply was cut: {error}"));
+        let mut body = stream::bytes(response, &self.endpoint().limits);
+        let mut start = BytesMut::new();
+        while rungs_json::trimmed(&start).len() < rungs_json::ENOUGH {
+            match body.next().await {
+                // What is wrong is told with the place where it happens.
+                Some(Err(error)) if rungs_json::trimmed(&start).is_empty() => {
+                    let nothing = futures_util::stream::iter([Err(error)]);
+                    return begun(self.decoded(nothing.boxed())).await;
+                }
+                Some(part) => start.extend_from_slice(&part.map_err(cut)?),
+                None => break,
+            }
+        }
+        if !rungs_json::is_events(&start) {
+            // A whole reply, or a page of a proxy.
+            while let Some(part) = body.next().await {
+                start.extend_from_slice(&part.map_err(cut)?);
+            }
+            return self.read(start.freeze()).await.map(whole_blocks);
+        }
+        let start = Bytes::copy_from_slice(rungs_json::trimmed(&start));
+        let body = futures_util::stream::iter([Ok(start)]).chain(body);
+        begun(self.decoded(body.boxed())).await
+    }
+}
+
+/// These deltas, once the first one is there.
+async fn begun(mut deltas: Deltas) -> Result<Deltas> {
+    let first = deltas.next().await.transpose()?;
+    Ok(futures_util::stream::iter(first.map(Ok)).chain(deltas).boxed())
 }
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let whole = |response| self.0.whole(response).boxed();
-        let bytes = self.post(request, false, whole, cx).await?;
-        let reply = match self.endpoint().format {
-            Format::Anthropic => anthropic::reply(&bytes),
-            Format::OpenAi => openai::reply(&bytes),
-        };
-        reply.map_err(|why| self.0.no_reply(&bytes, &why))
+        let whole = |response| self.http.whole(response).boxed();
+        self.read(self.post(request, false, whole, cx).await?).await
     }
 
     /// Retries happen until the first delta is there; from then on a cut is an error, and whoever
     /// shows deltas asks again.
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
-        let begun = |response| {
-            let decoder: Box<dyn stream::Decode> = match self.endpoint().format {
-                Format::Anthropic => Box::new(anthropic::Decoder::default()),
-                Format::OpenAi => Box::new(openai::Decoder::default()),
-            };
-            let deltas = stream::deltas(response, decoder, self.0.clone());
-            async {
-                let mut deltas = deltas?;
-                let first = deltas.next().await.transpose()?;
-                Ok(futures_util::stream::iter(first.map(Ok)).chain(deltas).boxed())
-            }
-            .boxed()
-        };
-        self.post(request, true, begun, cx).await
+        self.post(request, true, |response| self.opened(response).boxed(), cx).await
     }
 }

@@ -3,20 +3,27 @@
 //! It has no blocks: text, calls and thinking are fields of a message, each tool result is a
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
-use super::stream::{Broken, DONE, Decode};
-use super::{Delta, Endpoint, Reply, Request, StopReason, Usage, as_object};
-use crate::{Block, Message, Role};
+use super::stream::{DONE, Decode};
+use super::{Delta, Endpoint, Reply, Request, Usage, as_object, stop};
+use crate::{Block, Message, Role, block::CHAT};
+use rungs_json::{Call, Said, add_call_piece, as_id, as_name, merge};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<u8> {
+/// What stands between results and a message of the person for servers that want a word of the
+/// model there.
+const BRIDGE: &str = "I have the results.";
+
+/// The request. With `bridged`, a reply stands between results and what the person or the harness
+/// says after them: some servers (Mistral's) accept no user message there.
+pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool, bridged: bool) -> Vec<u8> {
     let mut messages: Vec<Value> = vec![];
     if !request.system.is_empty() {
         messages.push(json!({"role": "system", "content": request.system.join("\n\n")}));
     }
     for message in &request.messages {
         match message.role {
-            Role::User => user(message, &mut messages),
+            Role::User => user(message, bridged, &mut messages),
             Role::Assistant => messages.push(assistant(message)),
         }
     }
@@ -46,14 +53,15 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool) -> Vec<
     serde_json::to_vec(&body).expect("a JSON value is JSON")
 }
 
-fn user(message: &Message, out: &mut Vec<Value>) {
+fn user(message: &Message, bridged: bool, out: &mut Vec<Value>) {
     let mut parts: Vec<Value> = vec![];
     for block in &message.content {
         if let Block::ToolResult { tool_use_id, content, is_error } = block {
             let text: String = content.iter().filter_map(Block::as_text).collect();
             // The format has no flag for failure, so the words must say it.
             let text = if *is_error { format!("Error: {text}") } else { text };
-            out.push(json!({"role": "tool", "tool_call_id": tool_use_id, "content": text}));
+            let id = as_id(tool_use_id, |_| true);
+            out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
             // A tool message holds text alone; pictures follow in the person's name.
             parts.extend(content.iter().filter(|b| b.as_text().is_none()).filter_map(part));
         } else {
@@ -61,6 +69,9 @@ fn user(message: &Message, out: &mut Vec<Value>) {
         }
     }
     let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+    if bridged && !parts.is_empty() && out.last().is_some_and(|last| last["role"] == "tool") {
+        out.push(json!({"role": "assistant", "content": BRIDGE}));
+    }
     match parts.len() {
         0 => {}
         // Some servers know content only as a string.
@@ -98,15 +109,20 @@ fn data_url(source: &Value) -> Option<String> {
 fn assistant(message: &Message) -> Value {
     let text = message.text();
     let calls: Vec<Value> = message.content.iter().filter_map(call).collect();
-    if calls.is_empty() {
-        return json!({"role": "assistant", "content": text});
-    }
-    let content = if text.is_empty() { Value::Null } else { text.into() };
+    let content = if text.is_empty() && !calls.is_empty() { Value::Null } else { text.into() };
     let mut out = json!({"role": "assistant", "content": content});
+    for fields in message.content.iter().filter_map(Block::as_beside) {
+        for (key, value) in fields {
+            out[key] = value;
+        }
+    }
+    if calls.is_empty() {
+        return out;
+    }
     // Those who send it (DeepSeek and its like) want it back with the calls it led to, or answer
     // 400; the others never sent any, so none is here to confuse them.
     let thinking: String = message.content.iter().filter_map(Block::as_thinking).collect();
-    if !thinking.is_empty() {
+    if !thinking.is_empty() && out.get("reasoning").is_none() {
         out["reasoning_content"] = thinking.into();
     }
     out["tool_calls"] = calls.into();
@@ -114,96 +130,41 @@ fn assistant(message: &Message) -> Value {
 }
 
 fn call(block: &Block) -> Option<Value> {
-    let Block::ToolUse { id, name, input, .. } = block else { return None };
-    let arguments = as_object(input).to_string();
-    Some(json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}))
-}
-
-/// What a server says in one message, or in one delta of it.
-struct Said<'a> {
-    thinking: String,
-    /// Content and refusal, unless they are empty.
-    texts: Vec<String>,
-    refused: bool,
-    calls: &'a [Value],
-}
-
-impl<'a> Said<'a> {
-    fn of(message: &'a Value) -> Self {
-        let word = |key: &str| match &message[key] {
-            Value::String(text) => text.clone(),
-            // Content may also come in parts, as it is sent.
-            Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-            _ => String::new(),
-        };
-        // DeepSeek's name for thinking, and the other name in use; some send both, with the same
-        // text.
-        let thinking = ["reasoning_content", "reasoning"].map(word);
-        let thinking = thinking.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
-        let mut texts = vec![word("content"), word("refusal")];
-        let refused = !texts[1].is_empty();
-        texts.retain(|text| !text.is_empty());
-        let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
-        Said { thinking, texts, refused, calls }
+    let Block::ToolUse { id, name, input, more } = block else { return None };
+    let mut call = json!({"id": as_id(id, |_| true), "type": "function", "function":
+        {"name": as_name(name), "arguments": as_object(input).to_string()}});
+    if let Some(more) = more.get(CHAT) {
+        merge(&mut call, more);
     }
+    Some(call)
 }
 
 /// A call, under an id of our own where the server gives none: unlike any other in the
 /// conversation.
-fn call_block(call: &Value, input: Value) -> Block {
-    let id = match call["id"].as_str() {
-        Some(id) if !id.is_empty() => id.to_string(),
-        _ => format!("call_{:016x}", fastrand::u64(..)),
-    };
-    let name = call["function"]["name"].as_str().unwrap_or("").into();
-    Block::ToolUse { id, name, input, more: Map::new() }
+fn call_block(call: Call) -> Block {
+    let Call { mut id, name, arguments: input, beside } = call;
+    if id.is_empty() {
+        id = format!("call_{:016x}", fastrand::u64(..));
+    }
+    let more = Map::from_iter((!beside.is_empty()).then(|| (CHAT.into(), beside.into())));
+    Block::ToolUse { id, name, input, more }
 }
 
-/// Arguments as an object; what is no JSON stays text, so that dispatch can tell the model.
-fn arguments(given: &Value) -> Value {
-    match given {
-        Value::Null => json!({}),
-        Value::String(text) if text.trim().is_empty() => json!({}),
-        Value::String(text) => serde_json::from_str(text).unwrap_or_else(|_| given.clone()),
-        // Some servers forget to put it into a string.
-        object => object.clone(),
-    }
-}
-
-pub(super) fn reply(bytes: &[u8]) -> Result<Reply, String> {
-    let answer: Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    let choice = answer["choices"].get(0).ok_or("no `choices`")?;
-    if !choice["message"].is_object() {
-        return Err("no `message`".into());
-    }
-    let said = Said::of(&choice["message"]);
+pub(super) fn reply(answer: &Value) -> Result<Reply, String> {
+    let (said, reason) = Said::of(answer).ok_or("no `message` in `choices`")?;
     let mut content = vec![];
     if !said.thinking.is_empty() {
         content.push(Block::thinking(&said.thinking, ""));
     }
     content.extend(said.texts.into_iter().map(Block::text));
-    let calls = said.calls.iter();
-    content.extend(calls.map(|call| call_block(call, arguments(&call["function"]["arguments"]))));
-    let reason = choice["finish_reason"].as_str().unwrap_or("stop");
+    content.extend(said.calls.iter().map(|call| call_block(Call::of(call))));
+    content.extend(Block::beside(&said.beside));
+    let stop = stop(reason, &Value::Null, !said.calls.is_empty(), said.refused);
     Ok(Reply {
         message: Arc::new(Message::assistant(content)),
         usage: usage(&answer["usage"]),
-        stop: stop(reason, !said.calls.is_empty(), said.refused),
+        stop,
     })
-}
-
-fn stop(reason: &str, calls: bool, refused: bool) -> StopReason {
-    match reason {
-        "length" => StopReason::MaxTokens,
-        "content_filter" => StopReason::Refusal { category: "content_filter".into() },
-        "stop" | "tool_calls" | "function_call" if refused => {
-            StopReason::Refusal { category: String::new() }
-        }
-        // Some servers say "stop" although calls are there.
-        "stop" | "tool_calls" | "function_call" if calls => StopReason::ToolUse,
-        "stop" | "tool_calls" | "function_call" => StopReason::EndTurn,
-        other => StopReason::Other(other.into()),
-    }
 }
 
 /// `prompt_tokens` includes the cached ones, which the Messages API counts apart.
@@ -221,54 +182,40 @@ fn usage(usage: &Value) -> Usage {
     }
 }
 
-/// Chunks into deltas. The blocks that the format lacks are opened here.
+/// Chunks into deltas. The blocks that the format lacks are opened here. Calls are passed on at the
+/// end, since their pieces come in any order and under any names.
 #[derive(Default)]
 pub(super) struct Decoder {
-    /// What has been opened, and as which block.
-    blocks: BTreeMap<Part, usize>,
+    /// The blocks of thinking and of text.
+    thinking: Option<usize>,
+    text: Option<usize>,
+    /// How many blocks were opened.
+    opened: usize,
+    /// Put together from their pieces.
+    calls: Vec<Value>,
+    beside: Value,
     refused: bool,
-    finished: bool,
+    reason: Value,
     ended: bool,
 }
 
-/// What becomes a block of its own: all thinking, all text, each call by the server's index.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Thinking,
-    Text,
-    Call(u64),
-}
-
 impl Decode for Decoder {
-    fn event(&mut self, chunk: Value) -> Result<Vec<Delta>, Broken> {
-        if chunk == DONE {
-            if !self.finished {
-                return Err(Broken::Event("[DONE] without a finish_reason".into()));
-            }
-            self.ended = true;
-            return Ok(vec![]);
-        }
-        if !chunk["error"].is_null() {
-            let status = chunk["error"]["code"].as_u64().or(chunk["error"]["status"].as_u64());
-            let status = status.and_then(|status| status.try_into().ok()).unwrap_or(500);
-            return Err(Broken::Api { status, body: chunk });
-        }
+    fn event(&mut self, chunk: &Value) -> Vec<Delta> {
         let mut out = vec![];
-        if let Some(choice) = chunk["choices"].get(0) {
-            self.said(Said::of(&choice["delta"]), &mut out);
-            if let Some(reason) = choice["finish_reason"].as_str()
-                && !self.finished
-            {
-                out.extend((0..self.blocks.len()).map(|index| Delta::Close { index }));
-                let calls = self.newest_call().is_some();
-                out.push(Delta::Stop(stop(reason, calls, self.refused)));
-                self.finished = true;
+        if chunk == DONE {
+            return self.finish();
+        }
+        if let Some((said, reason)) = Said::of(chunk) {
+            self.said(said, &mut out);
+            // Some servers send an empty one with every chunk.
+            if reason.as_str().is_some_and(|reason| !reason.is_empty()) {
+                self.reason = reason.clone();
             }
         }
         if chunk["usage"].is_object() {
             out.push(Delta::Usage(usage(&chunk["usage"])));
         }
-        Ok(out)
+        out
     }
 
     fn ended(&self) -> bool {
@@ -276,54 +223,58 @@ impl Decode for Decoder {
     }
 
     /// Some servers leave `[DONE]` out.
-    fn complete(&self) -> bool {
-        self.finished
+    fn end(&mut self) -> Option<Vec<Delta>> {
+        (!self.reason.is_null()).then(|| self.finish())
     }
 }
 
 impl Decoder {
-    fn said(&mut self, said: Said<'_>, out: &mut Vec<Delta>) {
+    fn finish(&mut self) -> Vec<Delta> {
+        self.ended = true;
+        let mut out: Vec<Delta> = (0..self.opened).map(|index| Delta::Close { index }).collect();
+        let mut push = |block: Block, json: Option<String>| {
+            let index = self.opened;
+            self.opened += 1;
+            out.push(Delta::Open { index, block });
+            out.extend(json.map(|json| Delta::Arguments { index, json }));
+            out.push(Delta::Close { index });
+        };
+        for call in &self.calls {
+            let mut call = Call::of(call);
+            let json = match std::mem::replace(&mut call.arguments, json!({})) {
+                Value::String(broken) => broken,
+                value => value.to_string(),
+            };
+            push(call_block(call), Some(json));
+        }
+        if let Some(block) = self.beside.as_object().and_then(Block::beside) {
+            push(block, None);
+        }
+        let has_calls = !self.calls.is_empty();
+        out.push(Delta::Stop(stop(&self.reason, &Value::Null, has_calls, self.refused)));
+        out
+    }
+
+    fn said(&mut self, said: Said, out: &mut Vec<Delta>) {
+        let mut open = |place: &mut Option<usize>, block: Block, out: &mut Vec<Delta>| {
+            *place.get_or_insert_with(|| {
+                out.push(Delta::Open { index: self.opened, block });
+                self.opened += 1;
+                self.opened - 1
+            })
+        };
         if !said.thinking.is_empty() {
-            let index = self.open(Part::Thinking, out, || Block::thinking("", ""));
+            let index = open(&mut self.thinking, Block::thinking("", ""), out);
             out.push(Delta::Thinking { index, text: said.thinking });
         }
-        self.refused |= said.refused;
         for text in said.texts {
-            let index = self.open(Part::Text, out, || Block::text(""));
+            let index = open(&mut self.text, Block::text(""), out);
             out.push(Delta::Text { index, text });
         }
-        for call in said.calls {
-            // Some servers leave out the index; then an id begins a call, and what has none
-            // continues the newest.
-            let has_id = call["id"].as_str().is_some_and(|id| !id.is_empty());
-            let key = match (call["index"].as_u64(), self.newest_call()) {
-                (Some(index), _) => index,
-                (None, Some(newest)) if has_id => newest + 1,
-                (None, newest) => newest.unwrap_or(0),
-            };
-            let index = self.open(Part::Call(key), out, || call_block(call, json!({})));
-            let json = match &call["function"]["arguments"] {
-                Value::String(text) => text.clone(),
-                Value::Null => continue,
-                object => object.to_string(),
-            };
-            if !json.is_empty() {
-                out.push(Delta::Arguments { index, json });
-            }
+        self.refused |= said.refused;
+        merge(&mut self.beside, &said.beside.into());
+        for piece in said.calls {
+            add_call_piece(&mut self.calls, piece);
         }
-    }
-
-    fn newest_call(&self) -> Option<u64> {
-        let Some((Part::Call(index), _)) = self.blocks.last_key_value() else { return None };
-        Some(*index)
-    }
-
-    /// The index of this part's block, which is opened when the part begins.
-    fn open(&mut self, part: Part, out: &mut Vec<Delta>, block: impl FnOnce() -> Block) -> usize {
-        let next = self.blocks.len();
-        *self.blocks.entry(part).or_insert_with(|| {
-            out.push(Delta::Open { index: next, block: block() });
-            next
-        })
     }
 }

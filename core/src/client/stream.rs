@@ -1,14 +1,13 @@
-//! Streams: the bytes of a response into events, the events into [`Delta`]s.
-use super::http::Http;
-use super::{Delta, Deltas};
-use crate::{Error, Result};
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+//! Streams: the bytes of a response into events, the events into [`Delta`]s, and these into a reply.
+use super::http::{Http, MAX_REPLY_BYTES};
+use super::{Delta, Deltas, Limits, Reply};
+use crate::{Block, Error, Message, Result};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
-use rungs_http::{cause, header};
-use serde_json::Value;
-use sse_stream::SseByteStream;
-use std::{io, sync::Arc, time::Duration};
+use rungs_http::cause;
+use rungs_json::{Body, EventError, Events};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::time::timeout;
 
 /// The end of a chat completion: the only event that is no JSON.
@@ -16,67 +15,48 @@ pub(super) const DONE: &str = "[DONE]";
 
 /// What turns the events of a stream into [`Delta`]s.
 pub(super) trait Decode: Send {
-    /// One event; [`DONE`] as a string. `Err` is what the server, or the event itself, says went
-    /// wrong.
-    fn event(&mut self, event: Value) -> Result<Vec<Delta>, Broken>;
+    /// One event; [`DONE`] as a string. What makes no sense is skipped.
+    fn event(&mut self, event: &Value) -> Vec<Delta>;
     /// Whether the last event has come.
     fn ended(&self) -> bool;
-    /// Whether the reply is complete, should the server close without a last event.
-    fn complete(&self) -> bool {
-        self.ended()
-    }
+    /// What completes the reply, if the bytes end without a last event.
+    fn end(&mut self) -> Option<Vec<Delta>>;
 }
 
-/// How a stream can go wrong from within.
-pub(super) enum Broken {
-    /// The server sent an error event.
-    Api { status: u16, body: Value },
-    /// The event makes no sense.
-    Event(String),
-}
-
-/// The deltas of a response, to its end: bytes that stop before the last event are an error.
-pub(super) fn deltas(
-    response: Response,
-    decoder: Box<dyn Decode>,
-    http: Arc<Http>,
-) -> Result<Deltas> {
-    let kind = header(response.headers(), "content-type").unwrap_or("nothing");
-    if !kind.to_ascii_lowercase().starts_with("text/event-stream") {
-        // Mostly a proxy's error page.
-        return Err(http.unreadable(format!(
-            "it answered with {kind} where a stream was asked for; is the base URL that of the API?"
-        )));
-    }
-    let limits = &http.endpoint.limits;
-    let events = SseByteStream::new(bytes(response, limits.first_byte, limits.idle));
+/// The deltas of an event stream, to its end: bytes that stop before the last event are an error.
+pub(super) fn deltas(body: Body, decoder: Box<dyn Decode>, http: Arc<Http>) -> Deltas {
+    let events = rungs_json::events(body, DONE);
     let decoding = Decoding { events, decoder, http, seen: 0 };
     let steps = stream::try_unfold(decoding, |mut decoding| async {
         Ok(decoding.next().await?.map(|deltas| (deltas, decoding)))
     });
-    Ok(steps.map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed())
+    steps.map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed()
 }
 
-type ByteStream = BoxStream<'static, io::Result<Bytes>>;
-
-/// The bytes of a response; one that falls silent for longer than `idle`, or than `first` at its
-/// beginning, ends with an error.
-fn bytes(response: Response, first: Duration, idle: Duration) -> ByteStream {
-    let body = response.bytes_stream().boxed();
-    stream::try_unfold((body, first), move |(mut body, limit)| async move {
+/// The bytes of a response; one that falls silent for too long ends with an error.
+pub(super) fn bytes(response: Response, limits: &Limits) -> Body {
+    let (body, idle) = (response.bytes_stream().boxed(), limits.idle);
+    let begin = (body, 0, limits.first_byte);
+    let parts = stream::try_unfold(begin, move |(mut body, mut length, limit)| async move {
         match timeout(limit, body.next()).await {
-            Ok(Some(Ok(part))) => Ok(Some((part, (body, idle)))),
+            Ok(Some(Ok(part))) => {
+                length += part.len();
+                if length > MAX_REPLY_BYTES {
+                    return Err(io::Error::other("it is larger than any reply can be"));
+                }
+                Ok(Some((part, (body, length, idle))))
+            }
             Ok(Some(Err(error))) => Err(io::Error::other(cause(&error))),
             Ok(None) => Ok(None),
             Err(_) => Err(io::Error::other(format!("nothing came for {} s", limit.as_secs_f32()))),
         }
-    })
-    .boxed()
+    });
+    parts.boxed()
 }
 
 /// A stream as far as it has been read.
 struct Decoding {
-    events: SseByteStream<ByteStream>,
+    events: Events,
     decoder: Box<dyn Decode>,
     http: Arc<Http>,
     /// How many events were read.
@@ -89,39 +69,129 @@ impl Decoding {
         if self.decoder.ended() {
             return Ok(None);
         }
-        let (http, seen) = (&self.http, self.seen);
-        let malformed = |why: &dyn std::fmt::Display| {
-            http.unreadable(format!("event {} of the stream is malformed: {why}", seen + 1))
-        };
         let event = match self.events.next().await {
             Some(Ok(event)) => event,
-            // A connection that breaks after the whole reply takes nothing away.
-            _ if self.decoder.complete() => return Ok(None),
-            Some(Err(sse_stream::Error::Body(why))) => {
-                return Err(http.net(format!("the stream was cut after {seen} events: {why}")));
-            }
-            Some(Err(error)) => return Err(malformed(&error)),
-            None => {
-                let why = format!("the stream was cut after {seen} events, before its end");
-                return Err(http.unreadable(why));
+            end => {
+                // What breaks after the whole reply takes nothing away.
+                if let Some(deltas) = self.decoder.end() {
+                    return Ok(Some(deltas));
+                }
+                let (http, seen) = (&self.http, self.seen);
+                return Err(match end {
+                    Some(Err(EventError::Cut(why))) => {
+                        http.net(format!("the stream was cut after {seen} events: {why}"))
+                    }
+                    Some(Err(EventError::Malformed(why))) => http.unreadable(format!(
+                        "event {} of the stream is malformed: {why}",
+                        seen + 1
+                    )),
+                    _ => http.unreadable(format!(
+                        "the stream was cut after {seen} events, before its end"
+                    )),
+                });
             }
         };
         self.seen += 1;
-        let event = match event.data.as_deref().unwrap_or("").trim() {
-            "" => return Ok(Some(vec![])),
-            DONE => Value::from(DONE),
-            data => serde_json::from_str(data).map_err(|error| malformed(&error))?,
-        };
-        match self.decoder.event(event) {
-            Ok(deltas) => Ok(Some(deltas)),
-            Err(Broken::Event(why)) => Err(malformed(&why)),
-            Err(Broken::Api { status, body }) => {
-                let mut error = http.api(status, &body, &HeaderMap::new());
-                if let Error::Api { message, .. } = &mut error {
-                    message.push_str(" (in the middle of its reply)");
+        if event["error"].is_null() {
+            return Ok(Some(self.decoder.event(&event)));
+        }
+        let mut error = self.http.api(status_of(&event["error"]), &event, &HeaderMap::new());
+        if let Error::Api { message, .. } = &mut error {
+            message.push_str(" (in the middle of its reply)");
+        }
+        Err(error)
+    }
+}
+
+/// An error inside a stream has no status of its own: one that it names, or its kind, stands for
+/// one (api/errors).
+fn status_of(error: &Value) -> u16 {
+    let said = error["code"].as_u64().or(error["status"].as_u64());
+    if let Some(status) = said.and_then(|status| status.try_into().ok()) {
+        return status;
+    }
+    match error["type"].as_str() {
+        Some("invalid_request_error") => 400,
+        Some("authentication_error") => 401,
+        Some("billing_error") => 402,
+        Some("permission_error") => 403,
+        Some("not_found_error") => 404,
+        Some("request_too_large") => 413,
+        Some("rate_limit_error") => 429,
+        Some("timeout_error") => 504,
+        Some("overloaded_error") => 529,
+        _ => 500,
+    }
+}
+
+impl Reply {
+    /// A reply put together from its deltas.
+    ///
+    /// # Errors
+    /// The one that cut them short.
+    pub async fn from_deltas(mut deltas: Deltas) -> Result<Reply> {
+        let mut reply = Reply::new(vec![]);
+        let mut blocks: BTreeMap<usize, (Block, Pieces)> = BTreeMap::new();
+        while let Some(delta) = deltas.try_next().await? {
+            match delta {
+                Delta::Open { index, block } => {
+                    blocks.insert(index, (block, Pieces::default()));
                 }
-                Err(error)
+                Delta::Text { index, text: piece }
+                | Delta::Thinking { index, text: piece }
+                | Delta::Arguments { index, json: piece } => {
+                    blocks.entry(index).and_modify(|(_, pieces)| pieces.text.push_str(&piece));
+                }
+                Delta::Signature { index, signature } => {
+                    blocks.entry(index).and_modify(|(_, p)| p.signature.push_str(&signature));
+                }
+                Delta::Citation { index, citation } => {
+                    blocks.entry(index).and_modify(|(_, p)| p.citations.push(citation));
+                }
+                Delta::Close { .. } => {}
+                Delta::Usage(usage) => reply.usage = usage,
+                Delta::Stop(stop) => reply.stop = stop,
             }
+        }
+        let content = blocks.into_values().map(|(block, pieces)| pieces.complete(block)).collect();
+        reply.message = Message::assistant(content).into();
+        Ok(reply)
+    }
+}
+
+/// What the deltas add to a block.
+#[derive(Default)]
+struct Pieces {
+    text: String,
+    signature: String,
+    citations: Vec<Value>,
+}
+
+impl Pieces {
+    fn complete(self, block: Block) -> Block {
+        match block {
+            Block::Text { text, origin, mut more } => {
+                if !self.citations.is_empty() {
+                    more.insert("citations".into(), self.citations.into());
+                }
+                Block::Text { text: text + &self.text, origin, more }
+            }
+            Block::ToolUse { id, name, more, .. } if !self.text.is_empty() => {
+                Block::ToolUse { id, name, input: rungs_json::arguments(&self.text), more }
+            }
+            Block::Other(raw) if !(self.text.is_empty() && self.signature.is_empty()) => {
+                let mut fields: Map<String, Value> =
+                    serde_json::from_str(raw.get()).unwrap_or_default();
+                if fields.contains_key("input") {
+                    // A call of one of the server's own tools.
+                    fields.insert("input".into(), rungs_json::arguments(&self.text));
+                } else {
+                    fields.insert("thinking".into(), self.text.into());
+                    fields.insert("signature".into(), self.signature.into());
+                }
+                Block::from_value(&fields.into())
+            }
+            block => block,
         }
     }
 }

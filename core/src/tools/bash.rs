@@ -46,16 +46,12 @@ impl Tool for Bash {
         if command.trim().is_empty() {
             return Err(ToolError("`command` is empty".into()));
         }
-        if command.contains('\0') {
-            return Err(ToolError("`command` holds a NUL character, which no command can".into()));
-        }
         if let Some(why) = destructive(&command) {
             let why = format!("refused: {why}; if that is wanted, ask the person to run it");
             return Err(ToolError(why));
         }
         let limit = timeout.unwrap_or(DEFAULT_TIMEOUT_MS).clamp(1, MAX_TIMEOUT_MS);
-        let mut process = Process::start(&command, cx.cwd())
-            .map_err(|e| ToolError(format!("cannot start bash in {}: {e}", cx.cwd().display())))?;
+        let mut process = Process::start(&command, cx.cwd(), cx.command_environment())?;
         let mut clip = Clip::spilling(cx.resource::<Outputs>());
         let how = tokio::select! {
             status = process.finish(&mut clip) => {
@@ -126,6 +122,28 @@ mod tests {
             .await
             .unwrap_err();
         assert!(gone.starts_with("cannot start bash in /nonexistent"), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_command_may_have_any_length_and_no_nul() {
+        for size in [1000, 131_071, 131_072, 141_000, 5_000_000] {
+            let text = "x".repeat(size);
+            let command = format!("cat > big <<'END'\n{text}\nEND\nwc -c < big; echo $0; exit 3");
+            let failed = bash(json!({ "command": command })).await.unwrap_err();
+            assert_eq!(failed, format!("{}\nbash\n[exit code 3]", size + 1));
+        }
+        let nul = bash(json!({"command": "echo \0"})).await.unwrap_err();
+        assert_eq!(nul, "the command holds a NUL character, which no command can");
+    }
+
+    #[tokio::test]
+    async fn what_was_left_running_is_stopped_and_listed() {
+        let day = marker();
+        let command = format!("printf hi; sleep {day} & setsid sleep {day} & exit 0");
+        let text = bash(json!({ "command": command })).await.unwrap();
+        let note = format!("[still running at the end, and stopped (2): sleep {day} (2 times)]");
+        assert_eq!(text, format!("hi\n{note}\n"));
+        assert!(gone(&day).await);
     }
 
     #[tokio::test]

@@ -1,18 +1,17 @@
 use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Context, paths};
-use rungs_files::{PathErrorKind, ReadTracker, Stamp};
+use rungs_files::{Changed, ReadTracker, Replacement, edit_file};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Replaces an exact piece of a file. Whoever quotes a piece that is there exactly once means that
-/// piece, whatever else they know of the file; to replace all such pieces, the model must know the
-/// file as it is.
+/// Replaces an exact piece of a file, as [`edit_file`] does.
 #[derive(Debug, Clone, Copy)]
 pub struct Edit;
 
 /// Replaces `old_string` by `new_string` in a file below the working directory. `old_string` must
 /// be there exactly, white space included and without line numbers, and only once, unless
-/// `replace_all` is set. With an empty `old_string` it makes a new file.
+/// `replace_all` is set. With an empty `old_string` it makes a new file. Of a notebook (.ipynb), it
+/// edits the sources of the cells.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct EditInput {
     /// The file, relative to the working directory or absolute.
@@ -37,42 +36,22 @@ impl Tool for Edit {
     }
 
     async fn call(&self, input: EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
-        blocking(cx, move |cx, _| edit(&input, cx)).await
+        blocking(cx, move |cx, _| {
+            let EditInput { file_path, old_string: old, new_string: new, replace_all } = &input;
+            let replacement = Replacement { old, new, all: replace_all.unwrap_or(false) };
+            let read = cx.state::<ReadTracker>();
+            note(cx, edit_file(&paths::root(cx)?, &read, file_path, replacement)?)
+        })
+        .await
     }
 }
 
-fn edit(input: &EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
-    let EditInput { file_path, old_string, new_string, replace_all } = input;
-    let replace_all = replace_all.unwrap_or(false);
-    let error = |why: &dyn std::fmt::Display| ToolError(format!("{file_path}: {why}"));
-    let root = paths::root(cx)?;
-    let path = root.path().join(root.resolve(file_path)?);
-    let file = match root.open_file(file_path) {
-        Err(why) if old_string.is_empty() && matches!(why.kind, PathErrorKind::NotFound) => {
-            let new = root.write(file_path, new_string.as_bytes(), None)?;
-            cx.update(|read: &mut ReadTracker| read.note(path, new));
-            let lines = new_string.lines().count();
-            return Ok(format!("created {file_path}: {lines} lines").into());
-        }
-        opened => opened?,
-    };
-    let old = Stamp::of(&file)?;
-    let doubt = cx.state::<ReadTracker>().doubt(&path, &old);
-    if let (Some(doubt), true) = (doubt, replace_all) {
-        return Err(error(&format!("{doubt}; read it before you replace all")));
+/// Remembers in which state a file is that the model has changed.
+pub(super) fn note(cx: &Context, changed: Changed) -> Result<ToolOutput, ToolError> {
+    if let Some(stamp) = changed.stamp {
+        cx.update(|read: &mut ReadTracker| read.note(changed.path, stamp));
     }
-    let text = rungs_files::read_text(file).map_err(|why| error(&why))?;
-    let edited = rungs_files::replace(&text, old_string, new_string, replace_all);
-    let edited = edited.map_err(|why| match &doubt {
-        Some(doubt) => error(&format!("{doubt}, and {why}")),
-        None => error(&why),
-    })?;
-    let new = root.write(file_path, edited.text.as_bytes(), Some(&old))?;
-    // Of a file that was never read, the model now knows this place and no more.
-    if doubt.is_none() {
-        cx.update(|read: &mut ReadTracker| read.note(path, new));
-    }
-    Ok(format!("edited {file_path}, {}", edited.excerpt()).into())
+    Ok(changed.message.into())
 }
 
 #[cfg(test)]
@@ -243,7 +222,7 @@ mod tests {
         let large = folder.edit("bash", "sh", false).await.unwrap_err();
         assert_eq!(
             large,
-            "f: it has more than 50000000 bytes, too many to edit here; use a command"
+            "f: it has more than 50000000 bytes, the most that is read whole; use a command"
         );
         for path in ["../f", ".git/config", ".rungs/f", "/etc/passwd"] {
             let input = json!({"file_path": path, "content": "x"});

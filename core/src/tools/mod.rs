@@ -1,11 +1,9 @@
 //! Tools: what the model can do, and what a call does to the world.
-mod args;
 mod bash;
 mod edit;
 mod glob;
 mod grep;
 mod read;
-pub(crate) mod schema;
 mod write;
 
 pub use bash::Bash;
@@ -19,6 +17,8 @@ pub use write::Write;
 use crate::{Agent, Block, Context, State};
 use futures_util::future::BoxFuture;
 use rungs_files::{IsCancelled, ReadTracker};
+use rungs_json::Described;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::{future::Future, path::PathBuf, sync::Arc};
@@ -32,6 +32,29 @@ pub struct ToolSpec {
     pub description: String,
     /// The JSON Schema of its arguments, an object.
     pub input_schema: Value,
+}
+
+impl ToolSpec {
+    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc
+    /// comments of its fields describe the arguments.
+    ///
+    /// # Panics
+    /// When the type makes no tool; the message says why.
+    pub fn of<T: JsonSchema>(name: &str) -> Self {
+        ToolSpec::described(name.into(), rungs_json::of::<T>())
+    }
+
+    /// Finds mistakes of whoever wrote the tool, when it is added.
+    pub(crate) fn described(name: String, described: Described) -> Self {
+        let Described { description, schema } = described;
+        assert!(rungs_json::is_name(&name), "{name:?} cannot name a tool");
+        assert!(
+            !description.is_empty(),
+            "the tool `{name}` has no doc comment, so no model would know what it does"
+        );
+        assert!(schema["type"] == "object", "the arguments of `{name}` must be a struct");
+        ToolSpec { name, description, input_schema: schema }
+    }
 }
 
 /// One call.
@@ -191,13 +214,18 @@ impl AnyTool {
 
     /// Arguments that cannot be read do nothing, since [`call`](AnyTool::call) refuses them.
     pub(crate) fn effect(&self, input: &Value) -> Effect {
-        let input = args::fit(&self.spec.input_schema, input);
-        input.and_then(|input| self.tool.effect(input)).unwrap_or(Effect::Reads)
+        let Ok(fitted) = rungs_json::fit(&self.spec.input_schema, input) else {
+            return Effect::Reads;
+        };
+        self.tool.effect(fitted.value).unwrap_or(Effect::Reads)
     }
 
     pub(crate) async fn call(&self, input: &Value, cx: &Context) -> Result<ToolOutput, ToolError> {
-        let input = args::fit(&self.spec.input_schema, input)?;
-        self.tool.call(input, cx).await
+        let fitted = rungs_json::fit(&self.spec.input_schema, input).map_err(ToolError)?;
+        let mut output = self.tool.call(fitted.value, cx).await?;
+        let hints = fitted.hints.iter().map(|hint| format!("\n(not read: {hint})"));
+        output.0.extend(hints.map(Block::text));
+        Ok(output)
     }
 }
 
@@ -301,7 +329,6 @@ async fn blocking<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::test::Mute;
-    use schemars::JsonSchema;
     use std::collections::BTreeMap;
 
     #[derive(Deserialize, JsonSchema)]

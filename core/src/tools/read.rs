@@ -45,10 +45,13 @@ impl Tool for Read {
                 .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
             let path = root.path().join(root.resolve(&file_path)?);
             cx.update(|read: &mut ReadTracker| read.note(path, stamp));
+            let note = root.look_alike_note(&file_path);
+            let note = note.map(|note| format!("[{note}]\n")).unwrap_or_default();
             Ok(match content {
-                Content::Text(text) => text.into(),
+                Content::Text(text) => (note + &text).into(),
                 Content::Image(image) => {
-                    let size = format!("{file_path}: {} x {} pixels", image.width, image.height);
+                    let (width, height) = (image.width, image.height);
+                    let size = format!("{note}{file_path}: {width} x {height} pixels");
                     let shown = Block::image(image.media_type, &image.base64);
                     ToolOutput(vec![Block::text(size), shown])
                 }

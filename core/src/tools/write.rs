@@ -1,6 +1,6 @@
-use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
+use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking, edit::note};
 use crate::{Context, paths};
-use rungs_files::{PathErrorKind, ReadTracker, Stamp};
+use rungs_files::{ReadTracker, write_file};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -32,23 +32,8 @@ impl Tool for Write {
     async fn call(&self, input: WriteInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let WriteInput { file_path, content } = input;
         blocking(cx, move |cx, _| {
-            let root = paths::root(cx)?;
-            let path = root.path().join(root.resolve(&file_path)?);
-            let old = match root.open_file(&file_path) {
-                Ok(file) => Some(Stamp::of(file)?),
-                Err(error) if matches!(error.kind, PathErrorKind::NotFound) => None,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(old) = &old
-                && let Some(doubt) = cx.state::<ReadTracker>().doubt(&path, old)
-            {
-                let why = format!("{file_path}: it exists, and {doubt}; read it first");
-                return Err(ToolError(why));
-            }
-            let new = root.write(&file_path, content.as_bytes(), old.as_ref())?;
-            cx.update(|read: &mut ReadTracker| read.note(path, new));
-            let verb = if old.is_some() { "replaced" } else { "created" };
-            Ok(format!("{verb} {file_path}: {} lines", content.lines().count()).into())
+            let read = cx.state::<ReadTracker>();
+            note(cx, write_file(&paths::root(cx)?, &read, &file_path, &content)?)
         })
         .await
     }

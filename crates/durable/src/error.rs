@@ -14,6 +14,12 @@ pub enum Error {
     /// [`write`](crate::write()) and [`compact`](crate::LockedJournal::compact) document.
     #[error("cannot {doing} {file}: {source}")]
     Io { file: PathBuf, doing: &'static str, source: io::Error },
+    /// Something else than a file or folder of ours is where state is kept. It was not touched.
+    #[error("{file} {found}; nothing was read or written there")]
+    NotOurs { file: PathBuf, found: Foreign },
+    /// The path of an open folder does not lead to it any more.
+    #[error("the folder {folder} was moved, removed or replaced while this program ran")]
+    Replaced { folder: PathBuf },
     /// An append failed and could not be rolled back. The next read shows whether it took effect.
     #[error("{file}: {source}; only the next read shows whether the append took effect")]
     OutcomeUnknown { file: PathBuf, source: io::Error },
@@ -57,6 +63,39 @@ pub enum Damage {
     /// The file has become shorter than what was already read from it.
     #[error("truncated file")]
     Truncated,
+}
+
+/// What is where a file or folder of ours is expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
+pub enum Foreign {
+    /// A symbolic link.
+    #[error("is a symbolic link, which is not followed")]
+    Link,
+    /// A named pipe.
+    #[error("is a named pipe, not a file")]
+    Fifo,
+    /// A socket.
+    #[error("is a socket, not a file")]
+    Socket,
+    /// A device.
+    #[error("is a device, not a file")]
+    Device,
+    /// A folder, where a file is expected.
+    #[error("is a folder, not a file")]
+    Folder,
+    /// A file, where a folder is expected.
+    #[error("is a file, not a folder")]
+    File,
+    /// A file or folder of the user with this number.
+    #[error("belongs to another user (number {0})")]
+    OfUser(u32),
+    /// A file with more than one name.
+    #[error("has a second name (a hard link)")]
+    HardLink,
+    /// A file that is larger than what may be read.
+    #[error("has {bytes} bytes, more than the {max_bytes} that may be read")]
+    TooLarge { bytes: u64, max_bytes: u64 },
 }
 
 impl Error {

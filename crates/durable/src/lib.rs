@@ -57,16 +57,20 @@
 //! never waits: it only releases a lock and closes files.
 
 mod error;
+mod folder;
 mod journal;
 mod lock;
 mod record;
+mod scratch;
 mod step;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use error::{Damage, Error};
+pub use error::{Damage, Error, Foreign};
+pub use folder::Folder;
 pub use journal::{Journal, LockedJournal, Quarantined, Update};
 pub use lock::Lock;
 pub use record::MAX_RECORD_BYTES;
+pub use scratch::Scratch;
 pub use write::{create_folder, write};

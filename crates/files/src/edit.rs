@@ -26,6 +26,19 @@ pub struct Edited {
 /// # Errors
 /// When `old` is not there or there more than once, or when nothing would change.
 pub fn replace(text: &str, old: &str, new: &str, all: bool) -> Result<Edited, EditError> {
+    match find_and_replace(text, old, new, all)? {
+        Some(edited) => Ok(edited),
+        None => Err(not_found(text, old)),
+    }
+}
+
+/// As [`replace`], but `None` when `old` is not there.
+pub(crate) fn find_and_replace(
+    text: &str,
+    old: &str,
+    new: &str,
+    all: bool,
+) -> Result<Option<Edited>, EditError> {
     let normalized = Normalized::new(text);
     let (old, new) = (old.replace("\r\n", "\n"), new.replace("\r\n", "\n"));
     if old.is_empty() {
@@ -36,10 +49,7 @@ pub fn replace(text: &str, old: &str, new: &str, all: bool) -> Result<Edited, Ed
     }
     let found = normalized.find(&old, all);
     if found.is_empty() {
-        return Err(match NearestMatch::find(&normalized.text, &old) {
-            Some(nearest) => EditError::OnlySimilar(nearest),
-            None => EditError::NotFound,
-        });
+        return Ok(None);
     }
     if found.len() > 1 && !all {
         let line = |place: &Range<usize>| 1 + text[..place.start].matches('\n').count();
@@ -58,7 +68,15 @@ pub fn replace(text: &str, old: &str, new: &str, all: bool) -> Result<Edited, Ed
         copied = place.end;
     }
     edited.text.push_str(&text[copied..]);
-    Ok(edited)
+    Ok(Some(edited))
+}
+
+/// What to say of an `old` that is not there.
+pub(crate) fn not_found(text: &str, old: &str) -> EditError {
+    match NearestMatch::find(&Normalized::new(text).text, &old.replace("\r\n", "\n")) {
+        Some(nearest) => EditError::OnlySimilar(nearest),
+        None => EditError::NotFound,
+    }
 }
 
 /// Whether lines here end in `\r\n`: the first line end in or after this place decides, or the last

@@ -1,7 +1,7 @@
 //! The errors of this crate. Their texts are for the model that named the path or the pattern.
-use crate::{NearestMatch, image, text};
+use crate::{NearestMatch, image, notebook, text};
 use rustix::io::Errno;
-use std::io;
+use std::{io, time::Duration};
 
 /// A path that was not opened or written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum PathErrorKind {
     /// There is no such file.
     #[error("no such file")]
     NotFound,
+    /// There is no such file, and these are several whose names look the same.
+    #[error("there is no such file, but several look the same: {0}")]
+    Ambiguous(String),
     /// It is a folder.
     #[error("this is a folder")]
     IsFolder,
@@ -96,20 +99,31 @@ pub enum ReadError {
     #[error("this is text in UTF-16; only UTF-8 can be read or edited here")]
     Utf16,
     /// This line, counted from 1, is the first that is not UTF-8.
-    #[error(
-        "line {0} is not UTF-8 (Latin-1, perhaps), so an edit could spoil the file; use a command \
-         that knows its encoding"
-    )]
+    #[error("line {0} is not UTF-8 (Latin-1, perhaps); use a command that knows its encoding")]
     NotUtf8(usize),
-    /// It is too large to edit.
+    /// It is too large to be read whole, as for an edit.
     #[error(
-        "it has more than {max} bytes, too many to edit here; use a command",
+        "it has more than {max} bytes, the most that is read whole; use a command",
         max = text::MAX_EDIT_BYTES
     )]
     TooLargeToEdit,
     /// It has only this many lines, fewer than the first line that was asked for.
     #[error("it has only {0} lines")]
     PastEnd(usize),
+    /// This line is too far from the beginning of the file to be reached in the time there is.
+    #[error(
+        "after {} s of reading, only line {reached} of the file is reached, and {line} is wanted; \
+         use a command, such as `tail -n +{line} FILE | head -n 20`",
+        after.as_secs()
+    )]
+    TooFar {
+        /// The first line that was asked for.
+        line: usize,
+        /// The line that was reached.
+        reached: usize,
+        /// After how long.
+        after: Duration,
+    },
     /// It is an image of this many bytes, more than a request may hold.
     #[error(
         "this image has {0} bytes, of which at most {max} can be shown",
@@ -122,6 +136,12 @@ pub enum ReadError {
         max = image::MAX_SIDE_PIXELS
     )]
     TooManyPixels(usize, usize),
+    /// It is a notebook of this many bytes.
+    #[error(
+        "this notebook has {0} bytes, of which at most {max} can be shown; use a command",
+        max = notebook::MAX_BYTES
+    )]
+    TooLargeNotebook(u64),
     /// Its name ends in `.ipynb`, but it is not a notebook.
     #[error("this is no notebook: {0}")]
     InvalidNotebook(serde_json::Error),
@@ -149,6 +169,15 @@ pub enum EditError {
     /// The text to replace is not there; this is most like it.
     #[error("`old_string` is not in the file; {0}")]
     OnlySimilar(NearestMatch),
+    /// It is a notebook, and the text to replace is shown of it, but in no cell's source.
+    #[error(
+        "`old_string` is not in the source of one cell; only that can be edited here, not outputs, \
+         nor the lines `[cell ..]`; to add or remove cells, use a command that loads the JSON"
+    )]
+    NotInSource,
+    /// It should be a notebook, and is none.
+    #[error("this is no notebook: {0}")]
+    InvalidNotebook(String),
     /// The text to replace is there more than once, beginning on these lines.
     #[error(
         "`old_string` is there {} times, on lines {}: add lines around it until it is unique, or \
@@ -192,6 +221,9 @@ pub enum SearchError {
     /// This glob contains `..`.
     #[error("{0}: it may not hold `..`; `path` says where to search")]
     ParentInGlob(String),
+    /// The glob is too long or too deep.
+    #[error("the glob {0}")]
+    GlobTooComplex(&'static str),
     /// ripgrep has no file type of this name.
     #[error("`type`: ripgrep knows no type of file `{0}`")]
     UnknownType(String),

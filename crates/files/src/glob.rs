@@ -2,26 +2,24 @@
 use crate::{
     IsCancelled, Root, SearchError,
     name_filter::NameFilter,
-    search::{SearchScope, display_path},
+    search::{MAX_TIME, Met, SearchScope, display_path},
 };
-use std::{
-    cmp::Reverse,
-    path::{Path, PathBuf},
-    sync::Mutex,
-    time::SystemTime,
-};
+use std::{cmp::Reverse, path::PathBuf, sync::Mutex, time::SystemTime};
 
 /// How many files are listed.
 const MAX_FILES: usize = 100;
 /// How many are collected before all but the newest are dropped.
 const MAX_COLLECTED: usize = 10 * MAX_FILES;
 
-/// The newest files so far.
+/// The newest files of the highest rank so far.
 #[derive(Default)]
 struct Newest {
     files: Vec<(Reverse<SystemTime>, PathBuf)>,
     /// How many there were in all.
     count: usize,
+    /// The rank of them, and how many there were of a lower one.
+    rank: usize,
+    less_exact: usize,
 }
 
 /// Lists the files whose names match the glob, one a line, the newest first, at most 100. What was
@@ -35,15 +33,15 @@ pub fn glob(
     glob: &str,
     is_cancelled: IsCancelled<'_>,
 ) -> Result<String, SearchError> {
-    let scope = SearchScope::new(root, path)?;
+    let scope = SearchScope::new(root, path, MAX_TIME, is_cancelled)?;
     let names = NameFilter::default().with_glob(root, glob)?;
     let newest = Mutex::new(Newest::default());
-    let met = scope.visit(&names, is_cancelled, || {
-        |relative: &Path| {
+    let matched = scope.visit(&names, || {
+        |met: Met<'_>| {
             // Asked below the directory handle: what is not there was never below it.
-            match root.modified(relative) {
-                Ok(modified) => newest.lock().unwrap().add(modified, relative.to_path_buf()),
-                Err(_) => scope.left_out.unreadable(),
+            match root.modified(&met.real) {
+                Ok(modified) => newest.lock().unwrap().add(modified, &met),
+                Err(error) => scope.unreadable(&met, &error),
             }
             true
         }
@@ -56,7 +54,7 @@ pub fn glob(
         text.push('\n');
     }
     if newest.files.is_empty() {
-        scope.look_for_ignored(met, is_cancelled)?;
+        scope.count_ignored(&names, matched)?;
         text.push_str("(no files match)");
     }
     if newest.count > MAX_FILES {
@@ -65,14 +63,25 @@ pub fn glob(
             newest.count
         ));
     }
-    scope.left_out.append_to(&mut text);
+    if matched == 0 {
+        names.check()?;
+    }
+    scope.finish(&mut text, newest.less_exact)?;
     Ok(text)
 }
 
 impl Newest {
-    fn add(&mut self, modified: SystemTime, path: PathBuf) {
+    fn add(&mut self, modified: SystemTime, met: &Met<'_>) {
+        if met.rank < self.rank {
+            self.less_exact += 1;
+            return;
+        }
+        if met.rank > self.rank {
+            let less_exact = self.less_exact + self.count;
+            *self = Newest { rank: met.rank, less_exact, ..Newest::default() };
+        }
         self.count += 1;
-        self.files.push((Reverse(modified), path));
+        self.files.push((Reverse(modified), met.path.to_path_buf()));
         if self.files.len() >= MAX_COLLECTED {
             self.drop_older();
         }

@@ -1,41 +1,42 @@
 //! Finding files by content.
 use crate::{
     IsCancelled, Root, SearchError,
+    collector::{Collector, FileMatches, MAX_COLLECTED_BYTES, Stoppable},
+    encoding::{self, SAMPLE_BYTES},
+    left_out::Reason,
+    line_ends::{any_line_end, mentions_return},
     name_filter::NameFilter,
-    search::{SearchScope, display_path},
+    search::{MAX_TIME, Met, SearchScope, display_path},
 };
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
-use grep_searcher::{
-    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkFinish, SinkMatch,
-};
+use grep_searcher::{BinaryDetection, Encoding, Searcher, SearcherBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::{
     cmp::Reverse,
+    collections::HashSet,
     fs::File,
-    io,
-    path::{Path, PathBuf},
+    io::{self, Seek},
+    os::unix::fs::FileExt,
+    path::PathBuf,
     sync::{Mutex, atomic::AtomicUsize, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
 /// How many lines or files are shown unless the query says otherwise.
 const DEFAULT_HEAD_LIMIT: usize = 250;
-/// How much of a line, and how much in all, is shown, in bytes.
-const MAX_LINE_BYTES: usize = 500;
-const MAX_SHOWN_BYTES: usize = 30_000;
-/// How much of one file is collected after what `offset` skips, in bytes: more than is shown.
-const MAX_FILE_BYTES: usize = 2 * MAX_SHOWN_BYTES;
-/// How much is collected in all before the walk ends early, in bytes.
-const MAX_COLLECTED_BYTES: usize = 32_000_000;
+/// How much is shown in all, in bytes.
+pub(crate) const MAX_SHOWN_BYTES: usize = 30_000;
 /// How much of a file is held in memory at once, in bytes.
-const MAX_BUFFER_BYTES: usize = 64_000_000;
+const MAX_BUFFER_BYTES: usize = 32_000_000;
+/// How large a compiled regular expression may be, in bytes.
+const MAX_REGEX_BYTES: usize = 10_000_000;
 
 // The doc comments of this type are what a model reads about the tool and its arguments. The names
 // of the arguments are those of ripgrep's options, which models know.
 /// Searches the content of files below the working directory with a regular expression, as ripgrep
-/// does. Files that git ignores, binary files and the targets of links are left out; a last line
-/// says what was.
+/// does. Files that git ignores, binary files and what is outside are left out; a last line says
+/// what was.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 pub struct Query {
     /// The regular expression, in Rust's syntax.
@@ -92,26 +93,6 @@ pub enum OutputMode {
     Count,
 }
 
-/// What was found in one file.
-struct FileMatches {
-    path: PathBuf,
-    modified: SystemTime,
-    /// How many lines match.
-    count: u64,
-    /// The lines to show, and how many there are. One string, since there may be many of them.
-    text: String,
-    lines: usize,
-}
-
-/// What a search of one file has come to.
-enum Searched {
-    Found(FileMatches),
-    Nothing,
-    Binary,
-    /// Or a line in it is too long to hold in memory.
-    Unreadable,
-}
-
 /// Searches files with a regular expression, as ripgrep does. What was left out is said in a last
 /// line.
 ///
@@ -122,7 +103,7 @@ pub fn grep(
     query: &Query,
     is_cancelled: IsCancelled<'_>,
 ) -> Result<String, SearchError> {
-    let scope = SearchScope::new(root, query.path.as_deref())?;
+    let scope = SearchScope::new(root, query.path.as_deref(), MAX_TIME, is_cancelled)?;
     let mut names = NameFilter::default();
     if let Some(glob) = &query.glob {
         names = names.with_glob(root, glob)?;
@@ -133,58 +114,56 @@ pub fn grep(
     let matcher = query.matcher()?;
     let (found, collected) = (Mutex::new(vec![]), AtomicUsize::new(0));
     // Whether to search on.
-    let search = |searcher: &mut Searcher, matcher: &RegexMatcher, relative: &Path, file: &File| {
-        match query.search(searcher, matcher, relative, file, is_cancelled) {
-            Searched::Found(matches) => {
-                let size = matches.text.len() + relative.as_os_str().len();
-                found.lock().unwrap().push(matches);
-                return collected.fetch_add(size, Relaxed) < MAX_COLLECTED_BYTES;
-            }
-            Searched::Nothing => {}
-            Searched::Binary => scope.left_out.binary(),
-            Searched::Unreadable => scope.left_out.unreadable(),
-        }
-        true
+    let search = |searcher: &mut Searcher, matcher: &RegexMatcher, met: &Met<'_>, file: &File| {
+        let Some(matches) = query.search(&scope, searcher, matcher, met, file) else { return true };
+        let size = matches.text.len() + met.path.as_os_str().len();
+        found.lock().unwrap().push(matches);
+        collected.fetch_add(size, Relaxed) < MAX_COLLECTED_BYTES
     };
-    let mut met = None;
     match root.open_resolved(&scope.relative) {
         // A file that is named is searched, whatever its name and even if git ignores it.
         Ok(file) => {
-            search(&mut query.searcher(), &matcher, &scope.relative, &file);
+            let met = Met { path: &scope.relative, real: scope.relative.clone(), rank: 0 };
+            search(&mut query.searcher(), &matcher, &met, &file);
         }
         Err(_) => {
-            met = Some(scope.visit(&names, is_cancelled, || {
+            let matched = scope.visit(&names, || {
                 // One for each thread: a shared matcher makes them wait for its buffers, which
                 // costs a fifth of the time.
                 let (mut searcher, matcher) = (query.searcher(), matcher.clone());
-                let (search, left_out) = (&search, &scope.left_out);
-                move |relative: &Path| match root.open_resolved(relative) {
-                    Ok(file) => search(&mut searcher, &matcher, relative, &file),
-                    Err(_) => {
-                        left_out.unreadable();
+                let (search, scope) = (&search, &scope);
+                move |met: Met<'_>| match root.open_resolved(&met.real) {
+                    Ok(file) => search(&mut searcher, &matcher, &met, &file),
+                    Err(error) => {
+                        scope.unreadable(&met, &error);
                         true
                     }
                 }
-            })?);
+            })?;
+            if found.lock().unwrap().is_empty() {
+                scope.count_ignored(&names, matched)?;
+            }
+            if matched == 0 {
+                names.check()?;
+            }
         }
     }
-    let found = found.into_inner().unwrap();
-    if found.is_empty()
-        && let Some(met) = met
-    {
-        scope.look_for_ignored(met, is_cancelled)?;
-    }
-    if is_cancelled() {
-        return Err(SearchError::Cancelled);
-    }
+    let (mut found, mut less_exact) = (found.into_inner().unwrap(), 0);
+    found.retain(|matches: &FileMatches| {
+        less_exact += usize::from(!scope.is_best(matches.rank));
+        scope.is_best(matches.rank)
+    });
+    // What was found behind a link is shown where it really is, if it was found there too.
+    let shown: HashSet<PathBuf> = found.iter().map(|matches| matches.path.clone()).collect();
+    found.retain(|matches| matches.path == matches.real || !shown.contains(&matches.real));
     let ended_early = collected.into_inner() >= MAX_COLLECTED_BYTES;
     let mut answer = query.answer(found, ended_early);
-    scope.left_out.append_to(&mut answer);
+    scope.finish(&mut answer, less_exact)?;
     Ok(answer)
 }
 
 impl Query {
-    fn output_mode(&self) -> OutputMode {
+    pub(crate) fn output_mode(&self) -> OutputMode {
         self.output_mode.unwrap_or_default()
     }
 
@@ -192,7 +171,7 @@ impl Query {
         self.multiline == Some(true)
     }
 
-    fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         self.offset.unwrap_or(0)
     }
 
@@ -205,11 +184,14 @@ impl Query {
         builder
             .case_insensitive(self.ignore_case == Some(true))
             .multi_line(true)
-            .dot_matches_new_line(multiline);
-        if !multiline {
-            builder.line_terminator(Some(b'\n'));
-        }
-        builder.build(&self.pattern).map_err(|error| {
+            .dot_matches_new_line(multiline)
+            .size_limit(MAX_REGEX_BYTES)
+            .dfa_size_limit(MAX_REGEX_BYTES)
+            // `$` stands before `\r\n` too, unless the pattern itself is about returns.
+            .crlf(!mentions_return(&self.pattern))
+            .line_terminator(if multiline { None } else { Some(b'\n') });
+        let pattern = if multiline { any_line_end(&self.pattern) } else { self.pattern.clone() };
+        builder.build(&pattern).map_err(|error| {
             let hint = match self.pattern.contains("\\n") && !multiline {
                 true => "set `multiline` to match across lines",
                 false => {
@@ -222,6 +204,10 @@ impl Query {
     }
 
     fn searcher(&self) -> Searcher {
+        self.searcher_for(BinaryDetection::quit(0), None)
+    }
+
+    fn searcher_for(&self, binary: BinaryDetection, encoding: Option<Encoding>) -> Searcher {
         let content = self.output_mode() == OutputMode::Content;
         let context = |lines: Option<usize>| match content {
             true => lines.or(self.context).unwrap_or(0),
@@ -232,57 +218,69 @@ impl Query {
             .before_context(context(self.before))
             .after_context(context(self.after))
             .multi_line(self.is_multiline())
-            .binary_detection(BinaryDetection::quit(0))
+            .binary_detection(binary)
+            .encoding(encoding)
             .heap_limit(Some(MAX_BUFFER_BYTES))
             .build()
     }
 
     /// How many lines or files are needed of any one file, those skipped for `offset` included.
-    fn max_lines(&self) -> usize {
+    pub(crate) fn max_lines(&self) -> usize {
         match self.head_limit.unwrap_or(DEFAULT_HEAD_LIMIT) {
             0 => usize::MAX,
             limit => limit.saturating_add(self.offset()),
         }
     }
 
+    /// What is in one file, if anything.
     fn search(
         &self,
+        scope: &SearchScope<'_>,
         searcher: &mut Searcher,
         matcher: &RegexMatcher,
-        relative: &Path,
+        met: &Met<'_>,
         file: &File,
-        is_cancelled: IsCancelled<'_>,
-    ) -> Searched {
-        let matches = FileMatches {
-            path: relative.to_path_buf(),
-            modified: SystemTime::UNIX_EPOCH,
-            count: 0,
-            text: String::new(),
-            lines: 0,
-        };
-        let name = display_path(relative);
-        let mut collector = Collector {
-            query: self,
-            matches,
-            name,
-            skipped_bytes: 0,
-            is_binary: false,
-            is_cancelled,
-        };
-        if searcher.search_file(matcher, file, &mut collector).is_err() {
-            return Searched::Unreadable;
+    ) -> Option<FileMatches> {
+        let mut collector = Collector::new(self, scope, met);
+        let mut ended = searcher.search_reader(matcher, Stoppable { file, scope }, &mut collector);
+        if ended.is_ok() && collector.is_binary {
+            // A NUL byte alone makes no binary file.
+            let mut sample = [0; SAMPLE_BYTES];
+            let length = file.read_at(&mut sample, 0).unwrap_or(0);
+            let encoding = match encoding::Encoding::of(&sample[..length]) {
+                encoding::Encoding::Text => None,
+                encoding::Encoding::Utf16Le => Encoding::new("utf-16le").ok(),
+                encoding::Encoding::Utf16Be => Encoding::new("utf-16be").ok(),
+                encoding::Encoding::Binary => {
+                    scope.left_out.add(Reason::Binary, Some(display_path(met.path)));
+                    return None;
+                }
+            };
+            collector = Collector::new(self, scope, met);
+            let mut searcher = self.searcher_for(BinaryDetection::none(), encoding);
+            ended = { file }.rewind().and_then(|()| {
+                searcher.search_reader(matcher, Stoppable { file, scope }, &mut collector)
+            });
         }
-        if collector.is_binary {
-            return Searched::Binary;
+        if let Err(error) = ended {
+            let name = Some(display_path(met.path));
+            match (error.kind(), error.raw_os_error(), self.is_multiline()) {
+                // What was found before the end is shown.
+                (io::ErrorKind::TimedOut, None, _) => {}
+                (_, Some(_), _) => scope.unreadable(met, &error),
+                (_, None, false) => scope.left_out.add(Reason::LongLine, name),
+                (_, None, true) => scope.left_out.add(Reason::TooLarge, name),
+            }
         }
-        if collector.matches.count == 0 {
-            return Searched::Nothing;
+        let mut matches = collector.matches;
+        if matches.count == 0 {
+            return None;
         }
         if self.output_mode() == OutputMode::FilesWithMatches {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
-            collector.matches.modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
+            matches.modified = modified.unwrap_or(SystemTime::UNIX_EPOCH);
         }
-        Searched::Found(collector.matches)
+        Some(matches)
     }
 
     fn answer(&self, mut found: Vec<FileMatches>, ended_early: bool) -> String {
@@ -325,83 +323,5 @@ impl Query {
             text.push_str(&format!("[{count} in {} files]\n", found.len()));
         }
         text
-    }
-}
-
-/// Receives what is found in one file.
-struct Collector<'a> {
-    query: &'a Query,
-    matches: FileMatches,
-    name: String,
-    /// How much of the text `offset` may skip.
-    skipped_bytes: usize,
-    is_binary: bool,
-    is_cancelled: IsCancelled<'a>,
-}
-
-impl Collector<'_> {
-    /// Adds lines, as ripgrep prints them: `:` after a match, `-` after a line around it. Returns
-    /// whether more are needed.
-    fn add(&mut self, separator: char, first_number: Option<u64>, bytes: &[u8]) -> bool {
-        for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let text = &mut self.matches.text;
-            text.push_str(&self.name);
-            text.push(separator);
-            if let Some(first_number) = first_number {
-                text.push_str(&(first_number + index as u64).to_string());
-                text.push(separator);
-            }
-            let shown = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE_BYTES)]);
-            match line.len() > MAX_LINE_BYTES {
-                // Without the first half of a character that was cut in two.
-                true => text.extend([shown.trim_end_matches('\u{fffd}'), " [line cut]"]),
-                false => text.push_str(&shown),
-            }
-            text.push('\n');
-            self.matches.lines += 1;
-            if self.matches.lines <= self.query.offset() {
-                self.skipped_bytes = self.matches.text.len();
-            }
-        }
-        let bytes = self.matches.text.len();
-        bytes - self.skipped_bytes < MAX_FILE_BYTES
-            && bytes < MAX_COLLECTED_BYTES
-            && self.matches.lines <= self.query.max_lines()
-    }
-}
-
-impl Sink for Collector<'_> {
-    type Error = io::Error;
-
-    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
-        self.matches.count += found.lines().count() as u64;
-        match self.query.output_mode() {
-            OutputMode::Content => {
-                Ok(self.add(':', found.line_number(), found.bytes()) && !(self.is_cancelled)())
-            }
-            OutputMode::FilesWithMatches => Ok(false),
-            OutputMode::Count => Ok(!(self.is_cancelled)()),
-        }
-    }
-
-    fn context(&mut self, _: &Searcher, found: &SinkContext<'_>) -> io::Result<bool> {
-        Ok(self.add('-', found.line_number(), found.bytes()))
-    }
-
-    fn context_break(&mut self, _: &Searcher) -> io::Result<bool> {
-        self.matches.text.push_str("--\n");
-        Ok(true)
-    }
-
-    fn binary_data(&mut self, _: &Searcher, _: u64) -> io::Result<bool> {
-        self.is_binary = true;
-        Ok(false)
-    }
-
-    fn finish(&mut self, _: &Searcher, finish: &SinkFinish) -> io::Result<()> {
-        self.is_binary |= finish.binary_byte_offset().is_some();
-        Ok(())
     }
 }

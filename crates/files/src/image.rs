@@ -33,18 +33,26 @@ pub(crate) fn media_type(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-pub(crate) fn read(mut file: impl Read, media_type: &'static str) -> Result<Image, ReadError> {
-    let mut bytes = Vec::new();
-    file.by_ref().take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_BYTES {
-        let rest = std::io::copy(&mut file, &mut std::io::sink())?;
-        return Err(ReadError::TooManyBytes(bytes.len() as u64 + rest));
+/// `size` is that of the file, in bytes.
+pub(crate) fn read(
+    file: impl Read,
+    size: u64,
+    media_type: &'static str,
+) -> Result<Image, ReadError> {
+    if size > MAX_BYTES as u64 {
+        return Err(ReadError::TooManyBytes(size));
     }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(MAX_BYTES as u64).read_to_end(&mut bytes)?;
     let Ok(size) = imagesize::blob_size(&bytes) else {
         return Err(ReadError::Binary);
     };
     if size.width.max(size.height) > MAX_SIDE_PIXELS {
         return Err(ReadError::TooManyPixels(size.width, size.height));
+    }
+    if size.width.min(size.height) == 0 {
+        return Err(ReadError::Binary);
     }
     let base64 = STANDARD.encode(bytes);
     Ok(Image { media_type, base64, width: size.width, height: size.height })

@@ -3,17 +3,26 @@
 //! - [`Root`] opens and writes files below a directory; no link leads out of it. [`ReadTracker`]
 //!   remembers in which state a file was read.
 //! - [`read`] shows text with numbered lines, notebooks as their cells, and images.
-//! - [`read_text`] and [`replace`] make an edit that keeps every other byte.
+//! - [`edit_file`] and [`write_file`] change a file, unless it is in another state than when it was
+//!   read. [`replace`] makes an edit that keeps every other byte, [`replace_in_notebook`] one that
+//!   keeps a notebook whole.
 //! - [`grep`] and [`glob`] search as ripgrep does, with its libraries.
-//! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory.
+//! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory;
+//!   [`front_matter`] reads what a text says of itself.
 //! - [`truncate_to_budget`] and [`shorten`] cut texts to a number of bytes.
+mod change;
+mod collector;
 mod config;
 mod edit;
+mod encoding;
 mod error;
+mod front_matter;
 mod glob;
 mod grep;
 mod image;
 mod left_out;
+mod line_ends;
+mod look_alike;
 mod name_filter;
 mod nearest;
 mod notebook;
@@ -24,13 +33,16 @@ mod search;
 mod text;
 mod write;
 
+pub use change::{ChangeError, Changed, Replacement, edit_file, write_file};
 pub use config::{ConfigError, parse_yaml, read_config};
 pub use edit::{Edited, replace};
 pub use error::{EditError, PathError, PathErrorKind, ReadError, SearchError};
+pub use front_matter::{FrontMatter, front_matter};
 pub use glob::glob;
 pub use grep::{OutputMode, Query, grep};
 pub use image::Image;
 pub use nearest::NearestMatch;
+pub use notebook::{EditedNotebook, notebook_fault, replace_in_notebook};
 pub use read::{Content, LineRange, read};
 pub use read_tracker::{Doubt, ReadTracker};
 pub use root::Root;

@@ -1,7 +1,10 @@
 //! What is most like a text that is not there.
-use crate::text::truncate_line;
+use crate::{
+    look_alike::{self, Skeleton},
+    text::truncate_line,
+};
 use similar::{ChangeTag, TextDiff};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// How large a text and how large an `old` are compared, in bytes: comparing is slow.
 const MAX_TEXT_BYTES: usize = 2_000_000;
@@ -15,6 +18,8 @@ const MAX_COMPARED_LINE_BYTES: usize = 500;
 const MAX_SIMILAR_LINES: usize = 3;
 const MIN_SIMILARITY: f32 = 0.6;
 const MAX_PLACES: usize = 20;
+/// How long one comparison may take; after that it is a rough one.
+const MAX_COMPARISON_TIME: Duration = Duration::from_millis(100);
 
 /// The place in a file that is most like a text that is not there.
 #[derive(Debug, PartialEq)]
@@ -24,7 +29,7 @@ pub struct NearestMatch {
     /// The difference: `-` before lines that were searched, `+` before lines that are there.
     pub difference: String,
     /// What probably went wrong.
-    hint: &'static str,
+    hint: String,
 }
 
 impl NearestMatch {
@@ -34,27 +39,34 @@ impl NearestMatch {
         }
         let lines: Vec<&str> = text.lines().collect();
         let wanted: Vec<&str> = old.lines().collect();
-        let start = match find_ignoring_space(&lines, &wanted) {
-            Some(start) => start,
-            None => find_similar(&lines, &wanted)?,
+        let line_of = |at: usize| 1 + text[..at].matches('\n').count();
+        let same_look = Skeleton::new(text).find(&Skeleton::new(old));
+        let start = match (&same_look, find_ignoring_space(&lines, &wanted)) {
+            (Some((at, _)), _) => line_of(*at) - 1,
+            (None, Some(start)) => start,
+            (None, None) => find_similar(&lines, &wanted)?,
         };
         let actual = &lines[start..(start + wanted.len()).min(lines.len())];
         let only_space_differs = actual.len() == wanted.len()
             && actual.iter().zip(&wanted).all(|(a, b)| a.trim() == b.trim());
-        let hint = if wanted.iter().all(|line| is_numbered(line)) {
-            "leave out the line numbers and the tab after them; "
+        let mut hint = String::new();
+        if wanted.iter().all(|line| is_numbered(line)) {
+            hint.push_str("leave out the line numbers and the tab after them; ");
         } else if only_space_differs {
-            "only white space differs; "
-        } else {
-            ""
-        };
+            hint.push_str("only white space differs; ");
+        }
+        if let Some((_, differences)) = same_look {
+            let line = |at: usize| format!("line {} has", line_of(at));
+            let named = look_alike::describe(&differences, line, "`old_string` has");
+            hint.push_str(&format!("{named}; "));
+        }
         Some(NearestMatch { line: start + 1, difference: difference(&wanted, actual), hint })
     }
 }
 
 fn difference(wanted: &[&str], actual: &[&str]) -> String {
     let (wanted, actual) = (wanted.join("\n") + "\n", actual.join("\n") + "\n");
-    let diff = TextDiff::from_lines(&wanted, &actual);
+    let diff = TextDiff::configure().timeout(MAX_COMPARISON_TIME).diff_lines(&wanted, &actual);
     let mut shown = String::new();
     for (number, change) in diff.iter_all_changes().enumerate() {
         if number == MAX_DIFFERENCE_LINES {
@@ -100,7 +112,10 @@ fn find_similar(lines: &[&str], wanted: &[&str]) -> Option<usize> {
     for (place, _) in places.take(MAX_PLACES) {
         let start = place.saturating_sub(index);
         let actual = lines[start..(start + wanted.len()).min(lines.len())].join("\n");
-        let ratio = TextDiff::from_words(wanted_text.as_str(), actual.as_str()).ratio();
+        let ratio = TextDiff::configure()
+            .timeout(MAX_COMPARISON_TIME)
+            .diff_words(wanted_text.as_str(), actual.as_str())
+            .ratio();
         // Of two that are equally similar, the first.
         if best.is_none_or(|(_, best_ratio)| ratio > best_ratio) {
             best = Some((start, ratio));

@@ -1,9 +1,14 @@
 //! Reading a file as a language model can take it in.
-use crate::{Image, IsCancelled, ReadError, image, notebook, text};
-use std::io::{BufReader, Read};
+use crate::{Image, IsCancelled, ReadError, encoding::SAMPLE_BYTES, image, notebook, text};
+use std::{
+    io::{BufReader, Read, Seek, SeekFrom},
+    time::Duration,
+};
 
-/// How much of the beginning of a file tells its type, in bytes.
-const HEAD_BYTES: u64 = 32;
+/// How much is read from the file at once, in bytes.
+const BUFFER_BYTES: usize = 1 << 16;
+/// How long to read on towards the lines that are wanted.
+const MAX_TIME: Duration = Duration::from_secs(3);
 /// How many lines are read unless the caller says otherwise.
 const DEFAULT_LINES: usize = 2000;
 
@@ -31,39 +36,47 @@ impl Default for LineRange {
     }
 }
 
-/// Reads a file. What is returned and what is held in memory is bounded, however large the file is.
-/// A `name` that ends in `.ipynb` means a notebook; images are recognised by their content.
+/// Reads a file. What is returned, what is held in memory and how long it takes is bounded, however
+/// large the file is. A `name` that ends in `.ipynb` means a notebook; images are recognised by
+/// their content.
 ///
 /// # Errors
 /// When the content is nothing that a model can read, or ends before the first wanted line.
 pub fn read(
-    mut file: impl Read,
+    mut file: impl Read + Seek,
     name: &str,
     range: LineRange,
     is_cancelled: IsCancelled<'_>,
 ) -> Result<Content, ReadError> {
-    if name.to_ascii_lowercase().ends_with(".ipynb") {
-        let cells = notebook::cells(BufReader::new(file))?;
-        return Ok(Content::Text(text::numbered_lines(cells.as_bytes(), range, is_cancelled)?));
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    if notebook::is_notebook(name) {
+        let json = notebook::read(file, size)?;
+        let shown = notebook::show(&json).map_err(ReadError::InvalidNotebook)?.text;
+        return Ok(Content::Text(text::numbered_lines(
+            shown.as_bytes(),
+            range,
+            MAX_TIME,
+            is_cancelled,
+        )?));
     }
-    let mut head = Vec::new();
-    file.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
-    if let Some(media_type) = image::media_type(&head) {
-        return Ok(Content::Image(image::read(head.chain(file), media_type)?));
+    let mut sample = Vec::new();
+    file.by_ref().take(SAMPLE_BYTES as u64).read_to_end(&mut sample)?;
+    if let Some(media_type) = image::media_type(&sample) {
+        return Ok(Content::Image(image::read(sample.chain(file), size, media_type)?));
     }
-    if text::is_utf16(&head) {
-        return Err(ReadError::Utf16);
-    }
-    let whole = BufReader::new(head.chain(file));
-    Ok(Content::Text(text::numbered_lines(whole, range, is_cancelled)?))
+    text::check_encoding(&sample)?;
+    let whole = BufReader::with_capacity(BUFFER_BYTES, sample.chain(file));
+    Ok(Content::Text(text::numbered_lines(whole, range, MAX_TIME, is_cancelled)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
 
     fn reading(content: &[u8], name: &str, offset: usize, limit: usize) -> Result<String, String> {
-        match read(content, name, LineRange { offset, limit }, &|| false) {
+        match read(Cursor::new(content), name, LineRange { offset, limit }, &|| false) {
             Ok(Content::Text(text)) => Ok(text),
             Ok(Content::Image(image)) => {
                 Ok(format!("{} {}x{}", image.media_type, image.width, image.height))
@@ -109,7 +122,8 @@ mod tests {
         let lines = format!("{}\n", "\u{e9}".repeat(50)).repeat(5000);
         let text = reading(lines.as_bytes(), "f", 1, 5000).unwrap();
         assert!(text.len() < 104_000 && text.ends_with("lines follow; go on with offset 927]\n"));
-        let stopped = read(lines.as_bytes(), "f", LineRange { offset: 4900, limit: 1 }, &|| true);
+        let lines = Cursor::new(lines);
+        let stopped = read(lines, "f", LineRange { offset: 4900, limit: 1 }, &|| true);
         assert!(matches!(stopped, Err(ReadError::Cancelled)));
     }
 

@@ -1,15 +1,19 @@
 //! A directory handle, and how files below it are found and opened.
-use crate::{PathError, PathErrorKind};
+use crate::{PathError, PathErrorKind, look_alike};
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, openat},
     io::Errno,
 };
 use std::{
     ffi::OsStr,
     fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -30,10 +34,17 @@ const MAX_PATH_BYTES: usize = 4096;
 /// assert!(root.open_file("../secret").is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
-    handle: OwnedFd,
-    path: PathBuf,
+    handle: Arc<OwnedFd>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Where paths may lead.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bounds {
+    /// Absolute and free of links.
+    pub(crate) path: PathBuf,
     denied: &'static [&'static str],
 }
 
@@ -47,20 +58,189 @@ impl Root {
         let path = path.canonicalize()?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let handle = openat(CWD, &path, flags, Mode::empty())?;
-        Ok(Root { handle, path, denied: &[] })
+        Ok(Root { handle: Arc::new(handle), bounds: Bounds { path, denied: &[] } })
     }
 
     /// Denies access to files and folders of these names, at any depth, and to all that is in them.
     pub fn deny(mut self, names: &'static [&'static str]) -> Self {
-        self.denied = names;
+        self.bounds.denied = names;
         self
     }
 
     /// The path of the directory: absolute and free of links.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.bounds.path
     }
 
+    /// Whether a name is denied.
+    pub(crate) fn deny_filter(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
+        self.bounds.deny_filter()
+    }
+
+    /// Where a path really leads: relative to the root and free of links. The file need not exist;
+    /// links in the part of the path that does exist are resolved all the same. A name that does
+    /// not exist stands for the only one that looks the same: with another kind of blank, say.
+    ///
+    /// # Errors
+    /// When that is outside, denied or unreachable, or when several names look the same.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
+        self.resolve_similar(path).map_err(|kind| PathError::new(path, kind))
+    }
+
+    /// What to say of a path that was taken for another, which looks the same.
+    pub fn look_alike_note(&self, path: &str) -> Option<String> {
+        let (exact, similar) =
+            (self.bounds.resolve(Path::new(path)).ok()?, self.resolve_similar(path).ok()?);
+        if exact == similar {
+            return None;
+        }
+        let similar = similar.to_string_lossy();
+        let difference = look_alike::describe_path(&similar, &exact.to_string_lossy());
+        Some(format!("this is `{similar}`: {difference}"))
+    }
+
+    fn resolve_similar(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
+        let exact = self.bounds.resolve(Path::new(path))?;
+        if self.path().join(&exact).symlink_metadata().is_ok() {
+            return Ok(exact);
+        }
+        let mut similar = PathBuf::new();
+        for name in &exact {
+            if self.path().join(&similar).join(name).symlink_metadata().is_err()
+                && let Some(other) = self.similar_name(&similar, name)?
+            {
+                similar.push(other);
+            } else {
+                similar.push(name);
+            }
+        }
+        match similar.to_str() {
+            // What it is may be a link, or denied.
+            Some(similar) if Path::new(similar) != exact => self.bounds.resolve(Path::new(similar)),
+            _ => Ok(exact),
+        }
+    }
+
+    /// The only name in a folder that looks like one that is not there.
+    fn similar_name(&self, folder: &Path, name: &OsStr) -> Result<Option<String>, PathErrorKind> {
+        let (Some(name), Ok(folder)) = (name.to_str(), self.open_folder(folder, false)) else {
+            return Ok(None);
+        };
+        let Ok(entries) = rustix::fs::Dir::read_from(folder) else { return Ok(None) };
+        let mut similar = vec![];
+        for entry in entries.flatten() {
+            if let Ok(other) = entry.file_name().to_str()
+                && look_alike::looks_like(other, name)
+            {
+                similar.push(other.to_owned());
+            }
+        }
+        similar.sort();
+        match similar.len() {
+            0 | 1 => Ok(similar.pop()),
+            _ => {
+                let described = similar
+                    .iter()
+                    .map(|other| format!("`{other}` ({})", look_alike::describe_path(other, name)));
+                Err(PathErrorKind::Ambiguous(described.collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// When it is outside, denied, not a regular file, or cannot be read.
+    pub fn open_file(&self, path: &str) -> Result<File, PathError> {
+        let relative = self.resolve(path)?;
+        self.open_resolved(&relative).map_err(|error| PathError::new(path, error))
+    }
+
+    /// Opens a regular file by a relative path that is free of links: one from [`Root::resolve`] or
+    /// from walking the tree. One system call where there is `openat2`. Never waits for a pipe or a
+    /// device.
+    ///
+    /// # Errors
+    /// When it is not a regular file, or a name on the way has become a link.
+    pub fn open_resolved(&self, relative: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.open_without_links(relative, flags)?);
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Errno::ISDIR.into());
+        }
+        if !metadata.is_file() {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        Ok(file)
+    }
+
+    /// When a file or folder was last written, by a relative path that is free of links. It need
+    /// not be readable.
+    ///
+    /// # Errors
+    /// When a name on the way has become a link.
+    pub(crate) fn modified(&self, relative: &Path) -> io::Result<SystemTime> {
+        #[cfg(target_os = "linux")]
+        let flags = OFlags::PATH;
+        #[cfg(not(target_os = "linux"))]
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        File::from(self.open_without_links(relative, flags)?).metadata()?.modified()
+    }
+
+    /// Whether there is anything of this name below the root, on a way that is free of links.
+    pub(crate) fn is_there(&self, relative: &Path) -> bool {
+        let (Some(folder), Some(name)) = (relative.parent(), relative.file_name()) else {
+            return relative.as_os_str().is_empty();
+        };
+        self.open_folder(folder, false)
+            .is_ok_and(|folder| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+
+    fn open_without_links(&self, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{ResolveFlags, openat2};
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            match openat2(&*self.handle, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+            {
+                // A kernel older than 5.6, or a seccomp filter that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                opened => return opened,
+            }
+        }
+        match (relative.parent(), relative.file_name()) {
+            (Some(parent), Some(name)) => {
+                open_name(self.open_folder(parent, false)?, name.as_ref(), flags)
+            }
+            _ => self.open_folder(relative, false),
+        }
+    }
+
+    /// The folder at a relative path that is free of links, opened name by name. With `create`,
+    /// what is missing is created.
+    pub(crate) fn open_folder(&self, relative: &Path, create: bool) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let mut folder = open_name(&*self.handle, Path::new("."), flags)?;
+        for name in relative.components().filter(|name| *name != Component::CurDir) {
+            let name = Path::new(name.as_os_str());
+            folder = match open_name(&folder, name, flags) {
+                Err(Errno::NOENT) if create => {
+                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => open_name(&folder, name, flags)?,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                opened => opened?,
+            };
+        }
+        Ok(folder)
+    }
+}
+
+impl Bounds {
     /// Whether a name is denied.
     pub(crate) fn deny_filter(&self) -> impl Fn(&OsStr) -> bool + Send + Sync + use<> {
         let denied = self.denied;
@@ -68,17 +248,9 @@ impl Root {
         move |name: &OsStr| denied.iter().any(|denied| name.eq_ignore_ascii_case(denied))
     }
 
-    /// Where a path really leads: relative to the root and free of links. The file need not exist;
-    /// links in the part of the path that does exist are resolved all the same.
-    ///
-    /// # Errors
-    /// When that is outside, denied or unreachable.
-    pub fn resolve(&self, path: &str) -> Result<PathBuf, PathError> {
-        self.try_resolve(path).map_err(|kind| PathError::new(path, kind))
-    }
-
-    fn try_resolve(&self, path: &str) -> Result<PathBuf, PathErrorKind> {
-        if path.is_empty() || path.contains('\0') {
+    /// As [`Root::resolve`], but a name stands for nothing else than itself.
+    pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, PathErrorKind> {
+        if path.as_os_str().is_empty() || path.as_os_str().as_bytes().contains(&0) {
             return Err(PathErrorKind::InvalidPath);
         }
         let absolute = self.path.join(path);
@@ -135,8 +307,7 @@ impl Root {
     }
 
     /// Whether a path would stay inside if there were no links.
-    fn is_inside_by_text(&self, path: &str) -> bool {
-        let path = Path::new(path);
+    fn is_inside_by_text(&self, path: &Path) -> bool {
         let mut depth = 0;
         for name in path.strip_prefix(&self.path).unwrap_or(path).components() {
             match name {
@@ -150,88 +321,6 @@ impl Root {
             }
         }
         true
-    }
-
-    /// Opens a regular file for reading.
-    ///
-    /// # Errors
-    /// When it is outside, denied, not a regular file, or cannot be read.
-    pub fn open_file(&self, path: &str) -> Result<File, PathError> {
-        let relative = self.resolve(path)?;
-        self.open_resolved(&relative).map_err(|error| PathError::new(path, error))
-    }
-
-    /// Opens a regular file by a relative path that is free of links: one from [`Root::resolve`] or
-    /// from walking the tree. One system call where there is `openat2`. Never waits for a pipe or a
-    /// device.
-    ///
-    /// # Errors
-    /// When it is not a regular file, or a name on the way has become a link.
-    pub fn open_resolved(&self, relative: &Path) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(self.open_without_links(relative, flags)?);
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(Errno::ISDIR.into());
-        }
-        if !metadata.is_file() {
-            return Err(Errno::OPNOTSUPP.into());
-        }
-        Ok(file)
-    }
-
-    /// When a file or folder was last written, by a relative path that is free of links. It need
-    /// not be readable.
-    ///
-    /// # Errors
-    /// When a name on the way has become a link.
-    pub(crate) fn modified(&self, relative: &Path) -> io::Result<SystemTime> {
-        #[cfg(target_os = "linux")]
-        let flags = OFlags::PATH;
-        #[cfg(not(target_os = "linux"))]
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-        File::from(self.open_without_links(relative, flags)?).metadata()?.modified()
-    }
-
-    fn open_without_links(&self, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::{ResolveFlags, openat2};
-            let resolve =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            match openat2(&self.handle, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // A kernel older than 5.6, or a seccomp filter that does not know the call.
-                Err(Errno::NOSYS | Errno::PERM) => {}
-                opened => return opened,
-            }
-        }
-        match (relative.parent(), relative.file_name()) {
-            (Some(parent), Some(name)) => {
-                open_name(self.open_folder(parent, false)?, name.as_ref(), flags)
-            }
-            _ => self.open_folder(relative, false),
-        }
-    }
-
-    /// The folder at a relative path that is free of links, opened name by name. With `create`,
-    /// what is missing is created.
-    pub(crate) fn open_folder(&self, relative: &Path, create: bool) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
-        let mut folder = open_name(&self.handle, Path::new("."), flags)?;
-        for name in relative.components().filter(|name| *name != Component::CurDir) {
-            let name = Path::new(name.as_os_str());
-            folder = match open_name(&folder, name, flags) {
-                Err(Errno::NOENT) if create => {
-                    match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => open_name(&folder, name, flags)?,
-                        Err(errno) => return Err(errno),
-                    }
-                }
-                opened => opened?,
-            };
-        }
-        Ok(folder)
     }
 }
 

@@ -1,62 +1,111 @@
 //! Text: with numbered lines, whole for an edit, or cut to a length.
-use crate::{IsCancelled, LineRange, ReadError};
-use std::io::{BufRead, Read};
+use crate::{
+    IsCancelled, LineRange, ReadError,
+    encoding::{Encoding, SAMPLE_BYTES},
+};
+use std::{
+    io::{BufRead, Read},
+    time::{Duration, Instant},
+};
 
 /// How much of a line is shown, and how much of a file at once, in bytes.
 const MAX_LINE_BYTES: usize = 2000;
 const MAX_SHOWN_BYTES: usize = 100_000;
 /// How large a file may be to be edited, in bytes.
 pub(crate) const MAX_EDIT_BYTES: u64 = 50_000_000;
+/// What is shown for a NUL byte, which many programs cannot pass on.
+pub(crate) const NUL_SYMBOL: &str = "\u{2400}";
 /// How much of a line is shown around an edit, in characters.
 const MAX_EXCERPT_LINE_CHARS: usize = 300;
 
-/// The lines in a range with their numbers, and a last line that says what was left out.
+/// The lines in a range with their numbers, and a last line that says what was left out. Reads for
+/// `max_time` at most.
 pub(crate) fn numbered_lines(
     mut file: impl BufRead,
     range: LineRange,
+    max_time: Duration,
     is_cancelled: IsCancelled<'_>,
 ) -> Result<String, ReadError> {
     let (offset, limit) = (range.offset.max(1), range.limit.max(1));
-    let mut text = String::new();
-    let (mut number, mut line) = (0, Vec::new());
+    let deadline = Instant::now() + max_time;
+    let mut is_late = || match is_cancelled() {
+        true => Err(ReadError::Cancelled),
+        false => Ok(Instant::now() > deadline),
+    };
+    let (mut text, mut number, mut has_nul) = (String::new(), 0, false);
+    while number + 1 < offset && !file.fill_buf()?.is_empty() {
+        if skip_line(&mut file, &mut is_late)? == LineEnd::TooFar
+            || (number % 1024 == 0 && is_late()?)
+        {
+            return Err(ReadError::TooFar { line: offset, reached: number + 1, after: max_time });
+        }
+        number += 1;
+    }
+    let mut line = Vec::new();
     loop {
         line.clear();
-        // Of a very long line, only what is shown and its last byte are kept in memory.
-        let mut start = file.by_ref().take(MAX_LINE_BYTES as u64 + 1);
-        if start.read_until(b'\n', &mut line)? == 0 {
+        // Of a very long line, only what is shown and one byte more are kept in memory.
+        if file.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)? == 0 {
             break;
         }
         number += 1;
-        if number % 1024 == 0 && is_cancelled() {
-            return Err(ReadError::Cancelled);
+        if number - offset >= limit || text.len() > MAX_SHOWN_BYTES {
+            text.push_str(&format!("[more lines follow; go on with offset {number}]\n"));
+            break;
         }
         let cut = line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n');
         if cut {
             line.truncate(MAX_LINE_BYTES);
-            file.skip_until(b'\n')?;
         }
-        if number < offset {
-            continue;
-        }
-        if number - offset >= limit || text.len() > MAX_SHOWN_BYTES {
-            text.push_str(&format!("[more lines follow; go on with offset {number}]\n"));
-            return Ok(text);
-        }
-        if line.contains(&0) {
-            return Err(ReadError::Binary);
-        }
-        let shown = String::from_utf8_lossy(&line);
+        has_nul |= line.contains(&0);
+        let shown = String::from_utf8_lossy(&line).replace('\0', NUL_SYMBOL);
         let shown = shown.trim_end_matches(['\n', '\r']);
         let shown = if number == 1 { shown.trim_start_matches('\u{feff}') } else { shown };
         text.push_str(&numbered_line(number, shown));
         if cut {
             text.insert_str(text.len() - 1, " [line cut]");
+            if skip_line(&mut file, &mut is_late)? == LineEnd::TooFar {
+                text.push_str(&format!(
+                    "[line {number} did not end within {} s of reading; nothing after it was read]\n",
+                    max_time.as_secs()
+                ));
+                break;
+            }
         }
+    }
+    if has_nul {
+        text.push_str(&format!("[{NUL_SYMBOL} stands for a NUL byte]\n"));
     }
     match number {
         0 => Ok("(the file is empty)".into()),
         lines if lines < offset => Err(ReadError::PastEnd(lines)),
         _ => Ok(text),
+    }
+}
+
+#[derive(PartialEq)]
+enum LineEnd {
+    Reached,
+    TooFar,
+}
+
+/// Reads on behind the next line end, or to the end of the file.
+fn skip_line(
+    mut file: impl BufRead,
+    is_late: &mut impl FnMut() -> Result<bool, ReadError>,
+) -> Result<LineEnd, ReadError> {
+    loop {
+        let buffered = file.fill_buf()?;
+        // The standard library's search for a byte is fast in a debug build too.
+        let skipped = { buffered }.skip_until(b'\n')?;
+        let is_end = skipped == 0 || buffered[skipped - 1] == b'\n';
+        file.consume(skipped);
+        if is_end {
+            return Ok(LineEnd::Reached);
+        }
+        if is_late()? {
+            return Ok(LineEnd::TooFar);
+        }
     }
 }
 
@@ -83,21 +132,35 @@ pub fn read_text(file: impl Read) -> Result<String, ReadError> {
     if file.take(MAX_EDIT_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_EDIT_BYTES {
         return Err(ReadError::TooLargeToEdit);
     }
-    if is_utf16(&bytes) {
-        return Err(ReadError::Utf16);
-    }
-    if bytes.contains(&0) {
-        return Err(ReadError::Binary);
-    }
+    check_encoding(&bytes[..bytes.len().min(SAMPLE_BYTES)])?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         ReadError::NotUtf8(1 + valid.iter().filter(|byte| **byte == b'\n').count())
     })
 }
 
-/// Whether a file begins with the byte-order mark of UTF-16.
-pub(crate) fn is_utf16(head: &[u8]) -> bool {
-    head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff])
+/// What a text that replaces a file changes beside its words, since reading does not show it: a note
+/// to append.
+pub(crate) fn lost_marks(old: impl Read, new: &str) -> std::io::Result<String> {
+    let mut sample = vec![];
+    old.take(SAMPLE_BYTES as u64).read_to_end(&mut sample)?;
+    let mut note = String::new();
+    if sample.windows(2).any(|pair| pair == b"\r\n") && !new.contains('\r') {
+        note.push_str("; its line ends were CRLF and are LF now");
+    }
+    if sample.starts_with("\u{feff}".as_bytes()) && !new.starts_with('\u{feff}') {
+        note.push_str("; its byte-order mark is gone");
+    }
+    Ok(note)
+}
+
+/// Fails unless a file that begins like this can be shown as text.
+pub(crate) fn check_encoding(sample: &[u8]) -> Result<(), ReadError> {
+    match Encoding::of(sample) {
+        Encoding::Text => Ok(()),
+        Encoding::Utf16Le | Encoding::Utf16Be => Err(ReadError::Utf16),
+        Encoding::Binary => Err(ReadError::Binary),
+    }
 }
 
 /// Cuts texts until they fit into a budget in bytes. The budget is given to the last text first,

@@ -1,4 +1,7 @@
 //! Replacing a whole file atomically: a temporary file in the same folder, then one rename.
+//!
+//! A writer holds a lock on its temporary file, which the system releases however the process ends.
+//! So a temporary file that nobody has locked is left over, and the next write removes it.
 use crate::{PathError, PathErrorKind, Root};
 use rustix::{
     fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid},
@@ -6,9 +9,13 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
     time::Duration,
 };
@@ -16,9 +23,12 @@ use std::{
 /// How often a folder lock that another process holds is tried, and how long to wait in between.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
+/// How the name of a temporary file begins and ends. Between stand 16 hexadecimal digits.
+const TEMPORARY_PREFIX: &str = ".rungs-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
-/// What tells one state of a file from another: which file it is, its size and the time of the
-/// last write.
+/// What tells one state of a file from another: which file it is, its size, the time of the last
+/// write, and the time of the last change of any kind, which no program can put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,
@@ -27,6 +37,9 @@ pub struct Stamp {
     size: u64,
     /// The time of the last write: seconds since 1970, and nanoseconds within that second.
     modified: (i64, i64),
+    /// The time of the last change of content, name, mode or owner.
+    #[serde(default)]
+    changed: (i64, i64),
 }
 
 impl Stamp {
@@ -46,6 +59,7 @@ impl Stamp {
             inode: stat.st_ino as u64,
             size: stat.st_size as u64,
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         }
     }
 }
@@ -85,6 +99,7 @@ impl Root {
         let folder = self.open_folder(parent, old.is_none())?;
         let replacement = Replacement { folder, name: Path::new(name), old };
         let replaced = replacement.check_state()?;
+        remove_left_over(&replacement.folder);
         let (temporary, mut file) = replacement.create_temporary(replaced.is_some())?;
         let written = replacement.fill_and_rename(&mut file, &temporary, content, replaced);
         if written.is_err() {
@@ -118,29 +133,34 @@ impl Replacement<'_> {
             FileType::RegularFile => {}
             _ => return Err(PathErrorKind::NotRegularFile),
         }
-        if self.old != Some(&Stamp::from_stat(&stat)) {
-            return Err(PathErrorKind::Conflict);
-        }
         // The superuser could write it, and a rename needs no permission on the file: but a file
         // without any write bit is one that somebody wants to stay as it is.
         if !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH) {
             return Err(PathErrorKind::ReadOnly);
         }
+        if self.old != Some(&Stamp::from_stat(&stat)) {
+            return Err(PathErrorKind::Conflict);
+        }
         Ok(Some(stat))
     }
 
-    /// A new file with a name that cannot be guessed. `private` until it gets the mode of the file
-    /// that it replaces.
+    /// A new file with a name that cannot be guessed, locked. `private` until it gets the mode of
+    /// the file that it replaces.
     fn create_temporary(&self, private: bool) -> io::Result<(String, File)> {
         let mode = Mode::from_raw_mode(if private { 0o600 } else { 0o666 });
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let name = format!(".{:016x}.tmp", getrandom::u64()?);
-            match rustix::fs::openat(&self.folder, &name, flags, mode) {
-                Ok(file) => return Ok((name, File::from(file))),
-                Err(Errno::EXIST) => {}
+            let name = format!("{TEMPORARY_PREFIX}{:016x}{TEMPORARY_SUFFIX}", getrandom::u64()?);
+            let file = match rustix::fs::openat(&self.folder, &name, flags, mode) {
+                Ok(file) => File::from(file),
+                Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(errno.into()),
+            };
+            // Another writer may have taken it for left over before it was locked.
+            let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            if locked != Err(Errno::WOULDBLOCK) && rustix::fs::fstat(&file)?.st_nlink > 0 {
+                return Ok((name, file));
             }
         }
     }
@@ -170,6 +190,34 @@ impl Replacement<'_> {
             renamed => renamed?,
         }
         Ok(Stamp::of(file)?)
+    }
+}
+
+/// Whether this is the name of a temporary file.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let name = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX));
+    let digits = name.and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX));
+    digits.is_some_and(|digits| digits.len() == 16 && u64::from_str_radix(digits, 16).is_ok())
+}
+
+/// Removes the temporary files in a folder whose writers were killed. That fails silently: what
+/// cannot be removed harms nobody.
+fn remove_left_over(folder: &OwnedFd) {
+    let Ok(names) = rustix::fs::Dir::read_from(folder) else { return };
+    for name in names.flatten() {
+        if !is_temporary(OsStr::from_bytes(name.file_name().to_bytes())) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(folder, name.file_name(), flags, Mode::empty());
+        let Ok(file) = opened else { continue };
+        let is_ours = rustix::fs::fstat(&file).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && stat.st_uid == rustix::process::geteuid().as_raw()
+        });
+        if is_ours && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = rustix::fs::unlinkat(folder, name.file_name(), AtFlags::empty());
+        }
     }
 }
 

@@ -103,8 +103,8 @@ fn the_nearest_match_is_shown() {
         ),
         (
             "\ta + b",
-            "`old_string` is not in the file; only white space differs; the nearest is at line 7 \
-             (`-` what was looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
+            "`old_string` is not in the file; only white space differs; line 7 has U+0020 U+0020 \
+             U+0020 U+0020 where `old_string` has U+0009; the nearest is at line 7 (`-` what was looked for, `+` what is there):\n-\ta + b\n+    a + b\n",
         ),
         (
             "     7\t    a + b\n     8\t}",
@@ -118,6 +118,40 @@ fn the_nearest_match_is_shown() {
     let long: String = (1..=60).map(|line| format!("line {line}\n")).collect();
     let cut = edit(&long, &long.replace("line 1\n", "line one\n"), "x", false).unwrap_err();
     assert!(cut.ends_with(" line 38\n line 39\n[the rest is not shown]\n"), "{cut}");
+}
+
+#[test]
+fn what_only_looks_the_same_is_named_with_its_place() {
+    for (content, old, named) in [
+        ("one\nit\u{2019}s\n", "it's", "line 2 has U+2019 where `old_string` has U+0027"),
+        (
+            "a\nb = \u{201c}x\u{201d}\n",
+            "b = \"x\"",
+            "line 2 has U+201C where `old_string` has U+0022, line 2 has U+201D where \
+             `old_string` has U+0022",
+        ),
+        ("a \u{2014} b\n", "a - b", "line 1 has U+2014 where `old_string` has U+002D"),
+        ("x\u{a0}= 1\n", "x = 1", "line 1 has U+00A0 where `old_string` has U+0020"),
+        ("x\n\u{3000}y\n", "x\n y", "line 2 has U+3000 where `old_string` has U+0020"),
+        ("cafe\u{301}\n", "caf\u{e9}", "line 1 has U+0065 U+0301 where `old_string` has U+00E9"),
+        ("a\u{200b}b\n", "ab", "line 1 has U+0061 U+200B where `old_string` has U+0061"),
+        (
+            "if x:\n\treturn\n",
+            "if x:\n    return",
+            "line 2 has U+0009 where `old_string` has \
+          U+0020 U+0020 U+0020 U+0020",
+        ),
+        ("a\rb\n", "a\nb", "line 1 has U+000D where `old_string` has U+000A"),
+        ("'\0'\n", "'\u{2400}'", "line 1 has U+0000 where `old_string` has U+2400"),
+        ("long line with it\u{2019}s in the midst of other words\n", "it's", "line 1 has U+2019"),
+    ] {
+        let error = edit(content, old, "new", false).unwrap_err();
+        assert!(error.starts_with("`old_string` is not in the file; "), "{error}");
+        assert!(error.contains(named), "{error}");
+    }
+    let many = format!("{}\n", "\u{2019}'".repeat(20));
+    let error = edit(&many, &"''".repeat(20), "new", false).unwrap_err();
+    assert!(error.contains(", 15 more differences; the nearest is at line 1"), "{error}");
 }
 
 #[test]

@@ -359,6 +359,9 @@ fn a_write_replaces_the_whole_file_and_keeps_its_mode() {
     let first = root.write("script", b"one", None).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o751)).unwrap();
     fs::hard_link(&path, fixture.at("other-name")).unwrap();
+    // Who may run it, and its second name, are changes too.
+    assert!(root.write("script", b"two", Some(&first)).is_err());
+    let first = Stamp::of(fs::File::open(&path).unwrap()).unwrap();
     let second = root.write("script", b"two", Some(&first)).unwrap();
     assert_eq!(second, Stamp::of(fs::File::open(&path).unwrap()).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o751);
@@ -416,4 +419,70 @@ fn of_many_writers_that_start_from_one_state_one_succeeds() {
         });
         assert_eq!(successes, 1, "{name}");
     }
+}
+
+#[test]
+fn a_swapped_content_is_noticed_though_its_time_was_put_back() {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let path = fixture.at("root/f");
+    let put_back = |path: &Path, time| {
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    };
+    let swaps: [fn(&Path, &Path); 3] = [
+        |path, _| fs::write(path, "other").unwrap(),
+        |path, beside| {
+            fs::write(beside, "other").unwrap();
+            fs::rename(beside, path).unwrap();
+        },
+        |path, beside| {
+            fs::copy(path, beside).unwrap();
+            fs::remove_file(path).unwrap();
+            fs::write(path, "other").unwrap();
+        },
+    ];
+    for swap in swaps {
+        fs::write(&path, "first").unwrap();
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let read = Stamp::of(fs::File::open(&path).unwrap()).unwrap();
+        // The clock of the file system ticks every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        swap(&path, &fixture.at("root/beside"));
+        put_back(&path, time);
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);
+        let error = root.write("f", b"mine", Some(&read)).unwrap_err();
+        assert!(matches!(error.kind, PathErrorKind::Conflict), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+    }
+}
+
+#[test]
+fn what_a_killed_write_left_is_removed_by_the_next_one() {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let at = |name: &str| fixture.at("root/b").join(name);
+    let (left, in_use) = (".rungs-0123456789abcdef.tmp", ".rungs-fedcba9876543210.tmp");
+    // What others may have called almost like that.
+    let others = [
+        ".rungs-0123456789abcde.tmp",
+        ".rungs-0123456789abcdeg.tmp",
+        "x.rungs-0123456789abcdef.tmp",
+        ".0123456789abcdef.tmp",
+        in_use,
+    ];
+    for name in others.iter().chain([&left]) {
+        fs::write(at(name), "half").unwrap();
+    }
+    let (folder, link) = (".rungs-0000000000000000.tmp", ".rungs-0000000000000001.tmp");
+    fs::create_dir(at(folder)).unwrap();
+    symlink(left, at(link)).unwrap();
+    let writer = fs::File::open(at(in_use)).unwrap();
+    writer.lock().unwrap();
+    root.write("b/new", b"text", None).unwrap();
+    assert!(!at(left).exists());
+    assert!(others.iter().chain([&folder]).all(|name| at(name).exists()));
+    assert!(at(link).is_symlink());
+    drop(writer);
+    root.write("b/newer", b"text", None).unwrap();
+    assert!(!at(in_use).exists());
 }

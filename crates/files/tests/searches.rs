@@ -29,7 +29,7 @@ impl Fixture {
             (".git/config", b"greet\n"),
             (".rungs/s/state.txt", b"greet\n"),
             ("src/.git/hooks", b"greet\n"),
-            ("binary.bin", b"greet\n\0greet\n"),
+            ("binary.bin", b"greet\n\0\x01\x02greet\n"),
             ("latin.txt", b"caf\xe9 greet\n"),
             ("utf16.txt", b"\xff\xfeg\0r\0e\0e\0t\0\n\0"),
             ("empty", b""),
@@ -76,6 +76,10 @@ impl Fixture {
 /// What a search of the whole fixture says of the folders that it may not open.
 const CLOSED: &str = ".git (closed to tools), .rungs (closed to tools)";
 
+/// What it says of the links that lead outside, and of the pipe.
+const OUTSIDE: &str = "2 links that lead outside or nowhere (out, out.rs)";
+const PIPE: &str = "1 special file (fifo.rs)";
+
 /// An answer with its last line, which says what was left out.
 fn with_note(found: &str, left_out: &str) -> String {
     match left_out {
@@ -88,18 +92,18 @@ fn with_note(found: &str, left_out: &str) -> String {
 fn files_are_found_by_name_the_newest_first() {
     let fixture = Fixture::build();
     let rooted = format!("{}/src/*.rs", fixture.root().path().display());
-    let all = "main.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n";
+    let all = "in.rs\nmain.rs\nsrc/lib.rs\nsrc/deep/er/x.rs\n";
     let below_src = "src/lib.rs\nsrc/deep/er/x.rs\nsrc/notes.md\nsrc/[odd] name.txt\n";
     let git = ".git (closed to tools)";
-    let links = &format!("4 links, {CLOSED}");
-    let links_and_pipe = &format!("4 links, 1 special file, {CLOSED}");
+    let links = &format!("{OUTSIDE}, {CLOSED}");
+    let links_and_pipe = &format!("{OUTSIDE}, {PIPE}, {CLOSED}");
     let nothing = "(no files match)\n";
-    let ignored = &format!("files that git ignores, {links}");
+    let ignored = &format!("1 file that git ignores, {links}");
     for (pattern, path, found, left_out) in [
         ("*.rs", None, all, links_and_pipe.as_str()),
         ("**/*.rs", None, all, links_and_pipe),
-        ("/*.rs", None, "main.rs\n", links_and_pipe),
-        ("./*.rs", None, "main.rs\n", links_and_pipe),
+        ("/*.rs", None, "in.rs\nmain.rs\n", links_and_pipe),
+        ("./*.rs", None, "in.rs\nmain.rs\n", links_and_pipe),
         ("src/*.rs", None, "src/lib.rs\n", links),
         ("src/**", None, below_src, links),
         ("src/**/x.{rs,py}", None, "src/deep/er/x.rs\n", links),
@@ -113,10 +117,11 @@ fn files_are_found_by_name_the_newest_first() {
         (&rooted, None, "src/lib.rs\n", links),
         ("!*.{rs,txt,md,bin}", None, ".github/ci.yml\n.gitignore\nempty\n", links),
         ("*.log", None, nothing, ignored),
-        ("secret*", None, nothing, ignored),
-        ("config", None, nothing, ignored),
-        ("out/*", None, nothing, ignored),
-        (".git/*", None, nothing, ignored),
+        ("target/**", None, nothing, ignored),
+        ("secret*", None, nothing, links),
+        ("config", None, nothing, links),
+        ("out/*", None, nothing, links),
+        (".git/*", None, nothing, links),
     ] {
         let found = with_note(found, left_out);
         assert_eq!(fixture.glob(pattern, path), Ok(found), "{pattern} in {path:?}");
@@ -149,7 +154,7 @@ fn a_repository_is_not_bound_by_what_lies_above_it() {
         glob(&root, None, "a.*", &|| false).unwrap()
     };
     // Where there is no repository, a `.gitignore` counts all the same.
-    let ignored = "(no files match)\n[left out: files that git ignores]\n";
+    let ignored = "(no files match)\n[left out: 3 files that git ignores]\n";
     assert_eq!(found("tree"), ignored);
     // As in a worktree, whose `.git` is a file.
     write("tree/.git", "gitdir: ../elsewhere\n");
@@ -171,10 +176,10 @@ fn no_more_than_a_hundred_files_are_shown() {
 #[test]
 fn text_is_found() {
     let fixture = Fixture::build();
-    let whole = &format!("1 binary file, 4 links, 1 special file, {CLOSED}");
-    let ignored = &format!("files that git ignores, {whole}");
-    let links = &format!("4 links, {CLOSED}");
-    let links_and_pipe = &format!("4 links, 1 special file, {CLOSED}");
+    let whole = &format!("1 binary file (binary.bin), {OUTSIDE}, {PIPE}, {CLOSED}");
+    let ignored = &format!("2 files that git ignores, {whole}");
+    let links = &format!("{OUTSIDE}, {CLOSED}");
+    let links_and_pipe = &format!("{OUTSIDE}, {PIPE}, {CLOSED}");
     let git = ".git (closed to tools)";
     for (query, found, left_out) in [
         (
@@ -201,7 +206,11 @@ fn text_is_found() {
         (json!({"pattern": "greet", "type": "markdown"}), "src/notes.md\n", links),
         (json!({"pattern": "greet", "path": "src/lib.rs"}), "src/lib.rs\n", ""),
         (json!({"pattern": "greet", "path": "a.log"}), "a.log\n", ""),
-        (json!({"pattern": "greet", "path": "binary.bin"}), "(nothing found)\n", "1 binary file"),
+        (
+            json!({"pattern": "greet", "path": "binary.bin"}),
+            "(nothing found)\n",
+            "1 binary file (binary.bin)",
+        ),
         (json!({"pattern": "nobody", "path": "main.rs"}), "(nothing found)", ""),
         (json!({"pattern": "nobody", "path": "src/deep"}), "(nothing found)", ""),
         (
@@ -384,7 +393,7 @@ fn a_line_too_long_to_hold_is_not_searched_and_that_is_said() {
         let query = Query { pattern: "needle".into(), path, ..Query::default() };
         assert_eq!(
             grep(&root, &query, &|| false).unwrap(),
-            "(nothing found)\n[left out: 1 unreadable path]\n"
+            "(nothing found)\n[left out: 1 file from a line of over 32 MB on (long)]\n"
         );
     }
 }

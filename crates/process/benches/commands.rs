@@ -1,5 +1,5 @@
 //! What it costs to run a command as a `Process`: `cargo bench -p rungs-process`.
-use rungs_process::{Clip, Process};
+use rungs_process::{Clip, Environment, Process};
 use std::{
     path::Path,
     sync::Arc,
@@ -21,7 +21,7 @@ async fn main() {
     let start = Instant::now();
     let mut clip = Clip::spilling(Arc::default());
     let much = "head -c 200000000 /dev/zero | tr '\\0' x";
-    Process::start(much, Path::new("/"))
+    Process::start(much, Path::new("/"), &Environment::default())
         .expect("bash runs")
         .finish(&mut clip)
         .await
@@ -34,7 +34,8 @@ async fn main() {
 async fn time(command: &str) -> Duration {
     let start = Instant::now();
     for _ in 0..RUNS {
-        let mut process = Process::start(command, Path::new("/")).expect("bash runs");
+        let mut process =
+            Process::start(command, Path::new("/"), &Environment::default()).expect("bash runs");
         process.finish(&mut Clip::default()).await.expect("it ends");
     }
     start.elapsed() / RUNS

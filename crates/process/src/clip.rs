@@ -1,7 +1,7 @@
 //! The beginning and the end of what a command prints.
 use crate::{
     Outputs, Sink,
-    file_copy::{FileCopy, MAX_FILE_BYTES, Target},
+    file_copy::{FileCopy, Target},
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -23,8 +23,8 @@ impl Clip {
     const MAX_HEAD_BYTES: usize = 20_000;
     /// How many of the last bytes are kept.
     const MAX_TAIL_BYTES: usize = 10_000;
-    /// How many bytes of one output a file takes.
-    pub const MAX_FILE_BYTES: u64 = MAX_FILE_BYTES;
+    /// How many bytes of one output a file takes. Of more, the oldest give way.
+    pub const MAX_FILE_BYTES: u64 = 64 << 20;
 
     /// A clip that, once it leaves something out, writes the whole output to a new file among
     /// these, up to [`MAX_FILE_BYTES`](Clip::MAX_FILE_BYTES). A short output costs no disk access.
@@ -55,9 +55,9 @@ impl Clip {
 /// What is said of the file in the text.
 fn location(copy: &FileCopy) -> String {
     match (copy.path(), copy.error()) {
-        (_, Some(error)) => format!("; they could not be kept in {error}"),
-        (Some(path), None) if copy.is_truncated() => {
-            format!("; the first {} MiB are in {}", MAX_FILE_BYTES >> 20, path.display())
+        (_, Some(error)) => format!("; they could not be kept: {error}"),
+        (Some(path), None) if copy.gone() > 0 => {
+            format!("; all but the first {} bytes are in {}", copy.gone(), path.display())
         }
         (Some(path), None) => format!("; all of it is in {}", path.display()),
         (None, None) => String::new(),
@@ -90,7 +90,7 @@ impl Sink for Clip {
         let kept = self.head.len() + self.tail.len();
         if kept + bytes.len() > Self::MAX_HEAD_BYTES + Self::MAX_TAIL_BYTES {
             if let Some(outputs) = self.outputs.take() {
-                let mut copy = FileCopy::new(Target::Outputs(outputs));
+                let mut copy = FileCopy::new(Target::Outputs(outputs), Self::MAX_FILE_BYTES);
                 copy.push(&self.head);
                 copy.push(self.tail.make_contiguous());
                 self.copy = Some(copy);
@@ -194,9 +194,14 @@ mod tests {
         }
         // The copy holds the outputs, and they their folder, until the text is made.
         let path = clip.copy.as_ref().unwrap().path().unwrap().to_path_buf();
-        assert_eq!(path.metadata().unwrap().len(), Clip::MAX_FILE_BYTES);
+        let left = path.metadata().unwrap().len();
+        assert!((32 << 20..=Clip::MAX_FILE_BYTES).contains(&left), "{left}");
         let text = clip.into_text().await;
-        assert_eq!(path_in(&text, "; the first 64 MiB are in "), path.display().to_string());
+        let (_, gone) = text.split_once("; all but the first ").unwrap();
+        let (gone, rest) = gone.split_once(" bytes are in ").unwrap();
+        let note = format!("[{gone} bytes before this are gone]\n");
+        assert_eq!(gone.parse::<u64>().unwrap() + left - note.len() as u64, 66 << 20);
+        assert!(rest.starts_with(path.to_str().unwrap()));
     }
 
     #[tokio::test]
@@ -207,8 +212,9 @@ mod tests {
         let mut clip = Clip::spilling(outputs);
         clip.push(&numbers());
         let text = clip.into_text().await;
-        let why = format!("{}: No such file", first.with_file_name("2.txt").display());
-        assert!(path_in(&text, "; they could not be kept in ").starts_with(&why), "{text}");
+        let folder = first.parent().unwrap().display().to_string();
+        let why = path_in(&text, "; they could not be kept: ");
+        assert!(why.contains(&folder), "{why}");
     }
 
     #[tokio::test]

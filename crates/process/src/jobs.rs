@@ -7,16 +7,17 @@
 //! cancellation token fires.
 //!
 //! ```
-//! use rungs_process::jobs::Jobs;
+//! use rungs_process::{Environment, jobs::Jobs};
 //! use std::{collections::BTreeSet, path::Path, time::Duration};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! let jobs = Jobs::new(folder.path().join("logs"), 10);
+//! let state = durable::Folder::open(folder.path(), "logs")?;
+//! let (jobs, environment) = (Jobs::new(state, 10), Environment::default());
 //! let token = CancellationToken::new();
-//! jobs.start("ann", "echo built", Path::new("/"), &token).await?;
+//! jobs.start("ann", "echo built", Path::new("/"), &environment, &token).await?;
 //!
 //! let mut reported = BTreeSet::new();
 //! assert!(jobs.wait("ann", &reported).await); // There is an end to report.
@@ -26,24 +27,28 @@
 //! assert_eq!(ended[0].log.newest(1).0, ["built"]);
 //! assert!(!jobs.wait("ann", &reported).await); // Now nothing runs that could end.
 //!
-//! jobs.start("ann", "sleep 60", Path::new("/"), &token).await?;
+//! jobs.start("ann", "sleep 60", Path::new("/"), &environment, &token).await?;
 //! jobs.close(Duration::from_secs(4)).await; // Nothing is left running.
 //! # Ok(())
 //! # }
 //! ```
-use crate::{Log, LogWriter, Process, Sink};
+use crate::{Environment, Log, LogWriter, Process, Sink};
+use durable::{Folder, Scratch};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    fs::DirBuilder,
-    io,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    fmt, io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// How the names of the folders for logs begin.
+const PREFIX: &str = "logs";
+/// How many jobs that have ended keep the file of their log, the newest ones. So all logs of a run
+/// together take at most [`Log::MAX_FILE_BYTES`] for each of these and for each that runs.
+const MAX_ENDED_LOGS: usize = 28;
 
 /// Commands in the background, by their numbers. Clones are the same table.
 #[derive(Debug, Clone)]
@@ -51,7 +56,11 @@ pub struct Jobs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    folder: PathBuf,
+    /// For the logs of all runs.
+    folder: Folder,
+    /// The folder of this run's logs, from the first job on. Locked while it is made, on a blocking
+    /// thread.
+    logs: Mutex<Option<Scratch>>,
     max_running: usize,
     table: Mutex<Table>,
     /// Fires when a job was started, has ended or could not be started.
@@ -111,22 +120,12 @@ pub enum StartError {
     /// The maximum number of jobs run already.
     #[error("{0} jobs are running already; kill one first")]
     Full(usize),
-    /// The folder for the logs cannot be created.
-    #[error("cannot create {}: {source}", folder.display())]
-    Folder {
-        /// Which folder.
-        folder: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    /// The folder for the logs cannot be created, or is not ours.
+    #[error(transparent)]
+    Folder(durable::Error),
     /// bash cannot be started, or the directory is missing.
-    #[error("cannot start bash in {}: {source}", cwd.display())]
-    Process {
-        /// In which directory.
-        cwd: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Process(io::Error),
 }
 
 /// One of the jobs that may run at once, from before its start until after its end.
@@ -141,11 +140,15 @@ impl Drop for Slot {
 }
 
 impl Jobs {
-    /// An empty table: at most `max_running` jobs run at once. Their logs go to `folder`, which may
-    /// be missing.
-    pub fn new(folder: impl Into<PathBuf>, max_running: usize) -> Jobs {
+    /// An empty table: at most `max_running` jobs run at once. Their logs go to a folder of their
+    /// own below this one, and are deleted when the table is dropped. Those that a killed program
+    /// has left there are deleted now. Blocks.
+    pub fn new(folder: Folder, max_running: usize) -> Jobs {
+        // What is wrong with the folder is said when a job needs it.
+        let _ = Scratch::sweep(&folder, PREFIX);
         Jobs(Arc::new(Inner {
-            folder: folder.into(),
+            folder,
+            logs: Mutex::default(),
             max_running,
             table: Mutex::default(),
             changed: Notify::new(),
@@ -156,8 +159,8 @@ impl Jobs {
         self.0.table.lock().unwrap()
     }
 
-    /// Starts a command in `cwd`, within a Tokio runtime; if this is dropped, nothing is left
-    /// running. The job is killed when `owner_token` fires; [`kill`](Jobs::kill) does not fire it.
+    /// Starts a command in `cwd` with this environment, within a Tokio runtime; if this is dropped,
+    /// nothing is left running. The job is killed when `owner_token` fires; [`kill`](Jobs::kill) does not fire it.
     /// A job that has ended is forgotten when its owner has ended too.
     ///
     /// # Errors
@@ -168,13 +171,14 @@ impl Jobs {
         owner: &str,
         command: &str,
         cwd: &Path,
+        environment: &Environment,
         owner_token: &CancellationToken,
     ) -> Result<Job, StartError> {
         // Taken before the await, so that several starts at once cannot exceed the maximum.
         let slot = self.slot()?;
-        let process = self.spawn(command, cwd).await?;
+        let (process, logs) = self.spawn(command, cwd, environment).await?;
         let stop = owner_token.child_token();
-        let (job, writer) = self.insert(owner, command, owner_token.clone(), stop.clone());
+        let (job, writer) = self.insert(owner, command, &logs, owner_token.clone(), stop.clone());
         // Not under the lock: if the runtime is shutting down, the slot is dropped right here, and
         // locks the table.
         tokio::spawn(run(slot, job.id, process, writer, stop));
@@ -186,14 +190,14 @@ impl Jobs {
         &self,
         owner: &str,
         command: &str,
+        logs: &Folder,
         owner_token: CancellationToken,
         stop: CancellationToken,
     ) -> (Job, LogWriter) {
         let mut table = self.table();
-        table.jobs.retain(|_, old| old.job.end.is_none() || !old.owner_token.is_cancelled());
         table.last_id += 1;
         let id = table.last_id;
-        let writer = LogWriter::new(self.0.folder.join(format!("{id}.log")));
+        let writer = LogWriter::new(logs, &format!("{id}.log"));
         let (command, log) = (command.to_owned(), writer.log());
         let job = Job { id, command, started: Instant::now(), log, end: None };
         let entry =
@@ -212,19 +216,59 @@ impl Jobs {
     }
 
     /// Creates the folder and starts the process, on a blocking thread: both use the disk.
-    async fn spawn(&self, command: &str, cwd: &Path) -> Result<Process, StartError> {
-        let (folder, command, cwd) = (self.0.folder.clone(), command.to_owned(), cwd.to_owned());
-        let directory = cwd.clone();
+    async fn spawn(
+        &self,
+        command: &str,
+        cwd: &Path,
+        environment: &Environment,
+    ) -> Result<(Process, Folder), StartError> {
+        let (jobs, environment) = (self.clone(), environment.clone());
+        let (command, cwd) = (command.to_owned(), cwd.to_owned());
         let started = tokio::task::spawn_blocking(move || {
-            if let Err(source) = DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
-                return Err(StartError::Folder { folder, source });
-            }
-            Process::start(&command, &cwd).map_err(|source| StartError::Process { cwd, source })
+            let logs = jobs.logs().map_err(StartError::Folder)?;
+            jobs.forget_old(&logs);
+            let process = Process::start(&command, &cwd, &environment);
+            process.map(|process| (process, logs)).map_err(StartError::Process)
         });
         match started.await {
             Ok(started) => started,
             // The runtime is shutting down.
-            Err(error) => Err(StartError::Process { cwd: directory, source: error.into() }),
+            Err(error) => Err(StartError::Process(error.into())),
+        }
+    }
+
+    /// The folder of this run's logs.
+    fn logs(&self) -> Result<Folder, durable::Error> {
+        let mut logs = self.0.logs.lock().unwrap();
+        if let Some(logs) = &*logs {
+            return Ok(logs.folder().clone());
+        }
+        let created = Scratch::create(&self.0.folder, PREFIX)?;
+        Ok(logs.insert(created).folder().clone())
+    }
+
+    /// Forgets the jobs that have ended and whose owners have, and deletes the oldest logs.
+    fn forget_old(&self, logs: &Folder) {
+        let mut old = vec![];
+        let mut table = self.table();
+        table.jobs.retain(|id, entry| {
+            let forget = entry.job.end.is_some() && entry.owner_token.is_cancelled();
+            if forget {
+                old.push(*id);
+            }
+            !forget
+        });
+        let ended: Vec<&Job> =
+            table.jobs.values().map(|entry| &entry.job).filter(|job| job.end.is_some()).collect();
+        for job in &ended[..ended.len().saturating_sub(MAX_ENDED_LOGS)] {
+            if job.log.shorten(&format!("only the newest {MAX_ENDED_LOGS} jobs keep it")) {
+                old.push(job.id);
+            }
+        }
+        drop(table);
+        for id in old {
+            // One that cannot be deleted now is deleted with the folder.
+            let _ = logs.remove(format!("{id}.log"));
         }
     }
 
@@ -298,6 +342,14 @@ impl Jobs {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(logs) = self.logs.lock().unwrap().take() {
+            crate::drop_blocking(logs);
+        }
+    }
+}
+
 impl Table {
     fn of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.jobs.values().filter(move |entry| entry.owner == owner)
@@ -346,13 +398,18 @@ mod tests {
     use super::*;
     use crate::testing::{alive, busy_runtime, gone, marker, processes, until};
 
+    fn state(folder: &tempfile::TempDir) -> Folder {
+        Folder::open(folder.path(), "state").unwrap()
+    }
+
     fn jobs(max_running: usize) -> (Jobs, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        (Jobs::new(folder.path().join("state/logs"), max_running), folder)
+        (Jobs::new(state(&folder), max_running), folder)
     }
 
     async fn start(jobs: &Jobs, owner: &str, command: &str) -> Result<Job, StartError> {
-        jobs.start(owner, command, Path::new("/"), &CancellationToken::new()).await
+        let environment = Environment::default();
+        jobs.start(owner, command, Path::new("/"), &environment, &CancellationToken::new()).await
     }
 
     async fn waits(jobs: &Jobs, owner: &str, reported: &BTreeSet<u64>) -> bool {
@@ -427,9 +484,9 @@ mod tests {
         let (jobs, _folder) = jobs(9);
         let (ann, bob, marker) = (CancellationToken::new(), CancellationToken::new(), marker());
         let sleep = format!("sleep {marker}");
-        jobs.start("ann", &sleep, Path::new("/"), &ann).await.unwrap();
-        jobs.start("bob", &sleep, Path::new("/"), &bob).await.unwrap();
-        jobs.start("bob", &sleep, Path::new("/"), &bob).await.unwrap();
+        jobs.start("ann", &sleep, Path::new("/"), &Environment::default(), &ann).await.unwrap();
+        jobs.start("bob", &sleep, Path::new("/"), &Environment::default(), &bob).await.unwrap();
+        jobs.start("bob", &sleep, Path::new("/"), &Environment::default(), &bob).await.unwrap();
         drop(ann.drop_guard());
         assert!(waits(&jobs, "ann", &BTreeSet::new()).await);
         assert_eq!(ends(&jobs, "ann"), [(1, Some("killed".into()))]);
@@ -509,9 +566,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_start_is_an_error_and_takes_no_number() {
-        let (jobs, folder) = jobs(1);
+        let (jobs, _folder) = jobs(1);
         let missing = jobs
-            .start("ann", "true", Path::new("/no/such"), &CancellationToken::new())
+            .start(
+                "ann",
+                "true",
+                Path::new("/no/such"),
+                &Environment::default(),
+                &CancellationToken::new(),
+            )
             .await
             .unwrap_err();
         assert!(matches!(missing, StartError::Process { .. }), "{missing}");
@@ -523,10 +586,19 @@ mod tests {
         );
         jobs.close(Duration::from_secs(30)).await;
         assert_eq!(start(&jobs, "bob", "true").await.unwrap().id, 2);
-        std::fs::write(folder.path().join("file"), "").unwrap();
-        let jobs = Jobs::new(folder.path().join("file/logs"), 1);
-        let folder = start(&jobs, "ann", "true").await.unwrap_err();
-        assert!(matches!(folder, StartError::Folder { .. }), "{folder}");
+    }
+
+    #[tokio::test]
+    async fn no_log_is_written_through_a_link() {
+        let (jobs, folder) = jobs(1);
+        let (state, precious) = (folder.path().join("state"), folder.path().join("precious"));
+        std::fs::create_dir(&precious).unwrap();
+        std::fs::rename(&state, folder.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink(&precious, &state).unwrap();
+        let refused = start(&jobs, "ann", "true").await.unwrap_err();
+        assert!(matches!(refused, StartError::Folder { .. }), "{refused}");
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_dir(precious).unwrap().count(), 0);
     }
 
     #[tokio::test]
@@ -536,6 +608,42 @@ mod tests {
         assert!(until(|| job.log.path().exists()).await);
         assert_eq!(jobs.find("ann", job.id).unwrap().end, None);
         jobs.close(Duration::from_secs(30)).await;
+    }
+
+    #[tokio::test]
+    async fn the_newest_jobs_that_have_ended_keep_their_logs() {
+        let (jobs, _folder) = jobs(100);
+        let mut started = vec![];
+        for _ in 0..MAX_ENDED_LOGS + 2 {
+            started.push(start(&jobs, "ann", "seq 100").await.unwrap());
+            let id = started.len() as u64;
+            assert!(end(&jobs, "ann", id).await.is_some());
+        }
+        let kept = |jobs: &[Job]| jobs.iter().filter(|job| job.log.path().exists()).count();
+        // The newest of all began when the one before it had ended.
+        assert_eq!(kept(&started), MAX_ENDED_LOGS + 1);
+        let (oldest, path) = (started[0].log.clone(), started[1].log.path().to_path_buf());
+        assert!(oldest.fault().unwrap().contains("only the newest"), "{:?}", oldest.fault());
+        assert_eq!(oldest.newest(1), (vec!["100".into()], 100));
+        let folder = path.parent().unwrap().to_path_buf();
+        assert!(path.exists());
+        drop((started, oldest, jobs));
+        assert!(until(|| !folder.exists()).await);
+    }
+
+    #[tokio::test]
+    async fn two_tables_in_one_folder_have_logs_of_their_own() {
+        let (first, folder) = jobs(1);
+        let second = Jobs::new(state(&folder), 1);
+        let one = start(&first, "ann", "echo first").await.unwrap();
+        let two = start(&second, "ann", "echo second").await.unwrap();
+        assert!(waits(&first, "ann", &BTreeSet::new()).await);
+        assert!(waits(&second, "ann", &BTreeSet::new()).await);
+        // Neither does one that is made later take anything away.
+        let _third = Jobs::new(state(&folder), 1);
+        for (job, text) in [(&one, "first\n"), (&two, "second\n")] {
+            assert_eq!(std::fs::read_to_string(job.log.path()).unwrap(), text);
+        }
     }
 
     #[tokio::test]

@@ -1,13 +1,17 @@
 //! The newest lines of what a command prints.
 use crate::{
     Sink,
-    file_copy::{FileCopy, MAX_FILE_BYTES, Target},
+    file_copy::{FileCopy, Target},
 };
+use durable::Folder;
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
+
+/// How many lines of a log are kept whose file is deleted.
+const SHORT_LINES: usize = 20;
 
 /// The newest lines of what a command prints, to be read while a [`LogWriter`] adds to them. Clones
 /// are the same log.
@@ -28,6 +32,8 @@ struct Lines {
     count: u64,
     /// The line that has not ended yet.
     partial: Vec<u8>,
+    /// What follows and may still change, as lines.
+    changeable: Vec<u8>,
     /// Why the file is missing or incomplete.
     fault: Option<String>,
 }
@@ -44,16 +50,22 @@ impl Log {
     pub const MAX_LINES: usize = 500;
     /// How many bytes of a line are kept in memory.
     pub const MAX_LINE_BYTES: usize = 2000;
+    /// How many bytes the file has at most. Of more, the oldest give way.
+    pub const MAX_FILE_BYTES: u64 = 8 << 20;
 
     /// The newest lines, at most `max`, the oldest first; and how many there have been in all.
     pub fn newest(&self, max: usize) -> (Vec<String>, u64) {
         let lines = self.0.lines.lock().unwrap();
         let mut newest: Vec<String> = lines.complete.iter().cloned().collect();
         let mut count = lines.count;
-        if !lines.partial.is_empty() {
-            newest.push(String::from_utf8_lossy(&lines.partial).into_owned());
-            count += 1;
-        }
+        let open = [lines.partial.as_slice(), &lines.changeable].concat();
+        let mut open: Vec<&[u8]> = open.split(|byte| *byte == b'\n').collect();
+        open.pop_if(|last| last.is_empty());
+        count += open.len() as u64;
+        newest.extend(open.into_iter().map(|line| {
+            let line = &line[..line.len().min(Log::MAX_LINE_BYTES)];
+            String::from_utf8_lossy(line).into_owned()
+        }));
         (newest.split_off(newest.len().saturating_sub(max)), count)
     }
 
@@ -68,12 +80,30 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Keeps the last lines only, and says why its file is deleted; false when that was done
+    /// before.
+    pub(crate) fn shorten(&self, why: &str) -> bool {
+        let mut lines = self.0.lines.lock().unwrap();
+        let fault = format!("the file is deleted: {why}");
+        if lines.fault.as_ref() == Some(&fault) {
+            return false;
+        }
+        let old = lines.complete.len().saturating_sub(SHORT_LINES);
+        lines.complete.drain(..old);
+        lines.complete.shrink_to_fit();
+        lines.fault = Some(fault);
+        true
+    }
+}
+
 impl LogWriter {
-    /// An empty log, whose output goes to a file at this path, up to 64 MiB, readable by the same
-    /// user only. The first flush creates the file, in place of an older one. If it cannot be
-    /// written, only the file is missing: the lines are kept, and [`Log::fault`] says why.
-    pub fn new(path: PathBuf) -> LogWriter {
-        let copy = FileCopy::new(Target::Path(path.clone()));
+    /// An empty log, whose output goes to a file of this name, readable by the same user only. The
+    /// first flush creates the file; there must be none. If it cannot be written, only the file is
+    /// missing: the lines are kept, and [`Log::fault`] says why.
+    pub fn new(folder: &Folder, name: &str) -> LogWriter {
+        let path = folder.path().join(name);
+        let copy = FileCopy::new(Target::Folder(folder.clone(), name.into()), Log::MAX_FILE_BYTES);
         LogWriter { log: Log(Arc::new(Inner { path, lines: Mutex::default() })), copy }
     }
 
@@ -89,12 +119,17 @@ impl Sink for LogWriter {
         self.log.0.lines.lock().unwrap().push(bytes);
     }
 
+    fn redraw(&mut self, text: &[u8]) {
+        self.copy.redraw(text);
+        self.log.0.lines.lock().unwrap().changeable = text.to_vec();
+    }
+
     async fn flush(&mut self) {
         self.copy.flush().await;
         let fault = match self.copy.error() {
             Some(error) => error.to_string(),
-            None if self.copy.is_truncated() => {
-                format!("only the first {} MiB are in it", MAX_FILE_BYTES >> 20)
+            None if self.copy.gone() > 0 => {
+                format!("the first {} bytes of it are gone", self.copy.gone())
             }
             None => return,
         };
@@ -130,14 +165,16 @@ mod tests {
     #[tokio::test]
     async fn the_newest_lines_are_kept_and_the_file_has_them_all() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = LogWriter::new(dir.path().join("log"));
+        let folder = Folder::open(dir.path(), "").unwrap();
+        let mut writer = LogWriter::new(&folder, "log");
         let log = writer.log();
         let all: String = (0..1200).map(|i| format!("line {i}\n")).collect();
         for piece in all.as_bytes().chunks(37) {
             writer.push(piece);
             writer.flush().await;
         }
-        writer.push(b"half a li");
+        writer.push(b"half a ");
+        writer.redraw(b"li");
         writer.flush().await;
         let (lines, count) = log.newest(3);
         assert_eq!(
@@ -152,7 +189,8 @@ mod tests {
     #[tokio::test]
     async fn long_lines_are_cut_in_memory_only_and_a_missing_file_costs_only_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = LogWriter::new(dir.path().join("log"));
+        let folder = Folder::open(dir.path(), "").unwrap();
+        let mut writer = LogWriter::new(&folder, "log");
         writer.push(&[b'x'; 1_000_000]);
         writer.push(b"\nend\n");
         writer.flush().await;
@@ -161,21 +199,22 @@ mod tests {
         assert_eq!(lengths, [Log::MAX_LINE_BYTES, 3]);
         assert_eq!(std::fs::metadata(log.path()).unwrap().len(), 1_000_005);
 
-        let missing = dir.path().join("no/such/folder");
-        let mut writer = LogWriter::new(missing.clone());
+        let mut writer = LogWriter::new(&folder, "log");
         writer.push(b"a\n");
         writer.flush().await;
         let (fault, log) = (writer.log().fault().unwrap(), writer.log());
-        assert!(fault.starts_with(&format!("{}: No such file", missing.display())), "{fault}");
+        assert_eq!(fault, format!("{}: it exists already", log.path().display()));
         assert_eq!(log.newest(1).0, ["a"]);
     }
 
     #[tokio::test]
     async fn a_file_that_is_full_is_a_fault() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = LogWriter::new(dir.path().join("log"));
-        writer.push(&vec![b'x'; 65 << 20]);
+        let folder = Folder::open(dir.path(), "").unwrap();
+        let mut writer = LogWriter::new(&folder, "log");
+        writer.push(&vec![b'x'; 9 << 20]);
         writer.flush().await;
-        assert_eq!(writer.log().fault().as_deref(), Some("only the first 64 MiB are in it"));
+        let fault = writer.log().fault();
+        assert_eq!(fault.as_deref(), Some("the first 4194304 bytes of it are gone"));
     }
 }

@@ -1,15 +1,16 @@
 //! Where long outputs are kept.
-use crate::file_copy::naming;
+use crate::drop_blocking;
+use durable::{Folder, Scratch};
 use std::{
     collections::VecDeque,
-    fs::{File, Permissions},
+    fs::File,
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock},
 };
-use tempfile::TempDir;
-use tokio::runtime::Handle;
+
+/// How the names of the folders begin.
+const PREFIX: &str = "rungs";
 
 /// How many long outputs are kept; each has at most
 /// [`Clip::MAX_FILE_BYTES`](crate::Clip::MAX_FILE_BYTES).
@@ -21,10 +22,10 @@ const MAX_FILES: usize = 8;
 ///
 /// The folder is created with the first file. Dropping the value deletes it: on a blocking thread
 /// if dropped within a Tokio runtime, which must then be shut down with some time left for that;
-/// else at once.
+/// else at once. What a killed program left there is deleted by [`sweep`](Outputs::sweep).
 #[derive(Debug, Default)]
 pub struct Outputs {
-    folder: OnceLock<TempDir>,
+    folder: OnceLock<Scratch>,
     /// The numbers of the files, the oldest first. Locked while files are created, on blocking
     /// threads; whoever must not wait looks at `folder` only.
     files: Mutex<VecDeque<u64>>,
@@ -42,33 +43,36 @@ impl Outputs {
         let folder = match self.folder.get() {
             Some(folder) => folder,
             None => {
-                // Without this the umask decides, and others may usually look into it.
-                let private = Permissions::from_mode(0o700);
-                let mut builder = tempfile::Builder::new();
-                let folder = builder.prefix("rungs-").permissions(private).tempdir()?;
+                let base = temporary().map_err(io::Error::other)?;
+                let folder = Scratch::create(&base, PREFIX).map_err(io::Error::other)?;
                 // No other thread sets it: `files` is locked.
                 self.folder.get_or_init(|| folder)
             }
         };
-        let path = |number: u64| folder.path().join(format!("{number}.txt"));
+        let name = |number: u64| format!("{number}.txt");
         while files.len() >= MAX_FILES {
-            let oldest = path(files[0]);
-            match std::fs::remove_file(&oldest) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(naming(&oldest, &error));
-                }
-                _ => files.pop_front(),
-            };
+            folder.folder().remove(name(files[0])).map_err(io::Error::other)?;
+            files.pop_front();
         }
         let number = files.back().map_or(1, |newest| newest + 1);
-        let path = path(number);
-        match File::options().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => {
+        let (name, created) = (name(number), folder.folder().create_new(name(number)));
+        let path = folder.path().join(name);
+        match created.map_err(io::Error::other)? {
+            Some(file) => {
                 files.push_back(number);
                 Ok((file, path))
             }
-            Err(error) => Err(naming(&path, &error)),
+            None => Err(io::Error::other(format!("{}: it exists already", path.display()))),
         }
+    }
+
+    /// Deletes what killed programs have left. It uses the disk.
+    ///
+    /// # Errors
+    /// When the system's temporary folder cannot be listed.
+    pub fn sweep() -> io::Result<()> {
+        let swept = temporary().and_then(|base| Scratch::sweep(&base, PREFIX));
+        swept.map(drop).map_err(io::Error::other)
     }
 
     /// The folder, if the path leads below it; for a guard that lets these files be read. It uses
@@ -79,13 +83,14 @@ impl Outputs {
     }
 }
 
+fn temporary() -> Result<Folder, durable::Error> {
+    Folder::open(std::env::temp_dir(), "")
+}
+
 impl Drop for Outputs {
     fn drop(&mut self) {
-        let Some(folder) = self.folder.take() else { return };
-        // To delete half a gigabyte takes a while, and the thread of a runtime has other tasks.
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(folder))),
-            Err(_) => drop(folder),
+        if let Some(folder) = self.folder.take() {
+            drop_blocking(folder);
         }
     }
 }
@@ -94,7 +99,7 @@ impl Drop for Outputs {
 mod tests {
     use super::*;
     use crate::testing::busy_runtime;
-    use std::time::Duration;
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     #[test]
     fn the_oldest_are_deleted_and_at_the_end_all() {

@@ -24,22 +24,27 @@ pub(crate) struct Tree {
     looks: u32,
 }
 
-/// What was found outside of the group, and whether there may be more.
+/// What was found, and whether there may be more.
 #[derive(Default)]
 struct Escaped {
+    /// Outside of the group.
     found: Vec<(Pid, OwnedFd)>,
-    /// Whether something is left in the group.
-    group_alive: bool,
+    /// What is left in the group; the leader stands for all of them where they cannot be told apart.
+    group: Vec<Pid>,
     /// Whether there is a process that is about to start a program, so that its environment cannot
     /// be read yet.
     unsure: bool,
 }
 
+/// How the name of the entry in the environment begins.
+pub(crate) const MARK_PREFIX: &str = "RUNGS_TREE_";
 /// How often a process whose environment cannot be read yet is looked at, a millisecond or two
 /// apart.
 const MAX_UNSURE_LOOKS: u32 = 8;
 /// How often to look for what is started while the rest is being killed.
 const MAX_KILL_LOOKS: u32 = 100;
+/// How many characters of a command line are shown.
+const MAX_COMMAND_CHARS: usize = 80;
 /// The pause between two such looks.
 const KILL_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -49,12 +54,26 @@ const KILL_INTERVAL: Duration = Duration::from_millis(1);
 /// # Errors
 /// When the system has no random numbers.
 pub(crate) fn mark() -> io::Result<String> {
-    Ok(format!("RUNGS_TREE_{:016x}", getrandom::u64()?))
+    Ok(format!("{MARK_PREFIX}{:016x}", getrandom::u64()?))
 }
 
 impl Tree {
-    pub(crate) fn new(leader: Pid, mark: &str) -> Tree {
-        Tree { leader, mark: format!("{mark}=1").into_bytes(), signalled: vec![], looks: 0 }
+    /// The processes of this shell; `mark` and `owner` are the entry in their environment.
+    pub(crate) fn new(leader: Pid, mark: &str, owner: &str) -> Tree {
+        Tree { leader, mark: format!("{mark}={owner}").into_bytes(), signalled: vec![], looks: 0 }
+    }
+
+    /// Whether a process of it may be alive.
+    pub(crate) fn is_alive(&self) -> bool {
+        let escaped = self.escaped();
+        escaped.unsure || !escaped.group.is_empty() || !escaped.found.is_empty()
+    }
+
+    /// The command lines of its processes.
+    pub(crate) fn command_lines(&self) -> Vec<String> {
+        let escaped = self.escaped();
+        let outside = escaped.found.iter().map(|(pid, _)| *pid);
+        escaped.group.iter().copied().chain(outside).map(command_line).collect()
     }
 
     /// Sends SIGTERM to all processes that have not had it yet; whether there is one left to wait
@@ -72,7 +91,7 @@ impl Tree {
             }
         }
         let may_be_more = escaped.unsure && self.looks < MAX_UNSURE_LOOKS;
-        escaped.group_alive || !escaped.found.is_empty() || may_be_more
+        !escaped.group.is_empty() || !escaped.found.is_empty() || may_be_more
     }
 
     /// Kills all of it, including what is started meanwhile.
@@ -110,8 +129,20 @@ impl Tree {
 
     #[cfg(not(target_os = "linux"))]
     fn escaped(&self) -> Escaped {
-        let group_alive = rustix::process::test_kill_process_group(self.leader).is_ok();
-        Escaped { group_alive, ..Escaped::default() }
+        let alive = rustix::process::test_kill_process_group(self.leader).is_ok();
+        Escaped { group: alive.then_some(self.leader).into_iter().collect(), ..Escaped::default() }
+    }
+}
+
+/// The command line of a process, on one line and not too long; its id where there is none.
+pub(crate) fn command_line(pid: Pid) -> String {
+    let pid = pid.as_raw_pid();
+    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&read).replace(|c: char| c.is_control(), " ");
+    match text.trim().char_indices().nth(MAX_COMMAND_CHARS) {
+        _ if text.trim().is_empty() => format!("process {pid}"),
+        Some((end, _)) => format!("{}...", &text.trim()[..end]),
+        None => text.trim().to_owned(),
     }
 }
 
@@ -148,7 +179,7 @@ mod escaped {
             for pid in self.candidates().into_iter().filter_map(Pid::from_raw) {
                 match self.membership(pid) {
                     Some(Membership::Escaped(process)) => escaped.found.push((pid, process)),
-                    Some(Membership::Group) => escaped.group_alive = true,
+                    Some(Membership::Group) => escaped.group.push(pid),
                     Some(Membership::Unsure) => escaped.unsure = true,
                     Some(Membership::Other) | None => {}
                 }

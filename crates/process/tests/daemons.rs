@@ -1,6 +1,6 @@
 //! Whatever a command leaves running is gone afterwards, however the command ends.
 use rungs_process::{
-    Clip, Process,
+    Clip, Environment, Process,
     testing::{gone, marker, processes, until},
 };
 use std::{
@@ -67,7 +67,8 @@ async fn none_is_left<F: Future<Output = ()> + Send + 'static>(end: fn(Process) 
         let marker = marker();
         let command = format!("{}\n{wait}", command.replace("SLEEP", &format!("sleep {marker}")));
         all.spawn(async move {
-            let process = Process::start(&command, Path::new("/")).unwrap();
+            let process =
+                Process::start(&command, Path::new("/"), &Environment::default()).unwrap();
             if !command.ends_with('\n') {
                 assert!(until(|| sleeps(&marker) > 0).await, "{name} never ran");
             }
@@ -111,9 +112,11 @@ async fn nothing_is_left_when_it_is_dropped() {
 async fn other_commands_are_left_alone() {
     let marker = marker();
     let command = format!("setsid sleep {marker} & setsid --fork sleep {marker}; sleep 100");
-    let mut other = Process::start(&command, Path::new("/")).unwrap();
+    let mut other = Process::start(&command, Path::new("/"), &Environment::default()).unwrap();
     assert!(until(|| sleeps(&marker) == 2).await);
-    let mut process = Process::start("setsid sleep 100 & exit 0", Path::new("/")).unwrap();
+    let mut process =
+        Process::start("setsid sleep 100 & exit 0", Path::new("/"), &Environment::default())
+            .unwrap();
     process.finish(&mut Clip::default()).await.unwrap();
     assert_eq!(sleeps(&marker), 2);
     other.stop(&mut Clip::default()).await;
@@ -122,7 +125,11 @@ async fn other_commands_are_left_alone() {
 
 async fn run(command: &str) -> (ExitStatus, String) {
     let mut clip = Clip::default();
-    let status = Process::start(command, Path::new("/")).unwrap().finish(&mut clip).await.unwrap();
+    let status = Process::start(command, Path::new("/"), &Environment::default())
+        .unwrap()
+        .finish(&mut clip)
+        .await
+        .unwrap();
     (status, clip.into_text().await)
 }
 
@@ -163,6 +170,7 @@ async fn what_it_prints_while_it_ends_is_read() {
     let mut process = Process::start(
         "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done",
         Path::new("/"),
+        &Environment::default(),
     )
     .unwrap();
     let up = tokio::time::timeout(Duration::from_millis(300), process.finish(&mut clip)).await;
@@ -179,7 +187,7 @@ fn it_may_be_dropped_after_the_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let process = first.block_on(async {
-        let process = Process::start(&command, Path::new("/")).unwrap();
+        let process = Process::start(&command, Path::new("/"), &Environment::default()).unwrap();
         assert!(until(|| sleeps(&marker) == 2).await);
         process
     });

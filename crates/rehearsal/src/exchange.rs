@@ -196,6 +196,9 @@ impl Exchange<'_> {
             Route::Reply(WireFormat::Chat) => {
                 let body = parsed(json, bytes, WireFormat::Chat)?;
                 let conversation = chat::read(body)?;
+                if self.state.script.refuse_user_after_results {
+                    chat::no_user_after_results(body)?;
+                }
                 let signer = signature::verify(&conversation)?;
                 let prompt =
                     Prompt::of_chat(&conversation.model, &body["tools"], &body["messages"]);
@@ -221,11 +224,15 @@ impl Exchange<'_> {
         let usage = self.state.cache.lock().unwrap().usage(prompt, Instant::now());
         let attempt = self.state.attempts.lock().unwrap().count(played.fingerprint);
         let fault = fault::of_attempt(played.faults, attempt);
-        if played.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(played.delay_ms)).await;
+        let delay = self.state.script.think_time + Duration::from_millis(played.delay_ms);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         match fault {
             Some(FaultKind::Status(status)) => return Ok(self.scripted_error(status)),
+            Some(FaultKind::Body { text, content_type }) => {
+                return Ok(raw(text, content_type.as_deref(), conversation.stream));
+            }
             // Without a stream the error is the whole response.
             Some(FaultKind::ErrorEvent { kind, message, .. }) if !conversation.stream => {
                 return Err(ApiError::in_stream(kind, message.as_deref()));
@@ -333,6 +340,17 @@ fn respond(status: u16, content_type: &'static str, body: ResponseBody) -> Respo
     *response.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
+    response
+}
+
+/// The response that a script has written byte by byte.
+fn raw(text: &str, content_type: Option<&str>, stream: bool) -> Response<ResponseBody> {
+    let usual = if stream { "text/event-stream" } else { "application/json" };
+    let mut response = respond(200, usual, ResponseBody::whole(text.to_string()));
+    // It was checked when the script was read.
+    if let Some(Ok(kind)) = content_type.map(HeaderValue::from_str) {
+        response.headers_mut().insert("content-type", kind);
+    }
     response
 }
 

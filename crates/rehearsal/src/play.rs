@@ -56,29 +56,40 @@ pub(crate) fn play<'a>(
         let parts = vec![Part::Say(text)];
         Ok(PlayedTurn::new(conversation, fingerprint, parts, StopReason::EndTurn, None))
     };
-    let (scene, place, text) = match choose(script, conversation) {
+    let (index, mut place, text) = match choose(script, conversation) {
         Choice::Turn { scene, place, text } => (scene, place, text),
         Choice::SceneOver => return own_text(SCENE_OVER.to_string()),
         Choice::Unknown => return own_text(unknown_prompt(script)),
     };
-    let Some((when, turn, n)) = script.scene(scene).and_then(|scene| {
-        let (turn, n) = scene.turn(place)?;
-        Some((&scene.when, turn, n))
-    }) else {
-        return own_text(SCENE_OVER.to_string());
-    };
+    let Some(scene) = script.scene(index) else { return own_text(SCENE_OVER.to_string()) };
     let (results, calls) = answered_calls(conversation);
-    let variables = minijinja::Value::from(minijinja::value::Serde(json!({
-        "results": results, "calls": calls, "text": text, "m": groups(when, &text), "n": n,
-    })));
-    let failed = |error| {
-        let (reason, when) = (TemplateError(error), when.as_str());
+    let (texts, earlier) = texts(conversation);
+    let system: Vec<&str> =
+        conversation.system.iter().filter_map(|block| block["text"].as_str()).collect();
+    let m = groups(&scene.when, &text);
+    let failed = |place, error| {
+        let (reason, when) = (TemplateError(error), scene.when.as_str());
         let hint = if text.is_empty() { "; the prompt is no longer in the request" } else { "" };
         ApiError::new(
             500,
-            format!("the script fails in scene {scene} (`{when}`), turn {place}: {reason}{hint}"),
+            format!("the script fails in scene {index} (`{when}`), turn {place}: {reason}{hint}"),
         )
     };
+    let (turn, variables) = loop {
+        let Some((turn, n)) = scene.turn(place) else {
+            return own_text(SCENE_OVER.to_string());
+        };
+        let variables = minijinja::Value::from(minijinja::value::Serde(json!({
+            "results": results, "calls": calls, "text": text, "m": m, "n": n,
+            "texts": texts, "earlier": earlier, "system": system.join("\n"),
+        })));
+        let Some(condition) = &turn.condition else { break (turn, variables) };
+        if condition.holds(&variables).map_err(|error| failed(place, error))? {
+            break (turn, variables);
+        }
+        place += 1;
+    };
+    let failed = |error| failed(place, error);
     let mut parts = vec![];
     if let Some(template) = &turn.think {
         let text = template.render(&variables).map_err(failed)?;
@@ -96,9 +107,9 @@ pub(crate) fn play<'a>(
         }
     }
     parts.extend(turn.raw.iter().map(|raw| Part::Raw(raw.0.clone())));
-    for (index, call) in turn.call.iter().enumerate() {
+    for (number, call) in turn.call.iter().enumerate() {
         let input = call.input.render(&variables).map_err(failed)?;
-        let id = format!("toolu_{scene}_{place}_{index}_{fingerprint:016x}");
+        let id = format!("toolu_{index}_{place}_{number}_{fingerprint:016x}");
         parts.push(Part::Call { id, name: call.tool.clone(), arguments: input.to_string() });
     }
     let default_stop = if turn.call.is_empty() { StopReason::EndTurn } else { StopReason::ToolUse };
@@ -106,7 +117,7 @@ pub(crate) fn play<'a>(
     if stop == StopReason::PauseTurn {
         // The request that continues a paused turn ends with this block, and its id names the next
         // turn.
-        let id = format!("srvtoolu_{scene}_{place}_{fingerprint:016x}");
+        let id = format!("srvtoolu_{index}_{place}_{fingerprint:016x}");
         let input = json!({"query": "rehearsal"});
         parts.push(Part::Raw(
             json!({"type": "server_tool_use", "id": id, "name": "web_search", "input": input}),
@@ -227,6 +238,16 @@ fn groups(when: &Regex, text: &str) -> Vec<String> {
     let Some(captures) = when.captures(text) else { return vec![] };
     let text = |group: Option<regex::Match>| group.map_or("", |group| group.as_str()).to_string();
     captures.iter().map(text).collect()
+}
+
+/// The texts of the newest user message in order, and those of the user messages before it.
+fn texts(conversation: &Conversation) -> (Vec<&str>, Vec<&str>) {
+    let (mut newest, mut earlier) = (vec![], vec![]);
+    for message in conversation.messages.iter().filter(|message| message.role == Role::User) {
+        earlier.append(&mut newest);
+        newest = message.of_type("text").filter_map(|block| block["text"].as_str()).collect();
+    }
+    (newest, earlier)
 }
 
 /// The results of the newest message in order, and the inputs of the calls that they answer.

@@ -86,6 +86,7 @@ impl ResponseBody {
             FaultKind::Status(_)
             | FaultKind::ErrorEvent { .. }
             | FaultKind::CutArguments { .. }
+            | FaultKind::Body { .. }
             | FaultKind::Unknown { .. } => return ResponseBody::whole(bytes),
         };
         ResponseBody { steps: steps.into(), ..ResponseBody::default() }
@@ -160,7 +161,12 @@ fn events_with_fault(
                 WireFormat::Chat => insert_unknown_chunks(&mut events, place),
             }
         }
-        Some(FaultKind::Split { .. } | FaultKind::CutArguments { .. } | FaultKind::Status(_))
+        Some(
+            FaultKind::Split { .. }
+            | FaultKind::CutArguments { .. }
+            | FaultKind::Status(_)
+            | FaultKind::Body { .. },
+        )
         | None => {}
     }
     (events, vec![])

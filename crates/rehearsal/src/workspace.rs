@@ -1,11 +1,11 @@
 //! The folder in which a script is played.
 use crate::script::file::{Folder, WorkspacePlan};
+use durable::{Folder as Base, Scratch};
 use git2::{Commit, Repository, RepositoryInitOptions, Signature, Time};
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
 
 /// Where the tools work while a script is played.
 #[derive(Debug)]
@@ -16,10 +16,13 @@ pub enum Workspace {
     Fresh(TempFolder),
 }
 
-/// A temporary folder, removed when dropped.
+/// How the names of temporary folders begin.
+const PREFIX: &str = "rehearsal";
+
+/// A temporary folder, removed when dropped, or by [`Workspace::sweep`] when its owner was killed.
 #[derive(Debug)]
 pub struct TempFolder {
-    folder: TempDir,
+    folder: Scratch,
     path: PathBuf,
 }
 
@@ -39,6 +42,15 @@ impl Workspace {
         }
     }
 
+    /// Removes the folders of owners that were killed. Blocks.
+    ///
+    /// # Errors
+    /// When the system's temporary folder cannot be listed.
+    pub fn sweep() -> Result<(), WorkspaceError> {
+        let swept = temporary().and_then(|base| Scratch::sweep(&base, PREFIX));
+        swept.map(drop).map_err(unusable)
+    }
+
     /// Keeps the folder that was made and returns its path; `None` means the current folder.
     pub fn keep(self) -> Option<PathBuf> {
         match self {
@@ -48,16 +60,22 @@ impl Workspace {
     }
 }
 
+fn temporary() -> Result<Base, durable::Error> {
+    Base::open(std::env::temp_dir(), "")
+}
+
+fn unusable(error: durable::Error) -> WorkspaceError {
+    WorkspaceError::Folder { path: std::env::temp_dir(), source: io::Error::other(error) }
+}
+
 impl TempFolder {
     fn make(plan: &Folder) -> Result<Self, WorkspaceError> {
         let at = |path: &Path| {
             let path = path.to_path_buf();
             move |source| WorkspaceError::Folder { path, source }
         };
-        let folder = tempfile::Builder::new()
-            .prefix("rehearsal-")
-            .tempdir()
-            .map_err(at(&std::env::temp_dir()))?;
+        let created = temporary().and_then(|base| Scratch::create(&base, PREFIX));
+        let folder = created.map_err(unusable)?;
         // Tools report paths with links resolved; compared with them, a path through a link looks
         // like another folder.
         let path = folder.path().canonicalize().map_err(at(folder.path()))?;

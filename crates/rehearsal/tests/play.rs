@@ -67,6 +67,41 @@ async fn a_scene_plays_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_turn_is_played_only_if_its_condition_holds() {
+    let script = script([scene(
+        "^go$",
+        [
+            call("look", json!({})),
+            say("Nothing is there yet.").only_if("'none' in results[0].text"),
+            call("look", json!({"again": "{{ n }}"})).only_if("not texts").repeat(3),
+            say("{{ texts[0] }} It said {{ results[0].text }}."),
+        ],
+    )]);
+    let server = serve(script).await;
+    let said = |world: &'static str, reminder: bool| {
+        let server = &server;
+        async move {
+            let mut messages = vec![user("go")];
+            loop {
+                let reply = post(server, MESSAGES, &ask(json!(messages))).await.json();
+                if reply["stop_reason"] == "end_turn" {
+                    return (messages.len() / 2, reply["content"][0]["text"].clone());
+                }
+                let mut answer = results(&reply, world);
+                if reminder && messages.len() == 3 {
+                    let text = json!({"type": "text", "text": "Look up."});
+                    answer.as_array_mut().unwrap().push(text);
+                }
+                messages.push(json!({"role": "assistant", "content": reply["content"]}));
+                messages.push(json!({"role": "user", "content": answer}));
+            }
+        }
+    };
+    assert_eq!(said("none", false).await, (1, json!("Nothing is there yet.")));
+    assert_eq!(said("two", true).await, (2, json!("Look up. It said two.")));
+}
+
+#[tokio::test]
 async fn only_the_newest_message_chooses_the_turn() {
     let server = serve(SHOP).await;
     let first = post(&server, MESSAGES, &ask(json!([user("look")]))).await.json();

@@ -1,12 +1,19 @@
 //! The terminal: the [`Screen`] that shows events and asks questions, the line editor behind it,
-//! the [`Prompt`] that all lessons share, and [`Signals`]. It shows what an agent emits and knows
-//! no mechanism.
+//! the [`Prompt`] that all lessons share, [`Signals`] and [`TerminalModes`]. It shows what an agent
+//! emits and knows no mechanism.
+mod editor;
 mod line_editor;
+mod modes;
+mod output;
+mod paint;
 mod prompt;
 mod screen;
 mod signals;
+mod stdin;
+mod tally;
 mod text;
 
+pub use modes::TerminalModes;
 pub use prompt::{Prompt, command_list};
 pub use screen::Screen;
 pub use signals::Signals;

@@ -2,7 +2,12 @@
 //! it.
 use crate::{Screen, Signals, line_editor::Typed};
 use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
-use std::{collections::VecDeque, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 /// How many turns that nobody typed may fail in a row before a program ends to which nobody can
 /// type.
@@ -11,6 +16,15 @@ const MAX_UNATTENDED_FAILURES: u32 = 3;
 /// How long to wait before the agent's wakes, which expected nothing, are asked again: what they
 /// wait for may also begin elsewhere.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The exit code of a program that Ctrl+C has ended, as shells count it.
+const INTERRUPTED: u8 = 130;
+
+/// What is said when Ctrl+C has stopped a turn.
+const STOPPED: &str = "stopped; the conversation stays, and so does what was done to files";
+
+/// How soon after another one a Ctrl+C leaves instead of stopping the turn.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The exit code for wrong use.
 const USAGE_ERROR: u8 = 2;
@@ -56,6 +70,7 @@ impl Prompt {
         L: for<'a> Loop<'a> + Copy,
     {
         let agent = agent.ui(screen.clone());
+        let _quiet = screen.echo_off();
         let mut session = Session {
             chat: Chat::default(),
             question: self.question.clone(),
@@ -65,6 +80,7 @@ impl Prompt {
             input_ended: self.question.is_some(),
             failed: false,
             backoff: Backoff::default(),
+            interrupted: None,
         };
         let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
         for failure in agent.exit().await {
@@ -96,22 +112,32 @@ impl Prompt {
                     command if command.starts_with(':') => {
                         let running = self.command(&command[1..], &mut session.chat, agent);
                         let done = tokio::select! {
-                            done = running => done,
-                            code = signals.next() => return code,
+                            done = running => Ok(done),
+                            code = signals.next() => Err(code),
+                            never = screen.show_elapsed() => match never {},
                         };
                         match done {
-                            Ok(known) => session.failed |= !known && !cx.attended(),
-                            Err(error) => session.fail(&cx, &error),
+                            Ok(Ok(known)) => session.failed |= !known && !cx.attended(),
+                            Ok(Err(error)) => session.fail(&cx, &error),
+                            Err(code) if session.stops(code, &cx, signals) => cx.notice(STOPPED),
+                            Err(code) => return code,
                         }
                         continue;
                     }
                     text => (Message::user(text), false),
                 },
             };
+            let start = Instant::now();
             let end = tokio::select! {
-                end = agent.run(&mut session.chat, prompt, agent_loop) => end,
-                code = signals.next() => return code,
+                end = agent.run(&mut session.chat, prompt, agent_loop) => Ok(end),
+                code = signals.next() => Err(code),
+                never = screen.show_elapsed() => match never {},
                 () = screen.closed().cancelled() => return session.code(),
+            };
+            let end = match end {
+                Ok(end) => end,
+                Err(code) if session.stops(code, &cx, signals) => Err(Error::Cancelled),
+                Err(code) => return code,
             };
             if woken {
                 session.backoff.count(&end);
@@ -122,8 +148,10 @@ impl Prompt {
                 Ok(_) => {}
                 // Somebody else was quicker with what woke it.
                 Err(Error::NothingToAnswer) if woken => {}
+                Err(Error::Cancelled) => cx.notice(STOPPED),
                 Err(error) => session.fail(&cx, &error),
             }
+            screen.show_tally(start.elapsed());
         }
     }
 
@@ -136,11 +164,11 @@ impl Prompt {
     ) -> Next {
         let prompt = format!("{} >> ", self.name);
         if let Some(question) = session.question.take() {
-            screen.echo(&prompt, &question, false);
+            screen.echo(&prompt, &question);
             return Next::Prompt(question);
         }
         if let Some(line) = session.queue.pop_front() {
-            screen.echo(&prompt, &line, false);
+            screen.echo(&prompt, &line);
             return Next::Line(line);
         }
         let suggestion =
@@ -176,17 +204,17 @@ impl Prompt {
                     let empty = line.trim().is_empty() && !suggestion.is_empty();
                     let line = if empty { suggestion.to_string() } else { line };
                     if empty {
-                        screen.echo(&prompt, &line, true);
+                        screen.echo_suggestion(&prompt, &line);
                     }
                     session.suggestions_played += usize::from(line == suggestion);
                     Next::Line(line)
                 }
                 Ok(Typed::Line(line) | Typed::Ahead(line)) => {
                     session.typed |= !line.trim().is_empty();
-                    screen.echo(&prompt, &line, false);
+                    screen.echo(&prompt, &line);
                     Next::Line(line)
                 }
-                Ok(Typed::Interrupt) => Next::Leave(130),
+                Ok(Typed::Interrupt) => Next::Leave(INTERRUPTED),
                 Ok(Typed::Unreadable(why)) => {
                     screen.say(&format!("error: standard input: {why}"));
                     Next::Leave(USAGE_ERROR)
@@ -236,14 +264,17 @@ impl Prompt {
     }
 }
 
+/// What the keys do.
+const KEYS: &str = "\
+q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line
+Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a second, it leaves";
+
 /// The commands of this agent's prompt, a line each.
 pub fn command_list(agent: &Agent) -> String {
     let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
     let all = agent.commands().chain(shared);
     let mut lines: Vec<String> = all.map(|(name, help)| format!(":{name:<12} {help}")).collect();
-    lines.push(
-        "q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line".into(),
-    );
+    lines.push(KEYS.into());
     lines.join("\n")
 }
 
@@ -263,6 +294,8 @@ struct Session {
     failed: bool,
     /// Of the turns that nobody typed.
     backoff: Backoff,
+    /// When Ctrl+C has stopped a turn.
+    interrupted: Option<Instant>,
 }
 
 impl Session {
@@ -270,6 +303,18 @@ impl Session {
         // A person at the prompt has seen the failure; the exit code reports it to everybody else.
         self.failed |= !cx.attended() || self.input_ended;
         cx.emit(Event::Failure(error.to_string()));
+    }
+
+    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C of a person
+    /// who can go on at the prompt.
+    fn stops(&mut self, code: u8, cx: &Context, signals: &Signals) -> bool {
+        let again = self.interrupted.is_some_and(|before| before.elapsed() < LEAVES_WITHIN);
+        self.interrupted = Some(Instant::now());
+        let stops = code == INTERRUPTED && cx.attended() && !self.input_ended && !again;
+        if stops {
+            signals.forgive();
+        }
+        stops
     }
 
     /// Whether nothing was typed, and nothing else began a turn.

@@ -1,17 +1,22 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
+    output::{Output, To},
+    paint::{Colour, paint},
+    stdin::Echo,
+    tally::Tally,
     text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines},
 };
-use colored::{Color, Colorize};
-use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui};
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui, client::Usage};
 use std::{
-    io::{ErrorKind, IsTerminal, Write},
+    convert::Infallible,
+    io::ErrorKind,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 /// The terminal. Clones are the same one.
@@ -21,6 +26,9 @@ pub struct Screen(Arc<Inner>);
 struct Inner {
     editor_thread: LineEditor,
     output: Mutex<Output>,
+    /// Of the requests that were not shown yet.
+    tally: Mutex<Tally>,
+    cost: OnceLock<Box<Cost>>,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
@@ -30,50 +38,56 @@ struct Inner {
     write_failed: AtomicBool,
 }
 
-struct Output {
-    out: Stream,
-    err: Stream,
-    /// What has been shown of a reply that is not whole yet.
-    pieces: String,
-    /// What waits for its turn while a prompt or a question has the output.
-    held: Option<Vec<(To, String)>>,
-}
+/// What the tokens of a request cost.
+type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 
-struct Stream {
-    to: Box<dyn Write + Send>,
-    colour: bool,
-}
-
-#[derive(Clone, Copy)]
-enum To {
-    Out,
-    Err,
-}
+/// How often it is looked whether nothing was written for a while.
+const TICK: Duration = Duration::from_millis(100);
 
 impl Screen {
     /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
     pub fn stdio() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let out = Stream {
-            to: Box::new(std::io::stdout()),
-            colour: wanted && std::io::stdout().is_terminal(),
-        };
-        let err = Stream {
-            to: Box::new(std::io::stderr()),
-            colour: wanted && std::io::stderr().is_terminal(),
-        };
-        // Whether to colour is decided here, for each stream; the crate knows only one answer for
-        // both.
-        colored::control::set_override(true);
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
-            output: Output { out, err, pieces: String::new(), held: None }.into(),
+            output: Output::stdio().into(),
+            tally: Tally::default().into(),
+            cost: OnceLock::new(),
             question: ().into(),
             ended: false.into(),
             closed: CancellationToken::new(),
             write_failed: false.into(),
         }))
+    }
+
+    /// What the tokens of a request cost, in dollars, where that is known.
+    pub fn cost_by(&self, cost: impl Fn(&Usage) -> Option<f64> + Send + Sync + 'static) {
+        let _ = self.0.cost.set(Box::new(cost));
+    }
+
+    /// Shows, while nothing else is, for how long the work has been going on; never ends.
+    pub(crate) async fn show_elapsed(&self) -> Infallible {
+        let start = Instant::now();
+        let _erased = Status(self);
+        if !self.0.editor_thread.has_editor() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(TICK).await;
+            let mut output = self.0.output.lock().unwrap();
+            let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
+            let line = paint(&line, output.err.colour, Colour::Result);
+            // The next line that is written finds out that the terminal is gone.
+            let _ = output.show_status(&line);
+        }
+    }
+
+    /// What the requests since the last time took, in one line, to a person who can see it.
+    pub(crate) fn show_tally(&self, time: Duration) {
+        let tally = std::mem::take(&mut *self.0.tally.lock().unwrap());
+        if self.is_terminal() && tally.requests > 0 {
+            let line = tally.line(time);
+            self.0.put(To::Err, |c| format!("{}\n", paint(&line, c, Colour::Result)));
+        }
     }
 
     /// Fires when nobody reads the output any more.
@@ -86,7 +100,8 @@ impl Screen {
         self.0.write_failed.load(Relaxed)
     }
 
-    pub(crate) fn is_terminal(&self) -> bool {
+    /// Whether a person sits at a terminal: standard input and standard error both are one.
+    pub fn is_terminal(&self) -> bool {
         self.0.editor_thread.is_terminal()
     }
 
@@ -103,11 +118,19 @@ impl Screen {
         let look = Look { prompt: prompt.into(), suggestion: suggestion.into(), colour, history };
         let mut other = std::pin::pin!(other);
         let typed = loop {
-            let editor = self.0.editor_thread.has_editor();
-            if self.is_terminal() && !editor {
-                self.0.put(To::Err, |colour| paint(prompt, colour, Colour::Prompt));
+            let plain = self.is_terminal() && !self.0.editor_thread.has_editor();
+            let _echo = plain.then(|| Echo::set(true));
+            if plain {
+                if let Some(line) = self.0.editor_thread.typed() {
+                    return Ok(Typed::Ahead(line));
+                }
+                let enter = match suggestion {
+                    "" => String::new(),
+                    suggestion => format!("(Enter: {suggestion})\n"),
+                };
+                self.0.put(To::Err, |c| format!("{enter}{}", paint(prompt, c, Colour::Prompt)));
             }
-            let hold = editor.then(|| Hold::new(self));
+            let hold = self.is_terminal().then(|| Hold::new(self));
             let typed = tokio::select! {
                 biased;
                 typed = self.0.editor_thread.wish(Wish::Prompt(look.clone())) => Ok(typed),
@@ -118,12 +141,9 @@ impl Screen {
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
-                // What is shown now takes the place of the prompt, which comes again below with
-                // what was typed.
-                Some(hold) if taken_back => hold.begin_with("\r\x1b[J"),
-                None if typed.is_err() && self.is_terminal() => {
-                    self.0.put(To::Err, |_| "\n".into())
-                }
+                // What is shown now stands below the prompt, which comes again.
+                Some(hold) if plain && taken_back => hold.begin_with("\n"),
+                // The editor has erased itself, and comes again below with what was typed.
                 _ => {}
             }
             // Taken back by what wanted to be shown; it has been by now.
@@ -147,14 +167,24 @@ impl Screen {
         self.0.put(To::Out, |_| text.into());
     }
 
-    /// What was asked, where it was not typed at the prompt itself; perhaps in place of the empty
-    /// line above.
-    pub(crate) fn echo(&self, prompt: &str, line: &str, instead: bool) {
+    /// What was asked, where it was not typed at the prompt itself.
+    pub(crate) fn echo(&self, prompt: &str, line: &str) {
         let line = clipped(&escaped(line), MAX_LINE_CHARS);
-        self.0.put(To::Err, |colour| {
-            let back = if colour && instead { "\x1b[A\x1b[2K" } else { "" };
-            format!("{back}{}{line}\n", paint(prompt, colour, Colour::Prompt))
-        });
+        self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
+    }
+
+    /// What Enter has played, in place of the empty line above; a plain prompt has shown it.
+    pub(crate) fn echo_suggestion(&self, prompt: &str, line: &str) {
+        if self.0.editor_thread.has_editor() {
+            self.0.put(To::Err, |_| "\x1b[A\x1b[2K".into());
+            self.echo(prompt, line);
+        }
+    }
+
+    /// While this lives, what is typed while nobody asks is not shown: it would stand in the middle
+    /// of what is written. The terminal keeps it for the next prompt.
+    pub(crate) fn echo_off(&self) -> Option<Echo> {
+        self.is_terminal().then(|| Echo::set(false))
     }
 
     fn reply(&self, who: &str, front: bool, reply: &Reply) {
@@ -203,23 +233,29 @@ impl Inner {
             held.push((to, text.into()));
             return self.editor_thread.interrupt();
         }
-        let stream = match to {
-            To::Out => &mut output.out,
-            To::Err => &mut output.err,
-        };
-        let written = stream.to.write_all(text.as_bytes()).and_then(|()| stream.to.flush());
+        let written = output.write(to, text);
         match (to, written) {
+            (_, Ok(())) => {}
+            // The terminal is gone, with whoever sat at it.
+            (_, Err(error)) if self.editor_thread.is_terminal() && is_io_error(&error) => {
+                self.closed.cancel();
+            }
             // Progress that nobody reads must not cost the answer.
-            (_, Ok(())) | (To::Err, _) => {}
+            (To::Err, _) => {}
             // A reader that went away (`| head -1`) is no error; it ends the program in silence.
             (To::Out, Err(error)) if error.kind() == ErrorKind::BrokenPipe => self.closed.cancel(),
             (To::Out, Err(error)) => {
                 if !self.write_failed.swap(true, Relaxed) {
-                    let _ = writeln!(output.err.to, "error: standard output: {error}");
+                    let line = format!("error: standard output: {error}\n");
+                    let _ = output.write(To::Err, &line);
                 }
             }
         }
     }
+}
+
+fn is_io_error(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 impl Ui for Screen {
@@ -237,7 +273,11 @@ impl Ui for Screen {
             }
             // Two streams in one window can't be read: children are shown whole.
             Event::TextDelta(_) => {}
-            Event::Reply(reply) => self.reply(&who, front, reply),
+            Event::Reply(reply) => {
+                let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
+                self.0.tally.lock().unwrap().add(&reply.usage, cost);
+                self.reply(&who, front, reply);
+            }
             Event::ReplyDiscarded if front => {
                 let mut output = self.0.output.lock().unwrap();
                 if !std::mem::take(&mut output.pieces).is_empty() {
@@ -280,6 +320,7 @@ impl Ui for Screen {
             text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
         }
         text.push_str("\n  n  no; a reason may follow\nanswer: ");
+        let _echo = self.is_terminal().then(|| Echo::set(true));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
         let _hold = Hold::new(self);
         loop {
@@ -330,6 +371,15 @@ fn answer(line: &str, choices: usize) -> Option<Answer> {
     }
 }
 
+/// While it lives, there can be a line for the time being.
+struct Status<'a>(&'a Screen);
+
+impl Drop for Status<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.0.output.lock().unwrap().set_status("");
+    }
+}
+
 /// While it lives, the prompt or the question alone has the screen; the rest is shown when it is
 /// dropped.
 struct Hold<'a>(&'a Screen);
@@ -355,28 +405,6 @@ impl Drop for Hold<'_> {
         for (to, text) in output.held.take().unwrap_or_default() {
             inner.write(&mut output, to, &text);
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Colour {
-    Prompt,
-    Call,
-    Result,
-    Failed,
-    Note,
-}
-
-fn paint(text: &str, colour: bool, kind: Colour) -> String {
-    if !colour {
-        return text.into();
-    }
-    match kind {
-        Colour::Prompt => text.bold().to_string(),
-        Colour::Call => text.color(Color::Cyan).to_string(),
-        Colour::Result => text.dimmed().to_string(),
-        Colour::Failed => text.color(Color::Red).to_string(),
-        Colour::Note => text.color(Color::Yellow).to_string(),
     }
 }
 

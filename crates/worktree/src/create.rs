@@ -3,10 +3,11 @@
 use crate::{
     Error, Tree, Trees, branch,
     files::{delete, entries, unused_path},
+    lacks::lacks,
     losses::unreachable_commits,
     repository::{
-        commits_ahead, current_branch, find_registered, lock_changes, not_a_worktree,
-        open_registered, short_id, tip,
+        branch_in_the_way, commits_ahead, current_branch, find_registered, lock_changes,
+        not_a_worktree, open_registered, short_id, tip,
     },
     tree::wait_for_git_locks,
     trees::hidden_file,
@@ -14,7 +15,8 @@ use crate::{
 use durable::Lock;
 use git2::{BranchType, Commit, ErrorCode, Repository, WorktreeAddOptions};
 use std::{
-    fs, io,
+    fs,
+    io::ErrorKind::{NotADirectory, NotFound},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -36,6 +38,7 @@ struct Created {
     resumed: bool,
     /// Where files of a person were moved that lay in the way.
     quarantined: Option<PathBuf>,
+    lacks: Option<String>,
 }
 
 impl Reservation {
@@ -56,7 +59,7 @@ impl Reservation {
     pub fn used(&self) -> Result<bool, Error> {
         let repository = self.trees.repository()?;
         let git_error = || Error::git(format!("read {}", self.branch));
-        let incomplete = self.marker().exists();
+        let incomplete = self.is_incomplete();
         let Some(tip) = tip(&repository, &self.branch).map_err(git_error())? else {
             return Ok(!incomplete && self.path.symlink_metadata().is_ok());
         };
@@ -71,12 +74,12 @@ impl Reservation {
     pub fn take(self) -> Result<Tree, Error> {
         let repository = self.trees.repository()?;
         let registered =
-            if self.marker().exists() { None } else { find_registered(&repository, &self.name)? };
-        let Created { resumed, quarantined } = match registered {
+            if self.is_incomplete() { None } else { find_registered(&repository, &self.name)? };
+        let Created { resumed, quarantined, lacks } = match registered {
             Some(worktree) => {
                 let own = open_registered(&worktree, &self.path, &self.branch)?;
                 wait_for_git_locks(&own, &self.branch)?;
-                Created { resumed: true, quarantined: None }
+                Created { resumed: true, quarantined: None, lacks: None }
             }
             None => self.create(&repository)?,
         };
@@ -87,41 +90,56 @@ impl Reservation {
         };
         let folder =
             self.trees.folder_in(&repository, &self.path).unwrap_or_else(|| self.path.clone());
-        Ok(Tree { reservation: self, folder, resumed, quarantined })
-    }
-
-    fn marker(&self) -> PathBuf {
-        self.trees.marker(&self.name)
+        Ok(Tree { reservation: self, folder, resumed, quarantined, lacks })
     }
 
     fn create(&self, repository: &Repository) -> Result<Created, Error> {
-        let (marker, branch) = (self.marker(), &self.branch);
-        let git_error = || Error::git(format!("create the branch {branch}"));
         let _lock = lock_changes(repository)?;
         self.clean_up_others(repository)?;
-        let quarantined = if marker.exists() { self.clean_up(repository)? } else { None };
+        let quarantined = if self.is_incomplete() { self.clean_up(repository)? } else { None };
         if self.path.symlink_metadata().is_ok() {
             return Err(not_a_worktree(&self.path));
         }
+        let reading = || Error::git(format!("read {}", self.branch));
+        let old = tip(repository, &self.branch).map_err(reading())?;
+        let added = self.add(repository, old.as_ref());
+        // What cannot be undone now stays marked, and is cleaned up by the next use.
+        let settled = added.is_ok() || self.undo(repository, old.is_none()).is_ok();
+        if settled && self.is_incomplete() {
+            self.trees.mark_complete(&self.name)?;
+        }
+        let resumed = added?;
+        Ok(Created { resumed, quarantined, lacks: lacks(repository, self) })
+    }
+
+    /// Makes the worktree; whether its branch has commits that the folder's commit does not have.
+    fn add(&self, repository: &Repository, old: Option<&Commit<'_>>) -> Result<bool, Error> {
+        let branch = &self.branch;
+        let git_error = || Error::git(format!("create the branch {branch}"));
         let head = repository.head().and_then(|head| head.peel_to_commit());
-        let old = tip(repository, branch).map_err(git_error())?;
         // The marker comes first: what is created from here on is incomplete until it is removed.
-        let mark = || fs::write(&marker, "").map_err(Error::io(&marker));
+        let mark = || self.trees.mark_incomplete(&self.name);
         let start_at = |head: &Commit<'_>| -> Result<(), Error> {
             mark()?;
             repository.branch(branch, head, true).map_err(git_error())?;
             Ok(())
         };
-        let resumed = match (&old, head) {
+        let resumed = match (old, head) {
             (None, Ok(head)) => {
+                if let Some(other) = branch_in_the_way(repository, branch).map_err(git_error())? {
+                    return Err(Error::BranchInTheWay { branch: branch.clone(), other });
+                }
                 start_at(&head)?;
                 false
             }
-            (None, Err(error)) if error.code() == ErrorCode::UnbornBranch => {
+            (None, Err(error)) => {
                 let folder = repository.workdir().unwrap_or(repository.path());
-                return Err(Error::NoCommit(folder.into()));
+                if error.code() == ErrorCode::UnbornBranch {
+                    return Err(Error::NoCommit(folder.into()));
+                }
+                let doing = format!("read the commit that is checked out in {}", folder.display());
+                return Err(Error::git(doing)(error));
             }
-            (None, Err(error)) => return Err(git_error()(error)),
             // The old branch was merged: start again from the current commit.
             (Some(old), Ok(head))
                 if repository.graph_descendant_of(head.id(), old.id()).map_err(git_error())?
@@ -142,13 +160,29 @@ impl Reservation {
         let reference = repository.find_branch(branch, BranchType::Local).map_err(git_error())?;
         let mut options = WorktreeAddOptions::new();
         options.reference(Some(reference.get()));
-        let added = repository.worktree(&self.name, &self.path, Some(&options));
-        if added.is_ok() || (old.is_some() && self.path.symlink_metadata().is_err()) {
-            fs::remove_file(&marker).map_err(Error::io(&marker))?;
-        }
         let path = self.path.display();
-        added.map_err(Error::git(format!("create the worktree {path} on {branch}")))?;
-        Ok(Created { resumed, quarantined })
+        repository
+            .worktree(&self.name, &self.path, Some(&options))
+            .map_err(Error::git(format!("create the worktree {path} on {branch}")))?;
+        Ok(resumed)
+    }
+
+    /// Takes back what a creation that failed has made, its branch too if that is new.
+    fn undo(&self, repository: &Repository, new_branch: bool) -> Result<(), Error> {
+        if !self.is_incomplete() {
+            return Ok(());
+        }
+        self.clean_up(repository)?;
+        if new_branch
+            && let Ok(mut branch) = repository.find_branch(&self.branch, BranchType::Local)
+        {
+            branch.delete().map_err(Error::git(format!("delete {}", self.branch)))?;
+        }
+        Ok(())
+    }
+
+    fn is_incomplete(&self) -> bool {
+        self.trees.is_incomplete(&self.name)
     }
 
     /// Whether the branch is checked out somewhere, so that it must not be moved.
@@ -209,7 +243,9 @@ impl Reservation {
         // Only worktrees of this crate have branches of this kind, so the lock is stale.
         let lock = repository.commondir().join(format!("refs/heads/{}.lock", self.branch));
         match fs::remove_file(&lock) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(&lock)(error)),
+            Err(error) if !matches!(error.kind(), NotFound | NotADirectory) => {
+                Err(Error::io(&lock)(error))
+            }
             _ => Ok(quarantined),
         }
     }
@@ -230,7 +266,10 @@ impl Reservation {
         let Ok(own) = Repository::open(&self.path) else { return Ok(()) };
         let other_branch =
             current_branch(&own).is_ok_and(|current| current.as_ref() != Some(&self.branch));
-        if !other_branch && unreachable_commits(&own).unwrap_or_default().is_empty() {
+        // Git keeps the repositories of submodules there.
+        let submodules = own.path().join("modules").exists();
+        if !other_branch && !submodules && unreachable_commits(&own).unwrap_or_default().is_empty()
+        {
             return Ok(());
         }
         let why = format!(

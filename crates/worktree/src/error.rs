@@ -20,12 +20,22 @@ pub enum Error {
     /// The folder is in no git repository.
     #[error("{0} is in no git repository; `git init` makes one")]
     NoRepository(PathBuf),
+    /// There is a `.git`, which leads to no repository.
+    #[error("{git}: {why}")]
+    BrokenRepository { git: PathBuf, why: String },
     /// The repository is bare: it has no folder of files.
     #[error("{0} is a bare repository, without files to work on")]
     Bare(PathBuf),
     /// No commit is checked out yet.
     #[error("{0}: no commit is checked out yet, so there is nothing to start from; make a commit")]
     NoCommit(PathBuf),
+    /// Git keeps a branch as a file and the part of a name before a `/` as a folder, so the two
+    /// exclude each other.
+    #[error(
+        "the branch {other} is in the way of {branch}, which git therefore cannot create; nothing \
+         was changed; `git branch -m {other} NAME` gives it another name"
+    )]
+    BranchInTheWay { branch: String, other: String },
     /// There is no worktree of this name.
     #[error("there is no tree in {0}")]
     NoTree(PathBuf),
@@ -75,8 +85,34 @@ pub enum Error {
     #[error(transparent)]
     Lock(#[from] durable::Error),
     /// Git failed.
-    #[error("cannot {doing}: {}", source.message())]
+    #[error("cannot {doing}: {}{}", source.message(), advice(source.message()))]
     Git { doing: String, source: git2::Error },
+}
+
+/// What helps against an error of libgit2, which does the work here, where the program git would
+/// have none.
+fn advice(message: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 9] = [
+        (
+            "extensions.refstorage",
+            "; a clone made with `git clone --ref-format=files` can be used here",
+        ),
+        ("object format", "; only repositories with SHA-1 hashes, git's default, can be used here"),
+        ("extension name", "; this library knows fewer kinds of repositories than the program git"),
+        ("repository version", "; this library knows fewer kinds of repositories than git does"),
+        ("not owned by", "; `git config --global --add safe.directory FOLDER` trusts it"),
+        ("extension: 'link'", "; `git update-index --no-split-index` there makes it readable"),
+        (
+            "extension: 'sdir'",
+            "; `git sparse-checkout reapply --no-sparse-index` there makes it readable",
+        ),
+        ("object not found", MISSING),
+        ("peeled", MISSING),
+    ];
+    const MISSING: &str = "; `git fsck` says what is damaged; in a partial clone, `git archive \
+        HEAD >/dev/null` fetches what is missing";
+    let known = ADVICE.iter().find(|(words, _)| message.contains(words));
+    known.map_or("", |(_, advice)| advice)
 }
 
 fn in_conflict(conflicts: &[PathBuf]) -> String {

@@ -34,7 +34,10 @@
 //!
 //! - A [`Tree`] is exclusive among threads and processes until it is dropped: a lock file in the
 //!   folder of the worktrees enforces that.
-//! - No branch is ever deleted, and no file of a person is ever overwritten.
+//! - No branch is ever deleted, except one that a creation made and that failed right then, and no
+//!   file of a person is ever overwritten.
+//! - A submodule in a worktree counts as part of it: what git says of it must be clean, and each
+//!   commit that was made in it must be on a branch of its remote.
 //! - SIGKILL at any moment leaves nothing behind that prevents a worktree from being created,
 //!   taken, committed or removed later.
 //! - A lock file of git, such as `index.lock`, that is older than ten seconds counts as stale and
@@ -55,6 +58,7 @@
 mod create;
 mod error;
 mod files;
+mod lacks;
 mod losses;
 mod repository;
 mod state;

@@ -74,6 +74,12 @@ pub(crate) fn open_registered(
     open_on_branch(path, branch)
 }
 
+/// The repository to read the history from. In a linked worktree libgit2 does not find the file
+/// that says where the history of a shallow clone ends.
+pub(crate) fn history(repository: &Repository) -> Result<Repository, git2::Error> {
+    Repository::open(repository.commondir())
+}
+
 /// Opens the repository at this path, if it is on this branch.
 pub(crate) fn open_on_branch(path: &Path, branch: &str) -> Result<Repository, Error> {
     let git_error = || Error::git(format!("open {}", path.display()));
@@ -87,6 +93,8 @@ pub(crate) fn open_on_branch(path: &Path, branch: &str) -> Result<Repository, Er
             ));
         }
         None => {
+            // A rebase leaves the branch for its time.
+            check_no_operation(&repository, path)?;
             return mismatch(format!(
                 "it is on no branch, not on {branch}; `git branch NAME` there keeps the commits \
                  that were made so, and `git switch {branch}` then changes that"
@@ -121,10 +129,17 @@ pub(crate) fn check_no_operation(repository: &Repository, path: &Path) -> Result
         .map_err(Error::git(format!("read the index of {}", path.display())))?;
     let operation = match repository.state() {
         RepositoryState::Clean if conflicts.is_empty() => return Ok(()),
-        RepositoryState::Clean => "resolving conflicts".into(),
-        state => format!("{state:?}").to_lowercase(),
+        RepositoryState::Clean => "resolving conflicts",
+        RepositoryState::Merge => "merge",
+        RepositoryState::Revert | RepositoryState::RevertSequence => "revert",
+        RepositoryState::CherryPick | RepositoryState::CherryPickSequence => "cherry-pick",
+        RepositoryState::Bisect => "bisect",
+        RepositoryState::Rebase
+        | RepositoryState::RebaseInteractive
+        | RepositoryState::RebaseMerge => "rebase",
+        RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => "am",
     };
-    Err(Error::OperationInProgress { path: path.into(), operation, conflicts })
+    Err(Error::OperationInProgress { path: path.into(), operation: operation.into(), conflicts })
 }
 
 fn conflicts(repository: &Repository) -> Result<Vec<PathBuf>, git2::Error> {
@@ -141,6 +156,27 @@ fn conflicts(repository: &Repository) -> Result<Vec<PathBuf>, git2::Error> {
 /// The abbreviated id of a commit.
 pub(crate) fn short_id(commit: &Commit<'_>) -> Result<String, git2::Error> {
     Ok(String::from_utf8_lossy(&commit.as_object().short_id()?).into_owned())
+}
+
+/// The branch because of which git cannot create one of this name.
+pub(crate) fn branch_in_the_way(
+    repository: &Repository,
+    branch: &str,
+) -> Result<Option<String>, git2::Error> {
+    let ignores_case = repository.config()?.get_bool("core.ignorecase").unwrap_or(false);
+    let fold = |name: &str| if ignores_case { name.to_lowercase() } else { name.to_string() };
+    let wanted = fold(branch);
+    for other in repository.branches(Some(BranchType::Local))? {
+        let name = String::from_utf8_lossy(other?.0.name_bytes()?).into_owned();
+        let other = fold(&name);
+        if wanted == other
+            || wanted.starts_with(&format!("{other}/"))
+            || other.starts_with(&format!("{wanted}/"))
+        {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// The newest commit of a branch, if the branch exists.
@@ -161,6 +197,7 @@ pub(crate) fn commits_ahead(
     commit: &Commit<'_>,
     branch: &str,
 ) -> Result<usize, git2::Error> {
+    let repository = history(repository)?;
     let mut walk = repository.revwalk()?;
     walk.push(commit.id())?;
     let own = format!("refs/heads/{branch}");

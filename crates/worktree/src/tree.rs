@@ -1,7 +1,7 @@
 use crate::{
     Error, Reservation, State,
-    losses::file,
-    repository::{check_no_operation, open_on_branch, short_id},
+    losses::{file, is_absent, sparse_files},
+    repository::{check_no_operation, history, open_on_branch, short_id},
 };
 use git2::{
     AttrCheckFlags, BranchType, ErrorCode, IndexAddOption, Repository, Signature, Status,
@@ -33,6 +33,7 @@ pub struct Tree {
     pub(crate) folder: PathBuf,
     pub(crate) resumed: Option<String>,
     pub(crate) quarantined: Option<PathBuf>,
+    pub(crate) lacks: Option<String>,
 }
 
 impl Tree {
@@ -61,6 +62,12 @@ impl Tree {
     /// Where files were moved that somebody had put into this worktree while it was incomplete.
     pub fn quarantined(&self) -> Option<&Path> {
         self.quarantined.as_deref()
+    }
+
+    /// What the main folder has and this worktree, which is new, has not, in one line: files that
+    /// git ignores, submodules, files that a filter fetches.
+    pub fn lacks(&self) -> Option<&str> {
+        self.lacks.as_deref()
     }
 
     /// Its state. Blocks.
@@ -112,9 +119,12 @@ impl Tree {
         message: &str,
     ) -> Result<Option<Commit>, git2::Error> {
         let mut index = repository.index()?;
-        let mut skip_nested =
-            |path: &Path, _: &[u8]| i32::from(self.path().join(path).join(".git").exists());
-        index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut skip_nested))?;
+        let sparse = sparse_files(&index);
+        let mut skip = |path: &Path, _: &[u8]| {
+            let at = self.path().join(path);
+            i32::from(at.join(".git").exists() || (sparse.contains(path) && is_absent(&at)))
+        };
+        index.add_all(["*"], IndexAddOption::DEFAULT, Some(&mut skip))?;
         index.write()?;
         let tree = repository.find_tree(index.write_tree()?)?;
         let parent = repository.head()?.peel_to_commit()?;
@@ -151,9 +161,10 @@ impl fmt::Display for Commit {
 
 /// Whether a branch exists and has commits that `HEAD` does not have.
 fn is_unmerged(repository: &Repository, branch: &str) -> Result<bool, git2::Error> {
+    let own = repository.head()?.peel_to_commit()?.id();
+    let repository = history(repository)?;
     let Ok(other) = repository.find_branch(branch, BranchType::Local) else { return Ok(false) };
     let other = other.get().peel_to_commit()?.id();
-    let own = repository.head()?.peel_to_commit()?.id();
     Ok(other != own && !repository.graph_descendant_of(own, other)?)
 }
 
@@ -167,22 +178,29 @@ fn filtered_file(repository: &Repository) -> Result<Option<(PathBuf, String)>, g
         .union(Status::WT_RENAMED);
     let mut options = StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
-    let config = repository.config()?;
-    let runs_program = |filter: &str| {
-        let mut programs = ["clean", "process"].iter();
-        programs.any(|kind| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok())
-    };
     for entry in repository.statuses(Some(&mut options))?.iter() {
         let path = file(entry.path_bytes());
         if entry.status().intersects(CHANGED)
-            && let Some(filter) =
-                repository.get_attr(&path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?
-            && runs_program(filter)
+            && let Some(filter) = filter_program(repository, &path, "clean")?
         {
-            return Ok(Some((path, filter.into())));
+            return Ok(Some((path, filter)));
         }
     }
     Ok(None)
+}
+
+/// The name of a file's filter that runs a program to `clean` it, or to `smudge` it.
+pub(crate) fn filter_program(
+    repository: &Repository,
+    path: &Path,
+    kind: &str,
+) -> Result<Option<String>, git2::Error> {
+    let config = repository.config()?;
+    let Some(filter) = repository.get_attr(path, "filter", AttrCheckFlags::FILE_THEN_INDEX)? else {
+        return Ok(None);
+    };
+    let is_set = |kind: &str| config.get_entry(&format!("filter.{filter}.{kind}")).is_ok();
+    Ok((is_set(kind) || is_set("process")).then(|| filter.into()))
 }
 
 /// Removes stale lock files of git, which this program or a git that was killed left behind, and

@@ -11,6 +11,7 @@ use git2::{ErrorCode, Repository, WorktreeLockStatus};
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,7 +59,9 @@ impl Trees {
     ///
     /// # Errors
     /// [`Error::InUse`] when somebody has it, [`Error::NoCommit`] when there is nothing to start
-    /// from, [`Error::Mismatch`] when something else is there, and those of git and the disk.
+    /// from, [`Error::BranchInTheWay`], [`Error::Mismatch`] when something else is there,
+    /// [`Error::OperationInProgress`], and those of git and the disk. What was made until then is
+    /// taken back.
     pub fn take(&self, name: &str) -> Result<Tree, Error> {
         self.reserve(name)?.take()
     }
@@ -67,7 +70,7 @@ impl Trees {
     ///
     /// # Errors
     /// [`Error::InUse`] when somebody has it, [`Error::InvalidName`], [`Error::NoRepository`],
-    /// [`Error::Bare`], and those of the disk.
+    /// [`Error::BrokenRepository`], [`Error::Bare`], and those of git and the disk.
     pub fn reserve(&self, name: &str) -> Result<Reservation, Error> {
         self.repository()?;
         let path = self.path(name)?;
@@ -85,7 +88,7 @@ impl Trees {
     /// the disk.
     pub fn state(&self, name: &str) -> Result<State, Error> {
         let (path, branch) = (self.path(name)?, branch(name));
-        if self.marker(name).exists() {
+        if self.is_incomplete(name) {
             return Err(Error::Incomplete(path));
         }
         let Some(worktree) = find_registered(&self.repository()?, name)? else {
@@ -152,15 +155,15 @@ impl Trees {
     /// the disk.
     pub fn remove(&self, name: &str, ignored: bool) -> Result<Removed, Error> {
         let repository = self.repository()?;
-        let (path, marker) = (self.path(name)?, self.marker(name));
-        if find_registered(&repository, name)?.is_none() && !marker.exists() {
+        let path = self.path(name)?;
+        if find_registered(&repository, name)?.is_none() && !self.is_incomplete(name) {
             return Err(not_a_worktree(&path));
         }
         let reservation = self.reserve(name)?;
-        if marker.exists() {
+        if self.is_incomplete(name) {
             let _lock = lock_changes(&repository)?;
             reservation.clean_up(&repository)?;
-            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            self.mark_complete(name)?;
             return Err(not_a_worktree(&path));
         }
         let Some(worktree) = find_registered(&repository, name)? else {
@@ -180,16 +183,16 @@ impl Trees {
         }
         let lock = lock_changes(&repository)?;
         // From here on the worktree is incomplete: after a crash it is created anew.
-        fs::write(&marker, "").map_err(Error::io(&marker))?;
+        self.mark_incomplete(name)?;
         // An atomic rename takes the files away. They are deleted when git has forgotten them.
         let gone = unused_path(&self.place, name, "gone");
         if let Err(error) = fs::rename(&path, &gone) {
-            fs::remove_file(&marker).map_err(Error::io(&marker))?;
+            self.mark_complete(name)?;
             return Err(Error::io(&path)(error));
         }
         let registration = repository.commondir().join("worktrees").join(name);
         delete(&registration).map_err(Error::io(&registration))?;
-        fs::remove_file(&marker).map_err(Error::io(&marker))?;
+        self.mark_complete(name)?;
         drop(lock);
         let leftover = delete(&gone).map_err(Error::io(&gone)).err();
         Ok(Removed { state, leftover })
@@ -197,8 +200,29 @@ impl Trees {
 
     /// The file that marks a worktree as incomplete: it exists while one is created or removed. If
     /// the worktree is not reserved meanwhile, a process was killed doing that.
-    pub(crate) fn marker(&self, name: &str) -> PathBuf {
+    fn marker(&self, name: &str) -> PathBuf {
         self.place.join(format!(".{name}.making"))
+    }
+
+    pub(crate) fn is_incomplete(&self, name: &str) -> bool {
+        self.marker(name).symlink_metadata().is_ok()
+    }
+
+    /// Marks it as incomplete. Whatever has the marker's name already is neither opened nor
+    /// followed: a repository may bring a symbolic link of that name.
+    pub(crate) fn mark_incomplete(&self, name: &str) -> Result<(), Error> {
+        let marker = self.marker(name);
+        match fs::File::create_new(&marker) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(Error::io(&marker)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn mark_complete(&self, name: &str) -> Result<(), Error> {
+        let marker = self.marker(name);
+        fs::remove_file(&marker).map_err(Error::io(&marker))
     }
 
     /// The lock file that makes a worktree exclusive.
@@ -211,7 +235,7 @@ impl Trees {
         let repository = match Repository::discover(&folder) {
             Ok(repository) => repository,
             Err(error) if error.code() == ErrorCode::NotFound => {
-                return Err(Error::NoRepository(folder));
+                return Err(no_repository(folder));
             }
             Err(error) => {
                 let doing = format!("open the repository of {}", folder.display());
@@ -234,7 +258,7 @@ impl Trees {
     }
 
     /// The place as git reports it: without symbolic links.
-    fn canonical_place(&self) -> PathBuf {
+    pub(crate) fn canonical_place(&self) -> PathBuf {
         self.place.canonicalize().unwrap_or_else(|_| self.place.clone())
     }
 
@@ -246,6 +270,24 @@ impl Trees {
         // A symbolic link in the worktree may lead out of it.
         (folder.starts_with(tree) && folder.is_dir()).then_some(folder)
     }
+}
+
+/// The error for a folder of which git finds no repository.
+fn no_repository(folder: PathBuf) -> Error {
+    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let git = absolute.ancestors().map(|folder| folder.join(".git"));
+    let Some(git) = git.into_iter().find(|git| git.symlink_metadata().is_ok()) else {
+        return Error::NoRepository(folder);
+    };
+    let why = match fs::read_to_string(&git) {
+        Ok(text) => format!(
+            "it leads to no repository ({}); if the main folder was moved, `git worktree repair` \
+             there restores it",
+            text.trim()
+        ),
+        Err(_) => "it is not a whole repository; `git init` there completes it".into(),
+    };
+    Error::BrokenRepository { git, why }
 }
 
 /// The branch of the worktree of this name.

@@ -1,5 +1,6 @@
 mod damage;
 mod faults;
+mod folder;
 mod sharing;
 
 use crate::{Journal, Update};

@@ -54,6 +54,9 @@ const FIELDS: [&str; 40] = [
     "top_k",
 ];
 
+/// The longest id of a call.
+const MAX_ID_BYTES: usize = 64;
+
 /// Checks a request and reads it.
 pub(crate) fn read(body: &Value) -> Result<Conversation, ApiError> {
     let Some(fields) = body.as_object() else {
@@ -100,6 +103,21 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, ApiError> {
         add(&mut conversation, index, message)?;
     }
     Ok(conversation)
+}
+
+/// What some servers require beside the rules of the API: their templates have no place for a
+/// person who speaks right after a tool.
+pub(crate) fn no_user_after_results(body: &Value) -> Result<(), ApiError> {
+    let roles = body["messages"].as_array().into_iter().flatten().map(|message| &message["role"]);
+    let mut before = &Value::Null;
+    for role in roles {
+        if role == "user" && before == "tool" {
+            let message = "Unexpected role 'user' after role 'tool'";
+            return Err(ApiError::invalid(message).with_code("3230"));
+        }
+        before = role;
+    }
+    Ok(())
 }
 
 fn limits(body: &Value) -> Result<(), ApiError> {
@@ -149,6 +167,14 @@ fn calls_and_results(messages: &[Value]) -> Result<(), ApiError> {
             continue;
         }
         none_open(index, &open)?;
+        if message["tool_calls"].as_array().is_some_and(Vec::is_empty) {
+            let param = format!("messages[{index}].tool_calls");
+            let message = format!(
+                "Invalid '{param}': empty array. Expected an array with minimum length 1, but got \
+                 an empty array instead."
+            );
+            return Err(ApiError::invalid_param(param, message));
+        }
         for (place, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
             let id = check_call(&format!("messages[{index}].tool_calls[{place}]"), call)?;
             if answered.contains(id) || open.contains(&id) {
@@ -182,7 +208,19 @@ fn check_call<'a>(path: &str, call: &'a Value) -> Result<&'a str, ApiError> {
         ApiError::invalid_param(path, format!("Missing required parameter: '{path}.{key}'."))
     };
     let id = call["id"].as_str().ok_or_else(|| missing("id"))?;
-    call["function"]["name"].as_str().ok_or_else(|| missing("function.name"))?;
+    if !(1..=MAX_ID_BYTES).contains(&id.len()) {
+        let (param, length) = (format!("{path}.id"), id.len());
+        let message = format!(
+            "Invalid '{param}': expected a string with 1 to {MAX_ID_BYTES} characters, but got a \
+             string with length {length} instead."
+        );
+        return Err(ApiError::invalid_param(param, message));
+    }
+    if call["type"] != "function" {
+        return Err(missing("type"));
+    }
+    let name = call["function"]["name"].as_str().ok_or_else(|| missing("function.name"))?;
+    tools::check_name(&format!("{path}.function"), name)?;
     let param = format!("{path}.function.arguments");
     let Some(arguments) = call["function"]["arguments"].as_str() else {
         let message =
@@ -223,13 +261,28 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
                     .filter(|text| !text.trim().is_empty())
                     .map(|text| json!({"type": "text", "text": text}))
                     .collect(),
-                Value::Array(parts) if !parts.is_empty() => parts.clone(),
+                Value::Array(parts) if !parts.is_empty() => {
+                    let kinds = ["text", "image_url", "input_audio", "file"];
+                    let is_part = |part: &Value| {
+                        part["type"].as_str().is_some_and(|kind| kinds.contains(&kind))
+                    };
+                    if !parts.iter().all(is_part) {
+                        return Err(refuse("expected parts of type text, image_url or file."));
+                    }
+                    parts.clone()
+                }
                 Value::Null => return Err(refuse("expected a string, got null.")),
                 _ => return Err(refuse("expected a string or a list of parts.")),
             };
             conversation.push(index, Role::User, blocks);
         }
         Some("assistant") => {
+            let is_part = |part: &Value| part["type"].is_string();
+            match content {
+                Value::Null | Value::String(_) => {}
+                Value::Array(parts) if parts.iter().all(is_part) => {}
+                _ => return Err(refuse("expected a string or a list of parts.")),
+            }
             let mut blocks = vec![];
             if !text.is_empty() {
                 blocks.push(json!({"type": "text", "text": text}));
@@ -248,8 +301,11 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
             conversation.push(index, Role::Assistant, blocks);
         }
         Some("tool") => {
-            if content.is_null() {
-                return Err(refuse("expected a string, got null."));
+            let is_text = |part: &Value| part["type"] == "text" && part["text"].is_string();
+            let is_taken = content.is_string()
+                || content.as_array().is_some_and(|parts| parts.iter().all(is_text));
+            if !is_taken {
+                return Err(refuse("expected a string or a list of texts."));
             }
             let id = internal_id(message["tool_call_id"].as_str().unwrap_or_default());
             let block = json!({"type": "tool_result", "tool_use_id": id, "content": text});

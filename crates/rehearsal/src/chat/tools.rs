@@ -73,7 +73,7 @@ fn list(body: &Value) -> Result<&[Value], ApiError> {
     }
 }
 
-fn check_name(path: &str, name: &str) -> Result<(), ApiError> {
+pub(super) fn check_name(path: &str, name: &str) -> Result<(), ApiError> {
     if is_tool_name(name) {
         return Ok(());
     }

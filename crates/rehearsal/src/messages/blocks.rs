@@ -4,6 +4,7 @@ use crate::{
     api_error::ApiError,
     conversation::{self, Conversation, Message, Role, is, kind},
     models,
+    tool_schema::is_tool_name,
 };
 use serde_json::Value;
 use std::collections::HashSet;
@@ -15,6 +16,14 @@ pub(super) fn read(
     conversation: &mut Conversation,
 ) -> Result<(), ApiError> {
     for (index, message) in body["messages"].as_array().into_iter().flatten().enumerate() {
+        let fields = message.as_object().into_iter().flatten().map(|(field, _)| field);
+        if let Some(field) =
+            fields.into_iter().find(|field| !["role", "content"].contains(&field.as_str()))
+        {
+            return Err(ApiError::invalid(format!(
+                "messages.{index}.{field}: Extra inputs are not permitted"
+            )));
+        }
         let role = match message["role"].as_str() {
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
@@ -88,7 +97,20 @@ fn check_block(path: &str, role: Role, block: &Value, version: Version) -> Resul
             only(Role::Assistant, "assistant")?;
             check_call(path, block)?;
         }
-        Some("thinking" | "redacted_thinking") => only(Role::Assistant, "assistant")?,
+        // Its other fields are checked with its signature.
+        Some("thinking") => only(Role::Assistant, "assistant")?,
+        Some("redacted_thinking") => {
+            only(Role::Assistant, "assistant")?;
+            if !block["data"].is_string() {
+                return Err(ApiError::invalid(format!(
+                    "{path}.redacted_thinking.data: Field required"
+                )));
+            }
+        }
+        Some("image") => {
+            only(Role::User, "user")?;
+            check_source(path, block)?;
+        }
         Some("tool_result") => {
             only(Role::User, "user")?;
             check_result(path, block)?;
@@ -98,6 +120,7 @@ fn check_block(path: &str, role: Role, block: &Value, version: Version) -> Resul
                 "{path}: `document` blocks are not allowed in `assistant` messages"
             )));
         }
+        Some("document") => check_source(path, block)?,
         // The API sends types that are unknown here, and accepts them when they are sent
         // back.
         Some(_) => {}
@@ -122,6 +145,11 @@ fn check_text(path: &str, role: Role, block: &Value, version: Version) -> Result
             "messages: text content blocks must contain non-whitespace text",
         ));
     }
+    if !block["citations"].is_null() && !block["citations"].is_array() {
+        return Err(ApiError::invalid(format!(
+            "{path}.text.citations: Input should be a valid list"
+        )));
+    }
     let cited = block["citations"].as_array().is_some_and(|citations| !citations.is_empty());
     if cited && role == Role::User && version == Version::V2026 {
         return Err(ApiError::invalid(format!(
@@ -131,6 +159,13 @@ fn check_text(path: &str, role: Role, block: &Value, version: Version) -> Result
     Ok(())
 }
 
+fn check_source(path: &str, block: &Value) -> Result<(), ApiError> {
+    if block["source"]["type"].is_string() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("{path}.{}.source: Field required", kind(block))))
+}
+
 fn check_call(path: &str, block: &Value) -> Result<(), ApiError> {
     let Some(id) = block["id"].as_str() else {
         return Err(ApiError::invalid(format!("{path}.tool_use.id: Field required")));
@@ -138,6 +173,11 @@ fn check_call(path: &str, block: &Value) -> Result<(), ApiError> {
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         return Err(ApiError::invalid(format!(
             "{path}.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+        )));
+    }
+    if block["name"].as_str().is_some_and(|name| !is_tool_name(name)) {
+        return Err(ApiError::invalid(format!(
+            "{path}.tool_use.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
         )));
     }
     match (block["name"].as_str(), &block["input"]) {
@@ -160,8 +200,19 @@ fn check_result(path: &str, block: &Value) -> Result<(), ApiError> {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(inner) => {
-            for (place, block) in inner.iter().enumerate().filter(|(_, block)| is(block, "text")) {
-                check_text(&format!("{path}.content.{place}"), Role::User, block, Version::V2023)?;
+            for (place, block) in inner.iter().enumerate() {
+                let path = format!("{path}.content.{place}");
+                match kind(block) {
+                    "text" => check_text(&path, Role::User, block, Version::V2023)?,
+                    "image" | "document" => check_source(&path, block)?,
+                    "search_result" | "tool_reference" => {}
+                    other => {
+                        return Err(ApiError::invalid(format!(
+                            "{path}: Input tag '{other}' found using 'type' does not match any of \
+                             the expected tags of a `tool_result`"
+                        )));
+                    }
+                }
             }
             inner.is_empty()
         }

@@ -135,6 +135,13 @@ impl Turn {
         self.add("faults", fault)
     }
 
+    /// The turn is played only if this expression holds, such as `results[0].is_error`; otherwise
+    /// the next one is tried.
+    #[track_caller]
+    pub fn only_if(self, condition: &str) -> Self {
+        self.set("if", condition)
+    }
+
     /// How often the turn is played in a row; `n` in templates counts from 0.
     #[track_caller]
     pub fn repeat(self, times: u32) -> Self {

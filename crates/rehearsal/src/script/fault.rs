@@ -31,6 +31,8 @@ pub(crate) enum FaultKind {
     Malformed { after: usize },
     /// An event and a delta of unknown types.
     Unknown { after: usize },
+    /// These bytes are the response, with status 200.
+    Body { text: String, content_type: Option<String> },
 }
 
 /// An error response.
@@ -82,6 +84,8 @@ struct Keys {
     stall_after: Option<usize>,
     malformed_after: Option<usize>,
     unknown_after: Option<usize>,
+    body: Option<String>,
+    content_type: Option<HeaderText>,
 }
 
 /// What is wrong with a fault whose keys and types are right.
@@ -89,13 +93,15 @@ struct Keys {
 enum FaultMistake {
     #[error(
         "a fault has exactly one of status, cut_after, error_event, split, cut_arguments, \
-         stall_after, malformed_after, unknown_after"
+         stall_after, malformed_after, unknown_after, body"
     )]
     NotOneKind,
     #[error("`{0}` is allowed only beside `status`")]
     NeedsStatus(&'static str),
     #[error("`after` is allowed only beside `error_event`")]
     NeedsErrorEvent,
+    #[error("`content_type` is allowed only beside `body`")]
+    NeedsBody,
     #[error("status {0} is not an error: 400 to 599 are")]
     NoErrorStatus(u16),
 }
@@ -118,6 +124,9 @@ impl Keys {
         if self.after.is_some() && self.error_event.is_none() {
             return Err(FaultMistake::NeedsErrorEvent);
         }
+        if self.content_type.is_some() && self.body.is_none() {
+            return Err(FaultMistake::NeedsBody);
+        }
         if let Some(status) = self.status
             && !(400..600).contains(&status)
         {
@@ -135,8 +144,10 @@ impl Keys {
             })
         });
         let (message, after) = (self.message, self.after.unwrap_or(0));
+        let content_type = self.content_type.map(|HeaderText(text)| text);
         let kinds = [
             status,
+            self.body.map(|text| FaultKind::Body { text, content_type }),
             self.cut_after.map(|after| FaultKind::Cut { after }),
             self.error_event.map(|kind| FaultKind::ErrorEvent { kind, message, after }),
             self.split.map(|bytes| FaultKind::Split { bytes: bytes.get() }),

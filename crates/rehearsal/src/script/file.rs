@@ -1,7 +1,7 @@
 //! A script as it is written, checked while it is read.
 use super::{
     fault::Fault,
-    template::{Input, Template, deserialize_text},
+    template::{Condition, Input, Template, deserialize_text},
 };
 use crate::{reply::StopReason, tool_schema::is_tool_name};
 use regex::Regex;
@@ -62,6 +62,9 @@ pub(crate) struct Scene {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Turn {
+    /// The turn is played only if this holds, and passed over otherwise.
+    #[serde(rename = "if")]
+    pub(crate) condition: Option<Condition>,
     pub(crate) think: Option<Template>,
     pub(crate) say: Option<Template>,
     #[serde(default)]
@@ -143,7 +146,8 @@ impl Scene {
     /// A scene whose turns can all be played.
     pub(crate) fn new(when: Pattern, turns: Vec<Turn>) -> Result<Self, ScriptMistake> {
         let Some((last, before)) = turns.split_last() else { return Err(ScriptMistake::NoTurns) };
-        if let Some(end) = before.iter().position(|turn| !turn.leads_on()) {
+        let always_ends = |turn: &Turn| turn.condition.is_none() && !turn.leads_on();
+        if let Some(end) = before.iter().position(always_ends) {
             return Err(ScriptMistake::Unreachable(end + 1));
         }
         if last.repeat.is_some_and(|times| times.get() > 1) && !last.leads_on() {

@@ -7,14 +7,18 @@ pub(crate) mod template;
 use crate::workspace::{Workspace, WorkspaceError};
 use file::{File, Scene, Turn};
 use rungs_files::{ConfigError, parse_yaml, read_config};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 /// A checked script, ready to be served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     file: File,
     /// Whether the server keeps the bodies that it receives.
     pub(crate) record: bool,
+    /// How long each reply takes before it begins, beyond what its turn says.
+    pub(crate) think_time: Duration,
+    /// Whether the server refuses a user message right after results.
+    pub(crate) refuse_user_after_results: bool,
 }
 
 impl Script {
@@ -25,7 +29,7 @@ impl Script {
     pub fn load(path: impl AsRef<Path>) -> Result<Script, ScriptError> {
         let path = path.as_ref();
         let yaml = read_config(path)?;
-        Ok(Script { file: parse_yaml(path, &yaml)?, record: false })
+        Ok(Script { file: parse_yaml(path, &yaml)?, ..Script::default() })
     }
 
     /// Checks a script in YAML; `name` stands for the file in errors.
@@ -33,12 +37,12 @@ impl Script {
     /// # Errors
     /// When it is no valid script; the error names the line.
     pub fn parse(name: &str, yaml: &str) -> Result<Script, ScriptError> {
-        Ok(Script { file: parse_yaml(Path::new(name), yaml)?, record: false })
+        Ok(Script { file: parse_yaml(Path::new(name), yaml)?, ..Script::default() })
     }
 
     /// A script of scenes that are already checked.
     fn from_scenes(scenes: Vec<Scene>) -> Script {
-        Script { file: File { scenes, ..File::default() }, record: false }
+        Script { file: File { scenes, ..File::default() }, ..Script::default() }
     }
 
     /// What the script is about, in a line.
@@ -61,6 +65,17 @@ impl Script {
     /// does not.
     pub fn record(self, on: bool) -> Self {
         Script { record: on, ..self }
+    }
+
+    /// Lets each reply take so long before it begins, for a person who follows the play.
+    pub fn think_time(self, think_time: Duration) -> Self {
+        Script { think_time, ..self }
+    }
+
+    /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's servers
+    /// do (Chat Completions only).
+    pub fn refuse_user_after_results(self, on: bool) -> Self {
+        Script { refuse_user_after_results: on, ..self }
     }
 
     /// Makes the folder in which the script is played. It blocks, and every call makes another

@@ -8,6 +8,21 @@ use std::fmt;
 #[derive(Clone, Debug)]
 pub(crate) struct Template(String);
 
+/// An expression, such as `results[0].is_error`. Its syntax was checked when the script was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition(String);
+
+impl Condition {
+    /// Whether it holds. An unknown variable is an error, as in a template.
+    pub(crate) fn holds(&self, variables: &minijinja::Value) -> Result<bool, minijinja::Error> {
+        let value = environment()?.compile_expression(&self.0)?.eval(variables.clone())?;
+        if value.is_undefined() {
+            return Err(minijinja::ErrorKind::UndefinedError.into());
+        }
+        Ok(value.is_true())
+    }
+}
+
 /// The input of a tool call: any value, whose texts are templates.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -93,6 +108,15 @@ where
 impl<'de> Deserialize<'de> for Template {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserialize_text(deserializer, |source| Template::parse(source).map_err(TemplateError))
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, |source| {
+            let checked = environment().and_then(|e| e.compile_expression(source).map(|_| ()));
+            checked.map(|()| Condition(source.to_string())).map_err(TemplateError)
+        })
     }
 }
 
@@ -192,5 +216,7 @@ mod tests {
         let error = Template::parse("{{ resluts[0] }}").unwrap().render(&context! {}).unwrap_err();
         assert_eq!(error.kind(), minijinja::ErrorKind::UndefinedError);
         assert!(Template::parse("{{ m[0 }}").is_err());
+        let error = Condition("texst".into()).holds(&context! {}).unwrap_err();
+        assert_eq!(error.kind(), minijinja::ErrorKind::UndefinedError);
     }
 }

@@ -4,6 +4,7 @@ mod concurrency;
 mod interruption;
 mod refusal;
 mod removal;
+mod submodules;
 mod work;
 
 use crate::{Error, LossKind, Losses, State, Tree, Trees};

@@ -106,13 +106,225 @@ fn what_is_not_the_expected_worktree_is_not_changed() {
 }
 
 #[test]
-fn a_branch_named_rungs_makes_the_creation_fail() {
+fn a_branch_in_the_way_is_named_and_nothing_is_made() {
+    let (_dir, path, trees) = repository();
+    git(&path, "config core.ignorecase true");
+    for (other, pack) in [
+        ("rungs", false),
+        ("rungs", true),
+        ("rungs/1/x", false),
+        ("rungs/1/x", true),
+        ("Rungs", false),
+    ] {
+        git(&path, &format!("branch {other}"));
+        if pack {
+            git(&path, "pack-refs --all");
+        }
+        let refused = error(trees.take("1"));
+        let expected = format!(
+            "the branch {other} is in the way of rungs/1, which git therefore cannot create; \
+             nothing was changed; `git branch -m {other} NAME` gives it another name"
+        );
+        assert_eq!(refused, expected);
+        assert!(matches!(trees.state("1"), Err(Error::NoTree(_))), "{other}");
+        assert!(matches!(trees.remove("1", true), Err(Error::NoTree(_))), "{other}");
+        assert_eq!(trees.list().unwrap().len(), 0);
+        assert_eq!(git(&path, "worktree list").lines().count(), 1);
+        git(&path, &format!("branch -m {other} other"));
+        drop(trees.take("1").unwrap());
+        trees.remove("1", true).unwrap();
+        git(&path, "branch -D other rungs/1");
+    }
+    assert_intact(&path);
+}
+
+#[test]
+fn an_incomplete_worktree_behind_a_branch_in_the_way_can_be_removed() {
     let (_dir, path, trees) = repository();
     git(&path, "branch rungs");
-    assert!(error(trees.take("1")).starts_with("cannot create the branch rungs/1: "));
-    assert_eq!(git(&path, "worktree list").lines().count(), 1);
-    git(&path, "branch -m rungs other");
-    trees.take("1").unwrap();
+    write(&path, ".trees/.1.making", "");
+    assert!(matches!(trees.take("1"), Err(Error::BranchInTheWay { .. })));
+    assert!(matches!(trees.state("1"), Err(Error::NoTree(_))));
+    write(&path, ".trees/.1.making", "");
+    assert!(matches!(trees.remove("1", false), Err(Error::NoTree(_))));
+    assert!(matches!(trees.state("1"), Err(Error::NoTree(_))));
+}
+
+#[test]
+fn a_creation_that_fails_is_taken_back() {
+    let (_dir, path, _) = repository();
+    git(&path, "config uploadpack.allowFilter true");
+    git(&path, "config uploadpack.allowAnySHA1InWant true");
+    let url = format!("file://{}", path.display());
+    for filter in ["blob:none", "tree:0"] {
+        let name = filter.replace(':', "-");
+        let args = format!("clone -q --filter={filter} --no-checkout {url} {name}");
+        git(path.parent().unwrap(), &args);
+        let partial = path.with_file_name(&name);
+        let trees = Trees::new(&partial, partial.join(".trees"));
+        let refused = error(trees.take("1"));
+        let advice = "in a partial clone, `git archive HEAD >/dev/null` fetches what is missing";
+        assert!(refused.ends_with(advice), "{refused}");
+        assert!(matches!(trees.state("1"), Err(Error::NoTree(_))));
+        assert_eq!(git(&partial, "for-each-ref refs/heads"), git(&path, "for-each-ref refs/heads"));
+        assert_eq!(git(&partial, "worktree list").lines().count(), 1);
+        git(&partial, "archive -o all.tar HEAD");
+        assert_eq!(trees.take("1").unwrap().resumed(), None);
+    }
+}
+
+#[test]
+fn repositories_that_libgit2_refuses_are_refused_with_what_helps() {
+    type Break = fn(&Path);
+    let kinds: [(Break, &str, &str); 12] = [
+        (|at| drop(git(at, "init -q --ref-format=reftable")), "refstorage", "--ref-format=files`"),
+        (|at| drop(git(at, "init -q --object-format=sha256")), "'sha256'", "SHA-1 hashes"),
+        (
+            |at| {
+                init(at);
+                git(at, "config core.repositoryformatversion 1");
+                git(at, "config extensions.other true");
+            },
+            "extensions.other",
+            "fewer kinds of repositories",
+        ),
+        (
+            |at| drop((init(at), git(at, "config core.repositoryformatversion 9"))),
+            "version 9",
+            "fewer kinds of repositories",
+        ),
+        (
+            |at| {
+                init(at);
+                write(at, ".git/config", "[broken");
+            },
+            "config file",
+            "(in {AT}/.git/config:1)",
+        ),
+        (
+            |at| write(at, ".git", "gitdir: /nowhere/x\n"),
+            "{AT}/.git: it leads to no repository (gitdir: /nowhere/x)",
+            "`git worktree repair`",
+        ),
+        (|at| write(at, ".git", ""), "{AT}/.git", "malformed"),
+        (|at| write(at, ".git/x", ""), "{AT}/.git: it is not a whole repository", "`git init`"),
+        (
+            |at| {
+                init(at);
+                fs::remove_file(at.join(".git/HEAD")).unwrap();
+            },
+            "{AT}/.git: it is not a whole repository",
+            "`git init`",
+        ),
+        (
+            |at| {
+                init(at);
+                write(at, ".git/HEAD", "garbage");
+            },
+            "cannot read the commit that is checked out in {AT}/",
+            "corrupted loose reference file: HEAD",
+        ),
+        (
+            |at| {
+                init(at);
+                write(at, ".git/refs/heads/main", &"12".repeat(20));
+            },
+            "cannot read the commit that is checked out in {AT}/",
+            "`git fsck` says what is damaged",
+        ),
+        (
+            |at| {
+                let broken = "Not a directory";
+                init(at);
+                fs::remove_dir_all(at.join(".git/refs")).unwrap();
+                write(at, ".git/refs", broken);
+            },
+            "{AT}/.git: it is not a whole repository",
+            "`git init`",
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (n, (break_it, why, advice)) in kinds.into_iter().enumerate() {
+        let at = dir.path().canonicalize().unwrap().join(n.to_string());
+        fs::create_dir(&at).unwrap();
+        break_it(&at);
+        let trees = Trees::new(&at, at.join(".trees"));
+        let place = at.display().to_string();
+        let expected = |text: &str| text.replace("{AT}", &place);
+        let refused = error(trees.take("1"));
+        assert!(refused.contains(&expected(why)), "{n}: {refused}");
+        assert!(refused.contains(&expected(advice)), "{n}: {refused}");
+        assert!(!at.join(".trees/1").exists() && !at.join(".trees/.1.making").exists());
+    }
+}
+
+#[test]
+fn an_index_that_libgit2_cannot_read_is_refused_with_what_helps() {
+    let (_dir, path, trees) = repository();
+    let kinds = [
+        ("update-index --split-index", "git update-index --no-split-index"),
+        (
+            "sparse-checkout set --cone --sparse-index sub",
+            "git sparse-checkout reapply --no-sparse-index",
+        ),
+    ];
+    write(&path, "other/d.txt", "d\n");
+    git(&path, "add -A");
+    git(&path, "commit -qm other");
+    for (n, (makes, helps)) in kinds.into_iter().enumerate() {
+        let name = n.to_string();
+        let tree = trees.take(&name).unwrap();
+        git(tree.path(), makes);
+        write(tree.path(), "new", "");
+        let refused = error(tree.commit("x"));
+        assert!(refused.ends_with(&format!("; `{helps}` there makes it readable")), "{refused}");
+        drop(tree);
+        assert_eq!(error(trees.remove(&name, true)).split_once("; ").unwrap().1, {
+            refused.split_once("; ").unwrap().1
+        });
+        let tree = trees.take(&name).unwrap();
+        git(tree.path(), helps.strip_prefix("git ").unwrap());
+        assert_eq!(tree.commit("x").unwrap().unwrap().files, 1);
+    }
+    assert_intact(&path);
+}
+
+#[test]
+fn a_rebase_in_progress_is_told_as_what_it_is() {
+    let (_dir, path, trees) = repository();
+    let at = trees.take("1").unwrap().path().to_path_buf();
+    let commit = |at: &Path, text: &str| {
+        write(at, "a.txt", text);
+        git(at, "commit -qam x");
+    };
+    commit(&at, "ours");
+    commit(&path, "theirs");
+    let rebase = Command::new("git").current_dir(&at).args(["rebase", "-q", "main"]).output();
+    assert!(!rebase.unwrap().status.success());
+    let middle = format!(
+        "{} is in the middle of rebase; finish or abort that first. In conflict: a.txt",
+        at.display()
+    );
+    assert_eq!(error(trees.take("1")), middle);
+    assert_eq!(error(trees.state("1")), middle);
+    assert_eq!(error(trees.remove("1", true)), middle);
+    git(&at, "rebase --abort");
+    trees.remove("1", true).unwrap();
+}
+
+#[test]
+fn links_in_place_of_state_are_not_followed() {
+    let (dir, path, trees) = repository();
+    let outside = dir.path().join("outside");
+    write(dir.path(), "outside", "kept");
+    fs::create_dir(path.join(".trees")).unwrap();
+    symlink(&outside, path.join(".trees/.1.making")).unwrap();
+    drop(trees.take("1").unwrap());
+    symlink(&outside, path.join(".trees/.1.making")).unwrap();
+    assert!(matches!(trees.state("1"), Err(Error::Incomplete(_))));
+    drop(trees.take("1").unwrap());
+    trees.remove("1", false).unwrap();
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
 }
 
 #[test]

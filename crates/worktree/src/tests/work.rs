@@ -103,7 +103,8 @@ fn submodules_are_not_changed() {
     );
     assert_eq!(tree.commit("x").unwrap(), None);
     drop(tree);
-    assert!(error(trees.remove("1", true)).ends_with("nested repository: lib"));
+    let lost = "a commit on no branch of the remote (`git push` keeps it): lib: ";
+    assert!(error(trees.remove("1", true)).contains(lost));
     drop(trees.take("2").unwrap());
     trees.remove("2", true).unwrap();
     assert_intact(&path);
@@ -217,4 +218,100 @@ fn derived_names_are_valid_and_differ() {
                 && name != here.name(&format!("{words}é"))
         );
     }
+}
+
+#[test]
+fn a_shallow_clone_and_a_detached_head_are_worked_on_as_others() {
+    let (dir, path, _) = repository();
+    for n in ["1", "2", "3"] {
+        write(&path, "a.txt", n);
+        git(&path, "commit -qam more");
+    }
+    let url = format!("file://{}", path.display());
+    git(dir.path(), &format!("clone -q --depth 2 {url} shallow"));
+    let shallow = path.with_file_name("shallow");
+    git(&shallow, "switch -q --detach");
+    git(&shallow, "worktree add -q -b second ../second");
+    for folder in [shallow.clone(), path.with_file_name("second")] {
+        let trees = Trees::new(&folder, folder.join(".trees"));
+        let tree = trees.take("1").unwrap();
+        write(tree.path(), "work", "");
+        assert_eq!(tree.commit("work").unwrap().unwrap().files, 1);
+        assert_eq!(tree.unmerged(vec!["main".into()]).unwrap().len(), 0);
+        assert_eq!((tree.state().unwrap().ahead, tree.state().unwrap().losses.work.len()), (1, 0));
+        drop(tree);
+        trees.remove("1", false).unwrap();
+        git(&shallow, "branch -D rungs/1");
+    }
+}
+
+#[test]
+fn files_outside_of_a_sparse_checkout_are_kept() {
+    let (_dir, path, trees) = repository();
+    write(&path, "other/d.txt", "d\n");
+    git(&path, "add -A");
+    git(&path, "commit -qm other");
+    let tree = trees.take("1").unwrap();
+    git(tree.path(), "sparse-checkout set sub");
+    assert!(!tree.path().join("other").exists());
+    write(tree.path(), "sub/new", "");
+    fs::remove_file(tree.path().join("b.txt")).unwrap();
+    assert_eq!(tree.state().unwrap().losses.work.len(), 2);
+    tree.commit("x").unwrap().unwrap();
+    assert_eq!(git(tree.path(), "show --format= --name-status"), "D\tb.txt\nA\tsub/new");
+    assert_eq!(tree.state().unwrap().losses, Losses::default());
+    drop(tree);
+    trees.remove("1", false).unwrap();
+    assert_intact(&path);
+}
+
+#[test]
+fn what_a_new_worktree_lacks_is_told_once() {
+    let (_dir, path, trees) = repository();
+    let module = path.with_file_name("module");
+    init(&module);
+    git(&module, "commit -q --allow-empty -m module");
+    git(&path, "config filter.lfs.smudge cat");
+    git(&path, &format!("-c protocol.file.allow=always submodule -q add {} lib", module.display()));
+    write(&path, ".gitattributes", "*.bin filter=lfs\n");
+    write(&path, "x.bin", "pointer");
+    git(&path, "add -A");
+    git(&path, "commit -qm more");
+    assert_eq!(
+        trees.take("1").unwrap().lacks().unwrap(),
+        "Not in it: lib (submodules; `git submodule update --init` there); x.bin (filtered by a \
+         program, such as Git LFS; `git lfs pull` there)"
+    );
+    write(&path, "out/product", "");
+    write(&path, "sub/deep/y.log", "");
+    write(&path, "z.log", "");
+    assert_eq!(
+        trees.take("2").unwrap().lacks().unwrap().split("; ").next().unwrap(),
+        "Not in it: out/, z.log, sub/deep/y.log (ignored by git)"
+    );
+    // It is as it was left.
+    assert_eq!(trees.take("1").unwrap().lacks(), None);
+    let (_dir, path, trees) = repository();
+    write(&path, "new", "");
+    assert_eq!(trees.take("1").unwrap().lacks(), None);
+}
+
+#[test]
+fn no_hook_of_the_repository_runs() {
+    let (_dir, path, trees) = repository();
+    for hook in
+        ["pre-commit", "commit-msg", "post-commit", "post-checkout", "reference-transaction"]
+    {
+        write(&path, &format!(".git/hooks/{hook}"), "#!/bin/sh\ntouch ran\nexit 1\n");
+        let hook = path.join(".git/hooks").join(hook);
+        fs::set_permissions(hook, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let tree = trees.take("1").unwrap();
+    write(tree.path(), "new", "");
+    assert_eq!(tree.commit("x").unwrap().unwrap().files, 1);
+    let at = tree.path().to_path_buf();
+    drop(tree);
+    assert!(!at.join("ran").exists() && !path.join("ran").exists());
+    trees.remove("1", false).unwrap();
+    assert!(!path.join("ran").exists());
 }

@@ -1,12 +1,16 @@
-//! From Rust types to the schemas of tools, in a plain form that both APIs and every model
-//! understand.
-use super::ToolSpec;
+//! From Rust types to JSON Schemas, in a plain form that both APIs and every model understand.
 use schemars::transform::{self, transform_subschemas};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// The longest name of a tool, in bytes: OpenAI's limit, the smaller one of the two APIs.
-const MAX_NAME_BYTES: usize = 64;
+/// A schema, with the description that stood in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// The doc comment of the type; empty when it has none.
+    pub description: String,
+    /// The rest.
+    pub schema: Value,
+}
 
 fn schema_of<T: JsonSchema>() -> Schema {
     let mut booleans = transform::ReplaceBoolSchemas::default();
@@ -26,60 +30,46 @@ fn schema_of<T: JsonSchema>() -> Schema {
     schema
 }
 
-impl ToolSpec {
-    /// A tool whose arguments are the struct `T`: its doc comment is the description, the doc
-    /// comments of its fields describe the arguments.
-    ///
-    /// # Panics
-    /// When the type makes no tool; the message says why.
-    pub fn of<T: JsonSchema>(name: &str) -> Self {
-        let mut schema = schema_of::<T>();
-        simplify(&mut schema);
-        let description = take_description(&mut schema).unwrap_or_default();
-        checked(ToolSpec { name: name.into(), description, input_schema: schema.into() })
-    }
+/// The schema of the type `T`, whose doc comment is the description.
+///
+/// # Panics
+/// When the type contains itself.
+pub fn of<T: JsonSchema>() -> Described {
+    let mut schema = schema_of::<T>();
+    simplify(&mut schema);
+    let description = take_description(&mut schema).unwrap_or_default();
+    Described { description, schema: schema.into() }
 }
 
-/// One tool for each variant of the enum `T`. Serde's usual form of a variant is an object whose
-/// only field has the variant's name.
-pub(crate) fn variants<T: JsonSchema>() -> Vec<ToolSpec> {
+/// One schema for each variant of the enum `T`, by the variant's name. Serde's usual form of a
+/// variant is an object whose only field has that name.
+///
+/// # Panics
+/// When the type is no such enum.
+pub fn variants<T: JsonSchema>() -> Vec<(String, Described)> {
     let schema = schema_of::<T>();
     let variants = schema.get("oneOf").and_then(Value::as_array);
-    let specs = variants.into_iter().flatten().map(variant).collect::<Option<Vec<_>>>();
-    match specs {
-        Some(specs) if !specs.is_empty() => specs,
+    let described = variants.into_iter().flatten().map(variant).collect::<Option<Vec<_>>>();
+    match described {
+        Some(described) if !described.is_empty() => described,
         _ => panic!("{}: write each variant as `Name {{ .. }}`", T::schema_name()),
     }
 }
 
-fn variant(schema: &Value) -> Option<ToolSpec> {
+fn variant(schema: &Value) -> Option<(String, Described)> {
     let mut variant = Schema::try_from(schema.clone()).ok()?;
     simplify(&mut variant);
     let description = take_description(&mut variant);
-    let (name, arguments) = variant.get("properties")?.as_object()?.iter().next()?;
-    let mut arguments = Schema::try_from(arguments.clone()).ok()?;
+    let (name, fields) = variant.get("properties")?.as_object()?.iter().next()?;
+    let mut fields = Schema::try_from(fields.clone()).ok()?;
     // A variant around a struct may leave the description to that.
-    let inner = take_description(&mut arguments);
+    let inner = take_description(&mut fields);
     let description = description.or(inner).unwrap_or_default();
-    Some(checked(ToolSpec { name: name.clone(), description, input_schema: arguments.into() }))
+    Some((name.clone(), Described { description, schema: fields.into() }))
 }
 
 fn take_description(schema: &mut Schema) -> Option<String> {
     Some(schema.remove("description")?.as_str()?.to_string())
-}
-
-/// Finds mistakes of whoever wrote the tool, when it is added.
-fn checked(spec: ToolSpec) -> ToolSpec {
-    let ToolSpec { name, description, input_schema } = &spec;
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(plain);
-    assert!(is_name, "{name:?} cannot name a tool");
-    assert!(
-        !description.is_empty(),
-        "the tool `{name}` has no doc comment, so no model would know what it does"
-    );
-    assert!(input_schema["type"] == "object", "the arguments of `{name}` must be a struct");
-    spec
 }
 
 /// Leaves what every model understands: closed objects, enums as lists of words, no titles, formats

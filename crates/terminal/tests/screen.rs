@@ -1,0 +1,352 @@
+//! What a person sees, at several widths.
+mod common;
+
+use common::{Model, Terminal};
+use rehearsal::{call, say, scene};
+use rustix::{process::Signal, termios::LocalModes};
+use serde_json::json;
+use std::time::Duration;
+
+/// Rows and columns.
+const SIZES: [(u16, u16); 4] = [(24, 120), (24, 80), (24, 40), (5, 40)];
+
+/// What the program's prompt shows in an empty line.
+const EMPTY: &str = "t >> the suggestion   (Enter)";
+
+fn echo() -> Model {
+    Model::new([scene(".", [say("you said {{ text }}")])])
+}
+
+/// Has `lines` come from elsewhere while the prompt is open and holds `draft`; then what is on the
+/// screen from the first of them on.
+fn with_lines(terminal: &Terminal, draft: &str, lines: &[String]) -> Vec<String> {
+    terminal.edits();
+    let before = terminal.settled().len();
+    terminal.types(&format!(":later 150 main {}\r", lines.join("|")));
+    terminal.until("prompt", |screen| screen.lines().count() > before);
+    terminal.types(draft);
+    let last = lines.last().unwrap();
+    terminal.until(last, |screen| screen.lines().any(|line| line == last));
+    let shown = terminal.settled();
+    let first = shown.iter().position(|line| *line == lines[0]).unwrap();
+    // What was typed to have them come, and nothing of the draft.
+    let asked = shown[..first].iter().rposition(|line| line.starts_with("t >> :later")).unwrap();
+    let squeezed = |text: String| text.replace(' ', "");
+    let asked = squeezed(shown[asked..first].concat());
+    assert!(asked.ends_with(&squeezed(lines.join("|"))), "{shown:#?}");
+    shown[first..].to_vec()
+}
+
+#[test]
+fn a_line_that_comes_while_the_prompt_is_open_is_not_lost() {
+    for size in SIZES {
+        let Some(terminal) = Terminal::start(echo(), size, &[]) else { return };
+        for count in [1, 2, 7] {
+            let lines: Vec<String> = (0..count).map(|n| format!("line {n} of {count}")).collect();
+            let shown = with_lines(&terminal, "", &lines);
+            assert_eq!(shown, [lines, vec![EMPTY.into()]].concat(), "{size:?}");
+        }
+    }
+}
+
+#[test]
+fn many_lines_one_by_one_are_all_shown_once() {
+    let Some(terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    terminal.edits();
+    let mut expected = vec![];
+    for n in 0..18 {
+        let after = 400 + 37 * n;
+        terminal.types(&format!(":later {after} main line {n}.\r"));
+        expected.push(format!("line {n}."));
+    }
+    terminal.until("the last line", |screen| screen.contains("\nline 17."));
+    let shown = terminal.settled();
+    let lines: Vec<&String> = shown.iter().filter(|line| line.starts_with("line ")).collect();
+    assert_eq!(lines, expected.iter().collect::<Vec<_>>());
+    assert_eq!(shown.last().unwrap(), EMPTY);
+}
+
+#[test]
+fn a_draft_of_any_length_comes_back_below_a_line() {
+    let words = "draft drafts äöü 日本語 👩‍💻 e\u{301} longer-words-than-most ";
+    for (rows, cols) in [(24, 40), (24, 80), (6, 40)] {
+        let Some(terminal) = Terminal::start(echo(), (rows, cols), &[]) else { return };
+        // Around each border of a row.
+        let lengths =
+            [1, cols - 6, cols - 5, cols - 4, 2 * cols - 6, 2 * cols - 5, 2 * cols - 4, 100];
+        for (n, length) in lengths.into_iter().enumerate() {
+            let draft: String = match n % 2 {
+                0 => "x".repeat(length.into()),
+                _ => words.chars().cycle().take(length.into()).collect(),
+            };
+            let line = format!("line {n}");
+            let shown = with_lines(&terminal, draft.trim_end(), std::slice::from_ref(&line));
+            assert_eq!(shown[0], line);
+            // The emulator knows no joined symbols, so only the letters are compared.
+            let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect();
+            let back: String = letters(&shown[1..].concat());
+            assert_eq!(back, format!("t{}", letters(&draft) as String), "{length} {shown:#?}");
+            terminal.types("\x03");
+            terminal.until("empty line", |screen| screen.ends_with(EMPTY));
+        }
+    }
+}
+
+#[test]
+fn a_draft_of_several_lines_comes_back_with_its_cursor() {
+    let Some(terminal) = Terminal::start(echo(), (24, 40), &[]) else { return };
+    let left = "\x1b[D".repeat(3);
+    let shown = with_lines(&terminal, &format!("first\x1b\rsecond{left}"), &["line".into()]);
+    assert_eq!(shown, ["line", "t >> first", "... second"]);
+    terminal.types("X\r");
+    terminal.shows("you said first\nsecXond");
+}
+
+#[test]
+fn interrupt_clears_the_line_first_and_leaves_at_an_empty_one() {
+    let Some(mut terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("half a line");
+    terminal.shows("half a line");
+    terminal.types("\x03");
+    terminal.until("an empty line", |screen| screen == EMPTY);
+    // In one go, as a slow terminal would send them.
+    terminal.types("half\x03whole\r");
+    terminal.shows("you said whole");
+    terminal.until("an empty line", |screen| screen.ends_with(EMPTY));
+    terminal.types("\x03");
+    assert_eq!(terminal.ends().code(), Some(130));
+    assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn interrupt_stops_the_turn_and_the_conversation_stays() {
+    let scenes = [
+        scene("^slow$", [call("bash", json!({"command": "sleep 1000"})), say("never")]),
+        scene(".", [say("you said {{ text }}")]),
+    ];
+    let Some(mut terminal) = Terminal::start(Model::new(scenes), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("first\r");
+    terminal.shows("you said first");
+    terminal.types("slow\r");
+    terminal.shows("> bash sleep 1000");
+    terminal.types("\x03");
+    terminal.shows("stopped; the conversation stays");
+    std::thread::sleep(Duration::from_millis(1100));
+    terminal.types("second\r");
+    terminal.shows("you said second");
+    let last = terminal.model.server.requests().last().unwrap().body["messages"].clone();
+    let roles: Vec<&str> =
+        last.as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "user", "assistant", "user"]);
+    // The call that was stopped has a result.
+    assert_eq!(last[4]["content"][0]["type"], "tool_result");
+    terminal.types("slow\r");
+    terminal.until("the second call", |screen| screen.matches("> bash sleep 1000").count() == 2);
+    terminal.types("\x03");
+    terminal.until("two stops", |screen| screen.matches("stopped; ").count() == 2);
+    terminal.types("\x03");
+    assert_eq!(terminal.ends().code(), Some(130));
+    assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
+#[test]
+fn two_interrupts_within_a_second_leave_while_turns_run() {
+    let Some(mut terminal) =
+        Terminal::start(Model::new([scene(".", [say("x").delay_ms(60_000)])]), (24, 80), &[])
+    else {
+        return;
+    };
+    terminal.edits();
+    terminal.types("one\r");
+    wait_for_request(&terminal);
+    terminal.types("\x03");
+    terminal.shows("stopped");
+    terminal.types("\x03");
+    assert_eq!(terminal.ends().code(), Some(130));
+}
+
+#[test]
+fn other_signals_leave_at_once() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let model = Model::new([scene(".", [say("x").delay_ms(60_000)])]);
+        let Some(mut terminal) = Terminal::start(model, (24, 80), &[]) else { return };
+        terminal.edits();
+        terminal.types("one\r");
+        wait_for_request(&terminal);
+        terminal.sends(signal);
+        assert_eq!(terminal.ends().code(), Some(code));
+        assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+    }
+}
+
+fn wait_for_request(terminal: &Terminal) {
+    terminal.until("request", |_| terminal.model.server.request_count() > 0);
+}
+
+/// The relative luminance of a colour, as WCAG defines it; `None` for the terminal's own.
+fn luminance(colour: vt100::Color) -> Option<f64> {
+    let vt100::Color::Idx(n @ 16..) = colour else {
+        assert_eq!(colour, vt100::Color::Default, "its brightness is not known");
+        return None;
+    };
+    let part = |level: u8| match level {
+        0 => 0,
+        level => 55 + 40 * level,
+    };
+    let rgb = match n {
+        232.. => [8 + 10 * (n - 232); 3],
+        n => [part((n - 16) / 36), part((n - 16) / 6 % 6), part((n - 16) % 6)],
+    };
+    let linear = rgb.map(|c| match f64::from(c) / 255.0 {
+        c if c <= 0.03928 => c / 12.92,
+        c => ((c + 0.055) / 1.055).powf(2.4),
+    });
+    Some(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+}
+
+/// What is typed to see one of everything.
+const ALL: [&str; 4] = ["go", "refused", ":unknown", ":later 0 writer from a child"];
+
+/// The screen after these lines.
+fn everything(env: &[(&str, &str)], lines: &[&str]) -> Option<Terminal> {
+    let scenes = [
+        scene("^go$", [call("bash", json!({"command": "echo a; false"})), say("done")]),
+        scene(".", [say("x").fault(json!({"status": 400, "message": "no"}))]),
+    ];
+    let terminal = Terminal::start(Model::new(scenes), (24, 80), env)?;
+    terminal.shows("t >>");
+    for line in lines {
+        let before = terminal.settled().len();
+        terminal.types(&format!("{line}\r"));
+        terminal.until("more", |screen| screen.lines().count() > before + 1);
+    }
+    terminal.types("typed text");
+    terminal.settled();
+    Some(terminal)
+}
+
+#[test]
+fn all_that_is_shown_can_be_read_on_light_and_on_dark() {
+    let Some(terminal) = everything(&[], &ALL) else { return };
+    let mut coloured = 0;
+    for (text, (front, back)) in terminal.cells(|cell| (cell.fgcolor(), cell.bgcolor())) {
+        assert_eq!(back, vt100::Color::Default, "{text}");
+        if let Some(luminance) = luminance(front) {
+            let on_white = 1.05 / (luminance + 0.05);
+            let on_black = (luminance + 0.05) / 0.05;
+            assert!(on_white >= 3.0 && on_black >= 3.0, "{text}: {front:?} {on_white} {on_black}");
+            coloured += 1;
+        }
+    }
+    assert!(coloured > 20, "{coloured}");
+    let typed = terminal.cells(|cell| (cell.fgcolor(), cell.bgcolor(), cell.dim()));
+    let own = (vt100::Color::Default, vt100::Color::Default, false);
+    assert!(typed[typed.len() - 9..].iter().all(|(_, looks)| *looks == own));
+}
+
+#[test]
+fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
+    let Some(coloured) = everything(&[], &ALL[..3]) else { return };
+    // Without the number of the port.
+    let letters = |terminal: &Terminal| {
+        let text = terminal.settled_turns().join("\n");
+        let (before, after) = text.split_once("127.0.0.1:").unwrap();
+        format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+    };
+    let expected = letters(&coloured);
+    let plain = everything(&[("NO_COLOR", "1")], &ALL[..3]).unwrap();
+    let same = (vt100::Color::Default, vt100::Color::Default, false, false);
+    for (text, looks) in
+        plain.cells(|cell| (cell.fgcolor(), cell.bgcolor(), cell.bold(), cell.dim()))
+    {
+        assert_eq!(looks, same, "{text}");
+    }
+    assert_eq!(letters(&plain), expected);
+    let dumb = everything(&[("TERM", "dumb")], &ALL[..3]).unwrap();
+    assert!(!dumb.bytes().contains(&0x1b), "{:?}", String::from_utf8_lossy(&dumb.bytes()));
+    let shown = letters(&dumb).replace("(Enter: the suggestion)\n", "");
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn what_enter_plays_was_visible_and_is_shown_once() {
+    for env in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")]] {
+        let Some(terminal) = Terminal::start(echo(), (24, 80), env) else { return };
+        terminal.shows("the suggestion");
+        terminal.types("\r");
+        terminal.shows("you said the suggestion");
+        let lines = terminal.settled_turns();
+        let answer = ["you said the suggestion", "1 request", "t >>"];
+        let expected = match env {
+            [("TERM", _)] => [&["(Enter: the suggestion)", "t >>"][..], &answer].concat(),
+            _ => [&["t >> the suggestion"][..], &answer].concat(),
+        };
+        assert_eq!(lines, expected, "{env:?}");
+    }
+}
+
+#[test]
+fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
+    let model = Model::new([scene(".", [say("you said {{ text }}").delay_ms(700)])]);
+    let Some(terminal) = Terminal::start(model, (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("first\r");
+    wait_for_request(&terminal);
+    terminal.types("second\rthi");
+    terminal.shows("you said second");
+    terminal.until("a draft", |screen| screen.ends_with("t >> thi"));
+    let turn = |n: &str| [format!("t >> {n}"), format!("you said {n}"), "1 request".into()];
+    let expected = [&turn("first")[..], &turn("second"), &["t >> thi".into()]].concat();
+    assert_eq!(terminal.settled_turns(), expected);
+}
+
+#[test]
+fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
+    for size in SIZES {
+        let scenes = [scene(
+            ".",
+            [call("bash", json!({"command": "sleep 1.2"})), say("done").delay_ms(900)],
+        )];
+        let Some(terminal) = Terminal::start(Model::new(scenes), size, &[]) else { return };
+        terminal.edits();
+        terminal.types("go\r");
+        terminal.shows("> bash sleep 1.2");
+        terminal.until("time", |screen| screen.ends_with("> bash sleep 1.2\n0 s; Ctrl+C stops it"));
+        // Typed meanwhile.
+        terminal.types("next");
+        terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
+        terminal.until("a draft", |screen| screen.ends_with("t >> next"));
+        let shown = terminal.settled_turns();
+        let turn = ["t >> go", "> bash sleep 1.2", "  (no output)", "done", "2 request"];
+        assert_eq!(shown, [&turn[..], &["t >> next"]].concat(), "{size:?}");
+    }
+}
+
+#[test]
+fn a_sign_of_life_is_for_those_who_can_see_it() {
+    let scenes = || [scene(".", [say("done").delay_ms(900)])];
+    let env = [("TERM", "dumb")];
+    let Some(terminal) = Terminal::start(Model::new(scenes()), (24, 80), &env) else { return };
+    terminal.shows("t >>");
+    terminal.types("go\r");
+    terminal.shows("done");
+    assert!(!String::from_utf8_lossy(&terminal.bytes()).contains("Ctrl+C"));
+}
+
+#[test]
+fn a_line_under_the_turn_says_what_it_took() {
+    let usage = json!({"input_tokens": 1200, "output_tokens": 34});
+    let turns = [call("bash", json!({"command": "true"})), say("done")];
+    let scenes = [scene(".", turns.map(|turn| turn.usage(usage.clone())))];
+    let Some(terminal) = Terminal::start(Model::new(scenes), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("2 requests, 2.4k tokens in, 68 out, ");
+    let shown = terminal.settled();
+    let line = shown.iter().find(|line| line.starts_with("2 requests, ")).unwrap();
+    // The program counts a dollar for a token.
+    let (time, cost) = line.rsplit_once(", $").unwrap();
+    assert_eq!((time.ends_with(" s"), cost), (true, "2468.0000"));
+}
