@@ -250,8 +250,9 @@ impl Http {
 
 fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     let value = |text: &str, variable: &str| {
-        let error = |_| Error::setting(variable, "it holds characters that no header can carry");
-        HeaderValue::from_str(text).map_err(error)
+        let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii());
+        let why = "it holds characters that no header can carry";
+        value.ok_or_else(|| Error::setting(variable, why))
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -301,8 +302,10 @@ mod tests {
             let http = Http::new(endpoint.clone()).unwrap();
             assert!(!format!("{http:?}").contains("sk-1"));
         }
-        endpoint.auth = Auth::Bearer(Secret::new("sk-\n1"));
-        let error = Http::new(endpoint).unwrap_err().to_string();
-        assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        for broken in ["sk-\n1", "sk-\u{fffd}", "sk-\u{2013}1"] {
+            endpoint.auth = Auth::Bearer(Secret::new(broken));
+            let error = Http::new(endpoint.clone()).unwrap_err().to_string();
+            assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        }
     }
 }
