@@ -66,8 +66,8 @@ const FULL_SHARE: f64 = 0.7;
 /// The share that the newest steps keep, and the share that the very newest one may take.
 const NEWEST_SHARE: f64 = 0.2;
 const MAX_STEP_SHARE: f64 = 0.5;
-/// The budgets of what survives a summary, as shares: kept blocks, and the person's own words. These
-/// may take more of a window that is smaller than it is believed to be.
+/// The budgets of what survives a summary, as shares: kept blocks, and the person's own words,
+/// which may take more of a window that is smaller than it is believed to be.
 const MAX_KEPT_SHARE: f64 = 0.15;
 const MAX_TYPED_SHARE: f64 = 0.05;
 const MAX_TYPED_SMALL_SHARE: f64 = 0.55;
@@ -793,8 +793,8 @@ mod tests {
         assert_eq!(summaries, [0, 1, 1, 2]);
     }
 
-    /// A server whose window is smaller than it is believed to be. It says so, or gives a status and
-    /// odd words.
+    /// A server whose window is smaller than it is believed to be. It says so, or gives a status
+    /// and odd words.
     struct SmallServer {
         max_bytes: usize,
         status: Option<u16>,
@@ -859,6 +859,7 @@ mod tests {
         for (window, answered) in [(3_000, true), (1_000_000, false)] {
             let play = stage(window, four_prompts(say("short"))).await;
             let (_, mut chat) = play.ask("<task>second words").await;
+            play.run(&mut chat, "fourth words").await.unwrap();
             let server = SmallServer { max_bytes: 6_000, status: Some(400) };
             let agent = play.agent.clone().wrap(server);
             let end = agent.run(&mut chat, "third words", agent_loop).await;

@@ -1044,3 +1044,46 @@ async fn a_reply_that_never_comes_or_is_cut_is_asked_for_once_more() {
         assert_eq!(server.request_count(), 2);
     }
 }
+
+#[tokio::test]
+async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
+    let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01"[..], &[0; 40]].concat();
+    let words = "messages.2.content.0: Could not process image";
+    let refusal = http("400 Bad Request", "", &json!({"error": {"message": words}}).to_string());
+    for format in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), &png).unwrap();
+        let input = json!({"file_path": "a.png"});
+        let call = match format {
+            Format::Anthropic => {
+                let call = json!({"type": "tool_use", "id": "1", "name": "read", "input": input});
+                json!({ "content": [call] })
+            }
+            Format::OpenAi => json!({"choices": [{"message": {"tool_calls": [
+                {"id": "1", "function": {"name": "read", "arguments": input.to_string()}}]}}]}),
+        };
+        let call = http("200 OK", "", &call.to_string());
+        let mut answers = vec![call, refusal.clone(), hello(format)];
+        if format == Format::OpenAi {
+            // The other form of the same request is tried first.
+            answers.insert(2, refusal.clone());
+        }
+        let (url, seen) = answering(answers);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        let ui = Arc::new(Recorder::default());
+        let agent = Agent::new(client, folder.path()).tool(tools::Read).ui(ui.clone());
+        let mut chat = Chat::default();
+        let reply = agent.run(&mut chat, "look", agent_loop).await.unwrap();
+        assert_eq!(reply.text(), "hello");
+        let shown = ui.take().join("\n");
+        assert!(shown.contains("pictures left out: 1, since "), "{shown}");
+        let bodies = seen.lock().unwrap().clone();
+        let has_picture: Vec<bool> =
+            bodies.iter().map(|body| body.to_string().contains("base64")).collect();
+        let with_picture = bodies.len() - 2;
+        assert_eq!(has_picture, [vec![false], vec![true; with_picture], vec![false]].concat());
+        let note = "[a picture stood here, which the server refused: 127.0.0.1:";
+        assert!(bodies.last().unwrap().to_string().contains(note), "{bodies:?}");
+        assert_eq!(agent.run(&mut chat, "and?", agent_loop).await.unwrap().text(), "hello");
+    }
+}

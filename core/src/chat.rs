@@ -281,6 +281,53 @@ impl Chat {
         self.states.forget_text();
     }
 
+    /// A copy that was [compacted](Chat::compact) to these messages.
+    pub fn compacted<M: Into<Arc<Message>>>(&self, messages: impl IntoIterator<Item = M>) -> Self {
+        let mut compacted = self.clone();
+        compacted.compact(messages);
+        compacted
+    }
+
+    /// Where the newest steps begin: as many as fit into so many bytes, at least one, and never
+    /// between a call and its result.
+    pub fn newest_steps(&self, bytes: usize) -> usize {
+        let (mut begin, mut size) = (self.messages.len(), 0);
+        for step in self.messages.chunk_by(|_, next| next.has_results()).rev() {
+            size += step.iter().map(|message| message.size()).sum::<usize>();
+            if size > bytes && begin < self.messages.len() {
+                break;
+            }
+            begin -= step.len();
+        }
+        begin
+    }
+
+    /// Puts this text in place of the pictures of the newest message that has some. Returns how
+    /// many there were.
+    pub(crate) fn replace_pictures(&mut self, text: &str) -> usize {
+        let is_picture = |block: &Block| matches!(block, Block::Image { .. });
+        let has_some = |message: &Arc<Message>| message.blocks().any(is_picture);
+        let Some(place) = self.messages.iter().rposition(has_some) else { return 0 };
+        let mut count = 0;
+        let mut replace = |block: &mut Block| {
+            if is_picture(block) {
+                *block = Block::inserted("picture", text);
+                count += 1;
+            }
+        };
+        for block in &mut Arc::make_mut(&mut self.messages[place]).content {
+            match block {
+                Block::ToolResult { content, .. } => content.iter_mut().for_each(&mut replace),
+                other => replace(other),
+            }
+        }
+        if place + 1 < self.messages.len() {
+            // What follows was bound to what is gone.
+            *self = self.compacted(self.messages.clone());
+        }
+        count
+    }
+
     /// A server has taken all there is.
     pub(crate) fn accept(&mut self) {
         self.accepted = self.messages.len();
@@ -309,27 +356,6 @@ impl Chat {
     pub(crate) fn mend(&mut self, messages: Vec<Arc<Message>>) {
         self.messages = messages;
         self.states.forget_text();
-    }
-
-    /// A copy that was [compacted](Chat::compact) to these messages.
-    pub fn compacted<M: Into<Arc<Message>>>(&self, messages: impl IntoIterator<Item = M>) -> Self {
-        let mut compacted = self.clone();
-        compacted.compact(messages);
-        compacted
-    }
-
-    /// Where the newest steps begin: as many as fit into so many bytes, at least one, and never
-    /// between a call and its result.
-    pub fn newest_steps(&self, bytes: usize) -> usize {
-        let (mut begin, mut size) = (self.messages.len(), 0);
-        for step in self.messages.chunk_by(|_, next| next.has_results()).rev() {
-            size += step.iter().map(|message| message.size()).sum::<usize>();
-            if size > bytes && begin < self.messages.len() {
-                break;
-            }
-            begin -= step.len();
-        }
-        begin
     }
 
     /// Whether the model has something to answer.

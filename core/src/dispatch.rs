@@ -240,6 +240,18 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
         return Err(Error::NothingToAnswer);
     }
     let mut end = unpaused(cx.request(chat), cx).await;
+    while let Err(error) = &end
+        && error.is_about_picture()
+    {
+        // It would stand in the way of every later request.
+        let note = format!("[a picture stood here, which the server refused: {error}]");
+        let count = chat.replace_pictures(&note);
+        if count == 0 {
+            break;
+        }
+        cx.notice(format!("pictures left out: {count}, since {error}"));
+        end = unpaused(cx.request(chat), cx).await;
+    }
     if matches!(end, Err(Error::Api { status: 400 | 422, .. }))
         && let Some(reply) = mended(chat, cx).await
     {
@@ -257,7 +269,7 @@ async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
     let mut mended = vec![chat.without_opaque()];
     if chat.refused {
         mended.push(chat.without_unaccepted(
-            "The last reply was taken out, since the server refuses it. What its calls did is done.",
+            "The last reply was taken out, since the server refuses it. What its calls did stays.",
         ));
     }
     for messages in mended {

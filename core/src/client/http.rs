@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Response, Url};
 use rungs_http::{
-    Advice, Refusal, Retries, advice, cause, header, proxy, read_body, retry_after, unreadable,
+    Advice, Refusal, Retries, advice, base_url, cause, client, header, is_local, proxy, read_body,
+    redact, retry_after, unreadable,
 };
 use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
@@ -19,8 +20,6 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
 pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
-/// How much is shown of what a server says.
-const MAX_SHOWN_CHARS: usize = 2000;
 
 /// How one attempt ends: a failure comes with what may help.
 type Attempt<T> = Result<T, (Error, Advice)>;
@@ -42,40 +41,28 @@ pub(super) struct Http {
     pub endpoint: Endpoint,
     /// Host and port.
     pub host: String,
-    /// The body of the newest request of an agent that is nobody's child.
-    last_request: Mutex<Option<Bytes>>,
     /// Whether that is this machine.
     is_local: bool,
     /// Through whom the system's settings send it: host and port.
     proxy: Option<String>,
+    /// The body of the newest request of an agent that is nobody's child.
+    last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
     pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
-        let url = checked_url(&endpoint)?;
-        // One provider for the process; a second install is refused and changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers(&endpoint)?)
-            .connect_timeout(endpoint.limits.connect)
-            // A redirect would carry `x-api-key` to whatever host it names.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("rungs/", env!("CARGO_PKG_VERSION")));
-        let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if is_local {
-            builder = builder.no_proxy();
-        }
-        if url.scheme() == "http" {
-            // Reading the system's certificates takes milliseconds, and here nothing will ask for
-            // them.
-            builder = builder.tls_certs_only([]);
-        }
-        // The authority has no user name: `checked_url` refuses one.
+        let variable = match endpoint.format {
+            Format::Anthropic => "ANTHROPIC_BASE_URL",
+            Format::OpenAi => "OPENAI_BASE_URL",
+        };
+        let url = base_url(&endpoint.base_url).map_err(|why| Error::setting(variable, why))?;
+        // The authority has no user name: `base_url` refuses one.
         let host = url.authority().to_string();
-        let proxy = if is_local { None } else { proxy(&url) };
-        match builder.build() {
+        match client(&url, headers(&endpoint)?, endpoint.limits.connect) {
             Ok(client) => {
-                Ok(Http { client, endpoint, host, last_request: Mutex::default(), is_local, proxy })
+                let (is_local, proxy) = (is_local(&url), proxy(&url));
+                let last_request = Mutex::default();
+                Ok(Http { client, endpoint, host, is_local, proxy, last_request })
             }
             Err(error) => Err(Error::Net { host, why: cause(&error) }),
         }
@@ -96,11 +83,11 @@ impl Http {
         let mut max_tokens = outgoing.max_tokens;
         let mut retries = Retries::default();
         loop {
+            let body = Bytes::from((outgoing.body)(max_tokens));
+            if !cx.is_child() {
+                *self.last_request.lock().unwrap() = Some(body.clone());
+            }
             let attempt = async {
-                let body = Bytes::from((outgoing.body)(max_tokens));
-                if !cx.is_child() {
-                    *self.last_request.lock().unwrap() = Some(body.clone());
-                }
                 let response = self.send(&outgoing, body, max_tokens).await?;
                 read(response).await.map_err(|error| match error {
                     Error::Net { .. } => (error, Advice::RetryOnce),
@@ -128,19 +115,13 @@ impl Http {
     }
 
     /// Sends once.
-    async fn send(
-        &self,
-        outgoing: &Outgoing<'_>,
-        body: Bytes,
-        max_tokens: u32,
-    ) -> Attempt<Response> {
+    async fn send(&self, outgoing: &Outgoing<'_>, body: Bytes, bound: u32) -> Attempt<Response> {
         let limits = &self.endpoint.limits;
         let limit = if outgoing.stream { limits.first_byte } else { limits.whole };
         let url = format!("{}{}", self.endpoint.base_url.trim_end_matches('/'), outgoing.path);
-        let request = self.client.post(url).body(body);
-        match timeout(limit, request.send()).await {
+        match timeout(limit, self.client.post(url).body(body).send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
-            Ok(Ok(response)) => Err(self.refused(response, outgoing, max_tokens).await),
+            Ok(Ok(response)) => Err(self.refused(response, outgoing, bound).await),
             Ok(Err(error)) => {
                 let mut why = cause(&error);
                 if let Some(proxy) = &self.proxy
@@ -259,46 +240,19 @@ impl Http {
     }
 
     /// A text of bounded length without the key, should the server have repeated it.
-    fn clean(&self, mut text: String) -> String {
-        if let Auth::ApiKey(key) | Auth::Bearer(key) = &self.endpoint.auth
-            && !key.expose().is_empty()
-        {
-            text = text.replace(key.expose(), "***");
+    fn clean(&self, text: String) -> String {
+        match &self.endpoint.auth {
+            Auth::ApiKey(key) | Auth::Bearer(key) => redact(text, key.expose()),
+            Auth::None => redact(text, ""),
         }
-        if let Some((cut, _)) = text.char_indices().nth(MAX_SHOWN_CHARS) {
-            text.truncate(cut);
-            text.push_str(" [cut]");
-        }
-        text
     }
-}
-
-/// What a base URL must be.
-const BASE_URL: &str = "it must start with http:// or https:// and name a host";
-
-fn checked_url(endpoint: &Endpoint) -> Result<Url> {
-    let variable = match endpoint.format {
-        Format::Anthropic => "ANTHROPIC_BASE_URL",
-        Format::OpenAi => "OPENAI_BASE_URL",
-    };
-    let url = Url::parse(&endpoint.base_url)
-        .map_err(|error| Error::setting(variable, format!("no URL: {error}; {BASE_URL}")))?;
-    let why = if url.query().is_some() || url.fragment().is_some() {
-        "a base URL has no `?` and no `#`"
-    } else if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        BASE_URL
-    } else if !url.username().is_empty() || url.password().is_some() {
-        "it holds a user name or password; a key belongs in its own variable"
-    } else {
-        return Ok(url);
-    };
-    Err(Error::setting(variable, why))
 }
 
 fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     let value = |text: &str, variable: &str| {
-        let error = |_| Error::setting(variable, "it holds characters that no header can carry");
-        HeaderValue::from_str(text).map_err(error)
+        let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii());
+        let why = "it holds characters that no header can carry";
+        value.ok_or_else(|| Error::setting(variable, why))
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -348,8 +302,10 @@ mod tests {
             let http = Http::new(endpoint.clone()).unwrap();
             assert!(!format!("{http:?}").contains("sk-1"));
         }
-        endpoint.auth = Auth::Bearer(Secret::new("sk-\n1"));
-        let error = Http::new(endpoint).unwrap_err().to_string();
-        assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        for broken in ["sk-\n1", "sk-\u{fffd}", "sk-\u{2013}1"] {
+            endpoint.auth = Auth::Bearer(Secret::new(broken));
+            let error = Http::new(endpoint.clone()).unwrap_err().to_string();
+            assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        }
     }
 }

@@ -369,6 +369,7 @@ impl Client {
         self.http.last_request()
     }
 
+    /// Sends this request until `read` has made something of a response.
     async fn post<'a, T>(
         &'a self,
         request: &Request,
@@ -377,11 +378,11 @@ impl Client {
         cx: &Context,
     ) -> Result<T> {
         let endpoint = self.endpoint();
-        let body = |bridged, max_tokens| {
+        let body = |bridges, max_tokens| {
             let request = Request { max_tokens: Some(max_tokens), ..request.clone() };
             match endpoint.format {
                 Format::Anthropic => anthropic::body(endpoint, &request, stream),
-                Format::OpenAi => openai::body(endpoint, &request, stream, bridged),
+                Format::OpenAi => openai::body(endpoint, &request, stream, bridges),
             }
         };
         let path = match endpoint.format {
@@ -390,15 +391,17 @@ impl Client {
         };
         let model = request.model.as_deref().unwrap_or(&endpoint.model);
         let max_tokens = endpoint.max_tokens(request.max_tokens, stream);
-        let send = async |bridged| {
-            let body = &|max_tokens| body(bridged, max_tokens);
-            self.http.post(Outgoing { path, model, stream, max_tokens, body }, &read, cx).await
+        let send = async |bridges| {
+            let body = |max_tokens| body(bridges, max_tokens);
+            let outgoing = Outgoing { path, model, stream, max_tokens, body: &body };
+            self.http.post(outgoing, &read, cx).await
         };
-        let sent = send(self.bridges.load(Ordering::Relaxed)).await;
+        let bridges = self.bridges.load(Ordering::Relaxed);
+        let sent = send(bridges).await;
         // Each server says in its own words that it takes no user message after results, so the
         // other form is tried, and kept if it is taken.
         let Err(Error::Api { status: 400 | 422 | 500, .. }) = sent else { return sent };
-        if body(true, max_tokens) == body(self.bridges.load(Ordering::Relaxed), max_tokens) {
+        if bridges || body(true, max_tokens) == body(false, max_tokens) {
             return sent;
         }
         let Ok(answer) = send(true).await else { return sent };
@@ -432,8 +435,7 @@ impl Client {
     /// The deltas of a response that was asked for as a stream. What does not look like one is a
     /// whole reply, or a page of a proxy.
     async fn begun(&self, response: Response) -> Result<Deltas> {
-        let Limits { first_byte, idle, .. } = self.endpoint().limits;
-        let body = stream::bytes(response, first_byte, idle);
+        let body = stream::bytes(response, &self.endpoint().limits);
         let (body, is_events) = rungs_json::sniffed(body).await;
         if !is_events {
             let whole = body.map_ok(|part| part.to_vec()).try_concat().await;

@@ -102,12 +102,6 @@ impl Refusal {
         self.says(&REPLY_BOUND)
     }
 
-    /// Whether it is about a picture.
-    pub fn is_about_picture(&self) -> bool {
-        matches!(self.status, 400 | 413 | 415 | 422)
-            && self.says(&["image", "picture", "media_type"])
-    }
-
     /// A smaller bound on the reply than `asked`, if the server refuses that one and leaves room
     /// for another. It may give what a reply may have, or the window, and what the prompt takes or
     /// prompt and reply together.

@@ -1,8 +1,7 @@
 //! Responses as far as they can be trusted.
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Response, Url, header::HeaderMap};
+use reqwest::{Response, header::HeaderMap};
 
 /// A header as text, without blanks around it.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -37,9 +36,17 @@ pub fn cause(error: &reqwest::Error) -> String {
     }
 }
 
-/// The proxy through which the system's settings send requests to this URL: its host and port.
-pub fn proxy(url: &Url) -> Option<String> {
-    let uri = url.as_str().parse().ok()?;
-    let proxy = Matcher::from_system().intercept(&uri)?;
-    Some(proxy.uri().authority()?.to_string())
+/// How much is shown of what a server says, in characters.
+const MAX_SHOWN_CHARS: usize = 2000;
+
+/// A text of bounded length without the secret, should a server have repeated it.
+pub fn redact(mut text: String, secret: &str) -> String {
+    if !secret.is_empty() {
+        text = text.replace(secret, "***");
+    }
+    if let Some((cut, _)) = text.char_indices().nth(MAX_SHOWN_CHARS) {
+        text.truncate(cut);
+        text.push_str(" [cut]");
+    }
+    text
 }

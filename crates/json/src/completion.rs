@@ -24,7 +24,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Reads the first choice of an answer or of a chunk, and why it stopped; `None` when nothing is
+    /// The first choice of an answer or of a chunk, and why it stopped; `None` when nothing is
     /// said in it.
     pub fn of(answer: &Value) -> Option<(Said, &Value)> {
         let choices = answer["choices"].as_array()?;
