@@ -187,8 +187,8 @@ pub fn shorten(text: &str, max_bytes: usize) -> String {
     if text.len() > max_bytes { both_ends(text, max_bytes / 2) } else { text.into() }
 }
 
-/// Takes out the largest items until the sizes of the rest are at most `max` together; of equal ones
-/// the first. So one item does not push out many.
+/// Takes out the largest items until the sizes of the rest are at most `max` together; of equal
+/// ones the first. So one item does not push out many.
 pub fn remove_largest<T>(items: &mut Vec<T>, max: usize, size: impl Fn(&T) -> usize) -> Vec<T> {
     let mut removed = vec![];
     while items.iter().map(&size).sum::<usize>() > max
