@@ -48,8 +48,10 @@
 //!   [`damaged_journals`]); then every intact record is kept, and it is said how many are not.
 //! - An open journal notices when its file does not hold any more what was read from it: removed,
 //!   cut off, overwritten, replaced by an older copy ([`Update::rewound`]). A compaction by another
-//!   process is not taken for that. A change within the same tick of the file system's clock that
-//!   leaves the size as it was is noticed at the next change only.
+//!   process is not taken for that. Not noticed: an older copy that another process, which knows
+//!   no more than the copy, has written into and compacted before this one looked again. A change
+//!   within the same tick of the file system's clock that leaves the size as it was is noticed at
+//!   the next change only.
 //! - To a program that opens a journal anew, a file that was truncated exactly between two appends
 //!   and an older copy look intact. The checksums detect accidents, not attackers.
 //! - Locks are advisory and work on local file systems. New files have mode 0600, new folders 0700.
