@@ -208,11 +208,14 @@ mod tests {
     async fn why_there_is_no_file_is_said() {
         let outputs = Arc::new(Outputs::default());
         let (_, first) = outputs.create().unwrap();
-        std::fs::remove_dir_all(first.parent().unwrap()).unwrap();
+        let folder = first.parent().unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        std::fs::write(folder, "").unwrap();
         let mut clip = Clip::spilling(outputs);
         clip.push(&numbers());
         let text = clip.into_text().await;
-        let folder = first.parent().unwrap().display().to_string();
+        std::fs::remove_file(folder).unwrap();
+        let folder = folder.display().to_string();
         let why = path_in(&text, "; they could not be kept: ");
         assert!(why.contains(&folder), "{why}");
     }
