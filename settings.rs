@@ -19,7 +19,7 @@ const DEFAULT_MODEL: &str = "claude-sonnet-5-5";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// A real model.
-    Live(Endpoint),
+    Live(Box<Endpoint>),
     /// The rehearsal, in this format.
     Rehearsal(Format),
 }
@@ -55,11 +55,11 @@ impl Settings {
     }
 
     /// The first of `keys` that is set and not blank: in the environment, else in the file.
-    fn get(&self, keys: &[&str]) -> Option<&str> {
+    fn get(&self, keys: &[&'static str]) -> Option<&str> {
         self.find(keys).map(|(_, value)| value)
     }
 
-    fn find<'a>(&self, keys: &[&'a str]) -> Option<(&'a str, &str)> {
+    fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &str)> {
         [&self.environment, &self.file].into_iter().find_map(|from| {
             let set = keys.iter().filter_map(|key| Some((*key, from.get(*key)?.trim())));
             set.into_iter().find(|(_, value)| !value.is_empty())
@@ -125,11 +125,13 @@ impl Settings {
         // Some write the version into the URL, as the OpenAI format wants it.
         let mut endpoint =
             Endpoint::new(Format::Anthropic, url.strip_suffix("/v1").unwrap_or(url), model);
-        endpoint.auth = match self.find(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]) {
+        let key = self.find(&["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]);
+        endpoint.auth = match key {
             Some(("ANTHROPIC_API_KEY", key)) => Auth::ApiKey(Secret::new(key)),
             Some((_, token)) => Auth::Bearer(Secret::new(token)),
             None => Auth::None,
         };
+        endpoint.key_variable = Some(key.map_or("ANTHROPIC_API_KEY", |(name, _)| name));
         if let Some(version) = self.get(&["ANTHROPIC_VERSION"]) {
             endpoint.version = version.into();
         }
@@ -151,8 +153,10 @@ impl Settings {
             url.strip_suffix("/chat/completions").unwrap_or(url),
             model,
         );
-        if let Some(key) = self.get(&["OPENAI_API_KEY", "LLM_API_KEY"]) {
+        endpoint.key_variable = Some("OPENAI_API_KEY");
+        if let Some((name, key)) = self.find(&["OPENAI_API_KEY", "LLM_API_KEY"]) {
             endpoint.auth = Auth::Bearer(Secret::new(key));
+            endpoint.key_variable = Some(name);
         }
         self.live(endpoint)
     }
@@ -178,7 +182,7 @@ impl Settings {
                 })?;
             endpoint.max_tokens = Some(tokens);
         }
-        Ok(Choice::Live(endpoint))
+        Ok(Choice::Live(Box::new(endpoint)))
     }
 }
 
@@ -231,7 +235,7 @@ mod tests {
 
     fn live(pairs: &[(&str, &str)]) -> Endpoint {
         match settings(pairs.iter().copied()).choose() {
-            Ok(Choice::Live(endpoint)) => endpoint,
+            Ok(Choice::Live(endpoint)) => *endpoint,
             other => panic!("{other:?}"),
         }
     }

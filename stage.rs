@@ -223,7 +223,7 @@ async fn play(
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
     let (endpoint, rehearsal) = match settings.choose()? {
-        Choice::Live(endpoint) => (endpoint, None),
+        Choice::Live(endpoint) => (*endpoint, None),
         Choice::Rehearsal(format) => {
             let (endpoint, rehearsal) = Rehearsal::begin(lesson, format, screen).await?;
             (endpoint, Some(rehearsal))

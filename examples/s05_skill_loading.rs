@@ -458,6 +458,12 @@ mod tests {
         let found = Skills::find(&[dir.path().into()]);
         let broken = format!("{}: 2 more than 200 skills", dir.path().join("skills").display());
         assert_eq!((found.skills.len(), found.broken), (MAX_SKILLS, vec![broken]));
+        let fifo = dir.path().join("skills/s0/SKILL.md");
+        std::fs::remove_file(&fifo).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let found = Skills::find(&[dir.path().into()]);
+        let no_file = "this is a pipe, a socket or a device, and a file is needed";
+        assert_eq!(found.broken[1], format!("{}: {no_file}", fifo.display()));
     }
 
     fn load(input: Value) -> (&'static str, Value) {
@@ -513,6 +519,17 @@ mod tests {
         let kept: Vec<&str> =
             chat.blocks().filter_map(Block::origin).filter(|o| o.keep).map(|o| &*o.name).collect();
         assert_eq!(kept, ["environment", "skill:one"]);
+    }
+
+    #[tokio::test]
+    async fn of_many_files_the_first_are_listed() {
+        let turns = vec![call("load_skill", json!({"name": "one"})), say_results()];
+        let (play, _) = with_skill([("^go$", turns)]).await;
+        for n in 0..MAX_FILES + 50 {
+            std::fs::write(play.dir.path().join(format!("skills/one/a{n:03}")), "").unwrap();
+        }
+        let (answer, _) = play.ask("go").await;
+        assert!(answer.ends_with("\na199\n[51 more files]\n</skill_files>"), "{answer}");
     }
 
     /// Scenes whose names are prompts: each loads the skill and says what came of it.

@@ -593,7 +593,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mailboxes = open(folder.path()).await;
         let sound: Vec<String> = (1..=9).map(|n| format!("sound {n}")).collect();
-        for text in sound.iter().map(String::as_str).chain(["poison"]) {
+        for text in &sound {
             mailboxes.send("ann", Letter::new(LEAD, text)).await.unwrap();
         }
         drop(mailboxes);
@@ -601,7 +601,7 @@ mod tests {
         let stage = stage_in(
             folder,
             [
-                go([spawn("ann", "begin")]),
+                go([spawn("ann", "poison")]),
                 scene("ann.>", [say("heard")]),
                 scene("poison", [refused]),
                 scene("lead.>", [say("done")]),
@@ -617,7 +617,7 @@ mod tests {
         let answered: Vec<String> =
             stage.asked("ann").into_iter().filter(|asked| !asked.contains("poison")).collect();
         let answered = answered.join("\n");
-        for text in sound.iter().map(String::as_str).chain(["begin"]) {
+        for text in sound {
             assert_eq!(answered.matches(&format!("\n{text}\n")).count(), 1, "{text}: {answered}");
         }
     }

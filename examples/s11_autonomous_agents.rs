@@ -543,7 +543,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_is_not_to_blame_for_a_lost_connection() {
-        let lost = json!({"status": 500, "retry_after": 0, "times": "always"});
+        let lost = json!({"status": 500, "headers": {"retry-after-ms": "1"}, "times": "always"});
         let scenes = team(&["ann"], [scene("<task id", [say("x").fault(lost)])]);
         let workers = workers(&[("a", 0, &[])], scenes, unwrapped).await;
         workers.play.run(&mut Chat::default(), "go").await.unwrap();

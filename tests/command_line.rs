@@ -208,11 +208,12 @@ fn a_refusal_is_one_line_and_exit_code_1() {
             "answered 401 (authentication_error): invalid x-api-key",
         ),
         (
-            json!({"status": 429, "retry_after": 0, "times": "always"}),
+            json!({"status": 429, "headers": {"retry-after-ms": "1"}, "times": "always"}),
             "answered 429 (rate_limit_error)",
         ),
         (
-            json!({"status": 502, "html": true, "retry_after": 0, "times": "always"}),
+            json!({"status": 502, "html": true, "headers": {"retry-after-ms": "1"},
+                "times": "always"}),
             "HTML where JSON was expected",
         ),
     ] {

@@ -239,6 +239,43 @@ fn signals_at_the_prompt_restore_the_terminal() {
 }
 
 #[test]
+fn a_person_is_asked_before_damaged_records_are_given_up() {
+    let runtime = Runtime::new().unwrap();
+    let server = serve(&runtime, [scene(".", [say("fine")])]);
+    let here = tempfile::tempdir().unwrap();
+    let state = durable::Folder::open(here.path(), ".rungs/s07_task_system").unwrap();
+    let board = rungs_tasks::Board::open(&state, "tasks.jsonl").unwrap();
+    for subject in ["one", "two", "three"] {
+        let subject = subject.to_string();
+        board.create(rungs_tasks::Task { subject, ..Default::default() }).unwrap();
+    }
+    drop(board);
+    let file = state.path().join("tasks.jsonl");
+    let damaged = std::fs::read_to_string(&file).unwrap().replace("two", "owt");
+    std::fs::write(&file, &damaged).unwrap();
+    let start = || {
+        let mut command = live("s07_task_system", &server);
+        command.env("MODEL_ID", "rehearsal").current_dir(here.path());
+        let terminal = on_terminal(&command)?;
+        terminal.shows("tasks.jsonl:3: wrong checksum; 2 records intact, 1 lost");
+        terminal.shows("answer: ");
+        Some(terminal)
+    };
+    let Some(mut terminal) = start() else { return };
+    terminal.types("n\r");
+    terminal.ends(1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), damaged);
+    let Some(mut terminal) = start() else { return };
+    terminal.types("1\r");
+    terminal.shows("2 records kept, 1 lost");
+    terminal.edits();
+    terminal.types("quit\r");
+    terminal.ends(0);
+    let aside = std::fs::read_to_string(file.with_extension("jsonl.damaged-1")).unwrap();
+    assert_eq!(aside, damaged);
+}
+
+#[test]
 fn a_closed_terminal_ends_the_program() {
     let Some(mut terminal) = offline() else { return };
     terminal.edits();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -286,7 +286,7 @@ async fn an_error_that_may_pass_is_retried_and_each_retry_is_shown() {
             for (line, attempts) in shown[..failures].iter().zip(1..) {
                 let status = &fault["status"];
                 let host = server.url().trim_start_matches("http://");
-                let retry = format!("main: retry {attempts}/5 {host} answered {status} (");
+                let retry = format!("main: retry {attempts}/8 {host} answered {status} (");
                 assert!(line.starts_with(&retry), "{line}");
             }
             assert_eq!(shown[failures], "main: reply hello");
@@ -348,12 +348,13 @@ async fn an_error_that_stays_is_not_retried() {
 #[tokio::test]
 async fn retries_are_limited() {
     for format in FORMATS {
-        let fault = json!({"status": 429, "retry_after": 0, "times": "always"});
+        let soon = json!({"retry-after-ms": "1"});
+        let fault = json!({"status": 429, "headers": soon, "times": "always"});
         let Asked { end, shown, server } = asked(format, [say("x").fault(fault)]).await;
         let error = end.unwrap_err();
         assert!(matches!(error, Error::Api { status: 429, .. }), "{error:?}");
         // The last attempt is followed by no wait.
-        assert_eq!((server.request_count(), shown.len()), (5, 4), "{shown:?}");
+        assert_eq!((server.request_count(), shown.len()), (8, 7), "{shown:?}");
     }
 }
 
@@ -882,4 +883,207 @@ async fn an_empty_block_of_text_is_not_sent_back() {
     let sent = &server.requests()[1].body["messages"][1]["content"];
     let kinds: Vec<&Value> = sent.as_array().unwrap().iter().map(|block| &block["type"]).collect();
     assert_eq!(kinds, ["tool_use"]);
+}
+
+/// A server that gives one answer after another, the last one again and again; and all that it was
+/// sent, body by body.
+fn answering(answers: Vec<String>) -> (String, Arc<Mutex<Vec<Value>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(vec![]));
+    let bodies = seen.clone();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = vec![];
+            let body = loop {
+                let mut part = [0; 4096];
+                match stream.read(&mut part) {
+                    Ok(n) if n > 0 => request.extend_from_slice(&part[..n]),
+                    _ => break None,
+                }
+                let head = request.windows(4).position(|end| end == b"\r\n\r\n");
+                let body = head.map(|end| &request[end + 4..]);
+                if let Some(Ok(body)) = body.map(serde_json::from_slice::<Value>) {
+                    break Some(body);
+                }
+            };
+            let Some(body) = body else { continue };
+            let mut bodies = bodies.lock().unwrap();
+            let answer = &answers[bodies.len().min(answers.len() - 1)];
+            bodies.push(body);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (url, seen)
+}
+
+/// A reply that says `hello`, in this format.
+fn hello(format: Format) -> String {
+    let body = match format {
+        Format::Anthropic => json!({"content": [{"type": "text", "text": "hello"}]}),
+        Format::OpenAi => json!({"choices": [{"message": {"content": "hello"}}]}),
+    };
+    http("200 OK", "", &body.to_string())
+}
+
+#[tokio::test]
+async fn a_bound_on_the_reply_that_is_refused_is_lowered_once_by_the_numbers_given() {
+    let words = "'max_tokens' is too large: 16000. This model's maximum context length is 8192 \
+        tokens and your request has 500 input tokens (16000 > 8192 - 500).";
+    let refusal = http("400 Bad Request", "", &json!({"error": {"message": words}}).to_string());
+    for format in FORMATS {
+        let (url, seen) = answering(vec![refusal.clone(), hello(format)]);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        assert_eq!(plain(&client, &Request::of(&chat())).await.unwrap().text(), "hello");
+        let bounds = |seen: &Mutex<Vec<Value>>| -> Vec<Value> {
+            seen.lock().unwrap().iter().map(|body| body["max_tokens"].clone()).collect()
+        };
+        assert_eq!(bounds(&seen), [16_000, 7692]);
+        // A server that says the same again is quoted, and the setting is named.
+        let (url, seen) = answering(vec![refusal.clone()]);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        let error = plain(&client, &Request::of(&chat())).await.unwrap_err();
+        assert_eq!(bounds(&seen), [16_000, 7692]);
+        assert!(error.withdraws(), "{error:?}");
+        let error = error.to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(error.ends_with("; MAX_TOKENS sets the bound, which was 7692"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_too_long_is_told_from_its_words_whatever_the_status() {
+    for (status, body) in [
+        (
+            "400 Bad Request",
+            json!({"error": "the initial prompt is greater than the context length"}),
+        ),
+        (
+            "500 Internal",
+            json!({"error": {"message": "input length exceeds maximum context length"}}),
+        ),
+        ("422 Unprocessable", json!([{"error": {"message": "The input token count exceeds it"}}])),
+    ] {
+        let (url, seen) = answering(vec![http(status, "", &body.to_string())]);
+        let client = Client::new(Endpoint::new(Format::OpenAi, &url, "m")).unwrap();
+        let error = plain(&client, &Request::of(&chat())).await.unwrap_err();
+        let full = matches!(error, Error::Unfinished { stop: StopReason::WindowFull, .. });
+        assert_eq!((full, seen.lock().unwrap().len()), (true, 1), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_no_json_keeps_its_status_and_its_words() {
+    for (status, body, expected, withdrawn) in [
+        (
+            "413 Too Large",
+            "<h1>413 Request Entity Too Large</h1><hr>nginx",
+            "Entity Too Large nginx",
+            true,
+        ),
+        ("400 Bad Request", "upstream says no", "of this API (status 400): upstream says no", true),
+        ("422 Unprocessable", "", "the answer is empty (status 422)", true),
+        ("403 Forbidden", "denied by policy", "denied by policy", false),
+    ] {
+        let (url, _) = answering(vec![http(status, "", body)]);
+        let client = Client::new(Endpoint::new(Format::Anthropic, &url, "m")).unwrap();
+        let error = plain(&client, &Request::of(&chat())).await.unwrap_err();
+        assert_eq!(error.withdraws(), withdrawn, "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    let (url, _) = answering(vec![http("400 Bad Request", "", &"x".repeat(1_000_000))]);
+    let client = Client::new(Endpoint::new(Format::Anthropic, &url, "m")).unwrap();
+    let error = plain(&client, &Request::of(&chat())).await.unwrap_err().to_string();
+    assert!(error.len() < 3000, "{}", error.len());
+}
+
+#[tokio::test]
+async fn a_refused_key_and_an_unknown_model_are_named() {
+    for (status, auth, expected) in [
+        ("401 Unauthorized", Auth::ApiKey(Secret::new("k")), "no; LLM_API_KEY was refused"),
+        ("403 Forbidden", Auth::Bearer(Secret::new("k")), "no; LLM_API_KEY was refused"),
+        ("401 Unauthorized", Auth::None, "no; LLM_API_KEY is not set"),
+        (
+            "404 Not Found",
+            Auth::None,
+            "no; /chat/completions was asked for `m`, which MODEL_ID names",
+        ),
+    ] {
+        let (url, _) = answering(vec![http(status, "", r#"{"error": {"message": "no"}}"#)]);
+        let mut endpoint = Endpoint::new(Format::OpenAi, &url, "m");
+        endpoint.auth = auth;
+        endpoint.key_variable = Some("LLM_API_KEY");
+        let client = Client::new(endpoint).unwrap();
+        let error = plain(&client, &Request::of(&chat())).await.unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_never_comes_or_is_cut_is_asked_for_once_more() {
+    for format in FORMATS {
+        let whole = hello(format);
+        // The body ends before its length.
+        let cut = whole[..whole.len() - 5].to_string();
+        let (url, seen) = answering(vec![cut.clone(), whole]);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        assert_eq!(plain(&client, &Request::of(&chat())).await.unwrap().text(), "hello");
+        assert_eq!(seen.lock().unwrap().len(), 2);
+        let (url, seen) = answering(vec![cut]);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        let error = plain(&client, &Request::of(&chat())).await.unwrap_err().to_string();
+        assert!(error.contains("the reply was cut: "), "{error}");
+        assert_eq!(seen.lock().unwrap().len(), 2);
+
+        let server = serve([say("hello").fault(json!({"stall_after": 0}))]).await;
+        let mut endpoint = endpoint(&server, format);
+        let limit = Duration::from_millis(200);
+        endpoint.limits = Limits { first_byte: limit, idle: limit, ..endpoint.limits };
+        let client = Client::new(endpoint).unwrap();
+        assert_eq!(streamed(&client, &Request::of(&chat())).await.unwrap().text(), "hello");
+        assert_eq!(server.request_count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
+    let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01"[..], &[0; 40]].concat();
+    let words = "messages.2.content.0: Could not process image";
+    let refusal = http("400 Bad Request", "", &json!({"error": {"message": words}}).to_string());
+    for format in FORMATS {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), &png).unwrap();
+        let input = json!({"file_path": "a.png"});
+        let call = match format {
+            Format::Anthropic => {
+                let call = json!({"type": "tool_use", "id": "1", "name": "read", "input": input});
+                json!({ "content": [call] })
+            }
+            Format::OpenAi => json!({"choices": [{"message": {"tool_calls": [
+                {"id": "1", "function": {"name": "read", "arguments": input.to_string()}}]}}]}),
+        };
+        let call = http("200 OK", "", &call.to_string());
+        let mut answers = vec![call, refusal.clone(), hello(format)];
+        if format == Format::OpenAi {
+            // The other form of the same request is tried first.
+            answers.insert(2, refusal.clone());
+        }
+        let (url, seen) = answering(answers);
+        let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+        let ui = Arc::new(Recorder::default());
+        let agent = Agent::new(client, folder.path()).tool(tools::Read).ui(ui.clone());
+        let mut chat = Chat::default();
+        let reply = agent.run(&mut chat, "look", agent_loop).await.unwrap();
+        assert_eq!(reply.text(), "hello");
+        let shown = ui.take().join("\n");
+        assert!(shown.contains("pictures left out: 1, since "), "{shown}");
+        let bodies = seen.lock().unwrap().clone();
+        let has_picture: Vec<bool> =
+            bodies.iter().map(|body| body.to_string().contains("base64")).collect();
+        let with_picture = bodies.len() - 2;
+        assert_eq!(has_picture, [vec![false], vec![true; with_picture], vec![false]].concat());
+        let note = "[a picture stood here, which the server refused: 127.0.0.1:";
+        assert!(bodies.last().unwrap().to_string().contains(note), "{bodies:?}");
+        assert_eq!(agent.run(&mut chat, "and?", agent_loop).await.unwrap().text(), "hello");
+    }
 }

@@ -8,8 +8,8 @@ use std::{borrow::Cow, sync::Arc};
 /// Under which key a session file keeps the origin of a text. No server sends a key like this.
 const ORIGIN: &str = "$origin";
 
-/// Under which name a call, or a block of its own, keeps the fields that Chat Completions has beside
-/// those that are known. Requests in the other format leave it out.
+/// Under which name a call, or a block of its own, keeps the fields that only servers of Chat
+/// Completions know. Requests in the other format leave it out.
 pub(crate) const CHAT: &str = "$chat";
 
 /// What an image counts as, in bytes of text. Servers scale a large one down, to some 1,600 tokens
@@ -242,6 +242,10 @@ impl Block {
     pub fn origin(&self) -> Option<&Origin> {
         let Block::Text { origin, .. } = self else { return None };
         origin.as_ref()
+    }
+
+    pub(crate) fn inserted_text(&self) -> Option<&str> {
+        self.origin().and(self.as_text())
     }
 
     /// The call, if this is one.

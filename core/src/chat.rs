@@ -73,6 +73,13 @@ impl Message {
         self.content.iter().filter(typed).filter_map(Block::as_text)
     }
 
+    /// Takes off the text that the person typed last, and what was inserted after it.
+    pub fn split_off_prompt(&mut self) -> Option<Message> {
+        let typed = |block: &Block| block.origin().is_none() && block.as_text().is_some();
+        let place = self.content.iter().rposition(typed).filter(|_| self.role == Role::User)?;
+        Some(Message { role: Role::User, content: self.content.split_off(place) })
+    }
+
     /// All its tool calls, in order.
     pub fn calls(&self) -> Vec<ToolCall> {
         self.content.iter().filter_map(Block::as_call).collect()
@@ -114,6 +121,9 @@ pub struct Chat {
     /// How many of the messages a server has taken; zero when that is not known.
     #[serde(skip)]
     accepted: usize,
+    /// Whether the newest turn was refused; then the fault may lie before it.
+    #[serde(skip)]
+    pub(crate) refused: bool,
 }
 
 /// Through [`Chat::push`], so that a damaged file cannot bring unanswered calls back.
@@ -129,7 +139,14 @@ fn joined<M: Into<Arc<Message>>>(messages: impl IntoIterator<Item = M>) -> Vec<A
 impl Default for Chat {
     fn default() -> Self {
         let states = States::default();
-        Chat { id: fresh_id(), messages: vec![], states, opening: None, accepted: 0 }
+        Chat {
+            id: fresh_id(),
+            messages: vec![],
+            states,
+            opening: None,
+            accepted: 0,
+            refused: false,
+        }
     }
 }
 
@@ -264,9 +281,57 @@ impl Chat {
         self.states.forget_text();
     }
 
+    /// A copy that was [compacted](Chat::compact) to these messages.
+    pub fn compacted<M: Into<Arc<Message>>>(&self, messages: impl IntoIterator<Item = M>) -> Self {
+        let mut compacted = self.clone();
+        compacted.compact(messages);
+        compacted
+    }
+
+    /// Where the newest steps begin: as many as fit into so many bytes, at least one, and never
+    /// between a call and its result.
+    pub fn newest_steps(&self, bytes: usize) -> usize {
+        let (mut begin, mut size) = (self.messages.len(), 0);
+        for step in self.messages.chunk_by(|_, next| next.has_results()).rev() {
+            size += step.iter().map(|message| message.size()).sum::<usize>();
+            if size > bytes && begin < self.messages.len() {
+                break;
+            }
+            begin -= step.len();
+        }
+        begin
+    }
+
+    /// Puts this text in place of the pictures of the newest message that has some. Returns how
+    /// many there were.
+    pub(crate) fn replace_pictures(&mut self, text: &str) -> usize {
+        let is_picture = |block: &Block| matches!(block, Block::Image { .. });
+        let has_some = |message: &Arc<Message>| message.blocks().any(is_picture);
+        let Some(place) = self.messages.iter().rposition(has_some) else { return 0 };
+        let mut count = 0;
+        let mut replace = |block: &mut Block| {
+            if is_picture(block) {
+                *block = Block::inserted("picture", text);
+                count += 1;
+            }
+        };
+        for block in &mut Arc::make_mut(&mut self.messages[place]).content {
+            match block {
+                Block::ToolResult { content, .. } => content.iter_mut().for_each(&mut replace),
+                other => replace(other),
+            }
+        }
+        if place + 1 < self.messages.len() {
+            // What follows was bound to what is gone.
+            *self = self.compacted(self.messages.clone());
+        }
+        count
+    }
+
     /// A server has taken all there is.
     pub(crate) fn accept(&mut self) {
         self.accepted = self.messages.len();
+        self.refused = false;
     }
 
     /// The messages without blocks of the model that only its server understands.
@@ -399,6 +464,16 @@ mod tests {
         assert_eq!(read.messages(), chat.messages());
         let typed: Vec<&str> = read.messages()[0].typed().collect();
         assert_eq!(typed, ["<reminder> is what I typed"]);
+    }
+
+    #[test]
+    fn a_prompt_is_split_off_with_what_was_inserted_after_it() {
+        let mut message = Message::user("first");
+        message.content.extend([Block::text("second"), Block::inserted("reminder", "r")]);
+        let prompt = message.split_off_prompt().unwrap();
+        assert_eq!((message.text(), prompt.text()), ("first".into(), "secondr".into()));
+        assert_eq!(Message::inserted("reminder", "r").split_off_prompt(), None);
+        assert_eq!(Message::assistant(vec![Block::text("said")]).split_off_prompt(), None);
     }
 
     #[test]

@@ -240,7 +240,19 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
         return Err(Error::NothingToAnswer);
     }
     let mut end = unpaused(cx.request(chat), cx).await;
-    if matches!(end, Err(Error::Api { status: 400, .. }))
+    while let Err(error) = &end
+        && error.is_about_picture()
+    {
+        // It would stand in the way of every later request.
+        let note = format!("[a picture stood here, which the server refused: {error}]");
+        let count = chat.replace_pictures(&note);
+        if count == 0 {
+            break;
+        }
+        cx.notice(format!("pictures left out: {count}, since {error}"));
+        end = unpaused(cx.request(chat), cx).await;
+    }
+    if matches!(end, Err(Error::Api { status: 400 | 422, .. }))
         && let Some(reply) = mended(chat, cx).await
     {
         end = Ok(reply);
@@ -255,10 +267,9 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
 /// without it; else every later prompt would be refused.
 async fn mended(chat: &mut Chat, cx: &Context) -> Option<Reply> {
     let mut mended = vec![chat.without_opaque()];
-    if cx.progress().accepted.is_none() {
+    if chat.refused {
         mended.push(chat.without_unaccepted(
-            "The last reply was taken out, since the server refuses it. What its calls did to files \
-             and processes stays done.",
+            "The last reply was taken out, since the server refuses it. What its calls did stays.",
         ));
     }
     for messages in mended {

@@ -94,13 +94,35 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the request itself is at fault: blocked by a rule, refused by the server for what it
-    /// holds (400) or for its size (413), declined by the model, or too much for its window. Sent
-    /// again unchanged it would fail for ever, so the conversation continues without what it added.
+    /// holds (400, 422) or for its size (413), declined by the model, or too much for its window.
+    /// Sent again unchanged it would fail for ever, so the conversation continues without what it
+    /// added.
     pub fn withdraws(&self) -> bool {
         match self {
-            Error::Blocked(_) | Error::Api { status: 400 | 413, .. } => true,
+            Error::Blocked(_) | Error::Api { status: 400 | 413 | 422, .. } => true,
             Error::Unfinished { stop, .. } => {
                 matches!(stop, StopReason::Refusal { .. } | StopReason::WindowFull)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the conversation is more than the server takes. A refusal in words that the client
+    /// does not know may mean that too; it counts if the conversation `may_be` too large.
+    pub fn is_too_large(&self, may_be: bool) -> bool {
+        match self {
+            Error::Unfinished { stop, .. } => *stop == StopReason::WindowFull,
+            Error::Api { status: 400 | 422, .. } => may_be,
+            Error::Api { status, .. } => *status == 413,
+            _ => false,
+        }
+    }
+
+    /// Whether the server refused a picture.
+    pub(crate) fn is_about_picture(&self) -> bool {
+        match self {
+            Error::Api { status: 400 | 413 | 415 | 422, message, .. } => {
+                message.to_lowercase().contains("image")
             }
             _ => false,
         }

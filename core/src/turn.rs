@@ -29,7 +29,7 @@ pub(crate) type TypeMap = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 #[derive(Default)]
 pub(crate) struct Progress {
     /// The conversation that the server accepted last in this turn, and its reply to it.
-    pub accepted: Option<(Chat, Arc<Message>)>,
+    accepted: Option<(Chat, Arc<Message>)>,
     /// Whether the refusal that ends the turn was dealt with.
     pub withdrawn: bool,
 }
@@ -42,16 +42,16 @@ impl Progress {
         if std::mem::replace(&mut self.withdrawn, true) {
             return;
         }
-        let Some((accepted, reply)) = &self.accepted else {
-            *chat = before.clone();
-            return;
-        };
-        *chat = accepted.clone();
-        chat.push(reply.clone());
-        chat.close_open_calls(
-            "This result was withdrawn, since the server refused the request that carried it. What \
-             the call did to files and processes stays done.",
-        );
+        *chat = before.clone();
+        if let Some((accepted, reply)) = &self.accepted {
+            *chat = accepted.clone();
+            chat.push(reply.clone());
+            chat.close_open_calls(
+                "This result was withdrawn, since the server refused the request that carried it. \
+                 What the call did to files and processes stays done.",
+            );
+        }
+        chat.refused = true;
     }
 }
 

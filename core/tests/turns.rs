@@ -122,6 +122,42 @@ async fn a_refusal_late_in_a_turn_returns_to_the_last_step_that_was_accepted() {
     assert_eq!(server.requests().last().unwrap().status, 200);
 }
 
+/// Refuses every request that holds this word, which it says itself.
+struct Poison;
+
+impl Model for Poison {
+    async fn reply(&self, request: &Request, _: &Context) -> Result<Reply> {
+        if request.messages.iter().any(|message| message.text().contains("poison")) {
+            return Err(Error::Api {
+                host: "here".into(),
+                status: 400,
+                kind: "odd".into(),
+                message: "odd".into(),
+                request_id: None,
+                retry_after: None,
+            });
+        }
+        let said = if request.messages.len() == 3 { "poison" } else { "sound" };
+        Ok(Reply::new(vec![Block::text(said)]))
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_the_server_refuses_gives_way_when_it_stands_in_the_way_of_every_prompt() {
+    let agent = Agent::new(Poison, "/project");
+    let mut chat = Chat::default();
+    for prompt in ["one", "two"] {
+        agent.run(&mut chat, prompt, agent_loop).await.unwrap();
+    }
+    let before = chat.messages().to_vec();
+    // The prompt might be at fault, so nothing else is taken out for it.
+    agent.run(&mut chat, "three", agent_loop).await.unwrap_err();
+    assert_eq!(chat.messages(), before);
+    assert_eq!(agent.run(&mut chat, "four", agent_loop).await.unwrap().text(), "poison");
+    let typed: Vec<&str> = chat.messages().iter().flat_map(|message| message.typed()).collect();
+    assert_eq!(typed, ["one", "two", "four"]);
+}
+
 #[tokio::test]
 async fn a_file_that_was_read_only_in_a_withdrawn_step_counts_as_unread() {
     let read = || call("read", json!({"file_path": "f"}));

@@ -79,6 +79,8 @@ pub struct Endpoint {
     pub base_url: String,
     /// The key, if any.
     pub auth: Auth,
+    /// The environment variable that the key is from, or would be, for errors.
+    pub key_variable: Option<&'static str>,
     /// The name of the model.
     pub model: String,
     /// The header `anthropic-version`.
@@ -99,6 +101,7 @@ impl Endpoint {
             format,
             base_url: base_url.into(),
             auth: Auth::None,
+            key_variable: None,
             model: model.into(),
             // Newer values exist, but every server, local ones too, knows this one.
             version: "2023-06-01".into(),

@@ -1,33 +1,39 @@
-//! Sending: one pool of connections, time limits, retries until a response's headers arrive, and
-//! errors that name the host and never the key.
-use super::{Auth, Endpoint, Format, StopReason, retry, retry::Advice};
+//! Sending: one pool of connections, time limits, retries, and errors that name the host and what
+//! to change, and never the key.
+use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, Response, Url};
-use serde_json::Value;
+use reqwest::{Response, Url};
+use rungs_http::{
+    Advice, Refusal, Retries, advice, base_url, cause, client, header, is_local, proxy, read_body,
+    redact, retry_after, unreadable,
+};
+use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
 use tokio::time::timeout;
 
-/// How often one request is sent at most.
-const MAX_ATTEMPTS: u32 = 5;
-/// The same where nobody answers at all: a server that is not running does not start by being
-/// asked.
-const MAX_ATTEMPTS_WITHOUT_ANSWER: u32 = 3;
-/// How long one request waits between its attempts, all in all.
-const MAX_TOTAL_WAIT: Duration = Duration::from_secs(120);
 /// How long the body of an error may take.
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an error's body is read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// How much of a reply: more than the largest model can put out.
 pub(super) const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
-/// How much is shown of an error's body that has no message.
-const MAX_SHOWN_CHARS: usize = 300;
 
-/// How one attempt ends: a failure comes with whether another may help.
-type Attempt = Result<Response, (Error, Advice)>;
+/// How one attempt ends: a failure comes with what may help.
+type Attempt<T> = Result<T, (Error, Advice)>;
+
+/// A request that can be sent again.
+pub(super) struct Outgoing<'a> {
+    pub path: &'static str,
+    pub model: &'a str,
+    pub stream: bool,
+    /// The bound on the tokens of the reply.
+    pub max_tokens: u32,
+    /// Its bytes, with such a bound.
+    pub body: &'a (dyn Fn(u32) -> Vec<u8> + Sync),
+}
 
 #[derive(Debug)]
 pub(super) struct Http {
@@ -35,34 +41,30 @@ pub(super) struct Http {
     pub endpoint: Endpoint,
     /// Host and port.
     pub host: String,
+    /// Whether that is this machine.
+    is_local: bool,
+    /// Through whom the system's settings send it: host and port.
+    proxy: Option<String>,
     /// The body of the newest request of an agent that is nobody's child.
     last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
     pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
-        let url = checked_url(&endpoint)?;
-        // One provider for the process; a second install is refused and changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .default_headers(headers(&endpoint)?)
-            .connect_timeout(endpoint.limits.connect)
-            // A redirect would carry `x-api-key` to whatever host it names.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("rungs/", env!("CARGO_PKG_VERSION")));
-        if matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-            builder = builder.no_proxy();
-        }
-        if url.scheme() == "http" {
-            // Reading the system's certificates takes milliseconds, and here nothing will ask for
-            // them.
-            builder = builder.tls_certs_only([]);
-        }
-        // The authority has no user name: `checked_url` refuses one.
+        let variable = match endpoint.format {
+            Format::Anthropic => "ANTHROPIC_BASE_URL",
+            Format::OpenAi => "OPENAI_BASE_URL",
+        };
+        let url = base_url(&endpoint.base_url).map_err(|why| Error::setting(variable, why))?;
+        // The authority has no user name: `base_url` refuses one.
         let host = url.authority().to_string();
-        match builder.build() {
-            Ok(client) => Ok(Http { client, endpoint, host, last_request: Mutex::default() }),
-            Err(error) => Err(Error::Net { host, why: chain(&error) }),
+        match client(&url, headers(&endpoint)?, endpoint.limits.connect) {
+            Ok(client) => {
+                let (is_local, proxy) = (is_local(&url), proxy(&url));
+                let last_request = Mutex::default();
+                Ok(Http { client, endpoint, host, is_local, proxy, last_request })
+            }
+            Err(error) => Err(Error::Net { host, why: cause(&error) }),
         }
     }
 
@@ -70,61 +72,81 @@ impl Http {
         self.last_request.lock().unwrap().clone()
     }
 
-    /// Sends until the headers of a success arrive; everything else is an error, at once or after
-    /// the last attempt.
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        body: Vec<u8>,
-        stream: bool,
+    /// Sends until `read` has made something of a response; everything else is an error, at once or
+    /// after the last attempt.
+    pub(super) async fn post<'a, T>(
+        &'a self,
+        outgoing: Outgoing<'_>,
+        read: impl Fn(Response) -> BoxFuture<'a, Result<T>>,
         cx: &Context,
-    ) -> Result<Response> {
-        let limits = &self.endpoint.limits;
-        let limit = if stream { limits.first_byte } else { limits.whole };
-        let url = format!("{}{path}", self.endpoint.base_url.trim_end_matches('/'));
-        let body = Bytes::from(body);
-        if !cx.is_child() {
-            *self.last_request.lock().unwrap() = Some(body.clone());
-        }
-        let (mut attempts, mut waited) = (0, Duration::ZERO);
+    ) -> Result<T> {
+        let mut max_tokens = outgoing.max_tokens;
+        let mut retries = Retries::default();
         loop {
-            attempts += 1;
-            let request = self.client.post(&url).body(body.clone());
-            let (error, advice) = match until_cancelled(cx, self.send(request, limit)).await? {
-                Ok(response) => return Ok(response),
+            let body = Bytes::from((outgoing.body)(max_tokens));
+            if !cx.is_child() {
+                *self.last_request.lock().unwrap() = Some(body.clone());
+            }
+            let attempt = async {
+                let response = self.send(&outgoing, body, max_tokens).await?;
+                read(response).await.map_err(|error| match error {
+                    Error::Net { .. } => (error, Advice::RetryOnce),
+                    _ => (error, Advice::GiveUp),
+                })
+            };
+            let (error, advice) = match until_cancelled(cx, attempt).await? {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let Advice::Retry(asked) = advice else { return Err(error) };
-            let wait = asked.unwrap_or_else(|| retry::backoff(attempts));
-            let max_attempts = match error {
-                Error::Net { .. } => MAX_ATTEMPTS_WITHOUT_ANSWER,
-                _ => MAX_ATTEMPTS,
-            };
-            if attempts >= max_attempts || waited + wait > MAX_TOTAL_WAIT {
-                return Err(error);
+            // Once: the numbers of a second refusal would be no better.
+            if let Advice::Fewer(fewer) = advice
+                && max_tokens == outgoing.max_tokens
+            {
+                cx.notice(format!("{error}; asking again for at most {fewer} tokens"));
+                max_tokens = fewer;
+                continue;
             }
+            let Some(wait) = retries.next(&advice) else { return Err(error) };
+            let Retries { attempts, max_attempts, .. } = retries;
             let (seconds, why) = (wait.as_secs_f32(), error.to_string());
             cx.emit(Event::Retry { seconds, attempts, max_attempts, why });
             until_cancelled(cx, tokio::time::sleep(wait)).await?;
-            waited += wait;
         }
     }
 
     /// Sends once.
-    async fn send(&self, request: RequestBuilder, limit: Duration) -> Attempt {
-        match timeout(limit, request.send()).await {
+    async fn send(&self, outgoing: &Outgoing<'_>, body: Bytes, bound: u32) -> Attempt<Response> {
+        let limits = &self.endpoint.limits;
+        let limit = if outgoing.stream { limits.first_byte } else { limits.whole };
+        let url = format!("{}{}", self.endpoint.base_url.trim_end_matches('/'), outgoing.path);
+        match timeout(limit, self.client.post(url).body(body).send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
-            Ok(Ok(response)) => Err(self.refused(response).await),
-            Ok(Err(error)) => Err((self.net(chain(&error)), Advice::Retry(None))),
+            Ok(Ok(response)) => Err(self.refused(response, outgoing, bound).await),
+            Ok(Err(error)) => {
+                let mut why = cause(&error);
+                if let Some(proxy) = &self.proxy
+                    && error.is_connect()
+                {
+                    why.push_str(&format!("; HTTPS_PROXY or its like leads through {proxy}"));
+                }
+                let local = self.is_local && error.is_connect();
+                let advice = if local { Advice::RetryLocal } else { Advice::Retry(None) };
+                Err((self.net(why), advice))
+            }
             Err(_) => {
                 let why = format!("no answer within {} s", limit.as_secs_f32());
-                Err((self.net(why), Advice::GiveUp))
+                Err((self.net(why), Advice::RetryOnce))
             }
         }
     }
 
-    /// What the server says, and whether asking again may help.
-    async fn refused(&self, response: Response) -> (Error, Advice) {
+    /// What the server says, what that is about, and what may help.
+    async fn refused(
+        &self,
+        response: Response,
+        outgoing: &Outgoing<'_>,
+        max_tokens: u32,
+    ) -> (Error, Advice) {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if status.is_redirection() {
@@ -134,32 +156,44 @@ impl Http {
                 format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
-        let body = timeout(ERROR_BODY_TIMEOUT, up_to(MAX_ERROR_BYTES, response)).await;
+        let body = timeout(ERROR_BODY_TIMEOUT, read_body(MAX_ERROR_BYTES, response)).await;
         let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
-        let Ok(body) = serde_json::from_slice::<Value>(&bytes) else {
-            let error = self.no_reply(&bytes, &format!("status {code}"));
-            return (error, retry::advice(code, &Value::Null, &headers));
-        };
-        let (_, message) = error_text(&body);
-        if code == 400 && retry::is_overflow(&body["error"]["code"], &message) {
-            let why = format!(
-                "the conversation is more than the model's context window holds: {message}"
-            );
-            let error = Error::Unfinished { stop: StopReason::WindowFull, why: self.clean(why) };
-            return (error, Advice::GiveUp);
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(
+            |_| json!({ "message": unreadable(&bytes, &format!("status {code}")) }),
+        );
+        let refusal = Refusal::read(code, &body);
+        let mut error = self.api(code, &body, &headers);
+        if let Error::Api { message, .. } | Error::Unfinished { why: message, .. } = &mut error {
+            let (path, model) = (outgoing.path, outgoing.model);
+            let about = match (code, self.endpoint.key_variable) {
+                (401 | 403, Some(key)) if self.endpoint.auth == Auth::None => {
+                    format!("; {key} is not set")
+                }
+                (401 | 403, Some(key)) => format!("; {key} was refused"),
+                (404, _) => format!("; {path} was asked for `{model}`, which MODEL_ID names"),
+                _ if refusal.is_about_reply() => {
+                    format!("; MAX_TOKENS sets the bound, which was {max_tokens}")
+                }
+                _ => String::new(),
+            };
+            message.push_str(&about);
         }
-        (self.api(code, &body, &headers), retry::advice(code, &body["error"], &headers))
+        let advice = match refusal.fewer_tokens(max_tokens) {
+            Some(fewer) => Advice::Fewer(fewer),
+            None if refusal.is_overflow() => Advice::GiveUp,
+            None => advice(code, &body["error"], &headers),
+        };
+        (error, advice)
     }
 
     /// The body of a plain reply.
-    pub(super) async fn whole(&self, response: Response, cx: &Context) -> Result<Bytes> {
+    pub(super) async fn whole(&self, response: Response) -> Result<Bytes> {
         let limit = self.endpoint.limits.whole;
-        let body = timeout(limit, up_to(MAX_REPLY_BYTES, response));
-        let why = match until_cancelled(cx, body).await? {
+        let why = match timeout(limit, read_body(MAX_REPLY_BYTES, response)).await {
             Ok((bytes, None)) if bytes.len() < MAX_REPLY_BYTES => return Ok(bytes),
-            Ok((_, None)) => "the reply is larger than any reply can be".into(),
-            Ok((_, Some(error))) => format!("the reply was cut: {}", chain(&error)),
-            Err(_) => format!("the reply took longer than {} s", limit.as_secs()),
+            Ok((_, None)) => return Err(self.unreadable("the reply is larger than any".into())),
+            Ok((_, Some(error))) => format!("the reply was cut: {}", cause(&error)),
+            Err(_) => format!("the reply took longer than {} s", limit.as_secs_f32()),
         };
         Err(self.net(why))
     }
@@ -176,20 +210,25 @@ impl Http {
 
     /// The error that the server reports in this body.
     pub(super) fn api(&self, status: u16, body: &Value, headers: &HeaderMap) -> Error {
-        let (kind, message) = error_text(body);
+        let refusal = Refusal::read(status, body);
+        if refusal.is_overflow() {
+            let why = "the conversation is more than the model's context window holds";
+            let why = self.clean(format!("{why}: {}", refusal.message));
+            return Error::Unfinished { stop: StopReason::WindowFull, why };
+        }
         let in_headers = header(headers, "request-id").or(header(headers, "x-request-id"));
         let request_id = body["request_id"].as_str().or(in_headers);
         Error::Api {
             host: self.host.clone(),
             status,
-            kind: self.clean(kind),
-            message: self.clean(message),
+            kind: self.clean(refusal.kind),
+            message: self.clean(refusal.message),
             request_id: request_id.map(|id| self.clean(id.into())),
-            retry_after: retry::retry_after(headers),
+            retry_after: retry_after(headers),
         }
     }
 
-    /// The error of a body that is no reply, though the status may say success: some proxies report
+    /// The error of a body that is no reply, though the status says success: some proxies report
     /// their errors like that.
     pub(super) fn no_reply(&self, bytes: &[u8], why: &str) -> Error {
         if let Ok(body) = serde_json::from_slice::<Value>(bytes)
@@ -197,59 +236,29 @@ impl Http {
         {
             return self.api(200, &body, &HeaderMap::new());
         }
-        let start = bytes.trim_ascii_start();
-        self.unreadable(if start.is_empty() {
-            format!("the answer is empty ({why})")
-        } else if start.starts_with(b"<") {
-            format!(
-                "it answered with HTML where JSON was expected ({why}); is the base URL that of \
-                 the API?"
-            )
-        } else {
-            format!("the answer is no reply of this API ({why})")
-        })
+        self.unreadable(unreadable(bytes, why))
     }
 
-    /// A text without the key, should the server have repeated it.
+    /// A text of bounded length without the key, should the server have repeated it.
     fn clean(&self, text: String) -> String {
         match &self.endpoint.auth {
-            Auth::ApiKey(key) | Auth::Bearer(key) if !key.expose().is_empty() => {
-                text.replace(key.expose(), "***")
-            }
-            _ => text,
+            Auth::ApiKey(key) | Auth::Bearer(key) => redact(text, key.expose()),
+            Auth::None => redact(text, ""),
         }
     }
 }
 
-fn checked_url(endpoint: &Endpoint) -> Result<Url> {
-    let variable = match endpoint.format {
-        Format::Anthropic => "ANTHROPIC_BASE_URL",
-        Format::OpenAi => "OPENAI_BASE_URL",
-    };
-    let url = Url::parse(&endpoint.base_url)
-        .map_err(|error| Error::setting(variable, format!("no URL: {error}")))?;
-    let why = if url.query().is_some() || url.fragment().is_some() {
-        "a base URL has no `?` and no `#`"
-    } else if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        "it must start with http:// or https:// and name a host"
-    } else if !url.username().is_empty() || url.password().is_some() {
-        "it holds a user name or password; a key belongs in its own variable"
-    } else {
-        return Ok(url);
-    };
-    Err(Error::setting(variable, why))
-}
-
 fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     let value = |text: &str, variable: &str| {
-        let error = |_| Error::setting(variable, "it holds characters that no header can carry");
-        HeaderValue::from_str(text).map_err(error)
+        let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii());
+        let why = "it holds characters that no header can carry";
+        value.ok_or_else(|| Error::setting(variable, why))
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let mut variable = "OPENAI_API_KEY";
+    let mut variable = endpoint.key_variable.unwrap_or("OPENAI_API_KEY");
     if endpoint.format == Format::Anthropic {
-        variable = "ANTHROPIC_API_KEY";
+        variable = endpoint.key_variable.unwrap_or("ANTHROPIC_API_KEY");
         headers.insert("anthropic-version", value(&endpoint.version, "ANTHROPIC_VERSION")?);
     }
     let (name, mut key) = match &endpoint.auth {
@@ -264,53 +273,8 @@ fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    Some(headers.get(name)?.to_str().ok()?.trim())
-}
-
 async fn until_cancelled<T>(cx: &Context, work: impl Future<Output = T>) -> Result<T> {
     cx.cancel().run_until_cancelled(work).await.ok_or(Error::Cancelled)
-}
-
-/// The kind of an error and its message. The Messages API and Chat Completions agree on
-/// `error.message`; some proxies say `detail`, or a bare string, or something else altogether.
-fn error_text(body: &Value) -> (String, String) {
-    let error = &body["error"];
-    let kind = error["type"].as_str().or(error["code"].as_str()).unwrap_or("unknown");
-    let words = [&error["message"], error, &body["detail"], &body["message"]];
-    let message = match words.into_iter().find_map(Value::as_str) {
-        Some(message) => message.into(),
-        None => body.to_string().chars().take(MAX_SHOWN_CHARS).collect(),
-    };
-    (kind.into(), message)
-}
-
-/// The first bytes of a body, however long it is, and what cut it short.
-async fn up_to(most: usize, response: Response) -> (Bytes, Option<reqwest::Error>) {
-    let mut body = response.bytes_stream();
-    let mut start = BytesMut::new();
-    while let Some(part) = body.next().await {
-        match part {
-            Ok(part) => start.extend_from_slice(&part),
-            Err(error) => return (start.freeze(), Some(error)),
-        }
-        if start.len() >= most {
-            start.truncate(most);
-            break;
-        }
-    }
-    (start.freeze(), None)
-}
-
-/// An error with its first cause, which says what the outermost does not; without the URL, which
-/// may hold more than the host.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let what = if error.is_connect() { "no connection" } else { "sending failed" };
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    match causes.last() {
-        Some(cause) => format!("{what}: {cause}"),
-        None => what.into(),
-    }
 }
 
 #[cfg(test)]
@@ -338,8 +302,10 @@ mod tests {
             let http = Http::new(endpoint.clone()).unwrap();
             assert!(!format!("{http:?}").contains("sk-1"));
         }
-        endpoint.auth = Auth::Bearer(Secret::new("sk-\n1"));
-        let error = Http::new(endpoint).unwrap_err().to_string();
-        assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        for broken in ["sk-\n1", "sk-\u{fffd}", "sk-\u{2013}1"] {
+            endpoint.auth = Auth::Bearer(Secret::new(broken));
+            let error = Http::new(endpoint.clone()).unwrap_err().to_string();
+            assert_eq!(error, "OPENAI_API_KEY: it holds characters that no header can carry");
+        }
     }
 }

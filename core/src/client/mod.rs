@@ -3,15 +3,14 @@ mod anthropic;
 mod endpoint;
 mod http;
 mod openai;
-mod retry;
 mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
 
 use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
-use http::Http;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use http::{Http, Outgoing};
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -370,33 +369,44 @@ impl Client {
         self.http.last_request()
     }
 
-    async fn post(&self, request: &Request, stream: bool, cx: &Context) -> Result<Response> {
-        let (http, endpoint) = (&self.http, self.endpoint());
-        if endpoint.format == Format::Anthropic {
-            let body = anthropic::body(endpoint, request, stream);
-            return http.post("/v1/messages", body, stream, cx).await;
-        }
-        let path = "/chat/completions";
-        let bridged = || openai::body(endpoint, request, stream, true);
-        if self.bridges.load(Ordering::Relaxed) {
-            return http.post(path, bridged(), stream, cx).await;
-        }
-        let plain = openai::body(endpoint, request, stream, false);
-        let sent = http.post(path, plain.clone(), stream, cx).await;
+    /// Sends this request until `read` has made something of a response.
+    async fn post<'a, T>(
+        &'a self,
+        request: &Request,
+        stream: bool,
+        read: impl Fn(Response) -> BoxFuture<'a, Result<T>>,
+        cx: &Context,
+    ) -> Result<T> {
+        let endpoint = self.endpoint();
+        let body = |bridges, max_tokens| {
+            let request = Request { max_tokens: Some(max_tokens), ..request.clone() };
+            match endpoint.format {
+                Format::Anthropic => anthropic::body(endpoint, &request, stream),
+                Format::OpenAi => openai::body(endpoint, &request, stream, bridges),
+            }
+        };
+        let path = match endpoint.format {
+            Format::Anthropic => "/v1/messages",
+            Format::OpenAi => "/chat/completions",
+        };
+        let model = request.model.as_deref().unwrap_or(&endpoint.model);
+        let max_tokens = endpoint.max_tokens(request.max_tokens, stream);
+        let send = async |bridges| {
+            let body = |max_tokens| body(bridges, max_tokens);
+            let outgoing = Outgoing { path, model, stream, max_tokens, body: &body };
+            self.http.post(outgoing, &read, cx).await
+        };
+        let bridges = self.bridges.load(Ordering::Relaxed);
+        let sent = send(bridges).await;
         // Each server says in its own words that it takes no user message after results, so the
         // other form is tried, and kept if it is taken.
         let Err(Error::Api { status: 400 | 422 | 500, .. }) = sent else { return sent };
-        let bridged = bridged();
-        if bridged == plain {
+        if bridges || body(true, max_tokens) == body(false, max_tokens) {
             return sent;
         }
-        match http.post(path, bridged, stream, cx).await {
-            Ok(response) => {
-                self.bridges.store(true, Ordering::Relaxed);
-                Ok(response)
-            }
-            Err(_) => sent,
-        }
+        let Ok(answer) = send(true).await else { return sent };
+        self.bridges.store(true, Ordering::Relaxed);
+        Ok(answer)
     }
 
     fn decoded(&self, body: rungs_json::Body) -> Deltas {
@@ -409,7 +419,6 @@ impl Client {
 
     /// The reply that these bytes hold, whatever they were announced as: JSON, or a whole stream.
     async fn read(&self, bytes: Bytes) -> Result<Reply> {
-        let bytes = bytes.slice_ref(rungs_json::trimmed(&bytes));
         if rungs_json::is_events(&bytes) {
             let body = futures_util::stream::iter([Ok(bytes)]).boxed();
             return Reply::from_deltas(self.decoded(body)).await;
@@ -422,45 +431,32 @@ impl Client {
         };
         reply.map_err(|why| self.http.no_reply(text.as_bytes(), &why))
     }
+
+    /// The deltas of a response that was asked for as a stream. What does not look like one is a
+    /// whole reply, or a page of a proxy.
+    async fn begun(&self, response: Response) -> Result<Deltas> {
+        let body = stream::bytes(response, &self.endpoint().limits);
+        let (body, is_events) = rungs_json::sniffed(body).await;
+        if !is_events {
+            let whole = body.map_ok(|part| part.to_vec()).try_concat().await;
+            let whole = whole.map_err(|error| self.http.net(format!("the reply was cut: {error}")));
+            return self.read(whole?.into()).await.map(whole_blocks);
+        }
+        let mut deltas = self.decoded(body);
+        let first = deltas.next().await.transpose()?;
+        Ok(futures_util::stream::iter(first.map(Ok)).chain(deltas).boxed())
+    }
 }
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let response = self.post(request, false, cx).await?;
-        self.read(self.http.whole(response, cx).await?).await
+        let whole = |response| self.http.whole(response).boxed();
+        self.read(self.post(request, false, whole, cx).await?).await
     }
 
-    /// Retries happen until the response's headers arrive; from then on a cut is an error.
+    /// Retries happen until the first delta is there; from then on a cut is an error, and whoever
+    /// shows deltas asks again.
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
-        let response = self.post(request, true, cx).await?;
-        let mut body = stream::bytes(response, self.endpoint().limits.idle);
-        let client = self.clone();
-        let opened = async move {
-            let cut =
-                |error: std::io::Error| client.http.net(format!("the reply was cut: {error}"));
-            let mut start = BytesMut::new();
-            while rungs_json::trimmed(&start).len() < rungs_json::ENOUGH {
-                match body.next().await {
-                    // What is wrong is told with the place where it happens.
-                    Some(Err(error)) if rungs_json::trimmed(&start).is_empty() => {
-                        body = futures_util::stream::iter([Err(error)]).boxed();
-                        return Ok(client.decoded(body));
-                    }
-                    Some(part) => start.extend_from_slice(&part.map_err(cut)?),
-                    None => break,
-                }
-            }
-            if rungs_json::is_events(&start) {
-                let start = Bytes::copy_from_slice(rungs_json::trimmed(&start));
-                let body = futures_util::stream::iter([Ok(start)]).chain(body);
-                return Ok(client.decoded(body.boxed()));
-            }
-            // A whole reply, or a page of a proxy.
-            while let Some(part) = body.next().await {
-                start.extend_from_slice(&part.map_err(cut)?);
-            }
-            client.read(start.freeze()).await.map(whole_blocks)
-        };
-        Ok(futures_util::stream::once(opened).try_flatten().boxed())
+        self.post(request, true, |response| self.begun(response).boxed(), cx).await
     }
 }

@@ -10,12 +10,12 @@ use rungs_json::{Call, Said, add_call_piece, as_id, as_name, merge};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// What stands between results and a message of the person for servers that want a word of the
-/// model there.
+/// The model's word between results and what the person says or shows after them.
 const BRIDGE: &str = "I have the results.";
 
-/// The request. With `bridged`, a reply stands between results and what the person or the harness
-/// says after them: some servers (Mistral's) accept no user message there.
+/// The request. With `bridged`, no user message follows results, since some servers (Mistral's)
+/// accept none there: what the harness inserts stands in the last result, and a word of the model
+/// before what is the person's.
 pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool, bridged: bool) -> Vec<u8> {
     let mut messages: Vec<Value> = vec![];
     if !request.system.is_empty() {
@@ -55,6 +55,7 @@ pub(super) fn body(endpoint: &Endpoint, request: &Request, stream: bool, bridged
 
 fn user(message: &Message, bridged: bool, out: &mut Vec<Value>) {
     let mut parts: Vec<Value> = vec![];
+    let mut inserted = String::new();
     for block in &message.content {
         if let Block::ToolResult { tool_use_id, content, is_error } = block {
             let text: String = content.iter().filter_map(Block::as_text).collect();
@@ -64,14 +65,25 @@ fn user(message: &Message, bridged: bool, out: &mut Vec<Value>) {
             out.push(json!({"role": "tool", "tool_call_id": id, "content": text}));
             // A tool message holds text alone; pictures follow in the person's name.
             parts.extend(content.iter().filter(|b| b.as_text().is_none()).filter_map(part));
+        } else if bridged
+            && message.has_results()
+            && let Some(text) = block.inserted_text()
+        {
+            inserted += &format!("\n\n{text}");
         } else {
             parts.extend(part(block));
         }
     }
-    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
-    if bridged && !parts.is_empty() && out.last().is_some_and(|last| last["role"] == "tool") {
-        out.push(json!({"role": "assistant", "content": BRIDGE}));
+    if bridged
+        && let Some(last) = out.last_mut()
+        && last["role"] == "tool"
+    {
+        last["content"] = (last["content"].as_str().unwrap_or("").to_string() + &inserted).into();
+        if !parts.is_empty() {
+            out.push(json!({"role": "assistant", "content": BRIDGE}));
+        }
     }
+    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
     match parts.len() {
         0 => {}
         // Some servers know content only as a string.

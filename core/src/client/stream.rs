@@ -1,12 +1,13 @@
-//! Streams: the bytes of a response into events, the events into [`Delta`]s, and these into a reply.
-use super::http::{Http, MAX_REPLY_BYTES, chain};
-use super::{Delta, Deltas, Reply};
+//! Streams: the bytes of a response into events, these into [`Delta`]s, and these into a reply.
+use super::http::{Http, MAX_REPLY_BYTES};
+use super::{Delta, Deltas, Limits, Reply};
 use crate::{Block, Error, Message, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
+use rungs_http::cause;
 use rungs_json::{Body, EventError, Events};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::time::timeout;
 
 /// The end of a chat completion: the only event that is no JSON.
@@ -32,21 +33,22 @@ pub(super) fn deltas(body: Body, decoder: Box<dyn Decode>, http: Arc<Http>) -> D
     steps.map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed()
 }
 
-/// The bytes of a response; one that falls silent for longer than `idle` ends with an error.
-pub(super) fn bytes(response: Response, idle: Duration) -> Body {
-    let body = response.bytes_stream().boxed();
-    let parts = stream::try_unfold((body, 0), move |(mut body, mut length)| async move {
-        match timeout(idle, body.next()).await {
+/// The bytes of a response; one that falls silent for too long ends with an error.
+pub(super) fn bytes(response: Response, limits: &Limits) -> Body {
+    let (body, idle) = (response.bytes_stream().boxed(), limits.idle);
+    let begin = (body, 0, limits.first_byte);
+    let parts = stream::try_unfold(begin, move |(mut body, mut length, limit)| async move {
+        match timeout(limit, body.next()).await {
             Ok(Some(Ok(part))) => {
                 length += part.len();
                 if length > MAX_REPLY_BYTES {
                     return Err(io::Error::other("it is larger than any reply can be"));
                 }
-                Ok(Some((part, (body, length))))
+                Ok(Some((part, (body, length, idle))))
             }
-            Ok(Some(Err(error))) => Err(io::Error::other(chain(&error))),
+            Ok(Some(Err(error))) => Err(io::Error::other(cause(&error))),
             Ok(None) => Ok(None),
-            Err(_) => Err(io::Error::other(format!("nothing came for {} s", idle.as_secs_f32()))),
+            Err(_) => Err(io::Error::other(format!("nothing came for {} s", limit.as_secs_f32()))),
         }
     });
     parts.boxed()

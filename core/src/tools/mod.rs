@@ -490,6 +490,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_field_too_many_of_an_item_is_named_beside_the_result() {
+        let todos = json!([{"content": "a", "activeForm": "doing a", "status": "pending"}]);
+        let output = call("todo_write", json!({"todos": todos.to_string()})).await;
+        let call = ToolCall {
+            id: "1".into(),
+            name: "todo_write".into(),
+            input: json!({"todos": todos.to_string()}),
+        };
+        let message = agent().act(vec![call]).await;
+        let texts: Vec<&str> = message.blocks().filter_map(Block::as_text).collect();
+        let hint = "\n(not read: an item has no field `activeForm` (there are: content, status))";
+        assert_eq!((output.as_deref(), texts[1]), (Ok("1 of 1 pending, first None: a"), hint));
+    }
+
+    #[tokio::test]
     async fn everything_that_is_wrong_is_named_at_once() {
         let todos = json!([{"content": 1}, {"status": "doing", "content": "b"}]);
         let words = "\"pending\" or \"in_progress\"";

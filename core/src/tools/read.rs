@@ -40,12 +40,12 @@ impl Tool for Read {
         blocking(cx, move |cx, stop| {
             let root = paths::root_to_read(cx, &file_path)?;
             let file = root.open_file(&file_path)?;
-            let stamp = Stamp::of(&file)?;
+            let real = root.resolve(&file_path)?;
+            let stamp = Stamp::settled(&file)?;
             let content = rungs_files::read(file, &file_path, range, &|| stop())
                 .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
-            let path = root.path().join(root.resolve(&file_path)?);
-            cx.update(|read: &mut ReadTracker| read.note(path, stamp));
-            let note = root.look_alike_note(&file_path);
+            let note = root.look_alike_note(&file_path, &real);
+            cx.update(|read: &mut ReadTracker| read.note(root.path().join(real), stamp));
             let note = note.map(|note| format!("[{note}]\n")).unwrap_or_default();
             Ok(match content {
                 Content::Text(text) => (note + &text).into(),

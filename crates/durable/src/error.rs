@@ -34,8 +34,7 @@ pub enum Error {
     /// [`Journal::salvage`](crate::Journal::salvage) keeps the intact records, and moves the file
     /// to quarantine. Of how many are lost only so many are known of.
     #[error(
-        "{file}:{line}: damaged ({damage}): {kept} records are intact, {lost} are lost; the file \
-         was not changed"
+        "{file}:{line}: {damage}; {kept} records intact, {lost} lost; the file was not changed"
     )]
     Damaged { file: PathBuf, line: u64, damage: Damage, kept: u64, lost: u64 },
     /// An intact line that is not a record of this type. Another version of the program may have

@@ -30,23 +30,30 @@
 //!
 //! # Contents
 //!
-//! - [`write()`] replaces a file atomically: a reader finds the old content or the new content,
-//!   never a mixture.
+//! - [`Folder`] is a folder of the program's own state. Nothing in it is opened by its path: a
+//!   link, a pipe, a device or another user's file in the place of state is an error that names it.
+//!   [`Folder::write`] replaces a file atomically.
 //! - [`Lock`] is an advisory lock between threads and processes. The kernel releases it when its
 //!   holder dies, also after SIGKILL.
 //! - [`Journal`] is an append-only file of numbered records with checksums. Several processes can
 //!   share it.
+//! - [`Scratch`] is a folder of one run.
 //!
 //! # Guarantees and limits
 //!
 //! - `Ok` means flushed with fsync. What was acknowledged survives SIGKILL, and a power cut as far
 //!   as the disk reports its flushes truthfully.
 //! - Damaged data is never overwritten and never deleted. A torn tail is moved to a quarantine file
-//!   and reported. Damage before the tail is an error until a person decides
-//!   ([`Journal::salvage`]).
-//! - Two kinds of damage are not detected: a file that was truncated exactly between two appends,
-//!   and one that was restored from a backup into the same inode with the same length. The
-//!   checksums detect accidents, not attackers.
+//!   and reported. Any other damage is an error until a person decides ([`Journal::salvage`],
+//!   [`damaged_journals`]); then every intact record is kept, and it is said how many are not.
+//! - An open journal notices when its file does not hold any more what was read from it: removed,
+//!   cut off, overwritten, replaced by an older copy ([`Update::rewound`]). A compaction by another
+//!   process is not taken for that. Not noticed: an older copy that another process, which knows
+//!   no more than the copy, has written into and compacted before this one looked again. A change
+//!   within the same tick of the file system's clock that leaves the size as it was is noticed at
+//!   the next change only.
+//! - To a program that opens a journal anew, a file that was truncated exactly between two appends
+//!   and an older copy look intact. The checksums detect accidents, not attackers.
 //! - Locks are advisory and work on local file systems. New files have mode 0600, new folders 0700.
 //!   Unix only.
 //!

@@ -80,34 +80,44 @@ struct Named<'a> {
     path: &'a str,
     /// The path, and for which file it was taken if that is another.
     name: String,
-    real: PathBuf,
+    /// Relative to the root and free of links.
+    relative: PathBuf,
 }
 
 impl<'a> Named<'a> {
     fn new(root: &'a Root, path: &'a str) -> Result<Self, PathError> {
-        let real = root.path().join(root.resolve(path)?);
-        let name = match root.look_alike_note(path) {
+        let relative = root.resolve(path)?;
+        let name = match root.look_alike_note(path, &relative) {
             Some(note) => format!("{path} ({note})"),
             None => path.to_owned(),
         };
-        Ok(Named { root, path, name, real })
+        Ok(Named { root, path, name, relative })
+    }
+
+    fn real(&self) -> PathBuf {
+        self.root.path().join(&self.relative)
     }
 
     /// The file with its state, or `None` when there is none.
     fn open(&self) -> Result<Option<(File, Stamp)>, ChangeError> {
-        match self.root.open_file(self.path) {
+        match self.root.open_resolved(&self.relative).map_err(PathErrorKind::from) {
             Ok(file) => {
                 let stamp = Stamp::of(&file)?;
                 Ok(Some((file, stamp)))
             }
-            Err(error) if matches!(error.kind, PathErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(PathErrorKind::NotFound) => Ok(None),
+            Err(kind) => Err(PathError::new(self.path, kind).into()),
         }
+    }
+
+    fn write(&self, content: &str, old: Option<&Stamp>) -> Result<Stamp, PathError> {
+        let written = self.root.write_resolved(&self.relative, content.as_bytes(), old);
+        written.map_err(|kind| PathError::new(self.path, kind))
     }
 
     /// Writes all of a file.
     fn put(self, content: &str, old: Option<&Stamp>) -> Result<Changed, ChangeError> {
-        let stamp = self.root.write(self.path, content.as_bytes(), old)?;
+        let stamp = self.write(content, old)?;
         let verb = if old.is_some() { "replaced" } else { "created" };
         let mut message = format!("{verb} {}: {} lines", self.name, content.lines().count());
         if notebook::is_notebook(self.path)
@@ -115,7 +125,7 @@ impl<'a> Named<'a> {
         {
             message.push_str(&format!("; this is no notebook: {fault}"));
         }
-        Ok(Changed { message, path: self.real, stamp: Some(stamp) })
+        Ok(Changed { message, path: self.real(), stamp: Some(stamp) })
     }
 }
 
@@ -131,7 +141,7 @@ pub fn write_file(
 ) -> Result<Changed, ChangeError> {
     let file = Named::new(root, path)?;
     let Some((old_file, old)) = file.open()? else { return file.put(content, None) };
-    if let Some(doubt) = read.doubt(&file.real, &old) {
+    if let Some(doubt) = read.doubt(&file.real(), &old) {
         return Err(ChangeError::Overwrites { name: file.name, doubt });
     }
     let notes = text::lost_marks(old_file, content)?;
@@ -163,7 +173,7 @@ pub fn edit_file(
     if old.is_empty() && old_file.metadata()?.len() == 0 {
         return file.put(new, Some(&state));
     }
-    let doubt = read.doubt(&file.real, &state);
+    let doubt = read.doubt(&file.real(), &state);
     let name = file.name.clone();
     if let (Some(doubt), true) = (doubt, all) {
         return Err(ChangeError::ReplacesAll { name, doubt });
@@ -182,12 +192,12 @@ pub fn edit_file(
         Err(error) => return Err(ChangeError::Edit { name, doubt, error }),
     };
     let content = json.as_deref().unwrap_or(&shown.text);
-    let stamp = root.write(path, content.as_bytes(), Some(&state))?;
+    let stamp = file.write(content, Some(&state))?;
     let mut message = format!("edited {name}, {}", shown.excerpt());
     if has_old_outputs {
         message.push_str("[the outputs of this cell are still those of its old source]\n");
     }
     // Of a file that was never read, the model now knows this place and no more.
     let stamp = doubt.is_none().then_some(stamp);
-    Ok(Changed { message, path: file.real, stamp })
+    Ok(Changed { message, path: file.real(), stamp })
 }

@@ -7,6 +7,8 @@ use std::{
 
 /// How many names are shown of what was left out for one reason.
 const MAX_NAMES: usize = 3;
+/// How many files are counted that git ignores.
+pub(crate) const MAX_IGNORED: usize = 1000;
 
 /// Why something was left out. They are named in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,7 +121,11 @@ impl Names {
             Reason::Unreadable(_) => ["unreadable path", "unreadable paths"],
             Reason::Denied => [""; 2],
         };
-        let mut text = format!("{} {}", self.count, if self.count == 1 { one } else { many });
+        let count = match reason {
+            Reason::Ignored if self.count > MAX_IGNORED => format!("over {MAX_IGNORED}"),
+            _ => self.count.to_string(),
+        };
+        let mut text = format!("{count} {}", if self.count == 1 { one } else { many });
         if self.count > names.len() && !names.is_empty() {
             names.push("...");
         }

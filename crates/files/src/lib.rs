@@ -9,7 +9,7 @@
 //! - [`grep`] and [`glob`] search as ripgrep does, with its libraries.
 //! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory;
 //!   [`front_matter`] reads what a text says of itself.
-//! - [`truncate_to_budget`] cuts texts to a number of bytes.
+//! - [`truncate_to_budget`] and [`shorten`] cut texts to a number of bytes.
 mod change;
 mod collector;
 mod config;
@@ -46,7 +46,7 @@ pub use notebook::{EditedNotebook, notebook_fault, replace_in_notebook};
 pub use read::{Content, LineRange, read};
 pub use read_tracker::{Doubt, ReadTracker};
 pub use root::Root;
-pub use text::{read_text, truncate_to_budget};
+pub use text::{read_text, remove_largest, shorten, truncate_to_budget};
 pub use write::Stamp;
 
 /// Says whether the caller has cancelled. Asked often, from several threads.

@@ -57,11 +57,13 @@ impl NameFilter {
             name => format!("**/{name}"),
         };
         let mut groups = vec![];
-        let lenient = literal_or_pattern(&pattern, &mut groups, 0)
-            .ok_or(SearchError::GlobTooComplex("has braces nested more than 16 deep"))?;
+        let too_deep = || SearchError::GlobTooComplex("has braces nested more than 16 deep");
+        let lenient = literal_or_pattern(&pattern, &mut groups, 0).ok_or_else(too_deep)?;
+        let skeleton = Skeleton::new(&pattern).text;
+        let look_alike = literal_or_pattern(&skeleton, &mut vec![], 0).ok_or_else(too_deep)?;
         let glob = NameGlob {
             matcher: compile(&lenient)?,
-            look_alike: compile(&Skeleton::new(&lenient).text)?,
+            look_alike: compile(&look_alike)?,
             is_ascii: lenient.is_ascii(),
             negated,
             groups,

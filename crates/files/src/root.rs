@@ -87,10 +87,9 @@ impl Root {
         self.resolve_similar(path).map_err(|kind| PathError::new(path, kind))
     }
 
-    /// What to say of a path that was taken for another, which looks the same.
-    pub fn look_alike_note(&self, path: &str) -> Option<String> {
-        let (exact, similar) =
-            (self.bounds.resolve(Path::new(path)).ok()?, self.resolve_similar(path).ok()?);
+    /// What to say of a path for which [`Root::resolve`] has taken another, which looks the same.
+    pub fn look_alike_note(&self, path: &str, similar: &Path) -> Option<String> {
+        let exact = self.bounds.resolve(Path::new(path)).ok()?;
         if exact == similar {
             return None;
         }

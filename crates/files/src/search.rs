@@ -5,7 +5,7 @@
 //! a link in the meantime shows nothing of what is outside.
 use crate::{
     IsCancelled, PathError, PathErrorKind, Root, SearchError,
-    left_out::{LeftOut, Reason},
+    left_out::{LeftOut, MAX_IGNORED, Reason},
     name_filter::NameFilter,
     write::is_temporary,
 };
@@ -27,8 +27,6 @@ pub(crate) const MAX_TIME: Duration = Duration::from_secs(30);
 /// visited behind links: a few links to each other lead to more paths than could ever be visited.
 const MAX_NESTED_LINKS: usize = 2;
 const MAX_BEHIND_LINKS: usize = 100_000;
-/// How many files are counted that git ignores.
-const MAX_IGNORED: usize = 1000;
 /// How large a file may be that says what git ignores, in bytes.
 const MAX_IGNORE_FILE_BYTES: u64 = 1_000_000;
 
@@ -237,7 +235,7 @@ impl<'a> SearchScope<'a> {
     ) -> Result<(), SearchError> {
         let count = AtomicUsize::new(0);
         let all = self.visit_all(names, &Arc::default(), true, || {
-            |_: Met<'_>| count.fetch_add(1, Relaxed) < matched + MAX_IGNORED
+            |_: Met<'_>| count.fetch_add(1, Relaxed) <= matched + MAX_IGNORED
         })?;
         self.left_out.add_many(Reason::Ignored, all.saturating_sub(matched));
         Ok(())

@@ -181,6 +181,24 @@ pub fn truncate_to_budget(
     texts
 }
 
+/// A text of at most so many bytes as it is; a longer one as its beginning and its end, half as
+/// much, so that it is not cut again if it comes by once more.
+pub fn shorten(text: &str, max_bytes: usize) -> String {
+    if text.len() > max_bytes { both_ends(text, max_bytes / 2) } else { text.into() }
+}
+
+/// Takes out the largest items until the sizes of the rest are at most `max` together; of equal
+/// ones the first. So one item does not push out many.
+pub fn remove_largest<T>(items: &mut Vec<T>, max: usize, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut removed = vec![];
+    while items.iter().map(&size).sum::<usize>() > max
+        && let Some(largest) = (0..items.len()).rev().max_by_key(|i| size(&items[*i]))
+    {
+        removed.push(items.remove(largest));
+    }
+    removed
+}
+
 fn both_ends(text: &str, max_bytes: usize) -> String {
     let head = text.floor_char_boundary(max_bytes / 2);
     let tail = text.ceil_char_boundary(text.len() - max_bytes / 2);
@@ -193,6 +211,23 @@ mod tests {
 
     fn truncated(texts: &[&str], budget: usize, min_bytes: usize) -> Vec<String> {
         truncate_to_budget(texts.iter().map(|text| text.to_string()).collect(), budget, min_bytes)
+    }
+
+    #[test]
+    fn a_shortened_text_is_not_shortened_again() {
+        assert_eq!(shorten("abcdefgh", 8), "abcdefgh");
+        let once = shorten(&"x".repeat(1000), 200);
+        assert_eq!(once, format!("{0}\n[900 bytes cut here to save room]\n{0}", "x".repeat(50)));
+        assert_eq!(shorten(&once, 200), once);
+    }
+
+    #[test]
+    fn the_largest_go_first_and_of_equal_ones_the_first() {
+        let mut items = vec!["aa", "bbbb", "cc", "dddd", "e"];
+        assert_eq!(remove_largest(&mut items, 5, |item| item.len()), ["bbbb", "dddd"]);
+        assert_eq!(items, ["aa", "cc", "e"]);
+        assert_eq!(remove_largest(&mut items, 5, |item| item.len()), [""; 0]);
+        assert_eq!(remove_largest(&mut items, 0, |item| item.len()), ["aa", "cc", "e"]);
     }
 
     #[test]

@@ -17,12 +17,15 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// How often a folder lock that another process holds is tried, and how long to wait in between.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(10);
+/// Within this time, two changes may have the same time: the clock of most kernels ticks every 4 to
+/// 10 ms.
+const CLOCK_TICK: Duration = Duration::from_millis(12);
 /// How the name of a temporary file begins and ends. Between stand 16 hexadecimal digits.
 const TEMPORARY_PREFIX: &str = ".rungs-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -49,6 +52,24 @@ impl Stamp {
     /// When the system does not tell it.
     pub fn of(file: impl AsFd) -> io::Result<Stamp> {
         Ok(Stamp::from_stat(&rustix::fs::fstat(file)?))
+    }
+
+    /// As [`Stamp::of`], but not before the clock of the file system has moved on since the last
+    /// change: then every later change makes another stamp. Waits for some milliseconds at most.
+    ///
+    /// # Errors
+    /// When the system does not tell it.
+    pub fn settled(file: impl AsFd) -> io::Result<Stamp> {
+        let stamp = Stamp::of(&file)?;
+        let (seconds, nanoseconds) = stamp.changed;
+        let changed = Duration::new(seconds.unsigned_abs(), nanoseconds.unsigned_abs() as u32);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wait = CLOCK_TICK.saturating_sub(now.saturating_sub(changed));
+        if wait.is_zero() {
+            return Ok(stamp);
+        }
+        std::thread::sleep(wait);
+        Stamp::of(&file)
     }
 
     // The types of these fields differ between systems.
@@ -87,7 +108,7 @@ impl Root {
         self.write_resolved(&relative, content, old).map_err(|kind| PathError::new(path, kind))
     }
 
-    fn write_resolved(
+    pub(crate) fn write_resolved(
         &self,
         relative: &Path,
         content: &[u8],

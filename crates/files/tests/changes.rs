@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 struct Folder {
@@ -73,7 +73,8 @@ fn a_name_stands_for_the_only_one_that_looks_the_same() {
         "this is `my\u{a0}files/{SCREENSHOT}`: it has U+00A0 where you wrote U+0020, it has U+202F \
          where you wrote U+0020"
     );
-    assert_eq!(folder.root.look_alike_note(shot).as_deref(), Some(note.as_str()));
+    let real = folder.root.resolve(shot).unwrap();
+    assert_eq!(folder.root.look_alike_note(shot, &real).as_deref(), Some(note.as_str()));
     assert_eq!(
         folder.write(shot, "x").unwrap_err(),
         format!("{shot} ({note}): it exists, and it has not been read; read it first")
@@ -104,7 +105,7 @@ fn the_exact_name_comes_first_and_of_two_that_look_the_same_both_are_named() {
     assert_eq!(folder.read("a\u{a0}b").unwrap(), "     1\tblank\n");
     folder.put("a b", "plain\n");
     assert_eq!(folder.read("a b").unwrap(), "     1\tplain\n");
-    assert_eq!(folder.root.look_alike_note("a b"), None);
+    assert_eq!(folder.root.resolve("a b").unwrap(), Path::new("a b"));
 }
 
 #[test]
@@ -251,6 +252,62 @@ fn all_sources_of_a_notebook_are_edited_when_all_are_meant() {
     let unread = ReadTracker::default();
     let refused = edit_file(&folder.root, &unread, "n.ipynb", replacement).unwrap_err();
     assert!(matches!(refused, ChangeError::ReplacesAll { .. }));
+}
+
+#[test]
+fn a_random_edit_of_a_random_notebook_changes_one_source_or_nothing() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pieces = ["a", "b", "\n", "\"", "\\", "\u{e9}", "\t", "[cell 1: code]\n", "\u{1f600}"];
+    let text = |random: &mut fastrand::Rng, most: usize| -> String {
+        (0..random.usize(0..most)).map(|_| *random.choice(&pieces).unwrap()).collect()
+    };
+    let rounds = if std::env::var("LONG").is_ok() { 200_000 } else { 2000 };
+    let mut edited = 0;
+    for _ in 0..rounds {
+        let texts: Vec<String> = (0..random.usize(1..4)).map(|_| text(&mut random, 9)).collect();
+        let cell = |text: &String| {
+            let lines = text.split_inclusive('\n').collect::<Vec<_>>();
+            let source = if random.bool() { json!(lines) } else { json!(text) };
+            json!({"cell_type": "code", "outputs": [{"text": text}], "source": source})
+        };
+        let cells: Vec<Value> = texts.iter().map(cell).collect();
+        let notebook = json!({"cells": cells, "metadata": {"a": [1, 2]}});
+        let json = match random.bool() {
+            true => notebook.to_string(),
+            false => serde_json::to_string_pretty(&notebook).unwrap(),
+        };
+        let (old, new) = (text(&mut random, 4), text(&mut random, 4));
+        let count: usize = texts.iter().map(|text| places(text, &old)).sum();
+        let result = rungs_files::replace_in_notebook(&json, &old, &new, false);
+        let Ok(result) = result else {
+            assert!(count != 1 || old.is_empty() || old == new, "{json} {old:?} {new:?}");
+            continue;
+        };
+        assert_eq!(count, 1, "{json} {old:?} {new:?}");
+        let mut expected = notebook;
+        for (index, text) in texts.iter().enumerate().filter(|(_, text)| text.contains(&old)) {
+            let text = text.replacen(&old, &new, 1);
+            let source = &mut expected["cells"][index]["source"];
+            *source = match source.is_array() {
+                true => json!(text.split_inclusive('\n').collect::<Vec<_>>()),
+                false => json!(text),
+            };
+        }
+        assert_eq!(serde_json::from_str::<Value>(&result.json).unwrap(), expected);
+        edited += 1;
+    }
+    println!("{edited} of {rounds} edits were made");
+    assert!(edited > rounds / 20);
+}
+
+/// How often a text is in another, overlapping places included.
+fn places(text: &str, old: &str) -> usize {
+    match old.is_empty() {
+        true => 0,
+        false => text.char_indices().filter(|(at, _)| text[*at..].starts_with(old)).count(),
+    }
 }
 
 #[test]

@@ -110,6 +110,31 @@ fn brackets_and_braces_in_a_glob_may_be_parts_of_names() {
 }
 
 #[test]
+fn a_name_as_a_glob_finds_the_file_of_that_name_first() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let rounds = if std::env::var("LONG").is_ok() { 20 } else { 1 };
+    for _ in 0..rounds {
+        let folder = Folder::build(&[]);
+        let letters: Vec<char> = "[]{}[]{}!^,-ab.\u{e9}\u{a0} ".chars().collect();
+        for _ in 0..100 {
+            let name: String =
+                (0..random.usize(1..9)).map(|_| *random.choice(&letters).unwrap()).collect();
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = format!("d/{name}/{name}");
+            folder.put(&path, b"needle");
+            let found = folder.glob(&path).unwrap();
+            assert_eq!(found.lines().next(), Some(path.as_str()), "{path:?} in {found:?}");
+            let found = folder.grep(json!({"pattern": "needle", "glob": path}));
+            assert_eq!(found.lines().next(), Some(path.as_str()), "{path:?} in {found:?}");
+        }
+    }
+}
+
+#[test]
 fn a_glob_finds_names_that_look_the_same_after_exact_ones() {
     let folder = Folder::build(&[
         ("shots/Screenshot 1.01\u{202f}AM.png", b"needle"),
@@ -298,6 +323,24 @@ fn a_list_of_ignored_files_that_is_no_file_hangs_nothing() {
     // Nothing is ignored then.
     let found = folder.glob("?{,.log}").unwrap();
     assert!(found.starts_with("a.log\ng\n"), "{found}");
+}
+
+#[test]
+fn files_that_git_ignores_are_counted_where_they_could_matter() {
+    let folder = Folder::build(&[(".gitignore", b"build\n"), ("src/a.rs", b"needle")]);
+    for number in 0..1200 {
+        folder.put(&format!("build/{}/{number}.js", number % 7), b"hidden");
+    }
+    folder.put("build/b.rs", b"hidden");
+    let one = "[left out: 1 file that git ignores]";
+    let many = "[left out: over 1000 files that git ignores]";
+    assert_eq!(folder.glob("b.rs").unwrap(), format!("(no files match)\n{one}"));
+    assert_eq!(folder.glob("*.js").unwrap(), format!("(no files match)\n{many}"));
+    assert_eq!(folder.glob("*.py").unwrap(), "(no files match)");
+    assert_eq!(folder.glob("*.rs").unwrap(), "src/a.rs");
+    assert_eq!(folder.grep(json!({"pattern": "hidden"})), format!("(nothing found)\n{many}\n"));
+    let filtered = folder.grep(json!({"pattern": "hidden", "glob": "*.rs"}));
+    assert_eq!(filtered, format!("(nothing found)\n{one}\n"));
 }
 
 #[test]

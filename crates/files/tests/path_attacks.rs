@@ -444,9 +444,7 @@ fn a_swapped_content_is_noticed_though_its_time_was_put_back() {
     for swap in swaps {
         fs::write(&path, "first").unwrap();
         let time = fs::metadata(&path).unwrap().modified().unwrap();
-        let read = Stamp::of(fs::File::open(&path).unwrap()).unwrap();
-        // The clock of the file system ticks every few milliseconds.
-        std::thread::sleep(std::time::Duration::from_millis(30));
+        let read = Stamp::settled(fs::File::open(&path).unwrap()).unwrap();
         swap(&path, &fixture.at("root/beside"));
         put_back(&path, time);
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), time);

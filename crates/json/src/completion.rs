@@ -24,8 +24,8 @@ pub struct Said {
 }
 
 impl Said {
-    /// Reads the first choice of an answer or of a chunk; `None` when it has none, or says nothing in
-    /// it.
+    /// The first choice of an answer or of a chunk, and why it stopped; `None` when nothing is
+    /// said in it.
     pub fn of(answer: &Value) -> Option<(Said, &Value)> {
         let choices = answer["choices"].as_array()?;
         let choice = choices.iter().find(|choice| choice["index"].as_u64().unwrap_or(0) == 0)?;

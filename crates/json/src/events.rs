@@ -1,7 +1,7 @@
 //! JSON in an event stream.
 use crate::well_formed;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use serde_json::Value;
 use sse_stream::{Sse, SseByteStream};
 use std::io;
@@ -11,8 +11,8 @@ const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"retry:", b"id:", b":"];
 /// The byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How many bytes after [`trimmed`] tell an event stream from anything else.
-pub const ENOUGH: usize = 6;
+/// How many bytes tell an event stream from anything else.
+const ENOUGH: usize = 6;
 
 /// Bytes as they arrive, and what cuts them short.
 pub type Body = BoxStream<'static, io::Result<Bytes>>;
@@ -27,13 +27,29 @@ pub enum EventError {
 }
 
 /// Without the byte order mark and the blanks that bytes may begin with.
-pub fn trimmed(bytes: &[u8]) -> &[u8] {
+fn trimmed(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes).trim_ascii_start()
 }
 
 /// Whether these bytes begin an event stream, whatever they are announced as.
 pub fn is_events(bytes: &[u8]) -> bool {
     FIELDS.iter().any(|field| trimmed(bytes).starts_with(field))
+}
+
+/// The same bytes, and whether they are an event stream: what is cut before that can be told counts
+/// as one.
+pub async fn sniffed(mut body: Body) -> (Body, bool) {
+    let (mut start, mut end) = (BytesMut::new(), None);
+    while trimmed(&start).len() < ENOUGH && end.is_none() {
+        match body.next().await {
+            Some(Ok(part)) => start.extend_from_slice(&part),
+            Some(error) => end = Some(error),
+            None => break,
+        }
+    }
+    let is_events = is_events(&start) || trimmed(&start).is_empty();
+    let parts = stream::iter([Ok(start.freeze())]).chain(stream::iter(end));
+    (parts.chain(body).boxed(), is_events)
 }
 
 /// Events, until one cannot be read.
@@ -62,8 +78,17 @@ fn data(event: Result<Sse, sse_stream::Error>, word: &str) -> Option<Result<Valu
     }
 }
 
-/// The same bytes as whole characters, U+FFFD in place of what is none, and a blank line at the end.
+/// The same bytes as whole characters, U+FFFD for what is none, and a blank line at the end.
 fn text(bytes: Body) -> Body {
+    // The lines may begin after blanks.
+    let mut begun = false;
+    let bytes = bytes.map_ok(move |mut part| {
+        if !begun {
+            part = part.slice_ref(trimmed(&part));
+            begun = !part.is_empty();
+        }
+        part
+    });
     let end = stream::iter([Ok(Bytes::from_static(b"\n\n"))]);
     let text = bytes.chain(end).scan(vec![], |kept: &mut Vec<u8>, part| {
         let text = part.map(|part| {

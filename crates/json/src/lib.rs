@@ -1,6 +1,6 @@
-//! JSON as models and their servers write it: bytes made well-formed, event streams, messages of Chat
-//! Completions and names in the forms that occur; schemas in a form that every model understands,
-//! and arguments checked against them, leniently where the meaning is certain.
+//! JSON as models and their servers write it: bytes made well-formed, event streams, messages of
+//! Chat Completions and names in the forms that occur; schemas in a form that every model
+//! understands, and arguments checked against them, leniently where the meaning is certain.
 mod arguments;
 mod completion;
 mod events;
@@ -10,7 +10,7 @@ mod schema;
 
 pub use arguments::{Fitted, fit};
 pub use completion::{Call, Said, add_call_piece, merge};
-pub use events::{Body, ENOUGH, EventError, Events, events, is_events, trimmed};
+pub use events::{Body, EventError, Events, events, is_events, sniffed};
 pub use names::{as_id, as_name, is_name, is_plain};
 pub use repair::{arguments, well_formed};
 pub use schema::{Described, of, variants};

@@ -8,8 +8,9 @@ const MAX_DEPTH: usize = 96;
 /// The text of these bytes. What servers and models get wrong within JSON is mended where only one
 /// thing can be meant: half a surrogate pair and invalid UTF-8 become U+FFFD, a control character
 /// in a string becomes its escape, a backslash that begins no escape stands for itself, `NaN` is
-/// null, a byte order mark and control characters between values are left out. What no parser would hold (a number out of range, too deep
-/// a nesting) becomes a string of its text. All else stays byte for byte.
+/// null, a byte order mark and control characters between values are left out. What no parser would
+/// hold (a number out of range, too deep a nesting) becomes a string of its text. All else stays
+/// byte for byte.
 pub fn well_formed(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -84,8 +84,6 @@ struct Entry {
     owner_token: CancellationToken,
     /// Its child: stops this job only.
     stop: CancellationToken,
-    /// Whether the owner asked for the end, which then needs no report.
-    killed: bool,
 }
 
 /// A command in the background, as it was when it was asked for; its log is always the newest.
@@ -99,6 +97,8 @@ pub struct Job {
     pub started: Instant,
     /// What it prints.
     pub log: Log,
+    /// Whether the owner asked for the end, which then needs no report.
+    pub killed: bool,
     /// How it ended, such as `exit status: 0` or `killed`; `None` while it runs.
     pub end: Option<String>,
 }
@@ -108,6 +108,7 @@ impl fmt::Display for Job {
         write!(f, "{}: `{}` ", self.id, self.command)?;
         match &self.end {
             Some(end) => write!(f, "{end}")?,
+            None if self.killed => write!(f, "is being stopped")?,
             None => write!(f, "running for {} s", self.started.elapsed().as_secs())?,
         }
         write!(f, ", {} lines", self.log.newest(0).1)
@@ -199,9 +200,8 @@ impl Jobs {
         let id = table.last_id;
         let writer = LogWriter::new(logs, &format!("{id}.log"));
         let (command, log) = (command.to_owned(), writer.log());
-        let job = Job { id, command, started: Instant::now(), log, end: None };
-        let entry =
-            Entry { owner: owner.into(), job: job.clone(), owner_token, stop, killed: false };
+        let job = Job { id, command, started: Instant::now(), log, killed: false, end: None };
+        let entry = Entry { owner: owner.into(), job: job.clone(), owner_token, stop };
         table.jobs.insert(id, entry);
         (job, writer)
     }
@@ -289,9 +289,10 @@ impl Jobs {
     pub fn kill(&self, owner: &str, id: u64) -> Option<Job> {
         let mut table = self.table();
         let entry = table.jobs.get_mut(&id).filter(|entry| entry.owner == owner)?;
-        entry.killed = true;
+        let before = entry.job.clone();
+        entry.job.killed = true;
         entry.stop.cancel();
-        Some(entry.job.clone())
+        Some(before)
     }
 
     /// The jobs of this owner whose ends are to be reported: those that have ended, were not killed
@@ -358,7 +359,7 @@ impl Table {
 
 impl Entry {
     fn is_unreported(&self, reported: &BTreeSet<u64>) -> bool {
-        self.job.end.is_some() && !self.killed && !reported.contains(&self.job.id)
+        self.job.end.is_some() && !self.job.killed && !reported.contains(&self.job.id)
     }
 }
 
@@ -657,6 +658,12 @@ mod tests {
             "1: `echo a; echo b; exit 3` exit status: 3, 2 lines"
         );
         assert!(running.to_string().starts_with("2: `sleep 100` running for "), "{running}");
+        jobs.kill("ann", 2);
+        assert_eq!(jobs.list("ann")[1].to_string(), "2: `sleep 100` is being stopped, 0 lines");
+        let left = start(&jobs, "ann", "sleep 100 & echo hi").await.unwrap();
+        assert!(end(&jobs, "ann", left.id).await.is_some());
+        let note = "[still running at the end, and stopped (1): sleep 100]";
+        assert_eq!(left.log.newest(2).0, ["hi", note]);
         jobs.close(Duration::from_secs(30)).await;
     }
 }

@@ -1,23 +1,29 @@
 //! What this program keeps from its own commands.
 use std::io;
 
+/// The first descriptor after those of standard input, output and error.
+const FIRST_FILE: i32 = 3;
+
 /// Keeps this process's secrets from its commands, as far as the system can:
 ///
 /// - Variables that hold secrets, by the rule of [`Environment`](crate::Environment), are erased
 ///   from its environment: neither `std::env` nor `/proc/PID/environ` (which `ps e` shows) has them
 ///   any longer. So read what is needed before. Kept is the address of a proxy (`HTTPS_PROXY`),
 ///   which HTTP clients read by themselves.
+/// - Files that this process has inherited open are closed in its commands; only standard input,
+///   output and error could be meant for them.
 /// - Other processes of the same user cannot read its memory or trace it, and no core file is
 ///   written.
 ///
 /// What root does is not held off: it can read any process's memory.
 ///
 /// Call it at the start, while there is one thread only: another one could read the environment at
-/// that moment. On systems other than Linux it does nothing.
+/// that moment. On systems other than Linux the variables and the memory stay as they are.
 ///
 /// # Errors
 /// When `/proc/self/mem` cannot be written: the variables are still there.
 pub fn protect() -> io::Result<()> {
+    close_fds::set_fds_cloexec(FIRST_FILE, &[]);
     imp::protect()
 }
 

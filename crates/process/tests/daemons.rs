@@ -196,3 +196,22 @@ fn it_may_be_dropped_after_the_runtime() {
     drop(process);
     assert!(runtime().block_on(gone(&marker)));
 }
+
+#[tokio::test]
+async fn what_cannot_be_started_blames_what_is_to_blame() {
+    let refused = |command: &str, folder: &str, environment: &Environment| {
+        Process::start(command, Path::new(folder), environment).unwrap_err().to_string()
+    };
+    let nul = refused("echo \0", "/", &Environment::default());
+    assert_eq!(nul, "the command holds a NUL character, which no command can");
+    let missing = refused("true", "/no/such", &Environment::default());
+    assert!(missing.starts_with("cannot start bash in /no/such: No such file"), "{missing}");
+    let file = refused("true", "/etc/passwd", &Environment::default());
+    assert!(file.starts_with("cannot start bash in /etc/passwd: Not a directory"), "{file}");
+    let large = Environment::new([("LARGE".into(), "x".repeat(200_000).into())], &[]);
+    let too_large = "cannot start bash: the environment has 200007 bytes, more than the system \
+                     gives to a program";
+    if cfg!(target_os = "linux") {
+        assert_eq!(refused("true", "/", &large), too_large);
+    }
+}

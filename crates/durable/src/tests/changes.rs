@@ -311,3 +311,78 @@ fn a_file_that_has_become_too_large_is_not_read() {
     program.append("five");
     assert_eq!(open(&files.path).1.records, [&ALL[..], &["five"]].concat());
 }
+
+/// Programs that write in turn, and somebody who puts older copies in the place of the file, cuts
+/// it off, damages it or removes it: every acknowledged record is in use at the end.
+#[test]
+fn no_acknowledged_record_vanishes_whatever_happens_to_the_file() {
+    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |s| s.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(seed);
+    let rounds = if std::env::var_os("LONG").is_some() { 3000 } else { 40 };
+    let mut changes = 0;
+    for round in 0..rounds {
+        let context = format!("SEED={seed}, round {round}");
+        let folder = folder();
+        let path = folder.path().join("journal");
+        let mut programs: Vec<Program> = (0..3).map(|_| Program::open(&path)).collect();
+        let (mut copies, mut acknowledged) = (vec![], vec![]);
+        for n in 0..30 {
+            let bytes = fs::read(&path).unwrap_or_default();
+            match random.u8(..12) {
+                0 => copies.push(bytes),
+                1 if !copies.is_empty() => {
+                    let copy = &copies[random.usize(..copies.len())];
+                    if random.bool() {
+                        write_new(&path, copy);
+                    } else {
+                        fs::write(&path, copy).unwrap();
+                    }
+                    changes += 1;
+                }
+                2 if !bytes.is_empty() => {
+                    fs::write(&path, &bytes[..random.usize(..bytes.len())]).unwrap();
+                    changes += 1;
+                }
+                3 => {
+                    let _ = fs::remove_file(&path);
+                    changes += 1;
+                }
+                4 if !bytes.is_empty() => {
+                    let mut bytes = bytes;
+                    let at = random.usize(..bytes.len());
+                    bytes[at] ^= 1 << random.u8(..8);
+                    fs::write(&path, bytes).unwrap();
+                    changes += 1;
+                }
+                5 => {
+                    let program = &mut programs[random.usize(..3)];
+                    program.catch_up().unwrap_or_else(|e| panic!("{context}: {e}"));
+                    let (mut locked, _) = program.journal.lock().unwrap();
+                    locked.compact(&program.state).unwrap();
+                }
+                _ => {
+                    let record = n.to_string();
+                    programs[random.usize(..3)].append(&record);
+                    acknowledged.push(record);
+                }
+            }
+            // A program that looks again only after several such changes cannot tell a compaction
+            // of an older copy from one of its own records.
+            for program in &mut programs {
+                program.catch_up().unwrap_or_else(|e| panic!("{context}: {e}"));
+            }
+        }
+        for _ in 0..2 {
+            for program in &mut programs {
+                program.catch_up().unwrap_or_else(|e| panic!("{context}: {e}"));
+            }
+        }
+        let file = open(&path).1.records;
+        for record in acknowledged {
+            for state in programs.iter().map(|program| &program.state).chain([&file]) {
+                assert!(state.contains(&record), "{context}: {record} is not in {state:?}");
+            }
+        }
+    }
+    println!("{changes} changes of the file by somebody else");
+}

@@ -137,8 +137,7 @@ fn damage_before_the_tail_is_an_error_until_it_is_salvaged() {
     assert_eq!(refused(&path), (3, Damage::Checksum));
     let shown = try_open::<String>(&path).unwrap_err().to_string();
     let expected = format!(
-        "{}:3: damaged (wrong checksum): 2 records are intact, 1 are lost; the file was not \
-         changed",
+        "{}:3: wrong checksum; 2 records intact, 1 lost; the file was not changed",
         path.display()
     );
     assert_eq!(shown, expected);

@@ -100,9 +100,28 @@ pub(crate) fn read(body: &Value) -> Result<Conversation, ApiError> {
     };
     calls_and_results(messages)?;
     for (index, message) in messages.iter().enumerate() {
+        if is_bridge(messages, index) {
+            continue;
+        }
         add(&mut conversation, index, message)?;
     }
     Ok(conversation)
+}
+
+/// Whether this message only parts results from the pictures in them, for servers that accept no
+/// `user` message right after results. Whatever was said then, the pictures belong to the results.
+fn is_bridge(messages: &[Value], index: usize) -> bool {
+    let [Some(before), Some(after)] = [index.checked_sub(1), Some(index + 1)]
+        .map(|index| index.and_then(|index| messages.get(index)))
+    else {
+        return false;
+    };
+    let is_picture = |part: &Value| part["type"] == "image_url" || part["type"] == "file";
+    messages[index]["role"] == "assistant"
+        && messages[index]["tool_calls"].is_null()
+        && before["role"] == "tool"
+        && after["role"] == "user"
+        && after["content"].as_array().is_some_and(|parts| parts.iter().all(is_picture))
 }
 
 /// What some servers require beside the rules of the API: their templates have no place for a

@@ -72,8 +72,8 @@ impl Script {
         Script { think_time, ..self }
     }
 
-    /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's servers
-    /// do (Chat Completions only).
+    /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's do
+    /// (Chat Completions only).
     pub fn refuse_user_after_results(self, on: bool) -> Self {
         Script { refuse_user_after_results: on, ..self }
     }

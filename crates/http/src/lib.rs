@@ -1,0 +1,15 @@
+//! HTTP for a client of model APIs.
+//!
+//! - [`base_url`] and [`client`] make a client that sends nothing to anybody else.
+//! - [`Refusal`] reads the body of an error: the server's words, and what they are about.
+//! - [`Retries`] says whether and when a request is sent again, by [`Advice`].
+//! - [`read_body`] and [`cause`] bound what is read and say what went wrong.
+mod client;
+mod refusal;
+mod response;
+mod retry;
+
+pub use client::{base_url, client, is_local, proxy};
+pub use refusal::{Refusal, unreadable};
+pub use response::{cause, header, read_body, redact};
+pub use retry::{Advice, Retries, advice, retry_after};

@@ -1,0 +1,52 @@
+//! Responses as far as they can be trusted.
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use reqwest::{Response, header::HeaderMap};
+
+/// A header as text, without blanks around it.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    Some(headers.get(name)?.to_str().ok()?.trim())
+}
+
+/// The first bytes of a body, however long it is, and what cut it short.
+pub async fn read_body(most: usize, response: Response) -> (Bytes, Option<reqwest::Error>) {
+    let mut body = response.bytes_stream();
+    let mut start = BytesMut::new();
+    while let Some(part) = body.next().await {
+        match part {
+            Ok(part) => start.extend_from_slice(&part),
+            Err(error) => return (start.freeze(), Some(error)),
+        }
+        if start.len() >= most {
+            start.truncate(most);
+            break;
+        }
+    }
+    (start.freeze(), None)
+}
+
+/// An error with its first cause, which says what the outermost does not; without the URL, which
+/// may hold more than the host.
+pub fn cause(error: &reqwest::Error) -> String {
+    let what = if error.is_connect() { "no connection" } else { "sending failed" };
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    match causes.last() {
+        Some(cause) => format!("{what}: {cause}"),
+        None => what.into(),
+    }
+}
+
+/// How much is shown of what a server says, in characters.
+const MAX_SHOWN_CHARS: usize = 2000;
+
+/// A text of bounded length without the secret, should a server have repeated it.
+pub fn redact(mut text: String, secret: &str) -> String {
+    if !secret.is_empty() {
+        text = text.replace(secret, "***");
+    }
+    if let Some((cut, _)) = text.char_indices().nth(MAX_SHOWN_CHARS) {
+        text.truncate(cut);
+        text.push_str(" [cut]");
+    }
+    text
+}
