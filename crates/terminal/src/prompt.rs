@@ -92,7 +92,12 @@ impl Prompt {
         for failure in agent.exit().await {
             agent.context().emit(Event::Failure(format!("on the way out, {failure}")));
         }
-        if code == 0 && screen.write_failed() { 1 } else { code }
+        match signals.came() {
+            // It came when the program was ending anyway, such as together with the end of input.
+            Some(asked) if code == 0 => asked,
+            _ if code == 0 && screen.write_failed() => 1,
+            _ => code,
+        }
     }
 
     async fn hold<L>(

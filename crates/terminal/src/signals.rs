@@ -73,6 +73,11 @@ impl Signals {
         Ok(asked)
     }
 
+    /// The exit code for the signal that has come, if there was one.
+    pub(crate) fn came(&self) -> Option<u8> {
+        *self.0.borrow()
+    }
+
     /// The signal that came was for what ran then, and not for the program, which goes on.
     pub(crate) fn forgive(&self) {
         self.0.send_replace(None);
