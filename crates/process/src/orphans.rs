@@ -71,12 +71,13 @@ mod imp {
             }
             for (pid, process) in &found {
                 let is_new = !ended.contains_key(&pid.as_raw_pid());
+                // Read first: what has ended has no command line any longer.
+                ended.entry(pid.as_raw_pid()).or_insert_with(|| tree::command_line(*pid));
                 let signal = if elapsed < GRACE { Signal::TERM } else { Signal::KILL };
                 if is_new || signal == Signal::KILL {
                     // An error means that it has ended.
                     let _ = pidfd_send_signal(process, signal);
                 }
-                ended.entry(pid.as_raw_pid()).or_insert_with(|| tree::command_line(*pid));
             }
             std::thread::sleep(POLL_INTERVAL);
         }
