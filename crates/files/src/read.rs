@@ -132,7 +132,8 @@ mod tests {
         let notebook = r##"{"nbformat": 4, "cells": [
             {"cell_type": "markdown", "source": ["# Title\n", "words"]},
             {"cell_type": "code", "source": "1/0", "outputs": [
-                {"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]},
+                {"output_type": "stream", "name": "stdout", "text":
+                    ["a\n", " 1%\r 2%\r", "done\r\n", "b\n"]},
                 {"output_type": "execute_result", "data":
                     {"text/html": "<b>42</b>", "text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
                 {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero",
@@ -152,6 +153,7 @@ mod tests {
                 "1/0",
                 "[output]",
                 "a",
+                "done",
                 "b",
                 "[output]",
                 "[text/html is not shown]",
