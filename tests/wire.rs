@@ -856,7 +856,66 @@ async fn an_error_under_a_status_of_success_is_an_error() {
     let body = json!({"error": {"message": "no credits", "code": "402"}});
     for format in FORMATS {
         let error = reply_from(format, &body).await.unwrap_err().to_string();
-        assert!(error.contains("answered 200 (402): no credits"), "{error}");
+        assert!(error.contains("answered 402 (402): no credits"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_under_a_status_of_success_is_like_any_other() {
+    for (error, tries, words) in [
+        (json!({"code": 502, "message": "no provider"}), 2, None),
+        (json!({"code": "429", "message": "slow down"}), 2, None),
+        (json!({"type": "overloaded_error", "message": "Overloaded"}), 2, None),
+        (
+            json!({"code": 401, "message": "no user"}),
+            1,
+            Some("(unknown): no user; KEY was refused"),
+        ),
+        (
+            json!({"code": 404, "message": "no model"}),
+            1,
+            Some("no model; PATH was asked for `m`, which MODEL_ID names"),
+        ),
+        (json!({"code": 400, "message": "bad message"}), 1, Some("answered 400")),
+    ] {
+        let choice =
+            json!({"choices": [{"error": error, "message": {}, "finish_reason": "error"}]});
+        let whole = json!({ "error": error });
+        for (format, body) in
+            [(Format::Anthropic, &whole), (Format::OpenAi, &whole), (Format::OpenAi, &choice)]
+        {
+            let refusal = http("200 OK", "", &body.to_string());
+            let (url, seen) = answering(vec![refusal, hello(format)]);
+            let mut endpoint = Endpoint::new(format, &url, "m");
+            endpoint.auth = Auth::Bearer(Secret::new("sk-1"));
+            endpoint.key_variable = Some("KEY");
+            let client = Client::new(endpoint).unwrap();
+            let end = plain(&client, &Request::of(&chat())).await;
+            assert_eq!(seen.lock().unwrap().len(), tries, "{body}");
+            let path = if format == Format::OpenAi { "/chat/completions" } else { "/v1/messages" };
+            match words {
+                None => assert_eq!(end.unwrap().text(), "hello", "{body}"),
+                Some(words) => {
+                    let error = end.unwrap_err();
+                    let shown = error.to_string();
+                    assert!(shown.contains(&words.replace("PATH", path)), "{shown}");
+                    assert_eq!(error.withdraws(), shown.contains("answered 400"), "{shown}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_with_400_is_named() {
+    for format in FORMATS {
+        let body = json!([{"error": {"code": 400, "message": "API key not valid."}}]);
+        let (url, _seen) = answering(vec![http("400 Bad Request", "", &body.to_string())]);
+        let mut endpoint = Endpoint::new(format, &url, "m");
+        endpoint.key_variable = Some("KEY");
+        let error = plain(&Client::new(endpoint).unwrap(), &Request::of(&chat())).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("(unknown): API key not valid.; KEY is not set"), "{error}");
     }
 }
 
