@@ -153,8 +153,7 @@ impl Http {
                 format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
-        let body = timeout(ERROR_BODY_TIMEOUT, read_body(MAX_ERROR_BYTES, response)).await;
-        let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
+        let (bytes, _) = read_body(MAX_ERROR_BYTES, ERROR_BODY_TIMEOUT, response).await;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(
             |_| json!({ "message": unreadable(&bytes, &format!("status {code}")) }),
         );
@@ -209,14 +208,11 @@ impl Http {
 
     /// The body of a plain reply.
     pub(super) async fn whole(&self, response: Response) -> Result<Bytes> {
-        let limit = self.endpoint.limits.whole;
-        let why = match timeout(limit, read_body(MAX_REPLY_BYTES, response)).await {
-            Ok((bytes, None)) if bytes.len() < MAX_REPLY_BYTES => return Ok(bytes),
-            Ok((_, None)) => return Err(self.unreadable("the reply is larger than any".into())),
-            Ok((_, Some(error))) => format!("the reply was cut: {}", cause(&error)),
-            Err(_) => format!("the reply took longer than {} s", limit.as_secs_f32()),
-        };
-        Err(self.net(why))
+        match read_body(MAX_REPLY_BYTES, self.endpoint.limits.whole, response).await {
+            (_, Some(why)) => Err(self.net(format!("the reply was cut: {why}"))),
+            (bytes, None) if bytes.len() < MAX_REPLY_BYTES => Ok(bytes),
+            (_, None) => Err(self.unreadable("the reply is larger than any".into())),
+        }
     }
 
     /// The error of a connection that failed.
