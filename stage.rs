@@ -159,7 +159,7 @@ pub fn run(
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             fail(&error);
-            let wrong_use = matches!(error, Error::Config { .. });
+            let wrong_use = matches!(error, Error::Config { .. } | Error::Setting { .. });
             ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
         }
     }

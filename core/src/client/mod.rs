@@ -450,8 +450,8 @@ impl Client {
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let whole = |response| self.http.whole(response).boxed();
-        self.read(self.post(request, false, whole, cx).await?).await
+        let whole = async |response| self.read(self.http.whole(response).await?).await;
+        self.post(request, false, |response| whole(response).boxed(), cx).await
     }
 
     /// Retries happen until the first delta is there; from then on a cut is an error, and whoever

@@ -10,6 +10,6 @@ mod response;
 mod retry;
 
 pub use client::{base_url, client, is_local, proxy};
-pub use refusal::{Refusal, unreadable};
+pub use refusal::{Refusal, reported, status_of, unreadable};
 pub use response::{cause, header, read_body, redact};
 pub use retry::{Advice, Retries, advice, retry_after};
