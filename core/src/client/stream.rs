@@ -95,32 +95,12 @@ impl Decoding {
         if event["error"].is_null() {
             return Ok(Some(self.decoder.event(&event)));
         }
-        let mut error = self.http.api(status_of(&event["error"]), &event, &HeaderMap::new());
+        let mut error =
+            self.http.api(rungs_http::status_of(&event["error"]), &event, &HeaderMap::new());
         if let Error::Api { message, .. } = &mut error {
             message.push_str(" (in the middle of its reply)");
         }
         Err(error)
-    }
-}
-
-/// An error inside a stream has no status of its own: one that it names, or its kind, stands for
-/// one (api/errors).
-fn status_of(error: &Value) -> u16 {
-    let said = error["code"].as_u64().or(error["status"].as_u64());
-    if let Some(status) = said.and_then(|status| status.try_into().ok()) {
-        return status;
-    }
-    match error["type"].as_str() {
-        Some("invalid_request_error") => 400,
-        Some("authentication_error") => 401,
-        Some("billing_error") => 402,
-        Some("permission_error") => 403,
-        Some("not_found_error") => 404,
-        Some("request_too_large") => 413,
-        Some("rate_limit_error") => 429,
-        Some("timeout_error") => 504,
-        Some("overloaded_error") => 529,
-        _ => 500,
     }
 }
 
