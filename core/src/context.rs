@@ -112,6 +112,15 @@ impl Context {
         }
     }
 
+    /// What this call does, in words for a person: the tool's own, else its name and arguments.
+    pub fn summary(&self, call: &ToolCall) -> String {
+        let own = || self.agent.find(&call.name)?.summary(&call.input);
+        match catch_unwind(AssertUnwindSafe(own)) {
+            Ok(Some(summary)) => summary,
+            _ => rungs_json::summary(&call.name, &call.input),
+        }
+    }
+
     /// Shows the person, and tells every listener: the only way to do either.
     #[expect(clippy::needless_pass_by_value, reason = "callers make an event only to emit it")]
     pub fn emit(&self, event: Event) {

@@ -392,7 +392,7 @@ impl NextBatch<'_> {
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let shown = Arc::new(call.clone());
-            cx.emit(Event::Call(shown.clone()));
+            cx.emit(Event::Call(shown.clone(), cx.summary(&call)));
             let acting = NextAct(&cx.agent.parts.layers).run(call, cx);
             // Nothing of the call is used after a panic but its id, so no broken state can be seen.
             let result = match AssertUnwindSafe(acting).catch_unwind().await {

@@ -20,8 +20,8 @@ pub enum Event {
     Reply(Reply),
     /// The deltas so far belong to no reply.
     ReplyDiscarded,
-    /// A tool is about to be called.
-    Call(Arc<ToolCall>),
+    /// A tool is about to be called; what the call does, in words for a person.
+    Call(Arc<ToolCall>, String),
     /// A call has its result.
     Result(Arc<ToolCall>, Arc<ToolResult>),
     /// A request failed in a way that passes, and is sent again after a wait.

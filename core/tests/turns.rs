@@ -460,7 +460,7 @@ async fn tools_of_a_source_are_listed_once_a_turn_and_children_may_lack_them() {
     // It goes away in the middle of a turn, which does not notice.
     let gone = there.clone();
     let agent = agent.listen(move |event, _| {
-        if matches!(event, Event::Call(_)) {
+        if matches!(event, Event::Call(..)) {
             gone.lock().unwrap().clear();
         }
     });
