@@ -32,7 +32,7 @@
 //! while let Some(event) = events.next().await {
 //!     lines.push(match event.event {
 //!         Event::Call(_, summary) => format!("{}: {summary}", event.agent),
-//!         Event::Result(_, result) => format!("it printed {}", result.output.text().trim()),
+//!         Event::Result(.., text) => format!("it printed {}", text.trim()),
 //!         Event::Reply(reply) => format!("it says: {}", reply.text().trim()),
 //!         _ => continue,
 //!     });

@@ -121,7 +121,7 @@ impl Ui for Arc<Recorder> {
             Event::Reply(reply) => format!("reply {}", reply.text()),
             Event::ReplyDiscarded => "reply discarded".into(),
             Event::Call(call, _) => format!("call {}", call.name),
-            Event::Result(_, result) => format!("result {}", result.output.text()),
+            Event::Result(.., text) => format!("result {text}"),
             Event::Retry { attempts, max_attempts, why, .. } => {
                 format!("retry {attempts}/{max_attempts} {why}")
             }

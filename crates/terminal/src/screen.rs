@@ -310,13 +310,13 @@ impl Ui for Screen {
             Event::Call(_, summary) => {
                 self.line(cx, Colour::Call, "> ", &CALL.of(summary).join("\n"));
             }
-            Event::Result(_, result) => {
+            Event::Result(_, result, text) => {
                 let (kind, excerpt) = match (result.is_error, front) {
                     (true, _) => (Colour::Failed, ERROR),
                     (false, true) => (Colour::Result, RESULT),
                     (false, false) => (Colour::Result, CHILD_RESULT),
                 };
-                line(kind, &excerpt.of_result(&result.output.text()));
+                line(kind, &excerpt.of_result(text));
             }
             Event::Retry { seconds, attempts, max_attempts, why } => {
                 let text = format!(
