@@ -35,7 +35,7 @@ impl Excerpt {
             return lines.iter().map(line).collect();
         }
         let mut shown: Vec<String> = lines[..self.first].iter().map(line).collect();
-        shown.push(format!("... {left_out} more lines"));
+        shown.push(format!("... {left_out} more lines ..."));
         shown.extend(lines[self.first + left_out..].iter().map(line));
         shown
     }
@@ -148,13 +148,13 @@ mod tests {
         for n in 0..=6 {
             assert_eq!(RESULT.of(&text(n)).join("\n"), text(n));
         }
-        assert_eq!(RESULT.of(&text(7)), ["1", "2", "3", "... 2 more lines", "6", "7"]);
+        assert_eq!(RESULT.of(&text(7)), ["1", "2", "3", "... 2 more lines ...", "6", "7"]);
         assert_eq!(
             RESULT.of_result(&text(1000)),
-            "  1\n  2\n  3\n  ... 995 more lines\n  999\n  1000"
+            "  1\n  2\n  3\n  ... 995 more lines ...\n  999\n  1000"
         );
         assert_eq!(CHILD_RESULT.of(&text(3)), ["1", "2", "3"]);
-        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "... 2 more lines", "4"]);
+        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "... 2 more lines ...", "4"]);
         assert_eq!(ERROR.of(&text(21)).len(), 21);
         assert_eq!(ERROR.of(&text(500)).len(), 21);
         for empty in ["", " \n\n"] {
