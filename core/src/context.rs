@@ -121,8 +121,8 @@ impl Context {
         }
     }
 
-    /// What the person reads in place of the text that this call returns, if it succeeds: for what is
-    /// written in a form for the model.
+    /// What the person reads in place of the text that this call returns, if it succeeds: for what
+    /// is written in a form for the model.
     pub fn show_result(&self, text: impl Into<String>) {
         if let Some(shown) = self.value::<Shown>() {
             *shown.0.lock().unwrap() = Some(text.into());

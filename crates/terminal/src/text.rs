@@ -25,8 +25,8 @@ pub(crate) const ERROR: Excerpt = Excerpt { first: 8, last: 12, chars: MAX_LONG_
 const MIN_COLUMNS: usize = 10;
 
 impl Excerpt {
-    /// The lines that are shown, safe to print. Never is one line alone left out: the note that says
-    /// so takes as much room.
+    /// The lines that are shown, safe to print. One line alone is never left out: the note that
+    /// says so takes as much room.
     pub(crate) fn of(&self, text: &str) -> Vec<String> {
         let lines: Vec<&str> = text.lines().collect();
         let line = |line: &&str| clipped(&escaped(line), self.chars);

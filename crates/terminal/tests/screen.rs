@@ -350,6 +350,45 @@ fn a_sign_of_life_is_for_those_who_can_see_it() {
 }
 
 #[test]
+fn calls_are_told_in_words_and_of_long_results_both_ends_are_shown() {
+    let send = json!({"to": "ann", "text": "said \u{1b}[2J and a few words", "after": [1, 2]});
+    let turns = [
+        call("bash", json!({"command": "seq 6", "description": "Counts."})),
+        call("bash", json!({"command": "seq 7"})),
+        call("bash", json!({"command": "seq 21; false"})),
+        call("send", send),
+        say("done"),
+    ];
+    let count = |numbers: std::ops::RangeInclusive<u32>| numbers.map(|n| format!("  {n}"));
+    for (size, words) in [
+        ((60, 80), &["> send ann, text: said \\u{1b}[2J and a few words, after: 1, 2"][..]),
+        ((60, 40), &["> send ann, text: said \\u{1b}[2J and a", "  few words, after: 1, 2"]),
+    ] {
+        let model = Model::new([scene(".", turns.clone())]);
+        let Some(terminal) = Terminal::start(model, size, &[]) else { return };
+        terminal.edits();
+        terminal.types("go\r");
+        terminal.shows("done");
+        let shown = terminal.settled_turns();
+        let begin = shown.iter().position(|line| line == "t >> go").unwrap();
+        let end = shown.iter().position(|line| line.starts_with("  there is no tool")).unwrap();
+        let mut expected = vec!["t >> go".to_string(), "> $ seq 6  # Counts.".into()];
+        expected.extend(count(1..=6));
+        expected.push("> $ seq 7".into());
+        expected.extend(count(1..=3));
+        expected.push("  ... 2 more lines ...".into());
+        expected.extend(count(6..=7));
+        expected.push("> $ seq 21; false".into());
+        expected.extend(count(1..=8));
+        expected.push("  ... 2 more lines ...".into());
+        expected.extend(count(11..=21));
+        expected.push("  [exit code 1]".into());
+        expected.extend(words.iter().map(|line| line.to_string()));
+        assert_eq!(shown[begin..end], expected, "{size:?}");
+    }
+}
+
+#[test]
 fn a_line_under_the_turn_says_what_it_took() {
     let usage = json!({"input_tokens": 1200, "output_tokens": 34});
     let turns = [call("bash", json!({"command": "true"})), say("done")];
