@@ -315,6 +315,14 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_is_withdrawn() {
 }
 
 #[test]
+fn with_sandbox_a_live_model_works_in_a_folder_of_the_rehearsal() {
+    let play = play([call("bash", json!({"command": "ls"})), say("{{ results[0].text }}")]);
+    let done = play.lesson(&["--sandbox", "go"]).output().unwrap();
+    assert_eq!(stdout(&done), "README.md\ncheck.sh\nprices.txt\ntill.sh\n");
+    assert_eq!(std::fs::read_dir(play.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_conversation_and_the_last_request_can_be_looked_at() {
     let play = play([call("bash", json!({"command": "echo hello"})), say("done")]);
     let input = b":request\ngo\n:messages\n:messages 2\n:messages 9\n:request\n";

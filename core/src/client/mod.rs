@@ -353,7 +353,7 @@ impl Client {
     /// A client for this endpoint; nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) when the base URL or the key can't be used.
+    /// [`Error::Setting`] when the base URL or the key can't be used.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
         Ok(Client { http: Arc::new(Http::new(endpoint)?), bridges: Arc::default() })
     }
