@@ -13,7 +13,7 @@
 //! something and ask again", interrupt and refusal all have that one shape.
 use crate::{
     Agent, Block, Chat, Context, Error, Event, Message, Model, Reply, Replying, Request, Result,
-    Role, StopReason, ToolCall, ToolResult, Usage,
+    Role, StopReason, ToolCall, ToolResult, Usage, context::Shown,
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use rungs_files::shorten;
@@ -402,8 +402,9 @@ impl NextBatch<'_> {
         let mut results = Vec::with_capacity(calls.len());
         for call in calls {
             let shown = Arc::new(call.clone());
-            cx.emit(Event::Call(shown.clone()));
-            let acting = NextAct(&cx.agent.parts.layers).run(call, cx);
+            cx.emit(Event::Call(shown.clone(), cx.summary(&call)));
+            let cx = cx.with(Shown::default());
+            let acting = NextAct(&cx.agent.parts.layers).run(call, &cx);
             // Nothing of the call is used after a panic but its id, so no broken state can be seen.
             let result = match AssertUnwindSafe(acting).catch_unwind().await {
                 Ok(result) => result,
@@ -411,7 +412,8 @@ impl NextBatch<'_> {
                     shown.refuse(format!("`{}` panicked: {}", shown.name, panic_text(&*panic)))
                 }
             };
-            cx.emit(Event::Result(shown, Arc::new(result.clone())));
+            let text = cx.shown(&result);
+            cx.emit(Event::Result(shown, Arc::new(result.clone()), text));
             results.push(result);
         }
         results

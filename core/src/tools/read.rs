@@ -32,6 +32,16 @@ impl Tool for Read {
         Effect::Reads
     }
 
+    fn summary(&self, input: &ReadInput) -> Option<String> {
+        let first = input.offset.unwrap_or(1);
+        let lines = match input.limit {
+            Some(limit) => format!(" lines {first}-{}", first.saturating_add(limit.max(1) - 1)),
+            None if first > 1 => format!(" from line {first}"),
+            None => String::new(),
+        };
+        Some(format!("read {}{lines}", input.file_path))
+    }
+
     async fn call(&self, input: ReadInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let ReadInput { file_path, offset, limit } = input;
         let all = LineRange::default();
