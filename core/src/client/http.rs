@@ -4,11 +4,11 @@ use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Response, Url};
 use rungs_http::{
     Advice, Refusal, Retries, advice, base_url, cause, client, header, is_local, proxy, read_body,
-    redact, reported, retry_after, status_of, unreadable,
+    redact, redirect_host, reported, retry_after, status_of, unreadable,
 };
 use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
@@ -46,7 +46,7 @@ pub(super) struct Http {
     /// Through whom the system's settings send it: host and port.
     proxy: Option<String>,
     /// The body of the newest request of an agent that is nobody's child.
-    last_request: Mutex<Option<Bytes>>,
+    pub last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
@@ -66,10 +66,6 @@ impl Http {
             }
             Err(error) => Err(Error::Net { host, why: cause(&error) }),
         }
-    }
-
-    pub(super) fn last_request(&self) -> Option<Bytes> {
-        self.last_request.lock().unwrap().clone()
     }
 
     /// Sends until `read` has made something of a response; everything else is an error, at once or
@@ -147,10 +143,8 @@ impl Http {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if status.is_redirection() {
-            let to = header(&headers, "location").and_then(|location| Url::parse(location).ok());
-            let to = to.as_ref().and_then(Url::host_str).unwrap_or("another place");
-            let why =
-                format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
+            let to = redirect_host(&headers);
+            let why = format!("it redirects ({code}) to {to}, without the key; set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
         let (bytes, _) = read_body(MAX_ERROR_BYTES, ERROR_BODY_TIMEOUT, response).await;

@@ -33,12 +33,7 @@ impl Tool for Read {
     }
 
     fn summary(&self, input: &ReadInput) -> Option<String> {
-        let first = input.offset.unwrap_or(1);
-        let lines = match input.limit {
-            Some(limit) => format!(" lines {first}-{}", first.saturating_add(limit.max(1) - 1)),
-            None if first > 1 => format!(" from line {first}"),
-            None => String::new(),
-        };
+        let lines = LineRange::in_words(input.offset, input.limit);
         Some(format!("read {}{lines}", input.file_path))
     }
 

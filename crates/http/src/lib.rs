@@ -14,5 +14,5 @@ mod retry;
 pub use client::{base_url, client, is_local, proxy};
 pub use limits::{Limits, Secret};
 pub use refusal::{Refusal, reported, status_of, unreadable};
-pub use response::{cause, header, read_body, redact};
+pub use response::{cause, header, read_body, redact, redirect_host};
 pub use retry::{Advice, Retries, advice, retry_after};

@@ -61,8 +61,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// Reads the body of an error. The Messages API and Chat Completions agree on `error.message`;
-    /// some proxies say `detail`, or a bare string, or put it into a list or into a choice, or quote
-    /// whom they asked in `metadata`.
+    /// some proxies say `detail`, or a bare string, or put it into a list or into a choice, or
+    /// quote whom they asked in `metadata`.
     pub fn read(status: u16, body: &Value) -> Self {
         let body = body.get(0).unwrap_or(body);
         let error = reported(body).unwrap_or(&Value::Null);
@@ -229,7 +229,8 @@ mod tests {
             (json!({"error": {"message": "m", "metadata": {"raw": "r"}}}), "unknown", "m: r"),
             (json!({"choices": [{"error": {"message": "m", "code": 502}}]}), "unknown", "m"),
             (
-                json!({"error": {"message": "m", "failed_generation": "<call>", "innererror": [1]}}),
+                json!({"error":
+                    {"message": "m", "failed_generation": "<call>", "innererror": [1]}}),
                 "unknown",
                 "m; failed_generation: <call>; innererror: [1]",
             ),

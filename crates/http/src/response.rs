@@ -1,13 +1,19 @@
 //! Responses as far as they can be trusted.
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use reqwest::{Response, header::HeaderMap};
+use reqwest::{Response, Url, header::HeaderMap};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// A header as text, without blanks around it.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
+}
+
+/// The host to which a redirect leads, for an error.
+pub fn redirect_host(headers: &HeaderMap) -> String {
+    let to = header(headers, "location").and_then(|location| Url::parse(location).ok());
+    to.as_ref().and_then(Url::host_str).unwrap_or("another place").to_string()
 }
 
 /// The first bytes of a body, however long it is and however long it takes, and what cut it short.
