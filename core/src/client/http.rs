@@ -144,7 +144,7 @@ impl Http {
         let code = status.as_u16();
         if status.is_redirection() {
             let to = redirect_host(&headers);
-            let why = format!("it redirects ({code}) to {to}, without the key; set that base URL");
+            let why = format!("it redirects to {to} ({code}), without the key; set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
         let (bytes, _) = read_body(MAX_ERROR_BYTES, ERROR_BODY_TIMEOUT, response).await;
