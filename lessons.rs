@@ -31,13 +31,13 @@
 //! let mut lines = vec![];
 //! while let Some(event) = events.next().await {
 //!     lines.push(match event.event {
-//!         Event::Call(call) => format!("{} calls {}", event.agent, call.name),
-//!         Event::Result(_, result) => format!("it printed {}", result.output.text().trim()),
+//!         Event::Call(_, summary) => format!("{}: {summary}", event.agent),
+//!         Event::Result(.., text) => format!("it printed {}", text.trim()),
 //!         Event::Reply(reply) => format!("it says: {}", reply.text().trim()),
 //!         _ => continue,
 //!     });
 //! }
-//! let expected = ["it says: ", "main calls bash", "it printed 3", "it says: There are 3"];
+//! let expected = ["it says: ", "main: $ echo 3", "it printed 3", "it says: There are 3"];
 //! assert_eq!(lines, expected);
 //! assert_eq!(turn.await.unwrap()?.text().trim(), "There are 3");
 //! # Ok(())

@@ -100,6 +100,7 @@ impl Stage {
 struct Args {
     prompt: Vec<String>,
     keep: bool,
+    sandbox: bool,
     help: bool,
 }
 
@@ -108,6 +109,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
     while let Some(arg) = parser.next()? {
         match arg {
             Long("keep") => args.keep = true,
+            Long("sandbox") => args.sandbox = true,
             Long("help") | Short('h') => args.help = true,
             Value(word) => args.prompt.push(word.string()?),
             other => return Err(other.unexpected()),
@@ -157,7 +159,7 @@ pub fn run(
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             fail(&error);
-            let wrong_use = matches!(error, Error::Config { .. });
+            let wrong_use = matches!(error, Error::Config { .. } | Error::Setting { .. });
             ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
         }
     }
@@ -189,20 +191,7 @@ async fn play(
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
-        // Nobody is asked, so nobody need be there.
-        let nowhere = tempfile::tempdir().map_err(Error::other)?;
-        let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
-        let stage = Stage {
-            lesson,
-            client: Client::new(nobody)?,
-            folder: nowhere.path().into(),
-            system,
-            window: UNKNOWN_CONTEXT,
-            screen: screen.clone(),
-        };
-        let agent = inspect::install(build(&stage).await?, stage.client);
-        let usage = USAGE.replace("LESSON", lesson);
-        screen.print(&format!("{help}\n{usage}\n{}\n", command_list(&agent)));
+        screen.print(&usage(lesson, &help, system, screen, build).await?);
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -217,25 +206,13 @@ async fn play(
     }
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
-    let (endpoint, rehearsal) = match settings.choose()? {
-        Choice::Live(endpoint) => (*endpoint, None),
-        Choice::Rehearsal(format) => {
-            let (endpoint, rehearsal) = Rehearsal::begin(lesson, format, screen).await?;
-            (endpoint, Some(rehearsal))
-        }
-    };
+    let (endpoint, play) = Play::begin(lesson, settings.choose()?, args.sandbox, screen).await?;
     let (endpoint, window) = known(endpoint, screen)?;
-    let here = || std::env::current_dir().map_err(Error::at("the current folder"));
-    let folder = match rehearsal.as_ref().and_then(|r| r.workspace.path()) {
+    let folder = match play.workspace.path() {
         Some(fresh) => fresh.to_path_buf(),
-        None => here()?,
+        None => std::env::current_dir().map_err(Error::at("the current folder"))?,
     };
-    screen.say(&match &rehearsal {
-        Some(rehearsal) => rehearsal.line(&folder),
-        None => {
-            format!("{} answers; commands run for real, in {}", endpoint.model, folder.display())
-        }
-    });
+    screen.say(&play.first_line(&endpoint, &folder));
     if let Some(names) = environment.withheld() {
         screen.say(&format!(
             "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
@@ -252,20 +229,40 @@ async fn play(
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
-        suggestions: rehearsal.as_ref().map(|r| r.suggestions.clone()).unwrap_or_default(),
+        suggestions: play.suggestions,
+        // With a live model, an empty pipe is a mistake, and no order for five requests.
+        plays_alone: play.server.is_some(),
+        last_line: next_lesson(lesson),
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
     if args.keep {
-        match rehearsal.and_then(|rehearsal| rehearsal.workspace.keep()) {
+        match play.workspace.keep() {
             Some(folder) => screen.say(&format!("kept: {}", folder.display())),
-            None => screen
-                .say("--keep had nothing to keep: this was no rehearsal in a folder of its own"),
+            None => screen.say("--keep had nothing to keep: the folder was not made for this run"),
         }
     }
     Ok(code)
+}
+
+/// What `--help` prints. Nobody is asked for it, so nobody need be there.
+async fn usage(
+    lesson: &'static str,
+    help: &str,
+    system: String,
+    screen: &Screen,
+    build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
+) -> Result<String> {
+    let nowhere = tempfile::tempdir().map_err(Error::other)?;
+    let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
+    let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
+    let window = UNKNOWN_CONTEXT;
+    let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
+    let agent = inspect::install(build(&stage).await?, stage.client);
+    let usage = USAGE.replace("LESSON", lesson);
+    Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
 /// Deletes and ends, in the background, what programs that were killed have left.
@@ -282,32 +279,69 @@ fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// The rehearsal of a lesson while it plays.
-struct Rehearsal {
+/// What is played: the script of the lesson suggests what to type, and answers unless a live model
+/// does.
+struct Play {
     file: PathBuf,
     suggestions: Vec<String>,
     workspace: Workspace,
-    _server: Server,
+    /// Plays the model in a rehearsal.
+    server: Option<Server>,
 }
 
-impl Rehearsal {
-    async fn begin(lesson: &str, format: Format, screen: &Screen) -> Result<(Endpoint, Self)> {
+impl Play {
+    /// With `sandbox`, a live model works in the script's own folder too.
+    async fn begin(
+        lesson: &str,
+        choice: Choice,
+        sandbox: bool,
+        screen: &Screen,
+    ) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = Script::load(&file).map_err(|error| Error::config(error.0))?;
-        let workspace = script.workspace().map_err(Error::other)?;
         let suggestions = script.suggest().to_vec();
-        let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
-        let (endpoint, server) = serve(script.think_time(think_time), format).await?;
-        Ok((endpoint, Rehearsal { file, suggestions, workspace, _server: server }))
+        let workspace = match choice {
+            Choice::Live(_) if !sandbox => Workspace::Here,
+            _ => script.workspace().map_err(Error::other)?,
+        };
+        let (endpoint, server) = match choice {
+            Choice::Live(endpoint) => (*endpoint, None),
+            Choice::Rehearsal(format) => {
+                let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
+                let (endpoint, server) = serve(script.think_time(think_time), format).await?;
+                (endpoint, Some(server))
+            }
+        };
+        Ok((endpoint, Play { file, suggestions, workspace, server }))
     }
 
-    fn line(&self, folder: &Path) -> String {
-        let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
-        format!(
-            "A rehearsal, without a key: {script} plays the model. The tools are real, in {}",
-            folder.display()
-        )
+    /// Who answers, and where the tools work.
+    fn first_line(&self, endpoint: &Endpoint, folder: &Path) -> String {
+        let folder = folder.display();
+        if self.server.is_some() {
+            let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
+            return format!(
+                "A rehearsal, without a key: {script} plays the model. The tools are real, in \
+                 {folder}"
+            );
+        }
+        let (model, server) = (&endpoint.model, &endpoint.base_url);
+        let hint = match self.workspace {
+            Workspace::Here => " (--sandbox: in a new folder with the files of the rehearsal)",
+            Workspace::Fresh(_) => "",
+        };
+        format!("{model} at {server} answers; commands run for real, in {folder}{hint}")
     }
+}
+
+/// What is said when all that a lesson suggests has been played.
+fn next_lesson(lesson: &str) -> String {
+    let files = std::fs::read_dir(Path::new(ROOT).join("examples")).into_iter().flatten().flatten();
+    let names =
+        files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".rs").map(String::from));
+    let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
+    let next = later.map(|next| format!("; next: cargo run --example {next}")).unwrap_or_default();
+    format!("That was all of the play. :help says what to try yourself{next}")
 }
 
 async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
@@ -378,5 +412,6 @@ Usage
   cargo run --example LESSON -- \"question\"   one answer, on standard output
   echo question | cargo run --example LESSON each line is a prompt
   --keep                                     keeps the folder in which a rehearsal plays
+  --sandbox                                  a live model works in such a folder, too
 
 At the prompt";

@@ -21,7 +21,7 @@
 //! Run it: `cargo run --example s01_loop`
 //!
 //! You will see a prompt. Press Enter to play what it suggests: the model says what it wants
-//! (`> bash ls -l`), the tool runs for real, its result goes back, and the model answers. Without a
+//! (`> $ ls -l`), the tool runs for real, its result goes back, and the model answers. Without a
 //! key a script plays the model, over real HTTP.
 //!
 //! Try, and predict first:

@@ -88,6 +88,11 @@ impl Tool for SumColumn {
         Effect::Reads
     }
 
+    /// For the person who watches.
+    fn summary(&self, input: &SumInput) -> Option<String> {
+        Some(format!("sum_column {} of {}", input.column, input.file_path))
+    }
+
     async fn call(&self, input: SumInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let SumInput { file_path, column } = input;
         // The model names the file, so the path passes the guard: inside the folder, or not at all.

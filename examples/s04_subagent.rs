@@ -133,6 +133,11 @@ impl Tool for Task {
         Effect::Delegates
     }
 
+    fn summary(&self, input: &TaskInput) -> Option<String> {
+        let jobs: Vec<&str> = input.tasks.iter().map(|job| job.description.as_str()).collect();
+        Some(format!("task {}", jobs.join("; ")))
+    }
+
     async fn call(&self, input: TaskInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let TaskInput { tasks } = input;
         if tasks.is_empty() {

@@ -67,7 +67,7 @@ use rungs_core::{
     Agent, Backoff, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result,
     State, StopReason, ToolError,
 };
-use rungs_mailbox::{MAX_LETTER_BYTES, Received, Workers, list};
+use rungs_mailbox::{MAX_LETTER_BYTES, Received, Workers, lines, list};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -168,7 +168,9 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
             team.write(&team.0.others(&me), &Letter::new(&me, text), cx).await
         }
         Call::ReadInbox { last } => {
-            Ok(list(&team.transport().newest(&me, last).await?, 2 * MAX_LETTER_BYTES))
+            let letters = team.transport().newest(&me, last).await?;
+            cx.show_result(lines(&letters, &me));
+            Ok(list(&letters, 2 * MAX_LETTER_BYTES))
         }
         Call::ListTeammates {} => Ok(team.list().await),
         Call::Dismiss { name } if team.0.stop(&name, CLOSE_TIMEOUT).await => {
@@ -804,6 +806,21 @@ mod tests {
         stage.play.agent = stage.play.agent.wrap(Panics);
         assert_eq!(said(&stage.go().await), ["free"]);
         assert_eq!(stage.team.list().await, "There are no teammates.");
+    }
+
+    #[tokio::test]
+    async fn an_inbox_is_shown_to_the_person_one_line_a_letter() {
+        let read = calls([("read_inbox", json!({"last": 9}))]);
+        let stage = stage([
+            go([spawn("ann", "work")]),
+            scene("from=\"ann\"", [read, say("read")]),
+            scene("lead.>", [say("one\ntwo")]),
+        ])
+        .await;
+        let chat = stage.go().await;
+        let mail = "<mail id=\"1\" from=\"ann\">\none\ntwo\n</mail>";
+        assert_eq!(results(&chat.messages()[6]), [mail]);
+        assert!(stage.play.ui.take().contains(&"main: result ann → lead: one two".to_string()));
     }
 
     #[tokio::test]

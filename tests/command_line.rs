@@ -192,7 +192,7 @@ fn settings_that_do_not_exist_are_reported() {
 fn a_missing_setting_is_named() {
     let mut command = offline(&["hello"]);
     let done = command.env("RUNGS_PROVIDER", "openai").env("OPENAI_API_KEY", "k").output().unwrap();
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
     assert!(stderr(&done).starts_with("error: MODEL_ID: name the model"), "{}", stderr(&done));
 }
 
@@ -312,6 +312,14 @@ fn each_line_of_a_pipe_is_a_prompt_and_a_failed_one_is_withdrawn() {
         assert_eq!(err.matches(expected).count(), 1, "{err}");
     }
     assert_eq!(play.asked(), ["one", "one"]);
+}
+
+#[test]
+fn with_sandbox_a_live_model_works_in_a_folder_of_the_rehearsal() {
+    let play = play([call("bash", json!({"command": "ls"})), say("{{ results[0].text }}")]);
+    let done = play.lesson(&["--sandbox", "go"]).output().unwrap();
+    assert_eq!(stdout(&done), "README.md\ncheck.sh\nprices.txt\ntill.sh\n");
+    assert_eq!(std::fs::read_dir(play.folder.path()).unwrap().count(), 0);
 }
 
 #[test]

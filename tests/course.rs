@@ -482,6 +482,8 @@ fn play_all(provider: &str) {
         for suggestion in suggestions(&lesson) {
             assert!(err.contains(&suggestion), "{lesson} did not play {suggestion:?}:\n{err}");
         }
+        let last = err.lines().last().unwrap();
+        assert!(last.starts_with("That was all of the play."), "{lesson}: {err}");
     }
 }
 

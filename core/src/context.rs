@@ -1,13 +1,13 @@
 //! The context: the agent as its tools and layers see it.
 use crate::{
     Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
-    dispatch::NextSend, state::States, turn::Progress,
+    ToolResult, dispatch::NextSend, state::States, turn::Progress,
 };
 use rungs_process::Environment;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, MutexGuard, atomic::Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed};
 use tokio_util::sync::CancellationToken;
 
 /// The agent as its tools and layers see it: which one, where, before whom, in which turn. A layer
@@ -112,6 +112,28 @@ impl Context {
         }
     }
 
+    /// What this call does, in words for a person: the tool's own, else its name and arguments.
+    pub fn summary(&self, call: &ToolCall) -> String {
+        let own = || self.agent.find(&call.name)?.summary(&call.input);
+        match catch_unwind(AssertUnwindSafe(own)) {
+            Ok(Some(summary)) => summary,
+            _ => rungs_json::summary(&call.name, &call.input),
+        }
+    }
+
+    /// What the person reads in place of the text that this call returns, if it succeeds: for what
+    /// is written in a form for the model.
+    pub fn show_result(&self, text: impl Into<String>) {
+        if let Some(shown) = self.value::<Shown>() {
+            *shown.0.lock().unwrap() = Some(text.into());
+        }
+    }
+
+    pub(crate) fn shown(&self, result: &ToolResult) -> String {
+        let own = self.value::<Shown>().and_then(|shown| shown.0.lock().unwrap().take());
+        own.filter(|_| !result.is_error).unwrap_or_else(|| result.output.text())
+    }
+
     /// Shows the person, and tells every listener: the only way to do either.
     #[expect(clippy::needless_pass_by_value, reason = "callers make an event only to emit it")]
     pub fn emit(&self, event: Event) {
@@ -174,6 +196,10 @@ impl Context {
         NextSend(&self.agent.parts.layers).run(request, &unseen).await
     }
 }
+
+/// What [`Context::show_result`] was given: a value of one call.
+#[derive(Default)]
+pub(crate) struct Shown(pub Mutex<Option<String>>);
 
 /// A path below `cwd`, without `.` and `..`, and without asking the disk: the file need not exist.
 fn absolute(cwd: &Path, path: &Path) -> PathBuf {

@@ -20,10 +20,11 @@ pub enum Event {
     Reply(Reply),
     /// The deltas so far belong to no reply.
     ReplyDiscarded,
-    /// A tool is about to be called.
-    Call(Arc<ToolCall>),
-    /// A call has its result.
-    Result(Arc<ToolCall>, Arc<ToolResult>),
+    /// A tool is about to be called; what the call does, in words for a person.
+    Call(Arc<ToolCall>, String),
+    /// A call has its result, and what a person reads of it: its text, unless the tool gave
+    /// another one with [`Context::show_result`](crate::Context::show_result).
+    Result(Arc<ToolCall>, Arc<ToolResult>, String),
     /// A request failed in a way that passes, and is sent again after a wait.
     Retry {
         /// The wait.

@@ -120,8 +120,8 @@ impl Ui for Arc<Recorder> {
             Event::TextDelta(text) => format!("delta {text}"),
             Event::Reply(reply) => format!("reply {}", reply.text()),
             Event::ReplyDiscarded => "reply discarded".into(),
-            Event::Call(call) => format!("call {}", call.name),
-            Event::Result(_, result) => format!("result {}", result.output.text()),
+            Event::Call(call, _) => format!("call {}", call.name),
+            Event::Result(.., text) => format!("result {text}"),
             Event::Retry { attempts, max_attempts, why, .. } => {
                 format!("retry {attempts}/{max_attempts} {why}")
             }

@@ -460,7 +460,7 @@ async fn tools_of_a_source_are_listed_once_a_turn_and_children_may_lack_them() {
     // It goes away in the middle of a turn, which does not notice.
     let gone = there.clone();
     let agent = agent.listen(move |event, _| {
-        if matches!(event, Event::Call(_)) {
+        if matches!(event, Event::Call(..)) {
             gone.lock().unwrap().clear();
         }
     });
@@ -534,4 +534,38 @@ async fn a_panic_in_a_tool_is_a_result() {
     let call = ToolCall { id: "1".into(), name: "panics".into(), input: json!({}) };
     let results = agent.tool(Panics).act(vec![call]).await;
     assert_eq!(texts(&results), ["`panics` panicked: on purpose"]);
+}
+
+#[tokio::test]
+async fn a_tool_may_show_the_person_another_text_than_the_model_reads() {
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Letters {
+        /// Lists them.
+        List {},
+        /// Does not show anything of its own.
+        Count {},
+        /// Fails.
+        Fail {},
+    }
+    async fn run(_: &(), call: Letters, cx: &Context) -> Result<String, ToolError> {
+        if !matches!(call, Letters::Count {}) {
+            cx.show_result("ann → bob: hi");
+        }
+        match call {
+            Letters::List {} => Ok("<mail from=\"ann\">hi</mail>".into()),
+            Letters::Count {} => Ok("1".into()),
+            Letters::Fail {} => Err(ToolError("no mailbox".into())),
+        }
+    }
+    let (agent, _server) = agent([]).await;
+    let screen = Arc::new(Recorder::default());
+    let agent = agent.tools((), |_: &Letters| Effect::Reads, run).ui(screen.clone());
+    let call = |name: &str| ToolCall { id: name.into(), name: name.into(), input: json!({}) };
+    let results = agent.act(["list", "count", "fail"].map(call).into()).await;
+    assert_eq!(texts(&results), ["<mail from=\"ann\">hi</mail>", "1", "no mailbox"]);
+    let shown = screen.take();
+    let shown: Vec<&String> = shown.iter().filter(|line| line.contains("result")).collect();
+    let expected = ["main: result ann → bob: hi", "main: result 1", "main: result no mailbox"];
+    assert_eq!(shown, expected);
 }

@@ -1,5 +1,5 @@
 //! Where a model lives and how it is asked.
-use std::time::Duration;
+pub use rungs_http::{Limits, Secret};
 
 /// The most tokens of a reply that does not stream: what the slowest model gives within ten
 /// minutes, by the rule of the official SDKs (an hour for 128,000), which refuse to ask for more.
@@ -14,27 +14,6 @@ pub enum Format {
     OpenAi,
 }
 
-/// A key. It is never shown: not by `Debug`, not in an error, not in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Secret(secret.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
 /// How the server knows us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
@@ -44,30 +23,6 @@ pub enum Auth {
     ApiKey(Secret),
     /// The header `authorization: Bearer`.
     Bearer(Secret),
-}
-
-/// Time limits of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Until the connection stands.
-    pub connect: Duration,
-    /// Until the headers of a stream arrive; long, since a local model may have to be loaded first.
-    pub first_byte: Duration,
-    /// Between two pieces of a stream; the servers send pings in between.
-    pub idle: Duration,
-    /// For a reply that does not stream: until its headers arrive, and again until its end.
-    pub whole: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connect: Duration::from_secs(10),
-            first_byte: Duration::from_secs(300),
-            idle: Duration::from_secs(120),
-            whole: Duration::from_secs(600),
-        }
-    }
 }
 
 /// Where a model lives and how it is asked.

@@ -4,7 +4,7 @@ use super::{Delta, Deltas, Limits, Reply};
 use crate::{Block, Error, Message, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
-use rungs_http::cause;
+use rungs_http::{cause, reported, status_of};
 use rungs_json::{Body, EventError, Events};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -92,35 +92,15 @@ impl Decoding {
             }
         };
         self.seen += 1;
-        if event["error"].is_null() {
+        let Some(error) = reported(&event) else {
             return Ok(Some(self.decoder.event(&event)));
-        }
-        let mut error = self.http.api(status_of(&event["error"]), &event, &HeaderMap::new());
+        };
+        let status = status_of(error).unwrap_or(500);
+        let mut error = self.http.api(status, &event, &HeaderMap::new());
         if let Error::Api { message, .. } = &mut error {
             message.push_str(" (in the middle of its reply)");
         }
         Err(error)
-    }
-}
-
-/// An error inside a stream has no status of its own: one that it names, or its kind, stands for
-/// one (api/errors).
-fn status_of(error: &Value) -> u16 {
-    let said = error["code"].as_u64().or(error["status"].as_u64());
-    if let Some(status) = said.and_then(|status| status.try_into().ok()) {
-        return status;
-    }
-    match error["type"].as_str() {
-        Some("invalid_request_error") => 400,
-        Some("authentication_error") => 401,
-        Some("billing_error") => 402,
-        Some("permission_error") => 403,
-        Some("not_found_error") => 404,
-        Some("request_too_large") => 413,
-        Some("rate_limit_error") => 429,
-        Some("timeout_error") => 504,
-        Some("overloaded_error") => 529,
-        _ => 500,
     }
 }
 

@@ -26,8 +26,7 @@ pub struct BashInput {
     /// Time limit in milliseconds: 120000 unless given, 600000 at most.
     timeout: Option<u64>,
     /// What it does, in a few words, for the person who watches.
-    #[serde(default, rename = "description")]
-    _description: Option<String>,
+    description: Option<String>,
 }
 
 impl Tool for Bash {
@@ -39,6 +38,13 @@ impl Tool for Bash {
 
     fn effect(&self, _: &BashInput) -> Effect {
         Effect::Anything
+    }
+
+    fn summary(&self, input: &BashInput) -> Option<String> {
+        let about = input.description.iter().flat_map(|about| about.split_whitespace());
+        let about: String = about.flat_map(|word| [" ", word]).collect();
+        let mark = if about.is_empty() { "" } else { "  #" };
+        Some(format!("$ {}{mark}{about}", input.command.trim()))
     }
 
     async fn call(&self, input: BashInput, cx: &Context) -> Result<ToolOutput, ToolError> {

@@ -35,6 +35,10 @@ impl Tool for Edit {
         Effect::Writes(vec![(&input.file_path).into()])
     }
 
+    fn summary(&self, input: &EditInput) -> Option<String> {
+        Some(format!("edit {}", input.file_path))
+    }
+
     async fn call(&self, input: EditInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         blocking(cx, move |cx, _| {
             let EditInput { file_path, old_string: old, new_string: new, replace_all } = &input;

@@ -170,6 +170,12 @@ pub trait Tool: Send + Sync + 'static {
     /// wrong guess would be a security hole.
     fn effect(&self, input: &Self::Input) -> Effect;
 
+    /// What this call does, in few words for the person who watches: `read notes.txt`. The model
+    /// never sees it. Without it, the name and the arguments are shown as they are.
+    fn summary(&self, _input: &Self::Input) -> Option<String> {
+        None
+    }
+
     /// Runs one call. It may be dropped at any await, and what it has started must end then.
     ///
     /// # Errors
@@ -220,6 +226,11 @@ impl AnyTool {
         self.tool.effect(fitted.value).unwrap_or(Effect::Reads)
     }
 
+    pub(crate) fn summary(&self, input: &Value) -> Option<String> {
+        let fitted = rungs_json::fit(&self.spec.input_schema, input).ok()?;
+        self.tool.summary(fitted.value)
+    }
+
     pub(crate) async fn call(&self, input: &Value, cx: &Context) -> Result<ToolOutput, ToolError> {
         let fitted = rungs_json::fit(&self.spec.input_schema, input).map_err(ToolError)?;
         let mut output = self.tool.call(fitted.value, cx).await?;
@@ -232,6 +243,7 @@ impl AnyTool {
 /// The object-safe form of [`Tool`]. Arguments were checked against the tool's schema.
 trait DynTool: Send + Sync {
     fn effect(&self, input: Value) -> Result<Effect, ToolError>;
+    fn summary(&self, input: Value) -> Option<String>;
     fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Returned>;
 }
 
@@ -241,6 +253,9 @@ type Returned = Result<ToolOutput, ToolError>;
 impl<T: Tool> DynTool for T {
     fn effect(&self, input: Value) -> Result<Effect, ToolError> {
         Ok(Tool::effect(self, &serde_json::from_value(input)?))
+    }
+    fn summary(&self, input: Value) -> Option<String> {
+        Tool::summary(self, &serde_json::from_value(input).ok()?)
     }
     fn call<'a>(&'a self, input: Value, cx: &'a Context) -> BoxFuture<'a, Returned> {
         Box::pin(async move { Tool::call(self, serde_json::from_value(input)?, cx).await })
@@ -601,6 +616,64 @@ mod tests {
         let call = |name: &str| ToolCall { id: "1".into(), name: name.into(), input: json!({}) };
         assert_eq!(cx.effect(&call("todo_read")), Effect::Anything);
         assert_eq!(cx.effect(&call("none")), Effect::Reads);
+    }
+
+    #[test]
+    fn a_call_is_told_in_words() {
+        /// Fails.
+        #[derive(Deserialize, JsonSchema)]
+        struct Fail {
+            what: String,
+        }
+        struct Failing;
+        impl Tool for Failing {
+            type Input = Fail;
+            fn spec(&self) -> ToolSpec {
+                ToolSpec::of::<Fail>("fail")
+            }
+            fn effect(&self, _: &Fail) -> Effect {
+                Effect::Reads
+            }
+            fn summary(&self, input: &Fail) -> Option<String> {
+                panic!("{}", input.what)
+            }
+            async fn call(&self, _: Fail, _: &Context) -> Result<ToolOutput, ToolError> {
+                Ok("".into())
+            }
+        }
+        let cx = all(agent()).tool(Failing).context();
+        for (name, input, summary) in [
+            ("bash", json!({"command": "ls -l\n"}), "$ ls -l"),
+            (
+                "bash",
+                json!({"command": "a\nb", "description": "Runs\n both"}),
+                "$ a\nb  # Runs both",
+            ),
+            ("read", json!({"file_path": "f"}), "read f"),
+            ("read", json!({"file_path": "f", "offset": 1}), "read f"),
+            ("read", json!({"file_path": "f", "offset": "7"}), "read f from line 7"),
+            ("read", json!({"file_path": "f", "offset": 10, "limit": 11}), "read f lines 10-20"),
+            ("read", json!({"file_path": "f", "limit": 5}), "read f lines 1-5"),
+            (
+                "read",
+                json!({"file_path": "f", "offset": u64::MAX, "limit": 9}),
+                "read f lines 18446744073709551615-18446744073709551615",
+            ),
+            ("write", json!({"file_path": "f", "content": "a\n"}), "write f (1 line)"),
+            ("write", json!({"file_path": "f", "content": ""}), "write f (0 lines)"),
+            ("edit", json!({"file_path": "f", "old_string": "a", "new_string": "b"}), "edit f"),
+            ("grep", json!({"pattern": "fn \"a\"", "path": "src"}), "grep fn \"a\", path: src"),
+            ("glob", json!({"pattern": "*.rs"}), "glob *.rs"),
+            // What cannot be read, is unknown or has no summary of its own.
+            ("read", json!({"path": "f"}), "read f"),
+            ("none", json!({"a": 1}), "none a: 1"),
+            ("bash", json!("cut {"), "bash cut {"),
+            ("todo_update", json!({"item": 3, "status": "x"}), "todo_update item: 3, status: x"),
+            ("fail", json!({"what": "on purpose"}), "fail on purpose"),
+        ] {
+            let call = ToolCall { id: "1".into(), name: name.into(), input };
+            assert_eq!(cx.summary(&call), summary);
+        }
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Tool for Read {
         Effect::Reads
     }
 
+    fn summary(&self, input: &ReadInput) -> Option<String> {
+        let lines = LineRange::in_words(input.offset, input.limit);
+        Some(format!("read {}{lines}", input.file_path))
+    }
+
     async fn call(&self, input: ReadInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let ReadInput { file_path, offset, limit } = input;
         let all = LineRange::default();

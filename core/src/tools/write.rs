@@ -29,6 +29,12 @@ impl Tool for Write {
         Effect::Writes(vec![(&input.file_path).into()])
     }
 
+    fn summary(&self, input: &WriteInput) -> Option<String> {
+        let lines = input.content.lines().count();
+        let lines = if lines == 1 { "1 line".into() } else { format!("{lines} lines") };
+        Some(format!("write {} ({lines})", input.file_path))
+    }
+
     async fn call(&self, input: WriteInput, cx: &Context) -> Result<ToolOutput, ToolError> {
         let WriteInput { file_path, content } = input;
         blocking(cx, move |cx, _| {

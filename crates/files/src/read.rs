@@ -30,6 +30,18 @@ pub struct LineRange {
     pub limit: usize,
 }
 
+impl LineRange {
+    /// What was asked for, in words for a person: ` lines 10-20`, nothing for the whole file.
+    pub fn in_words(offset: Option<usize>, limit: Option<usize>) -> String {
+        let first = offset.unwrap_or(1);
+        match limit {
+            Some(limit) => format!(" lines {first}-{}", first.saturating_add(limit.max(1) - 1)),
+            None if first > 1 => format!(" from line {first}"),
+            None => String::new(),
+        }
+    }
+}
+
 impl Default for LineRange {
     fn default() -> Self {
         LineRange { offset: 1, limit: DEFAULT_LINES }

@@ -3,13 +3,16 @@
 //! - [`base_url`] and [`client`] make a client that sends nothing to anybody else.
 //! - [`Refusal`] reads the body of an error: the server's words, and what they are about.
 //! - [`Retries`] says whether and when a request is sent again, by [`Advice`].
+//! - [`Secret`] is a key that nothing shows, [`Limits`] bounds how long a request may take.
 //! - [`read_body`] and [`cause`] bound what is read and say what went wrong.
 mod client;
+mod limits;
 mod refusal;
 mod response;
 mod retry;
 
 pub use client::{base_url, client, is_local, proxy};
-pub use refusal::{Refusal, unreadable};
-pub use response::{cause, header, read_body, redact};
+pub use limits::{Limits, Secret};
+pub use refusal::{Refusal, reported, status_of, unreadable};
+pub use response::{cause, header, read_body, redact, redirect_host};
 pub use retry::{Advice, Retries, advice, retry_after};

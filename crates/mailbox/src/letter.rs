@@ -61,12 +61,14 @@ impl Letter {
 
     /// For a person, in one line: `writer → reviewer: the first words`.
     pub fn line(&self, to: &str) -> String {
-        let words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shown = match words.char_indices().nth(SHOWN_CHARS) {
-            Some((end, _)) => format!("{}...", &words[..end]),
-            None => words,
-        };
-        format!("{} → {to}: {shown}", self.from)
+        let mut words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = words.char_indices().nth(SHOWN_CHARS) {
+            let between_words = words[end..].starts_with(' ');
+            let border = if between_words { None } else { words[..end].rfind(' ') };
+            words.truncate(border.unwrap_or(end));
+            words.push_str(" ...");
+        }
+        format!("{} → {to}: {words}", self.from)
     }
 
     /// Checks what every [`Transport`](crate::Transport) refuses to send.
@@ -112,6 +114,12 @@ pub fn escape_tags(text: &str) -> String {
     escaped
 }
 
+/// Letters to this reader for a person, one a line.
+pub fn lines(letters: &[Letter], to: &str) -> String {
+    let lines: Vec<String> = letters.iter().map(|letter| letter.line(to)).collect();
+    if lines.is_empty() { "none".into() } else { lines.join("\n") }
+}
+
 /// As many of the newest of these letters as fit into `max_bytes`, oldest first, as a model reads
 /// them.
 pub fn list(letters: &[Letter], max_bytes: usize) -> String {
@@ -144,7 +152,22 @@ mod tests {
             line("Shorter now;\n\n  please look.\n"),
             "writer → reviewer: Shorter now; please look."
         );
-        assert_eq!(line(&"ä".repeat(101)), format!("writer → reviewer: {}...", "ä".repeat(100)));
+        assert_eq!(line(&"ä".repeat(101)), format!("writer → reviewer: {} ...", "ä".repeat(100)));
+        let words = "four ".repeat(20);
+        assert_eq!(line(&words), format!("writer → reviewer: {}", words.trim_end()));
+        assert_eq!(line(&format!("{words}x")), format!("writer → reviewer: {words}..."));
+        let shorter = "four ".repeat(19);
+        assert_eq!(
+            line(&format!("{shorter}longer word")),
+            format!("writer → reviewer: {shorter}...")
+        );
+    }
+
+    #[test]
+    fn letters_are_listed_for_a_person() {
+        let letters = [numbered(1, "ann", "one\ntwo"), numbered(2, "bob", "three")];
+        assert_eq!(lines(&letters, "lead"), "ann → lead: one two\nbob → lead: three");
+        assert_eq!(lines(&[], "lead"), "none");
     }
 
     #[test]

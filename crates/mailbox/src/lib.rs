@@ -50,7 +50,7 @@ mod mailbox;
 mod transport;
 mod workers;
 
-pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, list};
+pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, lines, list};
 pub use mailbox::Mailbox;
 pub use transport::{Mailboxes, Transport};
 pub use workers::{Member, SpawnError, Workers, WriteError};

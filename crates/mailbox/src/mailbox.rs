@@ -253,8 +253,8 @@ impl Mailbox {
     }
 
     /// Delivers all letters that are neither acknowledged nor in flight. Of letters that were
-    /// delivered together and given up [twice](MAX_DELIVERIES_TOGETHER) it delivers only a part,
-    /// and the others when this part is acknowledged: so the one that is to blame is found.
+    /// delivered together and given up twice it delivers only a part, and the others when this part
+    /// is acknowledged: so the one that is to blame is found.
     ///
     /// # Errors
     /// [`Error::Disk`] when the file cannot be read or written: then nothing is delivered.

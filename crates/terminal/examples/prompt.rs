@@ -60,6 +60,8 @@ async fn run(screen: Screen) -> Result<u8> {
         name: "t".into(),
         help: "what there is to know".into(),
         suggestions: vec!["the suggestion".into()],
+        plays_alone: true,
+        last_line: "all was played".into(),
         history: std::env::var_os("HISTORY").map(PathBuf::from),
         question: None,
     };

@@ -7,6 +7,7 @@ mod modes;
 mod output;
 mod paint;
 mod prompt;
+mod question;
 mod screen;
 mod signals;
 mod speaker;

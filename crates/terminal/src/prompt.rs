@@ -39,9 +39,12 @@ pub struct Prompt {
     pub name: String,
     /// What `:help` prints.
     pub help: String,
-    /// What to type: offered one after the other, played on Enter; all of them when standard input
-    /// is an empty pipe.
+    /// What to type: offered one after the other, played on Enter.
     pub suggestions: Vec<String>,
+    /// Whether an empty pipe plays all suggestions; without this it is wrong use.
+    pub plays_alone: bool,
+    /// What is said once all suggestions were played.
+    pub last_line: String,
     /// The only prompt of this run, from the command line.
     pub question: Option<String>,
     /// The file that keeps lines typed on a terminal.
@@ -82,6 +85,7 @@ impl Prompt {
             question: self.question.clone(),
             queue: VecDeque::new(),
             suggestions_played: 0,
+            all_played: false,
             typed: false,
             input_ended: self.question.is_some(),
             failed: false,
@@ -89,6 +93,9 @@ impl Prompt {
             interrupted: None,
         };
         let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
+        if session.queue.is_empty() && code == 0 {
+            self.say_last_line(&mut session, &screen);
+        }
         for failure in agent.exit().await {
             agent.context().emit(Event::Failure(format!("on the way out, {failure}")));
         }
@@ -182,6 +189,9 @@ impl Prompt {
             screen.echo(&prompt, &line);
             return Next::Line(line);
         }
+        if screen.is_terminal() {
+            self.say_last_line(session, screen);
+        }
         let suggestion =
             self.suggestions.get(session.suggestions_played).map_or("", |s| s.as_str());
         let (ended, backoff) = (session.input_ended, session.backoff);
@@ -238,9 +248,7 @@ impl Prompt {
                     Next::Leave(USAGE_ERROR)
                 }
                 Ok(Typed::End)
-                    if !screen.is_terminal()
-                        && self.suggestions.is_empty()
-                        && session.is_unused() =>
+                    if !screen.is_terminal() && !self.plays_alone && session.is_unused() =>
                 {
                     screen.say("error: standard input is empty; a prompt is a line of it");
                     Next::Leave(USAGE_ERROR)
@@ -249,8 +257,12 @@ impl Prompt {
                     session.input_ended = true;
                     // An empty pipe, or none at all, means that nobody types: play what there is to
                     // see.
-                    if session.chat.messages().is_empty() && !screen.is_terminal() {
+                    if session.chat.messages().is_empty()
+                        && self.plays_alone
+                        && !screen.is_terminal()
+                    {
                         session.queue = self.suggestions.iter().cloned().collect();
+                        session.suggestions_played = session.queue.len();
                     }
                     if screen.is_terminal() { Next::Leave(0) } else { Next::Line(String::new()) }
                 }
@@ -260,6 +272,16 @@ impl Prompt {
         match next {
             Next::Leave(0) => Next::Leave(session.code()),
             next => next,
+        }
+    }
+
+    /// Once, when all suggestions were played. On a pipe that is at the very end, since jobs and
+    /// teammates may go on after the last of them.
+    fn say_last_line(&self, session: &mut Session, screen: &Screen) {
+        let all = self.suggestions.len();
+        if all > 0 && session.suggestions_played == all && !session.all_played {
+            session.all_played = true;
+            screen.say(&self.last_line);
         }
     }
 
@@ -339,6 +361,8 @@ struct Session {
     /// Lines that need not be typed.
     queue: VecDeque<String>,
     suggestions_played: usize,
+    /// Whether it was said that all suggestions were played.
+    all_played: bool,
     /// Whether a line came that is not blank.
     typed: bool,
     /// Whether no more input will come.

@@ -3,10 +3,11 @@ use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
     paint::{Colour, paint},
+    question,
     speaker::Speakers,
     stdin::Echo,
     tally::Tally,
-    text::{MAX_LINE_CHARS, MAX_RESULT_LINES, call_line, clipped, escaped, result_lines, wrapped},
+    text::{CALL, CHILD_RESULT, ERROR, MAX_LINE_CHARS, RESULT, clipped, escaped, wrapped},
 };
 use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui, client::Usage};
 use rustix::termios::tcgetwinsize;
@@ -306,11 +307,16 @@ impl Ui for Screen {
                 }
             }
             Event::ReplyDiscarded => {}
-            Event::Call(call) => self.line(cx, Colour::Call, "> ", &call_line(call)),
-            Event::Result(_, result) => {
-                let kind = if result.is_error { Colour::Failed } else { Colour::Result };
-                let lines = if front { MAX_RESULT_LINES } else { 1 };
-                line(kind, &result_lines(&result.output.text(), lines));
+            Event::Call(_, summary) => {
+                self.line(cx, Colour::Call, "> ", &CALL.of(summary).join("\n"));
+            }
+            Event::Result(_, result, text) => {
+                let (kind, excerpt) = match (result.is_error, front) {
+                    (true, _) => (Colour::Failed, ERROR),
+                    (false, true) => (Colour::Result, RESULT),
+                    (false, false) => (Colour::Result, CHILD_RESULT),
+                };
+                line(kind, &excerpt.of_result(text));
             }
             Event::Retry { seconds, attempts, max_attempts, why } => {
                 let text = format!(
@@ -332,18 +338,14 @@ impl Ui for Screen {
             name if name.is_empty() => name,
             name => format!("{name}: "),
         };
-        let mut text = format!("{who}{}", escaped(&question.text));
-        for (i, choice) in question.choices.iter().enumerate() {
-            text.push_str(&format!("\n  {}  {}", i + 1, escaped(choice)));
-        }
-        text.push_str("\n  n  no; a reason may follow\nanswer: ");
+        let text = format!("{who}{}", question::text(&question));
         let _echo = self.is_terminal().then(|| Echo::set(true));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
         let _hold = Hold::new(self);
         loop {
             match self.0.editor_thread.wish(Wish::Answer).await {
                 Typed::Line(line) | Typed::Ahead(line) => {
-                    match answer(&line, question.choices.len()) {
+                    match question::answer(&line, question.choices.len()) {
                         Some(answer) => return answer,
                         // Nobody sits there: the line was meant for the prompt.
                         None if !self.is_terminal() => {
@@ -370,21 +372,6 @@ impl Ui for Screen {
 
     fn attended(&self) -> bool {
         self.is_terminal() && !self.0.ended.load(Relaxed)
-    }
-}
-
-/// What a line means as an answer to a question with so many choices, if it is one.
-fn answer(line: &str, choices: usize) -> Option<Answer> {
-    let line = line.trim();
-    if let Ok(number) = line.parse::<usize>() {
-        let index = number.checked_sub(1)?;
-        return (index < choices).then_some(Answer::Choice(index));
-    }
-    let (word, reason) = line.split_once([' ', ',']).unwrap_or((line, ""));
-    match word.to_lowercase().as_str() {
-        "y" | "yes" if reason.is_empty() && choices > 0 => Some(Answer::Choice(0)),
-        "" | "n" | "no" => Some(Answer::No(reason.trim().into())),
-        _ => None,
     }
 }
 
@@ -422,29 +409,5 @@ impl Drop for Hold<'_> {
         for (to, text) in output.held.take().unwrap_or_default() {
             inner.write(&mut output, to, &text);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_a_choice_by_number_or_a_no_with_a_reason() {
-        let no = |why: &str| Some(Answer::No(why.into()));
-        for (line, meaning) in [
-            ("1", Some(Answer::Choice(0))),
-            (" 2 ", Some(Answer::Choice(1))),
-            ("yes", Some(Answer::Choice(0))),
-            ("3", None),
-            ("0", None),
-            ("", no("")),
-            ("N", no("")),
-            ("no, use git mv", no("use git mv")),
-            ("what is in this folder?", None),
-        ] {
-            assert_eq!(answer(line, 2), meaning, "{line:?}");
-        }
-        assert_eq!(answer("y", 0), None);
     }
 }

@@ -1,43 +1,50 @@
 //! Text of models, tools and servers, made short and safe to print.
-use rungs_core::ToolCall;
-use serde_json::Value;
 use std::fmt::Write;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many lines of a tool's result are shown, and how many characters of a line.
-pub(crate) const MAX_RESULT_LINES: usize = 4;
+/// How many characters of a line of a prompt are shown, of a tool's result, and of a call or error.
 pub(crate) const MAX_LINE_CHARS: usize = 160;
+const MAX_LONG_LINE_CHARS: usize = 800;
+
+/// How much of a text is shown: its first and its last lines, each up to so many characters.
+pub(crate) struct Excerpt {
+    first: usize,
+    last: usize,
+    chars: usize,
+}
+
+/// Of a call, such as a command of several lines.
+pub(crate) const CALL: Excerpt = Excerpt { first: 6, last: 3, chars: MAX_LONG_LINE_CHARS };
+/// Of a result, and of one of an agent in the background.
+pub(crate) const RESULT: Excerpt = Excerpt { first: 3, last: 2, chars: MAX_LINE_CHARS };
+pub(crate) const CHILD_RESULT: Excerpt = Excerpt { first: 1, last: 1, chars: MAX_LINE_CHARS };
+/// Of an error, whose end often says most.
+pub(crate) const ERROR: Excerpt = Excerpt { first: 8, last: 12, chars: MAX_LONG_LINE_CHARS };
+
 /// The least number of columns of a row.
 const MIN_COLUMNS: usize = 10;
 
-/// A call on one line: its name and its arguments, a lone text argument without its key.
-pub(crate) fn call_line(call: &ToolCall) -> String {
-    let input = match &call.input {
-        Value::Object(map) => match map.values().next() {
-            Some(Value::String(only)) if map.len() == 1 => only.clone(),
-            _ => call.input.to_string(),
-        },
-        other => other.to_string(),
-    };
-    clipped(&format!("{} {}", escaped(&call.name), escaped(&input)), 10 * MAX_LINE_CHARS)
-}
-
-/// The first lines of a result, indented.
-pub(crate) fn result_lines(text: &str, max_lines: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    // A note that one line is missing takes as much room as that line.
-    let max_lines = if lines.len() == max_lines + 1 { lines.len() } else { max_lines };
-    let mut shown: Vec<String> = lines
-        .iter()
-        .take(max_lines)
-        .map(|l| format!("  {}", clipped(&escaped(l), MAX_LINE_CHARS)))
-        .collect();
-    match lines.len().saturating_sub(max_lines) {
-        0 if shown.is_empty() => shown.push("  (no output)".into()),
-        0 => {}
-        more => shown.push(format!("  ... {more} more lines")),
+impl Excerpt {
+    /// The lines that are shown, safe to print. One line alone is never left out: the note that
+    /// says so takes as much room.
+    pub(crate) fn of(&self, text: &str) -> Vec<String> {
+        let lines: Vec<&str> = text.lines().collect();
+        let line = |line: &&str| clipped(&escaped(line), self.chars);
+        let left_out = lines.len().saturating_sub(self.first + self.last);
+        if left_out <= 1 {
+            return lines.iter().map(line).collect();
+        }
+        let mut shown: Vec<String> = lines[..self.first].iter().map(line).collect();
+        shown.push(format!("... {left_out} more lines ..."));
+        shown.extend(lines[self.first + left_out..].iter().map(line));
+        shown
     }
-    shown.join("\n")
+
+    /// The same of what a tool returned, indented.
+    pub(crate) fn of_result(&self, text: &str) -> String {
+        let lines = self.of(if text.trim().is_empty() { "(no output)" } else { text });
+        format!("  {}", lines.join("\n  "))
+    }
 }
 
 /// A text in rows of at most `width` columns, broken between words where that is possible. Before
@@ -136,16 +143,30 @@ mod tests {
     }
 
     #[test]
-    fn calls_and_results_are_short() {
-        let call = |input| call_line(&ToolCall { id: "1".into(), name: "t".into(), input });
-        assert_eq!(call(serde_json::json!({"command": "ls -la"})), "t ls -la");
-        assert_eq!(call(serde_json::json!({"a": 1, "b": "x"})), r#"t {"a":1,"b":"x"}"#);
+    fn of_a_long_text_both_ends_are_shown_and_never_one_line_is_left_out() {
+        let text = |n: usize| (1..=n).map(|i| i.to_string()).collect::<Vec<_>>().join("\n");
+        for n in 0..=6 {
+            assert_eq!(RESULT.of(&text(n)).join("\n"), text(n));
+        }
+        assert_eq!(RESULT.of(&text(7)), ["1", "2", "3", "... 2 more lines ...", "6", "7"]);
         assert_eq!(
-            result_lines("1\n2\n3\n4\n5\n6", MAX_RESULT_LINES),
-            "  1\n  2\n  3\n  4\n  ... 2 more lines"
+            RESULT.of_result(&text(1000)),
+            "  1\n  2\n  3\n  ... 995 more lines ...\n  999\n  1000"
         );
-        assert_eq!(result_lines("1\n2", 1), "  1\n  2");
-        assert_eq!(result_lines("", MAX_RESULT_LINES), "  (no output)");
-        assert_eq!(clipped("äöü", 2), "äö...");
+        assert_eq!(CHILD_RESULT.of(&text(3)), ["1", "2", "3"]);
+        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "... 2 more lines ...", "4"]);
+        assert_eq!(ERROR.of(&text(21)).len(), 21);
+        assert_eq!(ERROR.of(&text(500)).len(), 21);
+        for empty in ["", " \n\n"] {
+            assert_eq!(RESULT.of_result(empty), "  (no output)");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_clipped() {
+        let shown = RESULT.of(&"ä".repeat(161));
+        assert_eq!(shown, [format!("{}...", "ä".repeat(160))]);
+        assert_eq!(ERROR.of(&"ä".repeat(161)), ["ä".repeat(161)]);
+        assert_eq!(CALL.of("a\x1b[2J\nb"), ["a\\u{1b}[2J", "b"]);
     }
 }

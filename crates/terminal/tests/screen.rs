@@ -132,7 +132,7 @@ fn interrupt_stops_the_turn_and_the_conversation_stays() {
     terminal.types("first\r");
     terminal.shows("you said first");
     terminal.types("slow\r");
-    terminal.shows("> bash sleep 1000");
+    terminal.shows("> $ sleep 1000");
     terminal.types("\x03");
     terminal.shows("stopped; the conversation stays");
     std::thread::sleep(Duration::from_millis(1100));
@@ -145,7 +145,7 @@ fn interrupt_stops_the_turn_and_the_conversation_stays() {
     // The call that was stopped has a result.
     assert_eq!(last[4]["content"][0]["type"], "tool_result");
     terminal.types("slow\r");
-    terminal.until("the second call", |screen| screen.matches("> bash sleep 1000").count() == 2);
+    terminal.until("the second call", |screen| screen.matches("> $ sleep 1000").count() == 2);
     terminal.types("\x03");
     terminal.until("two stops", |screen| screen.matches("stopped; ").count() == 2);
     terminal.types("\x03");
@@ -290,7 +290,7 @@ fn what_enter_plays_was_visible_and_is_shown_once() {
         terminal.types("\r");
         terminal.shows("you said the suggestion");
         let lines = terminal.settled_turns();
-        let answer = ["you said the suggestion", "1 request", "t >>"];
+        let answer = ["you said the suggestion", "1 request", "all was played", "t >>"];
         let expected = match env {
             [("TERM", _)] => [&[FIRST, "(Enter: the suggestion)", "t >>"][..], &answer].concat(),
             _ => [&[FIRST, "t >> the suggestion"][..], &answer].concat(),
@@ -325,15 +325,15 @@ fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
         let Some(terminal) = Terminal::start(Model::new(scenes), size, &[]) else { return };
         terminal.edits();
         terminal.types("go\r");
-        terminal.shows("> bash sleep 1.2");
-        terminal.until("time", |screen| screen.ends_with("> bash sleep 1.2\n0 s; Ctrl+C stops it"));
+        terminal.shows("> $ sleep 1.2");
+        terminal.until("time", |screen| screen.ends_with("> $ sleep 1.2\n0 s; Ctrl+C stops it"));
         // Typed meanwhile.
         terminal.types("next");
         terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
         terminal.until("a draft", |screen| screen.ends_with("t >> next"));
         let shown = terminal.settled_turns();
         let begin = shown.iter().position(|line| line == "t >> go").unwrap();
-        let turn = ["t >> go", "> bash sleep 1.2", "  (no output)", "done", "2 request"];
+        let turn = ["t >> go", "> $ sleep 1.2", "  (no output)", "done", "2 request"];
         assert_eq!(shown[begin..], [&turn[..], &["t >> next"]].concat(), "{size:?}");
     }
 }
@@ -347,6 +347,45 @@ fn a_sign_of_life_is_for_those_who_can_see_it() {
     terminal.types("go\r");
     terminal.shows("done");
     assert!(!String::from_utf8_lossy(&terminal.bytes()).contains("Ctrl+C"));
+}
+
+#[test]
+fn calls_are_told_in_words_and_of_long_results_both_ends_are_shown() {
+    let send = json!({"to": "ann", "text": "said \u{1b}[2J and a few words", "after": [1, 2]});
+    let turns = [
+        call("bash", json!({"command": "seq 6", "description": "Counts."})),
+        call("bash", json!({"command": "seq 7"})),
+        call("bash", json!({"command": "seq 21; false"})),
+        call("send", send),
+        say("done"),
+    ];
+    let count = |numbers: std::ops::RangeInclusive<u32>| numbers.map(|n| format!("  {n}"));
+    for (size, words) in [
+        ((60, 80), &["> send ann, text: said \\u{1b}[2J and a few words, after: 1, 2"][..]),
+        ((60, 40), &["> send ann, text: said \\u{1b}[2J and a", "  few words, after: 1, 2"]),
+    ] {
+        let model = Model::new([scene(".", turns.clone())]);
+        let Some(terminal) = Terminal::start(model, size, &[]) else { return };
+        terminal.edits();
+        terminal.types("go\r");
+        terminal.shows("done");
+        let shown = terminal.settled_turns();
+        let begin = shown.iter().position(|line| line == "t >> go").unwrap();
+        let end = shown.iter().position(|line| line.starts_with("  there is no tool")).unwrap();
+        let mut expected = vec!["t >> go".to_string(), "> $ seq 6  # Counts.".into()];
+        expected.extend(count(1..=6));
+        expected.push("> $ seq 7".into());
+        expected.extend(count(1..=3));
+        expected.push("  ... 2 more lines ...".into());
+        expected.extend(count(6..=7));
+        expected.push("> $ seq 21; false".into());
+        expected.extend(count(1..=8));
+        expected.push("  ... 2 more lines ...".into());
+        expected.extend(count(11..=21));
+        expected.push("  [exit code 1]".into());
+        expected.extend(words.iter().map(|line| line.to_string()));
+        assert_eq!(shown[begin..end], expected, "{size:?}");
+    }
 }
 
 #[test]

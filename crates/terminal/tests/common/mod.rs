@@ -135,7 +135,7 @@ impl Terminal {
             }
         }
         // Its second row.
-        lines.retain(|line| !line.contains('$'));
+        lines.retain(|line| !line.contains('$') || line.starts_with("> $ "));
         lines
     }
 

@@ -1,0 +1,58 @@
+//! Keys and time limits.
+use std::time::Duration;
+
+/// A key. It is never shown: not by `Debug`, not in an error, not in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Secret(secret.into())
+    }
+
+    /// The key itself, for the header of a request.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// Time limits of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// Until the headers of a stream arrive; long, since a local model may have to be loaded first.
+    pub first_byte: Duration,
+    /// Between two pieces of a stream; the servers send pings in between.
+    pub idle: Duration,
+    /// For a reply that does not stream: until its headers arrive, and again until its end.
+    pub whole: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(120),
+            whole: Duration::from_secs(600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret::new("sk-1")), "Secret(***)");
+    }
+}
