@@ -140,12 +140,13 @@ fn names_a_secret(name: &str) -> bool {
 
 fn looks_like_a_secret(value: &str) -> bool {
     /// How the tokens of well-known services begin. An access key of AWS is 20 characters long.
-    const TOKENS: [&str; 24] = [
+    const TOKENS: [&str; 29] = [
         "AIza",
         "AKIA",
         "ASIA",
         "AGE-SECRET-KEY-",
         "dckr_pat_",
+        "dop_v1_",
         "eyJ",
         "ghp_",
         "gho_",
@@ -161,27 +162,29 @@ fn looks_like_a_secret(value: &str) -> bool {
         "rk_live_",
         "sk-",
         "sk_live_",
+        "SG.",
+        "shpat_",
+        "whsec_",
         "xai-",
+        "xapp-",
         "xoxb-",
         "xoxp-",
         "ya29.",
     ];
     /// How many characters at least follow.
     const MIN_TOKEN_REST: usize = 8;
-    /// Assignments within connection strings, headers and options.
-    const ASSIGNMENTS: [&str; 12] = [
-        "accesskey=",
-        "access_token=",
-        "accountkey=",
-        "api-key=",
-        "api_key=",
-        "apikey=",
-        "authorization:",
-        "authorization=",
-        "passwd=",
-        "password=",
-        "pwd=",
-        "secret=",
+    /// What is set with `=` or `:` within connection strings, headers, options and JSON.
+    const ASSIGNED: [&str; 10] = [
+        "accesskey",
+        "accountkey",
+        "api-key",
+        "api_key",
+        "apikey",
+        "authorization",
+        "passwd",
+        "password",
+        "pwd",
+        "secret",
     ];
     let is_token = |word: &str| {
         let rest = TOKENS.iter().find_map(|token| word.strip_prefix(token));
@@ -192,8 +195,17 @@ fn looks_like_a_secret(value: &str) -> bool {
         || value.contains("PRIVATE KEY-----")
         || lower.starts_with("bearer ")
         || lower.contains("hooks.slack.com/services/")
-        || ASSIGNMENTS.iter().any(|assignment| lower.contains(assignment))
+        || ["?sig=", "&sig=", "token="].iter().any(|assignment| lower.contains(assignment))
+        || ASSIGNED.iter().any(|name| is_assigned(name, &lower))
         || has_password(&lower)
+}
+
+/// Whether `=` or `:` follows this name, quoted or not.
+fn is_assigned(name: &str, value: &str) -> bool {
+    value.match_indices(name).any(|(at, _)| {
+        let rest = value[at + name.len()..].trim_start_matches(['"', '\'', '\\', ' ']);
+        rest.starts_with(['=', ':'])
+    })
 }
 
 /// Whether it holds a URL with a password, `scheme://user:password@host`, or with something that
@@ -319,6 +331,11 @@ mod tests {
             "glpat-0123456789abcdef",
             "--header Authorization: abc",
             "api-key=abc,other=1",
+            "{\"user\": \"me\", \"password\" : \"p\"}",
+            "{'apiKey': 'x'}",
+            "export TOKEN=abc",
+            "https://store.example/x?se=2030&sig=abc%3D",
+            "SG.abcdefghijkl.mnop",
             "xoxb-0123456789-abc",
             "https://hooks.slack.com/services/T0/B0/x",
         ] {
