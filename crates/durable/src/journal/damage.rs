@@ -41,7 +41,8 @@ impl fmt::Display for Quarantined {
 }
 
 /// The damage in the journals `*.jsonl` of this folder and of the folders in it: what
-/// [`Journal::open`](crate::Journal::open) would refuse. So a person can be asked before anything is set aside.
+/// [`Journal::open`](crate::Journal::open) would refuse. So a person can be asked before anything
+/// is set aside.
 ///
 /// # Errors
 /// Those of [`Folder::read`].
