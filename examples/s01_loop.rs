@@ -120,8 +120,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_loop_stops_at_the_limit_and_leaves_a_valid_chat() {
-        let endless = [call("bash", json!({"command": "true"})).repeat(300)];
-        let play = play([scene("^go$", endless)], |agent, _| agent.tool(tools::Bash)).await;
+        let endless = [call("read", json!({"file_path": "x"})).repeat(300)];
+        let play = play([scene("^go$", endless)], |agent, _| agent.tool(tools::Read)).await;
         let mut chat = Chat::default();
         let error = play.run(&mut chat, "go").await.unwrap_err();
         assert_eq!(error.to_string(), "stopped after 250 turns of one prompt");

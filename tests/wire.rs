@@ -1123,8 +1123,9 @@ async fn a_reply_that_never_comes_or_is_cut_is_asked_for_once_more() {
 async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
     let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01"[..], &[0; 40]].concat();
     let words = "messages.2.content.0: Could not process image";
-    let refusal = http("400 Bad Request", "", &json!({"error": {"message": words}}).to_string());
-    for format in FORMATS {
+    let refusal = json!({"error": {"message": words}}).to_string();
+    for (format, status) in FORMATS.into_iter().flat_map(|f| [400, 404, 500].map(|s| (f, s))) {
+        let refusal = http(&format!("{status} X"), "x-should-retry: false\r\n", &refusal);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), &png).unwrap();
         let input = json!({"file_path": "a.png"});
@@ -1138,7 +1139,7 @@ async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
         };
         let call = http("200 OK", "", &call.to_string());
         let mut answers = vec![call, refusal.clone(), hello(format)];
-        if format == Format::OpenAi {
+        if format == Format::OpenAi && status != 404 {
             // The other form of the same request is tried first.
             answers.insert(2, refusal.clone());
         }
@@ -1159,5 +1160,45 @@ async fn a_picture_that_the_server_cannot_read_gives_way_alone() {
         let note = "[a picture stood here, which the server refused: 127.0.0.1:";
         assert!(bodies.last().unwrap().to_string().contains(note), "{bodies:?}");
         assert_eq!(agent.run(&mut chat, "and?", agent_loop).await.unwrap().text(), "hello");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_for_what_it_holds_is_taken_out_whatever_the_status() {
+    for status in [400, 406, 413, 415, 422, 451] {
+        let body = json!({"error": {"message": "no"}}).to_string();
+        let refusal = http(&format!("{status} X"), "", &body);
+        let (url, seen) = answering(vec![refusal, hello(Format::Anthropic)]);
+        let client = Client::new(Endpoint::new(Format::Anthropic, &url, "m")).unwrap();
+        let (agent, mut chat) = (Agent::new(client, "."), Chat::default());
+        agent.run(&mut chat, "bad words", agent_loop).await.unwrap_err();
+        agent.run(&mut chat, "good words", agent_loop).await.unwrap();
+        let last = seen.lock().unwrap().last().unwrap().to_string();
+        assert!(last.contains("good words") && !last.contains("bad words"), "{status}: {last}");
+    }
+}
+
+#[tokio::test]
+async fn results_that_a_server_fails_at_again_and_again_are_taken_out_with_the_next_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "poison").unwrap();
+    let input = json!({"file_path": "a.txt"});
+    let call = json!({"type": "tool_use", "id": "1", "name": "read", "input": input});
+    let call = http("200 OK", "", &json!({ "content": [call] }).to_string());
+    for status in [403, 404, 500] {
+        let body = json!({"error": {"message": "no template fits"}}).to_string();
+        let refusal = http(&format!("{status} X"), "x-should-retry: false\r\n", &body);
+        let answers = vec![call.clone(), refusal.clone(), refusal, hello(Format::Anthropic)];
+        let (url, seen) = answering(answers);
+        let client = Client::new(Endpoint::new(Format::Anthropic, &url, "m")).unwrap();
+        let agent = Agent::new(client, folder.path()).tool(tools::Read);
+        let mut chat = Chat::default();
+        agent.run(&mut chat, "read it", agent_loop).await.unwrap_err();
+        // The first time this may pass, so nothing is taken out; then the server is asked without.
+        assert_eq!(agent.run(&mut chat, "go on", agent_loop).await.unwrap().text(), "hello");
+        let bodies: Vec<String> = seen.lock().unwrap().iter().map(Value::to_string).collect();
+        let poisoned: Vec<bool> = bodies.iter().map(|body| body.contains("poison")).collect();
+        assert_eq!(poisoned, [false, true, true, false], "{status}");
+        assert!(bodies[3].contains("go on") && bodies[3].contains("was taken out"), "{bodies:?}");
     }
 }

@@ -209,8 +209,11 @@ impl<'a> NextTurn<'a> {
             }
         };
         chat.close_open_calls("not run: the turn ended");
-        if end.as_ref().is_err_and(Error::withdraws) {
-            cx.progress().withdraw(chat, self.before);
+        match &end {
+            Err(error) if error.withdraws() => cx.progress().withdraw(chat, self.before),
+            // If this goes on, what was added may be the cause.
+            Err(Error::Api { status: 403 | 404 | 500, .. }) => chat.refused = true,
+            _ => {}
         }
         cx.follow(chat);
         end
@@ -255,7 +258,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
         cx.notice(format!("pictures left out: {count}, since {error}"));
         end = unpaused(cx.request(chat), cx).await;
     }
-    if matches!(end, Err(Error::Api { status: 400 | 422, .. }))
+    if matches!(end, Err(Error::Api { status: 400 | 403 | 404 | 422 | 500, .. }))
         && let Some(reply) = mended(chat, cx).await
     {
         end = Ok(reply);

@@ -94,12 +94,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the request itself is at fault: blocked by a rule, refused by the server for what it
-    /// holds (400, 422) or for its size (413), declined by the model, or too much for its window.
-    /// Sent again unchanged it would fail for ever, so the conversation continues without what it
-    /// added.
+    /// holds or for its size (400, 413, 422, and what gateways say: 406, 415, 418, 451), declined by
+    /// the model, or too much for its window. Sent again unchanged it would fail for ever, so the
+    /// conversation continues without what it added. Not at fault is what a refusal of the key, of
+    /// the account, of the address or for a time hits.
     pub fn withdraws(&self) -> bool {
         match self {
-            Error::Blocked(_) | Error::Api { status: 400 | 413 | 422, .. } => true,
+            Error::Blocked(_) => true,
+            Error::Api { status: 401..=404 | 407..=409 | 425 | 429, .. } => false,
+            Error::Api { status, .. } => (400..500).contains(status),
             Error::Unfinished { stop, .. } => {
                 matches!(stop, StopReason::Refusal { .. } | StopReason::WindowFull)
             }
@@ -121,9 +124,8 @@ impl Error {
     /// Whether the server refused a picture.
     pub(crate) fn is_about_picture(&self) -> bool {
         match self {
-            Error::Api { status: 400 | 413 | 415 | 422, message, .. } => {
-                message.to_lowercase().contains("image")
-            }
+            // Some servers say 404 or 500.
+            Error::Api { message, .. } => message.to_lowercase().contains("image"),
             _ => false,
         }
     }

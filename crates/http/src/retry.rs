@@ -49,7 +49,13 @@ pub fn advice(status: u16, error: &Value, headers: &HeaderMap) -> Advice {
         Some("false") => false,
         _ => matches!(status, 408 | 409 | 429 | 500..),
     };
-    if passing { Advice::Retry(retry_after(headers)) } else { Advice::GiveUp }
+    let message = error["message"].as_str().unwrap_or("").to_lowercase();
+    match passing {
+        false => Advice::GiveUp,
+        // A local server that reads no pictures says so with 500.
+        true if status >= 500 && message.contains("image") => Advice::RetryOnce,
+        true => Advice::Retry(retry_after(headers)),
+    }
 }
 
 /// The attempts at one request.
@@ -135,6 +141,9 @@ mod tests {
         let told = |status, word| advice(status, &Value::Null, &headers("x-should-retry", word));
         assert_eq!([told(529, "false"), told(400, "true")], [Advice::GiveUp, Advice::GiveUp]);
         assert_eq!(told(422, "true"), Advice::Retry(None));
+        let no_pictures = json!({"message": "image input is not supported"});
+        assert_eq!(go(500, no_pictures.clone()), Advice::RetryOnce);
+        assert_eq!(go(429, no_pictures), Advice::Retry(None));
         let asked = advice(429, &Value::Null, &headers("retry-after", "7"));
         assert_eq!(asked, Advice::Retry(Some(Duration::from_secs(7))));
     }
