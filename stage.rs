@@ -21,7 +21,6 @@ use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
 use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
     ffi::OsString,
-    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -71,11 +70,7 @@ impl Stage {
     /// When there is something of this name that is not ours, and names it.
     pub fn state_folder(&self) -> Result<Folder> {
         let rungs = Folder::open(&self.folder, ".rungs").map_err(Error::other)?;
-        // Or `git add` would take it in. Where it can't be written, neither can the state, and that
-        // will be said.
-        if let Ok(Some(mut ignored)) = rungs.create_new(".gitignore") {
-            let _ = ignored.write_all(b"*\n");
-        }
+        rungs.hide_from_git();
         rungs.folder(self.lesson).map_err(Error::other)
     }
 
@@ -164,7 +159,7 @@ pub fn run(
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             fail(&error);
-            let wrong_use = matches!(error, Error::Config { .. });
+            let wrong_use = matches!(error, Error::Config { .. } | Error::Setting { .. });
             ExitCode::from(if wrong_use { USAGE_ERROR } else { 1 })
         }
     }

@@ -192,7 +192,7 @@ fn settings_that_do_not_exist_are_reported() {
 fn a_missing_setting_is_named() {
     let mut command = offline(&["hello"]);
     let done = command.env("RUNGS_PROVIDER", "openai").env("OPENAI_API_KEY", "k").output().unwrap();
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(2));
     assert!(stderr(&done).starts_with("error: MODEL_ID: name the model"), "{}", stderr(&done));
 }
 

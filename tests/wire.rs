@@ -367,6 +367,7 @@ async fn a_reply_that_is_no_answer_is_an_error_that_says_why() {
             (cut, "the reply was cut after 16000 tokens, so nothing of it was run or kept"),
             (rm(), "so nothing of it was run or kept"),
             (say("no").stop("refusal"), "the model declined to answer"),
+            (say("as I must not").stop("refusal"), ": as I must not"),
             (Turn::default(), "the model gave an empty reply"),
         ] {
             let error = asked(format, [turn]).await.end.unwrap_err();
@@ -786,7 +787,7 @@ async fn an_unreadable_reply_that_repeats_the_key_is_shown_without_it() {
 async fn a_stream_that_repeats_the_key_is_shown_without_it() {
     for format in FORMATS {
         let event =
-            json!({"type": "error", "error": {"type": "x", "message": "bad sk-very-secret"}});
+            json!({"type": "error", "error": {"code": 400, "message": "bad sk-very-secret"}});
         let body = format!("data: {event}\n\n");
         let (url, _requests) = fixed(http("200 OK", "content-type: text/event-stream\r\n", &body));
         let error = streamed(&with_key(format, &url), &Request::of(&chat())).await.unwrap_err();
@@ -856,7 +857,80 @@ async fn an_error_under_a_status_of_success_is_an_error() {
     let body = json!({"error": {"message": "no credits", "code": "402"}});
     for format in FORMATS {
         let error = reply_from(format, &body).await.unwrap_err().to_string();
-        assert!(error.contains("answered 200 (402): no credits"), "{error}");
+        assert!(error.contains("answered 402 (402): no credits"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_under_a_status_of_success_that_may_pass_is_retried() {
+    for error in [
+        json!({"code": 502, "message": "no provider"}),
+        json!({"code": "429", "message": "slow down"}),
+        json!({"type": "overloaded_error", "message": "Overloaded"}),
+    ] {
+        let choice =
+            json!({"choices": [{"error": error, "message": {}, "finish_reason": "error"}]});
+        let whole = json!({ "error": error });
+        let tries =
+            [(Format::Anthropic, &whole), (Format::OpenAi, &whole), (Format::OpenAi, &choice)];
+        let tries = tries.map(async |(format, body)| {
+            let (url, seen) = answering(vec![http("200 OK", "", &body.to_string()), hello(format)]);
+            let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+            let reply = plain(&client, &Request::of(&chat())).await.unwrap();
+            // As the first event of a stream too.
+            let (url, streams) =
+                answering(vec![http("200 OK", "", &format!("data: {body}\n\n")), hello(format)]);
+            let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+            streamed(&client, &Request::of(&chat())).await.unwrap();
+            assert_eq!(reply.text(), "hello", "{body}");
+            assert_eq!([seen.lock().unwrap().len(), streams.lock().unwrap().len()], [2, 2]);
+        });
+        futures_util::future::join_all(tries).await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_under_a_status_of_success_says_what_it_is_about() {
+    for (error, expected) in [
+        (
+            json!({"code": 401, "message": "no user"}),
+            "answered 401 (unknown): no user; KEY was refused",
+        ),
+        (
+            json!({"code": 404, "message": "no model"}),
+            "no model; PATH was asked for `m`, which MODEL_ID names",
+        ),
+        (json!({"code": 400, "message": "bad message"}), "answered 400 (unknown): bad message"),
+    ] {
+        for (format, path) in
+            [(Format::Anthropic, "/v1/messages"), (Format::OpenAi, "/chat/completions")]
+        {
+            let body = json!({ "error": error }).to_string();
+            let (url, seen) = answering(vec![http("200 OK", "", &body)]);
+            let mut endpoint = Endpoint::new(format, &url, "m");
+            endpoint.auth = Auth::Bearer(Secret::new("sk-1"));
+            endpoint.key_variable = Some("KEY");
+            let client = Client::new(endpoint).unwrap();
+            let error = plain(&client, &Request::of(&chat())).await.unwrap_err();
+            assert_eq!(seen.lock().unwrap().len(), 1, "{body}");
+            let shown = error.to_string();
+            assert!(shown.ends_with(&expected.replace("PATH", path)), "{shown}");
+            // What is refused is taken out of the conversation, as after any other refusal.
+            assert_eq!(error.withdraws(), shown.contains("answered 400"), "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_with_400_is_named() {
+    for format in FORMATS {
+        let body = json!([{"error": {"code": 400, "message": "API key not valid."}}]);
+        let (url, _seen) = answering(vec![http("400 Bad Request", "", &body.to_string())]);
+        let mut endpoint = Endpoint::new(format, &url, "m");
+        endpoint.key_variable = Some("KEY");
+        let error = plain(&Client::new(endpoint).unwrap(), &Request::of(&chat())).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("(unknown): API key not valid.; KEY is not set"), "{error}");
     }
 }
 

@@ -16,11 +16,14 @@ use crate::{
     Role, StopReason, ToolCall, ToolResult, Usage, context::Shown,
 };
 use futures_util::{FutureExt, future::BoxFuture};
+use rungs_files::shorten;
 use std::{collections::HashSet, future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
 /// error.
 const MAX_PAUSES: usize = 10;
+/// How much is shown of the words with which the model declines.
+const MAX_QUOTED_BYTES: usize = 500;
 
 /// A mechanism that is more than a tool. The newest layer is the outermost, unless
 /// [`Agent::arrange`] sets another order.
@@ -347,10 +350,17 @@ fn finished(reply: Reply) -> Result<Reply> {
                  the bound"
             )
         }
-        StopReason::Refusal { category } => match category.as_str() {
-            "" => "the model declined to answer".into(),
-            category => format!("the model declined to answer ({category})"),
-        },
+        StopReason::Refusal { category } => {
+            let mut why = "the model declined to answer".to_string();
+            if !category.is_empty() {
+                why += &format!(" ({category})");
+            }
+            let words = reply.text();
+            if !words.trim().is_empty() {
+                why += &format!(": {}", shorten(words.trim(), MAX_QUOTED_BYTES));
+            }
+            why
+        }
         StopReason::WindowFull => {
             "the conversation fills the model's context window; start a new one".into()
         }

@@ -1,8 +1,8 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
 use super::stream::Decode;
-use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, as_object, stop};
+use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, stop};
 use crate::{Block, Message, Role, ToolSpec, block::CHAT};
-use rungs_json::{as_id, as_name, is_plain};
+use rungs_json::{as_id, as_name, as_object, is_plain};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value, json, value::RawValue};
 

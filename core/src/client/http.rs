@@ -4,11 +4,11 @@ use super::{Auth, Endpoint, Format, StopReason};
 use crate::{Context, Error, Event, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Response, Url};
 use rungs_http::{
     Advice, Refusal, Retries, advice, base_url, cause, client, header, is_local, proxy, read_body,
-    redact, retry_after, unreadable,
+    redact, redirect_host, reported, retry_after, status_of, unreadable,
 };
 use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
@@ -46,7 +46,7 @@ pub(super) struct Http {
     /// Through whom the system's settings send it: host and port.
     proxy: Option<String>,
     /// The body of the newest request of an agent that is nobody's child.
-    last_request: Mutex<Option<Bytes>>,
+    pub last_request: Mutex<Option<Bytes>>,
 }
 
 impl Http {
@@ -68,10 +68,6 @@ impl Http {
         }
     }
 
-    pub(super) fn last_request(&self) -> Option<Bytes> {
-        self.last_request.lock().unwrap().clone()
-    }
-
     /// Sends until `read` has made something of a response; everything else is an error, at once or
     /// after the last attempt.
     pub(super) async fn post<'a, T>(
@@ -89,10 +85,7 @@ impl Http {
             }
             let attempt = async {
                 let response = self.send(&outgoing, body, max_tokens).await?;
-                read(response).await.map_err(|error| match error {
-                    Error::Net { .. } => (error, Advice::RetryOnce),
-                    _ => (error, Advice::GiveUp),
-                })
+                read(response).await.map_err(|error| self.judged(error, &outgoing))
             };
             let (error, advice) = match until_cancelled(cx, attempt).await? {
                 Ok(answer) => return Ok(answer),
@@ -150,31 +143,22 @@ impl Http {
         let (status, headers) = (response.status(), response.headers().clone());
         let code = status.as_u16();
         if status.is_redirection() {
-            let to = header(&headers, "location").and_then(|location| Url::parse(location).ok());
-            let to = to.as_ref().and_then(Url::host_str).unwrap_or("another place");
-            let why =
-                format!("it redirects to {to} ({code}); keys don't follow, so set that base URL");
+            let to = redirect_host(&headers);
+            let why = format!("it redirects ({code}) to {to}, without the key; set that base URL");
             return (self.unreadable(why), Advice::GiveUp);
         }
-        let body = timeout(ERROR_BODY_TIMEOUT, read_body(MAX_ERROR_BYTES, response)).await;
-        let bytes = body.map_or_else(|_| Bytes::new(), |(bytes, _)| bytes);
+        let (bytes, _) = read_body(MAX_ERROR_BYTES, ERROR_BODY_TIMEOUT, response).await;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(
             |_| json!({ "message": unreadable(&bytes, &format!("status {code}")) }),
         );
         let refusal = Refusal::read(code, &body);
         let mut error = self.api(code, &body, &headers);
         if let Error::Api { message, .. } | Error::Unfinished { why: message, .. } = &mut error {
-            let (path, model) = (outgoing.path, outgoing.model);
-            let about = match (code, self.endpoint.key_variable) {
-                (401 | 403, Some(key)) if self.endpoint.auth == Auth::None => {
-                    format!("; {key} is not set")
-                }
-                (401 | 403, Some(key)) => format!("; {key} was refused"),
-                (404, _) => format!("; {path} was asked for `{model}`, which MODEL_ID names"),
-                _ if refusal.is_about_reply() => {
+            let about = match self.about(code, message, outgoing) {
+                about if about.is_empty() && refusal.is_about_reply() => {
                     format!("; MAX_TOKENS sets the bound, which was {max_tokens}")
                 }
-                _ => String::new(),
+                about => about,
             };
             message.push_str(&about);
         }
@@ -186,16 +170,43 @@ impl Http {
         (error, advice)
     }
 
+    /// Which setting a refusal is about.
+    fn about(&self, status: u16, words: &str, outgoing: &Outgoing<'_>) -> String {
+        let (path, model) = (outgoing.path, outgoing.model);
+        // Gemini's endpoint says 400.
+        let names_key = || words.to_lowercase().contains("api key");
+        let is_key = matches!(status, 401 | 403) || (status == 400 && names_key());
+        match (status, self.endpoint.key_variable) {
+            (404, _) => format!("; {path} was asked for `{model}`, which MODEL_ID names"),
+            (_, Some(key)) if is_key && self.endpoint.auth == Auth::None => {
+                format!("; {key} is not set")
+            }
+            (_, Some(key)) if is_key => format!("; {key} was refused"),
+            _ => String::new(),
+        }
+    }
+
+    /// What helps after a reply that could not be read. A server may report its error under a
+    /// status of success, or as the first event of a stream.
+    fn judged(&self, mut error: Error, outgoing: &Outgoing<'_>) -> (Error, Advice) {
+        let advice = match &mut error {
+            Error::Net { .. } => Advice::RetryOnce,
+            Error::Api { status, kind, message, .. } => {
+                message.push_str(&self.about(*status, message, outgoing));
+                advice(*status, &json!({ "type": kind }), &HeaderMap::new())
+            }
+            _ => Advice::GiveUp,
+        };
+        (error, advice)
+    }
+
     /// The body of a plain reply.
     pub(super) async fn whole(&self, response: Response) -> Result<Bytes> {
-        let limit = self.endpoint.limits.whole;
-        let why = match timeout(limit, read_body(MAX_REPLY_BYTES, response)).await {
-            Ok((bytes, None)) if bytes.len() < MAX_REPLY_BYTES => return Ok(bytes),
-            Ok((_, None)) => return Err(self.unreadable("the reply is larger than any".into())),
-            Ok((_, Some(error))) => format!("the reply was cut: {}", cause(&error)),
-            Err(_) => format!("the reply took longer than {} s", limit.as_secs_f32()),
-        };
-        Err(self.net(why))
+        match read_body(MAX_REPLY_BYTES, self.endpoint.limits.whole, response).await {
+            (_, Some(why)) => Err(self.net(format!("the reply was cut: {why}"))),
+            (bytes, None) if bytes.len() < MAX_REPLY_BYTES => Ok(bytes),
+            (_, None) => Err(self.unreadable("the reply is larger than any".into())),
+        }
     }
 
     /// The error of a connection that failed.
@@ -232,9 +243,9 @@ impl Http {
     /// their errors like that.
     pub(super) fn no_reply(&self, bytes: &[u8], why: &str) -> Error {
         if let Ok(body) = serde_json::from_slice::<Value>(bytes)
-            && !body["error"].is_null()
+            && let Some(error) = reported(&body)
         {
-            return self.api(200, &body, &HeaderMap::new());
+            return self.api(status_of(error).unwrap_or(200), &body, &HeaderMap::new());
         }
         self.unreadable(unreadable(bytes, why))
     }

@@ -13,9 +13,9 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream
 use http::{Http, Outgoing};
 use reqwest::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use std::future::Future;
 use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
-use std::{borrow::Cow, future::Future};
 
 /// One request: made fresh from the chat for each turn, free to edit, thrown away. Cloning copies
 /// pointers.
@@ -281,14 +281,6 @@ fn whole_blocks(reply: Reply) -> Deltas {
     futures_util::stream::iter(deltas.into_iter().map(Ok)).boxed()
 }
 
-/// The arguments of a call as both APIs want them, an object: what was no JSON is put into one.
-fn as_object(input: &Value) -> Cow<'_, Value> {
-    match input {
-        Value::Object(_) => Cow::Borrowed(input),
-        broken => Cow::Owned(json!({ "malformed": broken })),
-    }
-}
-
 /// What a server's reason for stopping means. Servers have many words for a reply that is whole, so
 /// these are no list: whole calls run and whole text counts unless the word says otherwise.
 fn stop(reason: &Value, details: &Value, calls: bool, refused: bool) -> StopReason {
@@ -366,7 +358,7 @@ impl Client {
     /// The body of the newest request of an agent that is nobody's child, for a person who wants to
     /// see what goes over the wire. It is kept until the next one.
     pub fn last_request(&self) -> Option<Bytes> {
-        self.http.last_request()
+        self.http.last_request.lock().unwrap().clone()
     }
 
     /// Sends this request until `read` has made something of a response.
@@ -450,8 +442,8 @@ impl Client {
 
 impl Model for Client {
     async fn reply(&self, request: &Request, cx: &Context) -> Result<Reply> {
-        let whole = |response| self.http.whole(response).boxed();
-        self.read(self.post(request, false, whole, cx).await?).await
+        let whole = async |response| self.read(self.http.whole(response).await?).await;
+        self.post(request, false, |response| whole(response).boxed(), cx).await
     }
 
     /// Retries happen until the first delta is there; from then on a cut is an error, and whoever

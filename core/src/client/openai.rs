@@ -4,9 +4,9 @@
 //! message of its own, and arguments are JSON inside a string. Servers differ in details, so
 //! reading is lenient where nothing can go wrong.
 use super::stream::{DONE, Decode};
-use super::{Delta, Endpoint, Reply, Request, Usage, as_object, stop};
+use super::{Delta, Endpoint, Reply, Request, Usage, stop};
 use crate::{Block, Message, Role, block::CHAT};
-use rungs_json::{Call, Said, add_call_piece, as_id, as_name, merge};
+use rungs_json::{Call, Said, add_call_piece, as_id, as_name, as_object, merge};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 

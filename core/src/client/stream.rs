@@ -4,7 +4,7 @@ use super::{Delta, Deltas, Limits, Reply};
 use crate::{Block, Error, Message, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
-use rungs_http::cause;
+use rungs_http::{cause, reported, status_of};
 use rungs_json::{Body, EventError, Events};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -92,11 +92,11 @@ impl Decoding {
             }
         };
         self.seen += 1;
-        if event["error"].is_null() {
+        let Some(error) = reported(&event) else {
             return Ok(Some(self.decoder.event(&event)));
-        }
-        let mut error =
-            self.http.api(rungs_http::status_of(&event["error"]), &event, &HeaderMap::new());
+        };
+        let status = status_of(error).unwrap_or(500);
+        let mut error = self.http.api(status, &event, &HeaderMap::new());
         if let Error::Api { message, .. } = &mut error {
             message.push_str(" (in the middle of its reply)");
         }

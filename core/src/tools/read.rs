@@ -33,12 +33,7 @@ impl Tool for Read {
     }
 
     fn summary(&self, input: &ReadInput) -> Option<String> {
-        let first = input.offset.unwrap_or(1);
-        let lines = match input.limit {
-            Some(limit) => format!(" lines {first}-{}", first.saturating_add(limit.max(1) - 1)),
-            None if first > 1 => format!(" from line {first}"),
-            None => String::new(),
-        };
+        let lines = LineRange::in_words(input.offset, input.limit);
         Some(format!("read {}{lines}", input.file_path))
     }
 
@@ -52,7 +47,8 @@ impl Tool for Read {
             let file = root.open_file(&file_path)?;
             let real = root.resolve(&file_path)?;
             let stamp = Stamp::settled(&file)?;
-            let content = rungs_files::read(file, &file_path, range, &|| stop())
+            // Whether it is a notebook says the name of the file, not that of a link to it.
+            let content = rungs_files::read(file, &real.to_string_lossy(), range, &|| stop())
                 .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
             let note = root.look_alike_note(&file_path, &real);
             cx.update(|read: &mut ReadTracker| read.note(root.path().join(real), stamp));
@@ -103,6 +99,17 @@ mod tests {
         let shown = AnyTool::new(Read).call(&json!({"file_path": "1.01 AM"}), &cx).await.unwrap();
         let note = "[this is `1.01\u{202f}AM`: it has U+202F where you wrote U+0020]";
         assert_eq!(shown.text(), format!("{note}\n     1\ttext\n"));
+    }
+
+    #[tokio::test]
+    async fn a_notebook_is_one_behind_a_link_of_any_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let notebook = r#"{"cells": [{"cell_type": "code", "source": "x = 1", "outputs": []}]}"#;
+        std::fs::write(dir.path().join("n.ipynb"), notebook).unwrap();
+        std::os::unix::fs::symlink("n.ipynb", dir.path().join("link")).unwrap();
+        let cx = Agent::new(crate::test::Mute, dir.path()).context();
+        let shown = AnyTool::new(Read).call(&json!({"file_path": "link"}), &cx).await.unwrap();
+        assert_eq!(shown.text(), "     1\t[cell 1: code]\n     2\tx = 1\n");
     }
 
     #[tokio::test]

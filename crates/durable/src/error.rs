@@ -89,13 +89,13 @@ pub enum Foreign {
     #[error("is a symbolic link, which is not followed")]
     Link,
     /// A named pipe.
-    #[error("is a named pipe, not a file")]
+    #[error("is a named pipe, neither a file nor a folder")]
     Fifo,
     /// A socket.
-    #[error("is a socket, not a file")]
+    #[error("is a socket, neither a file nor a folder")]
     Socket,
     /// A device.
-    #[error("is a device, not a file")]
+    #[error("is a device, neither a file nor a folder")]
     Device,
     /// A folder, where a file is expected.
     #[error("is a folder, not a file")]

@@ -13,7 +13,10 @@ use std::{
     io::{self, Read},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 pub(crate) use entry::{check, is_same};
@@ -68,6 +71,7 @@ struct Inner {
     path: PathBuf,
     /// The folder above and the name in it; none for a base.
     above: Option<(Folder, OsString)>,
+    is_hidden: AtomicBool,
 }
 
 impl Folder {
@@ -89,7 +93,8 @@ impl Folder {
     }
 
     fn new(handle: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
-        Folder(Arc::new(Inner { handle: RwLock::new(Arc::new(handle)), path, above }))
+        let handle = RwLock::new(Arc::new(handle));
+        Folder(Arc::new(Inner { handle, path, above, is_hidden: AtomicBool::new(false) }))
     }
 
     fn handle(&self) -> Arc<OwnedFd> {
@@ -107,6 +112,20 @@ impl Folder {
             folder = folder.enter(name)?;
         }
         Ok(folder)
+    }
+
+    /// Hides the folder from git, by a `.gitignore` in it: or `git add` would take it in. That file
+    /// is created again with a folder that was removed. Where it can't be written, neither can
+    /// anything else, and that will be said.
+    pub fn hide_from_git(&self) {
+        self.0.is_hidden.store(true, Relaxed);
+        self.ignore_all();
+    }
+
+    fn ignore_all(&self) {
+        if let Ok(Some(file)) = self.create(".gitignore".as_ref()) {
+            let _ = step::write_all(&file, b"*\n");
+        }
     }
 
     /// Where the folder was when it was opened, for messages, and for programs that are told where
@@ -141,6 +160,9 @@ impl Folder {
             && let Some((above, name)) = &self.0.above
         {
             *self.0.handle.write().unwrap() = above.enter(name)?.handle();
+            if self.0.is_hidden.load(Relaxed) {
+                self.ignore_all();
+            }
             return Ok(());
         }
         if let Some(found) = found {

@@ -98,6 +98,11 @@ impl<'a> Named<'a> {
         self.root.path().join(&self.relative)
     }
 
+    /// Whether it is a notebook, also where a link of another name leads to it.
+    fn is_notebook(&self) -> bool {
+        notebook::is_notebook(&self.relative.to_string_lossy())
+    }
+
     /// The file with its state, or `None` when there is none.
     fn open(&self) -> Result<Option<(File, Stamp)>, ChangeError> {
         match self.root.open_resolved(&self.relative).map_err(PathErrorKind::from) {
@@ -120,7 +125,7 @@ impl<'a> Named<'a> {
         let stamp = self.write(content, old)?;
         let verb = if old.is_some() { "replaced" } else { "created" };
         let mut message = format!("{verb} {}: {} lines", self.name, content.lines().count());
-        if notebook::is_notebook(self.path)
+        if self.is_notebook()
             && let Some(fault) = notebook::notebook_fault(content)
         {
             message.push_str(&format!("; this is no notebook: {fault}"));
@@ -182,7 +187,7 @@ pub fn edit_file(
         Ok(text) => text,
         Err(error) => return Err(ChangeError::Read { name, error }),
     };
-    let edited = match notebook::is_notebook(path) {
+    let edited = match file.is_notebook() {
         true => notebook::replace_in_notebook(&text, old, new, all)
             .map(|edited| (Some(edited.json), edited.shown, edited.has_old_outputs)),
         false => edit::replace(&text, old, new, all).map(|edited| (None, edited, false)),

@@ -1,4 +1,8 @@
-//! What kind of text a file holds, judged by its beginning.
+//! What kind of text a file holds.
+use std::{
+    io::{self, Read},
+    str::from_utf8,
+};
 
 /// How much of the beginning of a file is judged, in bytes.
 pub(crate) const SAMPLE_BYTES: usize = 8192;
@@ -56,6 +60,28 @@ impl Encoding {
     }
 }
 
+/// Whether a text is neither UTF-8 nor marked as UTF-16.
+pub(crate) fn may_be_latin1(mut text: impl Read) -> io::Result<bool> {
+    let mut buffer = [0; SAMPLE_BYTES];
+    // Of a character that the last piece has cut in two.
+    let mut kept = 0;
+    loop {
+        let end = match text.read(&mut buffer[kept..])? {
+            0 => return Ok(kept > 0),
+            length => kept + length,
+        };
+        let valid = match from_utf8(&buffer[..end]) {
+            Ok(_) => end,
+            Err(error) if error.error_len().is_some() => {
+                return Ok(!matches!(buffer, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]));
+            }
+            Err(error) => error.valid_up_to(),
+        };
+        buffer.copy_within(valid..end, 0);
+        kept = end - valid;
+    }
+}
+
 /// Whether this is a control character that does not occur in text. Backspace and escape do, in
 /// what terminals have shown.
 fn is_odd_control(byte: u8) -> bool {
@@ -65,6 +91,18 @@ fn is_odd_control(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn utf_8_may_be_cut_anywhere_and_must_be_whole() {
+        for shift in 0..4 {
+            let text = ["x".repeat(shift), "\u{1f600}".repeat(SAMPLE_BYTES)].concat();
+            let text = text.as_bytes();
+            assert!(!may_be_latin1(text).unwrap());
+            assert!(may_be_latin1(&text[..text.len() - 1]).unwrap());
+            assert!(may_be_latin1([text, b"\xe9t\xe9"].concat().as_slice()).unwrap());
+        }
+        assert!(!may_be_latin1(b"\xff\xfea\0".as_slice()).unwrap());
+    }
 
     #[test]
     fn a_nul_byte_makes_no_binary_file_but_many_do() {

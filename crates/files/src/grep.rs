@@ -249,11 +249,22 @@ impl Query {
     ) -> Option<FileMatches> {
         let mut collector = Collector::new(self, scope, met);
         let mut ended = searcher.search_reader(matcher, Stoppable { file, scope }, &mut collector);
+        let mut encoding = None;
+        // Of what is beyond ASCII, the regular expression knows UTF-8 only.
+        let is_latin1 = ended.is_ok()
+            && collector.matches.count == 0
+            && !collector.is_binary
+            && !self.pattern.is_ascii()
+            && { file }.rewind().is_ok()
+            && encoding::may_be_latin1(Stoppable { file, scope }).unwrap_or(false);
+        if is_latin1 {
+            encoding = Encoding::new("windows-1252").ok();
+        }
         if ended.is_ok() && collector.is_binary {
             // A NUL byte alone makes no binary file.
             let mut sample = [0; SAMPLE_BYTES];
             let length = file.read_at(&mut sample, 0).unwrap_or(0);
-            let encoding = match encoding::Encoding::of(&sample[..length]) {
+            encoding = match encoding::Encoding::of(&sample[..length]) {
                 encoding::Encoding::Text => None,
                 encoding::Encoding::Utf16Le => Encoding::new("utf-16le").ok(),
                 encoding::Encoding::Utf16Be => Encoding::new("utf-16be").ok(),
@@ -262,6 +273,8 @@ impl Query {
                     return None;
                 }
             };
+        }
+        if ended.is_ok() && (collector.is_binary || is_latin1) {
             collector = Collector::new(self, scope, met);
             let mut searcher = self.searcher_for(BinaryDetection::none(), encoding);
             ended = { file }.rewind().and_then(|()| {
@@ -280,6 +293,9 @@ impl Query {
         }
         let mut matches = collector.matches;
         if matches.count == 0 {
+            if is_latin1 {
+                scope.left_out.add(Reason::NotUtf8, Some(display_path(met.path)));
+            }
             return None;
         }
         if self.output_mode() == OutputMode::FilesWithMatches {

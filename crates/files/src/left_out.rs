@@ -16,6 +16,8 @@ pub(crate) enum Reason {
     /// A file that git ignores. Only known when nothing was found.
     Ignored,
     Binary,
+    /// A text that is no UTF-8, in which a pattern beyond ASCII was not found.
+    NotUtf8,
     /// From a line on that is too long to hold in memory.
     LongLine,
     /// Something that was changed while it was searched.
@@ -96,6 +98,10 @@ impl Names {
         let [one, many] = match reason {
             Reason::Ignored => ["file that git ignores", "files that git ignores"],
             Reason::Binary => ["binary file", "binary files"],
+            Reason::NotUtf8 => [
+                "file that is not UTF-8, searched as Latin-1",
+                "files that are not UTF-8, searched as Latin-1",
+            ],
             Reason::LongLine => {
                 ["file from a line of over 32 MB on", "files from a line of over 32 MB on"]
             }

@@ -19,15 +19,15 @@ pub(crate) struct NameFilter {
     types: Option<Types>,
 }
 
-/// Folders may be called `[slug]`, as in Next.js. So `[..]` and `{..}` match themselves too, and
-/// names that contain them come before names that match them as patterns.
+/// Folders may be called `[slug]`, as in Next.js. So `[..]`, `{..}` and backslashes match
+/// themselves too, and names that contain them come before names that match them as patterns.
 struct NameGlob {
     matcher: GlobMatcher,
     /// The same, for names that only look the same.
     look_alike: GlobMatcher,
     is_ascii: bool,
     negated: bool,
-    /// All `[..]` and `{..}`, as they are written.
+    /// All `[..]`, `{..}` and characters after a backslash, as they are written.
     groups: Vec<String>,
     /// What is wrong with the glob, unless its brackets are all meant literally.
     error: Option<globset::Error>,
@@ -51,11 +51,10 @@ impl NameFilter {
         if bare.len() > MAX_GLOB_BYTES {
             return Err(SearchError::GlobTooComplex("is longer than 4096 bytes"));
         }
-        let pattern = match bare.trim_start_matches("./") {
-            rooted if rooted.starts_with('/') => rooted.trim_start_matches('/').to_owned(),
-            nested if nested.contains('/') || bare.starts_with("./") => nested.to_owned(),
-            name => format!("**/{name}"),
-        };
+        // As in a path, `a//b` and `a/./b` are `a/b`.
+        let names = bare.split('/').filter(|name| !matches!(*name, "" | "."));
+        let names = names.collect::<Vec<_>>().join("/");
+        let pattern = if bare.contains('/') { names } else { format!("**/{names}") };
         let mut groups = vec![];
         let too_deep = || SearchError::GlobTooComplex("has braces nested more than 16 deep");
         let lenient = literal_or_pattern(&pattern, &mut groups, 0).ok_or_else(too_deep)?;
@@ -123,8 +122,9 @@ fn compile(pattern: &str) -> Result<GlobMatcher, globset::Error> {
     Ok(glob.compile_matcher())
 }
 
-/// A glob in which each `[..]` and each `{..}` also matches itself, and one that has no end or no
-/// meaning only itself. Notes them in `groups`. `None` when they are nested too deep.
+/// A glob in which each `[..]`, each `{..}` and each backslash also matches itself, and one that
+/// has no end or no meaning only itself. Notes them in `groups`. `None` when they are nested too
+/// deep.
 fn literal_or_pattern(pattern: &str, groups: &mut Vec<String>, depth: usize) -> Option<String> {
     if depth > MAX_NESTING {
         return None;
@@ -141,12 +141,13 @@ fn literal_or_pattern(pattern: &str, groups: &mut Vec<String>, depth: usize) -> 
         let (group, after) = rest.split_at(length);
         rest = after;
         let meaning = match c {
+            '\\' if length > 1 => Some(group.to_owned()),
             '[' if length > 1 && Glob::new(group).is_ok() => Some(group.to_owned()),
             '{' if length > 1 => {
                 let inner = literal_or_pattern(&group[1..length - 1], groups, depth + 1)?;
                 Some(format!("{{{inner}}}"))
             }
-            '[' | '{' | '}' => None,
+            '[' | '{' | '}' | '\\' => None,
             _ => {
                 result.push_str(group);
                 continue;

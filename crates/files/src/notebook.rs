@@ -160,6 +160,16 @@ fn push_lines(text: &str, shown: &mut String) {
     }
 }
 
+/// What a terminal shows in the end: of a line that was written again after each return, as
+/// progress bars are, the last.
+fn last_frames(text: &str) -> String {
+    let lines = text.split('\n').map(|line| {
+        let line = line.trim_end_matches('\r');
+        line.rsplit_once('\r').map_or(line, |(_, last)| last)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 // Parsed without building values of what is not shown: a small array takes much memory.
 
 #[derive(Deserialize)]
@@ -243,7 +253,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Media<'a> {
 impl Output<'_> {
     fn push_to(&self, shown: &mut String) {
         shown.push_str("[output]\n");
-        push_lines(&self.text.0, shown);
+        push_lines(&last_frames(&self.text.0), shown);
         let mut plain = None;
         for (media_type, data) in &self.data.0 {
             if media_type == "text/plain"
@@ -255,7 +265,7 @@ impl Output<'_> {
             }
         }
         if let Some(Joined(text)) = plain {
-            push_lines(&text, shown);
+            push_lines(&last_frames(&text), shown);
         }
         if let Some(name) = &self.ename {
             let value = self.evalue.as_deref().unwrap_or_default();

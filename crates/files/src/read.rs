@@ -30,6 +30,18 @@ pub struct LineRange {
     pub limit: usize,
 }
 
+impl LineRange {
+    /// What was asked for, in words for a person: ` lines 10-20`, nothing for the whole file.
+    pub fn in_words(offset: Option<usize>, limit: Option<usize>) -> String {
+        let first = offset.unwrap_or(1);
+        match limit {
+            Some(limit) => format!(" lines {first}-{}", first.saturating_add(limit.max(1) - 1)),
+            None if first > 1 => format!(" from line {first}"),
+            None => String::new(),
+        }
+    }
+}
+
 impl Default for LineRange {
     fn default() -> Self {
         LineRange { offset: 1, limit: DEFAULT_LINES }
@@ -132,7 +144,8 @@ mod tests {
         let notebook = r##"{"nbformat": 4, "cells": [
             {"cell_type": "markdown", "source": ["# Title\n", "words"]},
             {"cell_type": "code", "source": "1/0", "outputs": [
-                {"output_type": "stream", "name": "stdout", "text": ["a\n", "b\n"]},
+                {"output_type": "stream", "name": "stdout", "text":
+                    ["a\n", " 1%\r 2%\r", "done\r\n", "b\n"]},
                 {"output_type": "execute_result", "data":
                     {"text/html": "<b>42</b>", "text/plain": ["42"], "image/png": "iVBORw0KGgo="}},
                 {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero",
@@ -152,6 +165,7 @@ mod tests {
                 "1/0",
                 "[output]",
                 "a",
+                "done",
                 "b",
                 "[output]",
                 "[text/html is not shown]",

@@ -1,11 +1,14 @@
 //! A directory handle, and how files below it are found and opened.
-use crate::{PathError, PathErrorKind, look_alike};
+use crate::{
+    PathError, PathErrorKind, look_alike,
+    search::{display_path, is_shown_as},
+};
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, openat},
     io::Errno,
 };
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io,
     os::{
@@ -79,7 +82,8 @@ impl Root {
 
     /// Where a path really leads: relative to the root and free of links. The file need not exist;
     /// links in the part of the path that does exist are resolved all the same. A name that does
-    /// not exist stands for the only one that looks the same: with another kind of blank, say.
+    /// not exist stands for the only one that looks the same, with another kind of blank, say, or
+    /// that a search shows so, since it holds a newline or bytes that are no UTF-8.
     ///
     /// # Errors
     /// When that is outside, denied or unreachable, or when several names look the same.
@@ -90,7 +94,7 @@ impl Root {
     /// What to say of a path for which [`Root::resolve`] has taken another, which looks the same.
     pub fn look_alike_note(&self, path: &str, similar: &Path) -> Option<String> {
         let exact = self.bounds.resolve(Path::new(path)).ok()?;
-        if exact == similar {
+        if exact == similar || display_path(similar) == exact.to_string_lossy() {
             return None;
         }
         let similar = similar.to_string_lossy();
@@ -113,23 +117,21 @@ impl Root {
                 similar.push(name);
             }
         }
-        match similar.to_str() {
-            // What it is may be a link, or denied.
-            Some(similar) if Path::new(similar) != exact => self.bounds.resolve(Path::new(similar)),
-            _ => Ok(exact),
-        }
+        // What it is may be a link, or denied.
+        if similar == exact { Ok(exact) } else { self.bounds.resolve(&similar) }
     }
 
     /// The only name in a folder that looks like one that is not there.
-    fn similar_name(&self, folder: &Path, name: &OsStr) -> Result<Option<String>, PathErrorKind> {
+    fn similar_name(&self, folder: &Path, name: &OsStr) -> Result<Option<OsString>, PathErrorKind> {
         let (Some(name), Ok(folder)) = (name.to_str(), self.open_folder(folder, false)) else {
             return Ok(None);
         };
         let Ok(entries) = rustix::fs::Dir::read_from(folder) else { return Ok(None) };
         let mut similar = vec![];
         for entry in entries.flatten() {
-            if let Ok(other) = entry.file_name().to_str()
-                && look_alike::looks_like(other, name)
+            let other = OsStr::from_bytes(entry.file_name().to_bytes());
+            if is_shown_as(other, name)
+                || other.to_str().is_some_and(|other| look_alike::looks_like(other, name))
             {
                 similar.push(other.to_owned());
             }
@@ -138,9 +140,10 @@ impl Root {
         match similar.len() {
             0 | 1 => Ok(similar.pop()),
             _ => {
-                let described = similar
-                    .iter()
-                    .map(|other| format!("`{other}` ({})", look_alike::describe_path(other, name)));
+                let described = similar.iter().map(|other| {
+                    let other = other.to_string_lossy();
+                    format!("`{other}` ({})", look_alike::describe_path(&other, name))
+                });
                 Err(PathErrorKind::Ambiguous(described.collect::<Vec<_>>().join(", ")))
             }
         }

@@ -12,6 +12,7 @@ use crate::{
 use ignore::{DirEntry, WalkBuilder, WalkState};
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -367,6 +368,13 @@ pub(crate) fn display_path(path: &Path) -> String {
     } else {
         path.into_owned()
     }
+}
+
+/// Whether a name is part of a path that [`display_path`] shows with `shown` in its place, and is
+/// not that itself.
+pub(crate) fn is_shown_as(name: &OsStr, shown: &str) -> bool {
+    let text = name.to_string_lossy();
+    name != shown && (text == shown || text.escape_debug().to_string() == shown)
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Files changed by name, from what was read of them.
 use rungs_files::{
-    ChangeError, Content, LineRange, ReadTracker, Replacement, Root, Stamp, edit_file, read,
+    ChangeError, Content, LineRange, ReadTracker, Replacement, Root, Stamp, edit_file, glob, read,
     write_file,
 };
 use serde_json::{Value, json};
 use std::{
+    ffi::OsStr,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -91,6 +95,24 @@ fn a_name_stands_for_the_only_one_that_looks_the_same() {
     folder.write("my files/new.txt", "x").unwrap();
     assert_eq!(folder.content("my\u{a0}files/new.txt"), "x");
     assert_eq!(folder.read("my  other/x").unwrap_err(), "my  other/x: no such file");
+}
+
+#[test]
+fn a_name_that_a_search_shows_can_be_opened() {
+    let mut folder = Folder::build();
+    folder.put("it's/new\nline.txt", "one\n");
+    folder.put("tab\there.txt", "two\n");
+    let bytes = OsStr::from_bytes(b"caf\xe9.txt");
+    fs::write(folder.root.path().join(bytes), "three\n").unwrap();
+    let names = glob(&folder.root, None, "*.txt", &|| false).unwrap();
+    let mut names: Vec<&str> = names.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["caf\u{fffd}.txt", "it\\'s/new\\nline.txt", "tab\\there.txt"]);
+    for (name, text) in names.into_iter().zip(["three", "one", "two"]) {
+        assert_eq!(folder.read(name).unwrap(), format!("     1\t{text}\n"));
+        let edited = folder.edit(name, text, "new").unwrap();
+        assert!(edited.starts_with(&format!("edited {name}, 1 place")), "{edited}");
+    }
 }
 
 #[test]
@@ -208,6 +230,16 @@ fn a_notebook_is_edited_in_its_cells_and_stays_one() {
         assert_eq!(now, expected);
         folder.read("n.ipynb").unwrap();
     }
+}
+
+#[test]
+fn a_notebook_is_one_behind_a_link_of_any_name() {
+    let folder = Folder::build();
+    folder.put("n.ipynb", notebook());
+    symlink("n.ipynb", folder.at("link")).unwrap();
+    folder.edit("link", "x = 2", "x = \"two\"").unwrap();
+    let source = json!("x = \"two\"\nprint(\"caf\u{e9}\", x)");
+    assert_eq!(sources(&folder.content("n.ipynb"))[1], source);
 }
 
 #[test]

@@ -50,6 +50,24 @@ impl Folder {
 }
 
 #[test]
+fn what_is_beyond_ascii_is_found_in_latin_1_too() {
+    let folder = Folder::build(&[
+        ("latin", b"one\ncaf\xe9\n"),
+        ("late", &[b"x\n".repeat(50_000).as_slice(), b"caf\xe9\n"].concat()),
+        ("utf8", "caf\u{e9}\n".as_bytes()),
+        ("other", b"\xe3\xe4\xe5\n"),
+    ]);
+    assert_eq!(folder.lines("caf\u{e9}", "latin"), "latin:2:caf\u{e9}\n");
+    assert_eq!(
+        folder.grep(json!({"pattern": "caf[\u{e0}-\u{ef}]$", "output_mode": "count"})),
+        "late:1\nlatin:1\nutf8:1\n[3 in 3 files]\n[left out: 1 file that is not UTF-8, searched \
+         as Latin-1 (other)]\n"
+    );
+    // What needs no such character is found as it is.
+    assert_eq!(folder.lines("^caf", "latin"), "latin:2:caf\u{fffd}\n");
+}
+
+#[test]
 fn brackets_and_braces_in_a_glob_may_be_parts_of_names() {
     let folder = Folder::build(&[
         ("app/blog/[slug]/page.tsx", b"needle"),
@@ -64,6 +82,9 @@ fn brackets_and_braces_in_a_glob_may_be_parts_of_names() {
         ("plain/b2.rs", b"needle"),
         ("odd/a[", b"needle"),
         ("odd/}b{", b"needle"),
+        ("odd/back\\slash", b"needle"),
+        ("odd/star*", b"needle"),
+        ("odd/starry", b"needle"),
     ]);
     let one_more = "\n[1 more file matches if brackets and blanks are taken less literally]";
     let slug = format!("app/blog/[slug]/page.tsx{one_more}");
@@ -89,6 +110,11 @@ fn brackets_and_braces_in_a_glob_may_be_parts_of_names() {
         ("}b{", "odd/}b{"),
         ("\\[slug\\]", "(no files match)"),
         ("**/\\[slug\\]/*", "app/blog/[slug]/page.tsx"),
+        ("odd//a[", "odd/a["),
+        ("./plain/./a1.rs", "plain/a1.rs"),
+        ("odd/back\\slash", "odd/back\\slash"),
+        ("odd/*\\\\slash", "odd/back\\slash"),
+        ("odd/star\\*", "odd/star*"),
     ] {
         assert_eq!(folder.glob(pattern).as_deref(), Ok(found), "{pattern}");
     }

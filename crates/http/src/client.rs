@@ -1,7 +1,7 @@
 //! The client of one API, by its base URL.
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Client, Url, header::HeaderMap, redirect::Policy};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// What a base URL must be.
 const FORM: &str = "it must start with http:// or https:// and name a host";
@@ -26,7 +26,9 @@ pub fn base_url(text: &str) -> Result<Url, String> {
 
 /// Whether a URL leads to this machine.
 pub fn is_local(url: &Url) -> bool {
-    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+    let host = url.host_str().unwrap_or("").trim_matches(['[', ']', '.']);
+    let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// A client for an API at this URL, which sends these headers with every request.
@@ -59,4 +61,28 @@ pub fn proxy(url: &Url) -> Option<String> {
     }
     let proxy = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
     Some(proxy.uri().authority()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_many_names() {
+        for (host, local) in [
+            ("localhost", true),
+            ("LOCALHOST.", true),
+            ("127.0.0.1", true),
+            ("127.0.0.2", true),
+            ("127.1", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("localhost.example.com", false),
+            ("128.0.0.1", false),
+            ("[::2]", false),
+        ] {
+            let url = base_url(&format!("http://{host}:80/v1")).unwrap();
+            assert_eq!(is_local(&url), local, "{host}");
+        }
+    }
 }

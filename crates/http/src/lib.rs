@@ -13,6 +13,6 @@ mod retry;
 
 pub use client::{base_url, client, is_local, proxy};
 pub use limits::{Limits, Secret};
-pub use refusal::{Refusal, status_of, unreadable};
-pub use response::{cause, header, read_body, redact};
+pub use refusal::{Refusal, reported, status_of, unreadable};
+pub use response::{cause, header, read_body, redact, redirect_host};
 pub use retry::{Advice, Retries, advice, retry_after};

@@ -38,6 +38,12 @@ const OTHER_LIMITS: [&str; 8] = [
 /// The smallest bound on a reply that is worth asking for, in tokens.
 const MIN_FEWER_TOKENS: u64 = 1024;
 
+/// The fields in which Groq keeps the call that could not be read, and Azure which filter declined.
+const POINTED_TO: [&str; 2] = ["failed_generation", "innererror"];
+
+/// What compressed bytes begin with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
 /// How much is shown of what is no answer of the API, in characters.
 const MAX_QUOTED_CHARS: usize = 300;
 
@@ -55,11 +61,11 @@ pub struct Refusal {
 
 impl Refusal {
     /// Reads the body of an error. The Messages API and Chat Completions agree on `error.message`;
-    /// some proxies say `detail`, or a bare string, or put it into a list, or quote whom they asked
-    /// in `metadata`.
+    /// some proxies say `detail`, or a bare string, or put it into a list or into a choice, or
+    /// quote whom they asked in `metadata`.
     pub fn read(status: u16, body: &Value) -> Self {
         let body = body.get(0).unwrap_or(body);
-        let error = &body["error"];
+        let error = reported(body).unwrap_or(&Value::Null);
         let names = [&error["type"], &error["code"], &body["type"], &body["code"]];
         let names: Vec<&str> = names.into_iter().filter_map(Value::as_str).collect();
         let texts = [&error["message"], error, &body["detail"], &body["message"]];
@@ -72,6 +78,14 @@ impl Refusal {
         }
         let kind = names.first().map_or("unknown", |name| name).to_string();
         let words = format!("{} {message}", names.join(" ")).to_lowercase();
+        // What the message only points to. It may speak of anything, so it is no part of the words.
+        for name in POINTED_TO {
+            match &error[name] {
+                Value::Null => {}
+                Value::String(text) => message += &format!("; {name}: {text}"),
+                value => message += &format!("; {name}: {value}"),
+            }
+        }
         Refusal { kind, message, status, words }
     }
 
@@ -133,6 +147,34 @@ impl Refusal {
     }
 }
 
+/// The error that a body reports, which may stand in its first choice.
+pub fn reported(body: &Value) -> Option<&Value> {
+    let errors = [&body["error"], &body["choices"][0]["error"]];
+    errors.into_iter().find(|error| !error.is_null())
+}
+
+/// The status that an error inside of a body stands for: one that it names, or its kind
+/// (api/errors).
+pub fn status_of(error: &Value) -> Option<u16> {
+    let said = [&error["code"], &error["status"]];
+    let said = said.map(|status| status.to_string().trim_matches('"').parse().ok());
+    if let Some(status) = said.into_iter().flatten().find(|status| (400..600).contains(status)) {
+        return Some(status);
+    }
+    match error["type"].as_str()? {
+        "invalid_request_error" => Some(400),
+        "authentication_error" => Some(401),
+        "billing_error" => Some(402),
+        "permission_error" => Some(403),
+        "not_found_error" => Some(404),
+        "request_too_large" => Some(413),
+        "rate_limit_error" => Some(429),
+        "timeout_error" => Some(504),
+        "overloaded_error" => Some(529),
+        _ => None,
+    }
+}
+
 /// The numbers in a text, but for those in names such as `gpt-4.1`.
 fn numbers(text: &str) -> Vec<u64> {
     let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ',');
@@ -147,6 +189,9 @@ pub fn unreadable(bytes: &[u8], why: &str) -> String {
     let quoted = |text: &str| text.chars().take(MAX_QUOTED_CHARS).collect::<String>();
     match text.trim() {
         "" => format!("the answer is empty ({why})"),
+        _ if bytes.starts_with(GZIP) => {
+            format!("the answer is compressed, which was not asked for ({why})")
+        }
         page if page.starts_with('<') => format!(
             "it answered with HTML where JSON was expected ({why}); is the base URL that of the \
              API? {}",
@@ -161,27 +206,6 @@ fn without_tags(html: &str) -> String {
     let parts = html.split('<').filter_map(|part| part.split_once('>'));
     let words: Vec<&str> = parts.flat_map(|(_, text)| text.split_whitespace()).collect();
     words.join(" ")
-}
-
-/// An error inside a stream has no status of its own: one that it names, or its kind, stands for
-/// one (api/errors).
-pub fn status_of(error: &Value) -> u16 {
-    let said = error["code"].as_u64().or(error["status"].as_u64());
-    if let Some(status) = said.and_then(|status| status.try_into().ok()) {
-        return status;
-    }
-    match error["type"].as_str() {
-        Some("invalid_request_error") => 400,
-        Some("authentication_error") => 401,
-        Some("billing_error") => 402,
-        Some("permission_error") => 403,
-        Some("not_found_error") => 404,
-        Some("request_too_large") => 413,
-        Some("rate_limit_error") => 429,
-        Some("timeout_error") => 504,
-        Some("overloaded_error") => 529,
-        _ => 500,
-    }
 }
 
 #[cfg(test)]
@@ -203,12 +227,43 @@ mod tests {
             (json!([{"error": {"code": 400, "message": "m"}}]), "unknown", "m"),
             (json!({"detail": [{"msg": "m"}]}), "unknown", r#"{"detail":[{"msg":"m"}]}"#),
             (json!({"error": {"message": "m", "metadata": {"raw": "r"}}}), "unknown", "m: r"),
+            (json!({"choices": [{"error": {"message": "m", "code": 502}}]}), "unknown", "m"),
+            (
+                json!({"error":
+                    {"message": "m", "failed_generation": "<call>", "innererror": [1]}}),
+                "unknown",
+                "m; failed_generation: <call>; innererror: [1]",
+            ),
             (json!("m"), "unknown", "\"m\""),
             (json!(null), "unknown", "null"),
         ] {
             let refusal = Refusal::read(400, &body);
             assert_eq!((&*refusal.kind, &*refusal.message), (kind, message), "{body}");
         }
+    }
+
+    #[test]
+    fn an_error_in_a_body_stands_for_a_status() {
+        for (error, status) in [
+            (json!({"code": 502}), Some(502)),
+            (json!({"code": "429"}), Some(429)),
+            (json!({"code": "1302", "status": 401}), Some(401)),
+            (json!({"code": 1302, "type": "rate_limit_error"}), Some(429)),
+            (json!({"code": "context_length_exceeded", "type": "overloaded_error"}), Some(529)),
+            (json!({"code": 99999999999u64}), None),
+            (json!({"type": "new"}), None),
+            (json!("words"), None),
+        ] {
+            assert_eq!(status_of(&error), status, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_points_to_does_not_say_what_it_is_about() {
+        let call = "cat <<'EOF'\nthe context exceeds the maximum of 16000 tokens, max_tokens 8000";
+        let body = json!({"error": {"message": "no call", "failed_generation": call}});
+        let refusal = Refusal::read(400, &body);
+        assert!(!refusal.is_overflow() && !refusal.is_about_reply(), "{refusal:?}");
     }
 
     #[test]
@@ -226,6 +281,7 @@ mod tests {
     fn a_page_is_quoted_by_its_words() {
         for (bytes, expected) in [
             (&b"  "[..], "the answer is empty (status 502)"),
+            (b"\x1f\x8b\x08abc", "the answer is compressed, which was not asked for (status 502)"),
             (
                 b"upstream connect error",
                 "the answer is no reply of this API (status 502): upstream connect error",

@@ -1,21 +1,39 @@
 //! Responses as far as they can be trusted.
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use reqwest::{Response, header::HeaderMap};
+use reqwest::{Response, Url, header::HeaderMap};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// A header as text, without blanks around it.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
-/// The first bytes of a body, however long it is, and what cut it short.
-pub async fn read_body(most: usize, response: Response) -> (Bytes, Option<reqwest::Error>) {
+/// The host to which a redirect leads, for an error.
+pub fn redirect_host(headers: &HeaderMap) -> String {
+    let to = header(headers, "location").and_then(|location| Url::parse(location).ok());
+    to.as_ref().and_then(Url::host_str).unwrap_or("another place").to_string()
+}
+
+/// The first bytes of a body, however long it is and however long it takes, and what cut it short.
+pub async fn read_body(
+    most: usize,
+    limit: Duration,
+    response: Response,
+) -> (Bytes, Option<String>) {
     let mut body = response.bytes_stream();
     let mut start = BytesMut::new();
-    while let Some(part) = body.next().await {
-        match part {
-            Ok(part) => start.extend_from_slice(&part),
-            Err(error) => return (start.freeze(), Some(error)),
+    let deadline = Instant::now() + limit;
+    loop {
+        match timeout_at(deadline, body.next()).await {
+            Ok(Some(Ok(part))) => start.extend_from_slice(&part),
+            Ok(Some(Err(error))) => return (start.freeze(), Some(cause(&error))),
+            Ok(None) => break,
+            Err(_) => {
+                let why = format!("it took longer than {} s", limit.as_secs_f32());
+                return (start.freeze(), Some(why));
+            }
         }
         if start.len() >= most {
             start.truncate(most);

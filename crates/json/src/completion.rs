@@ -29,6 +29,9 @@ impl Said {
     pub fn of(answer: &Value) -> Option<(Said, &Value)> {
         let choices = answer["choices"].as_array()?;
         let choice = choices.iter().find(|choice| choice["index"].as_u64().unwrap_or(0) == 0)?;
+        if choice["error"].is_object() {
+            return None;
+        }
         let messages = [&choice["delta"], &choice["message"]];
         let message = messages.into_iter().find(|message| message.is_object())?;
         let word = |key: &str| text_of(&message[key]);

@@ -14,6 +14,6 @@ pub use arguments::{Fitted, fit};
 pub use completion::{Call, Said, add_call_piece, merge};
 pub use events::{Body, EventError, Events, events, is_events, sniffed};
 pub use names::{as_id, as_name, is_name, is_plain};
-pub use repair::{arguments, well_formed};
+pub use repair::{arguments, as_object, well_formed};
 pub use schema::{Described, of, variants};
 pub use summary::summary;

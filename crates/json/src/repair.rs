@@ -1,5 +1,6 @@
 //! Bytes that were meant as JSON, made such that every parser reads them.
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// How deep a text may be nested. Parsers stop at 128, and what is read here is sent again within a
 /// few more levels.
@@ -132,6 +133,14 @@ fn escape_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+}
+
+/// The arguments of a call as APIs want them, an object: what was no JSON is put into one.
+pub fn as_object(input: &Value) -> Cow<'_, Value> {
+    match input {
+        Value::Object(_) => Cow::Borrowed(input),
+        broken => Cow::Owned(json!({ "malformed": broken })),
+    }
 }
 
 #[cfg(test)]

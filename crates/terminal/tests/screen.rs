@@ -290,7 +290,7 @@ fn what_enter_plays_was_visible_and_is_shown_once() {
         terminal.types("\r");
         terminal.shows("you said the suggestion");
         let lines = terminal.settled_turns();
-        let answer = ["you said the suggestion", "1 request", "t >>"];
+        let answer = ["you said the suggestion", "1 request", "all was played", "t >>"];
         let expected = match env {
             [("TERM", _)] => [&[FIRST, "(Enter: the suggestion)", "t >>"][..], &answer].concat(),
             _ => [&[FIRST, "t >> the suggestion"][..], &answer].concat(),

@@ -192,6 +192,23 @@ fn a_folder_that_was_removed_is_created_again_once_for_all() {
 }
 
 #[test]
+fn a_hidden_folder_is_hidden_again_when_it_was_removed() {
+    let here = tempfile::tempdir().unwrap();
+    let hidden = Folder::open(here.path(), "hidden").unwrap();
+    let state = hidden.folder("state").unwrap();
+    hidden.hide_from_git();
+    let ignored = || fs::read_to_string(here.path().join("hidden/.gitignore")).unwrap();
+    assert_eq!(ignored(), "*\n");
+    fs::remove_dir_all(here.path().join("hidden")).unwrap();
+    state.write("file", b"x").unwrap();
+    assert_eq!(ignored(), "*\n");
+    // One that somebody has written stays.
+    fs::write(here.path().join("hidden/.gitignore"), "mine\n").unwrap();
+    hidden.hide_from_git();
+    assert_eq!(ignored(), "mine\n");
+}
+
+#[test]
 fn temporary_files_of_killed_processes_are_removed_and_those_in_use_are_not() {
     let (here, secret) = (folder(), folder());
     let state = here.path().join("state");

@@ -292,8 +292,17 @@ fn what_a_new_worktree_lacks_is_told_once() {
     // It is as it was left.
     assert_eq!(trees.take("1").unwrap().lacks(), None);
     let (_dir, path, trees) = repository();
-    write(&path, "new", "");
     assert_eq!(trees.take("1").unwrap().lacks(), None);
+    write(&path, "new", "");
+    write(&path, "a.txt", "changed");
+    fs::remove_file(path.join("b.txt")).unwrap();
+    write(&path, "staged/file", "");
+    git(&path, "add staged");
+    assert_eq!(
+        trees.take("2").unwrap().lacks().unwrap(),
+        "Not in it: a.txt, b.txt, new, staged/file (new or changed in the main folder, and not \
+         committed)"
+    );
 }
 
 #[test]
