@@ -3,10 +3,11 @@ use crate::{
     Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
     ToolResult, dispatch::NextSend, state::States, turn::Progress,
 };
+use rungs_files::absolute;
 use rungs_process::Environment;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed};
 use tokio_util::sync::CancellationToken;
 
@@ -200,16 +201,3 @@ impl Context {
 /// What [`Context::show_result`] was given: a value of one call.
 #[derive(Default)]
 pub(crate) struct Shown(pub Mutex<Option<String>>);
-
-/// A path below `cwd`, without `.` and `..`, and without asking the disk: the file need not exist.
-fn absolute(cwd: &Path, path: &Path) -> PathBuf {
-    let mut absolute = PathBuf::new();
-    for part in cwd.join(path).components() {
-        match part {
-            Component::ParentDir => _ = absolute.pop(),
-            Component::CurDir => {}
-            other => absolute.push(other),
-        }
-    }
-    absolute
-}

@@ -2,6 +2,7 @@
 //!
 //! - [`Root`] opens and writes files below a directory; no link leads out of it. [`ReadTracker`]
 //!   remembers in which state a file was read.
+//! - [`absolute`] makes a path whole by its text alone.
 //! - [`read`] shows text with numbered lines, notebooks as their cells, and images.
 //! - [`edit_file`] and [`write_file`] change a file, unless it is in another state than when it was
 //!   read. [`replace`] makes an edit that keeps every other byte, [`replace_in_notebook`] one that
@@ -10,6 +11,7 @@
 //! - [`read_config`] and [`parse_yaml`] read configuration, in bounded time and memory;
 //!   [`front_matter`] reads what a text says of itself.
 //! - [`truncate_to_budget`] and [`shorten`] cut texts to a number of bytes.
+mod absolute;
 mod change;
 mod collector;
 mod config;
@@ -33,6 +35,7 @@ mod search;
 mod text;
 mod write;
 
+pub use absolute::absolute;
 pub use change::{ChangeError, Changed, Replacement, edit_file, write_file};
 pub use config::{ConfigError, parse_yaml, read_config};
 pub use edit::{Edited, replace};
