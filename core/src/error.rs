@@ -94,10 +94,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the request itself is at fault: blocked by a rule, refused by the server for what it
-    /// holds or for its size (400, 413, 422, and what gateways say: 406, 415, 418, 451), declined by
-    /// the model, or too much for its window. Sent again unchanged it would fail for ever, so the
-    /// conversation continues without what it added. Not at fault is what a refusal of the key, of
-    /// the account, of the address or for a time hits.
+    /// holds or for its size (400, 413, 422, and what gateways say: 406, 415, 418, 451), declined
+    /// by the model, or too much for its window. Sent again unchanged it would fail for ever, so
+    /// the conversation continues without what it added. Not at fault is what a refusal of the key,
+    /// of the account, of the address or for a time hits.
     pub fn withdraws(&self) -> bool {
         match self {
             Error::Blocked(_) => true,
