@@ -218,6 +218,9 @@ impl<'de> Deserialize<'de> for Joined {
             fn visit_str<E>(self, text: &str) -> Result<Joined, E> {
                 Ok(Joined(text.into()))
             }
+            fn visit_unit<E>(self) -> Result<Joined, E> {
+                Ok(Joined::default())
+            }
             fn visit_seq<A: SeqAccess<'de>>(self, mut lines: A) -> Result<Joined, A::Error> {
                 let mut text = String::new();
                 while let Some(line) = lines.next_element::<Cow<'de, str>>()? {

@@ -151,7 +151,9 @@ mod tests {
                 {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero",
                     "traceback": ["\u001b[31mx"]}
             ]},
-            {"cell_type": "code", "source": [], "outputs": []}
+            {"cell_type": "code", "source": [], "outputs": []},
+            {"cell_type": "raw", "source": null},
+            {"cell_type": "code", "outputs": [{"output_type": "stream", "text": null}]}
         ]}"##;
         let shown = reading(notebook.as_bytes(), "a.ipynb", 1, 2000).unwrap();
         let lines: Vec<&str> = shown.lines().map(|line| line.split_once('\t').unwrap().1).collect();
@@ -174,7 +176,10 @@ mod tests {
                 "[output]",
                 "ZeroDivisionError: division by zero",
                 "[the traceback is not shown]",
-                "[cell 3: code]"
+                "[cell 3: code]",
+                "[cell 4: raw]",
+                "[cell 5: code]",
+                "[output]"
             ]
         );
         assert!(
