@@ -409,6 +409,12 @@ fn rehearsed(args: &[&str]) -> (String, String) {
 }
 
 #[test]
+fn whoever_types_a_command_alone_is_played_nothing() {
+    let done = with_input(offline(&[]), b":help\n");
+    assert_eq!((done.status.code(), stdout(&done).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn the_folder_of_a_rehearsal_is_deleted() {
     let (_, folder) = rehearsed(&["What is in this folder?"]);
     assert!(!Path::new(&folder).exists(), "{folder}");

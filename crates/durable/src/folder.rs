@@ -238,7 +238,7 @@ impl Folder {
         match self.read(relative, max_bytes)? {
             Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             None => {
-                let error = io::Error::from(io::ErrorKind::NotFound);
+                let error = io::Error::new(io::ErrorKind::NotFound, "there is no such file yet");
                 Err(Error::io("read", &self.0.path.join(relative))(error))
             }
         }

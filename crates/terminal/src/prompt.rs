@@ -257,10 +257,7 @@ impl Prompt {
                     session.input_ended = true;
                     // An empty pipe, or none at all, means that nobody types: play what there is to
                     // see.
-                    if session.chat.messages().is_empty()
-                        && self.plays_alone
-                        && !screen.is_terminal()
-                    {
+                    if session.is_unused() && self.plays_alone && !screen.is_terminal() {
                         session.queue = self.suggestions.iter().cloned().collect();
                         session.suggestions_played = session.queue.len();
                     }
