@@ -7,7 +7,7 @@ use tokio::{
 };
 
 /// How long the program may take to end after a signal before another Ctrl+C ends it at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
 /// How long it may take at most, from then on.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
 /// A file has reached the limit of its size. With a handler, the write fails and is reported.
@@ -54,7 +54,7 @@ impl Signals {
                 let code = first(&mut signals).await;
                 own.0.send_replace(Some(code));
                 let ended = async {
-                    sleep(PATIENCE).await;
+                    sleep(GRACE_PERIOD).await;
                     // A receiver of its own hears no signal of before.
                     match signal(SignalKind::interrupt()) {
                         Ok(mut again) => _ = timeout(EXIT_TIMEOUT, again.recv()).await,
@@ -78,7 +78,7 @@ impl Signals {
         *self.0.borrow()
     }
 
-    /// The signal that came was for what ran then, and not for the program, which goes on.
+    /// The signal that came was for what ran then, and does not end the program.
     pub(crate) fn forgive(&self) {
         self.0.send_replace(None);
     }
