@@ -229,10 +229,10 @@ async fn play(
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
+        last_line: play.last_line(lesson),
         suggestions: play.suggestions,
         // With a live model, an empty pipe is a mistake, and no order for five requests.
         plays_alone: play.server.is_some(),
-        last_line: next_lesson(lesson),
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
     };
@@ -336,16 +336,24 @@ impl Play {
         };
         format!("{model} at {server} answers; commands run for real, in {folder}{hint}")
     }
-}
 
-/// What is said when all that a lesson suggests has been played.
-fn next_lesson(lesson: &str) -> String {
-    let files = std::fs::read_dir(Path::new(ROOT).join("examples")).into_iter().flatten().flatten();
-    let names =
-        files.filter_map(|file| file.file_name().to_str()?.strip_suffix(".rs").map(String::from));
-    let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
-    let next = later.map(|next| format!("; next: cargo run --example {next}")).unwrap_or_default();
-    format!("That was all of the play. :help says what to try yourself{next}")
+    /// What is said when all that the lesson suggests has been played.
+    fn last_line(&self, lesson: &str) -> String {
+        if self.suggestions.is_empty() {
+            return String::new();
+        }
+        let files = std::fs::read_dir(Path::new(ROOT).join("examples"));
+        let names =
+            files.into_iter().flatten().flatten().filter_map(|file| {
+                Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_string())
+            });
+        let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
+        let next = match later {
+            Some(next) => format!("; next: cargo run --example {next}"),
+            None => String::new(),
+        };
+        format!("That was all of the play. :help says what to try yourself{next}")
+    }
 }
 
 async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
