@@ -69,13 +69,15 @@ mod examples {
 }
 pub use examples::*;
 
+mod command_line;
 mod inspect;
 pub mod models;
 mod settings;
 mod stage;
 #[cfg(test)]
 mod testing;
-pub use stage::{Stage, rehearse, run};
+pub use command_line::Flag;
+pub use stage::{Stage, rehearse, run, run_with};
 
 /// Keeps the README's code compiling.
 #[cfg(doctest)]

@@ -1,15 +1,12 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
 use crate::{
+    command_line::{self, Args, Flag},
     inspect,
     models::{Models, UNKNOWN_CONTEXT},
     settings::{Choice, Settings},
 };
 use durable::Folder;
-use lexopt::{
-    Arg::{Long, Short, Value},
-    ValueExt,
-};
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Answer, Client, Error, Loop, Question, Result, Ui,
@@ -20,6 +17,7 @@ use rungs_files::read_config;
 use rungs_process::{Environment, Outputs, end_orphans, end_own, protect};
 use rungs_terminal::{Prompt, Screen, Signals, TerminalModes, command_list};
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -51,6 +49,8 @@ pub struct Stage {
     pub system: String,
     /// The model's window, in tokens.
     pub window: u32,
+    /// The lesson's own options, as given on the command line; empty for one without a value.
+    pub flags: BTreeMap<&'static str, String>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -95,33 +95,20 @@ impl Stage {
     }
 }
 
-/// The command line; see [`USAGE`].
-#[derive(Default)]
-struct Args {
-    prompt: Vec<String>,
-    keep: bool,
-    sandbox: bool,
-    help: bool,
-}
-
-fn parse(mut parser: lexopt::Parser) -> Result<Args, lexopt::Error> {
-    let mut args = Args::default();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("keep") => args.keep = true,
-            Long("sandbox") => args.sandbox = true,
-            Long("help") | Short('h') => args.help = true,
-            Value(word) => args.prompt.push(word.string()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(args)
-}
-
 /// Runs a lesson: reads the command line, chooses the model, lets `build` make the agent and holds
 /// the conversation with `agent_loop`. Returns the exit code: 0, 1 when a turn failed, 2 for wrong
 /// use, 128 + a signal's number.
 pub fn run(
+    lesson: &'static str,
+    build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
+    agent_loop: impl for<'a> Loop<'a> + Copy,
+) -> ExitCode {
+    run_with(&[], lesson, build, agent_loop)
+}
+
+/// As [`run`], with options of the lesson's own, which `build` finds in [`Stage::flags`].
+pub fn run_with(
+    flags: &'static [Flag],
     lesson: &'static str,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
@@ -132,7 +119,7 @@ pub fn run(
     let protected = protect();
     let modes = TerminalModes::save();
     let screen = Screen::stdio();
-    let args = match parse(lexopt::Parser::from_env()) {
+    let args = match Args::read(flags) {
         Ok(args) => args,
         Err(error) => {
             screen.say(&format!("error: {error}; --help says what there is"));
@@ -150,7 +137,7 @@ pub fn run(
     if let Err(error) = protected {
         screen.say(&format!("commands can read this program's environment, keys too: {error}"));
     }
-    let start = Start { lesson, args, settings, variables, modes };
+    let start = Start { lesson, flags, args, settings, variables, modes };
     let ended = runtime.block_on(play(start, &screen, build, agent_loop));
     // Temporary folders are deleted on blocking threads, which are waited for. Whatever else blocks
     // a thread, such as a name that is being looked up, must not hold up the end for long.
@@ -168,6 +155,7 @@ pub fn run(
 /// What a lesson starts with.
 struct Start {
     lesson: &'static str,
+    flags: &'static [Flag],
     args: Args,
     settings: Result<Settings>,
     /// The environment of the program, as it was.
@@ -181,7 +169,7 @@ async fn play(
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> Result<u8> {
-    let Start { lesson, args, settings, variables, modes } = start;
+    let Start { lesson, flags, args, settings, variables, modes } = start;
     let root = Path::new(ROOT);
     let last = move || {
         modes.restore();
@@ -191,7 +179,8 @@ async fn play(
     let help = head(&root.join("examples").join(lesson).with_extension("rs"))?;
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
-        screen.print(&usage(lesson, &help, system, screen, build).await?);
+        let own = command_line::usage(lesson, flags);
+        screen.print(&usage(lesson, &help, &own, system, screen, build).await?);
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -220,7 +209,8 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
+    let flags = args.flags;
+    let stage = Stage { lesson, client, folder, system, window, flags, screen: screen.clone() };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -251,6 +241,7 @@ async fn play(
 async fn usage(
     lesson: &'static str,
     help: &str,
+    usage: &str,
     system: String,
     screen: &Screen,
     build: impl AsyncFnOnce(&Stage) -> Result<Agent>,
@@ -259,9 +250,9 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let stage = Stage { lesson, client, folder, system, window, screen: screen.clone() };
+    let (flags, screen) = (BTreeMap::new(), screen.clone());
+    let stage = Stage { lesson, client, folder, system, window, flags, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
-    let usage = USAGE.replace("LESSON", lesson);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
@@ -417,13 +408,3 @@ fn head(file: &Path) -> Result<String> {
 fn history(lesson: &str) -> PathBuf {
     Path::new(ROOT).join(".rungs").join(lesson).join("history.txt")
 }
-
-const USAGE: &str = "\
-Usage
-  cargo run --example LESSON                 a prompt
-  cargo run --example LESSON -- \"question\"   one answer, on standard output
-  echo question | cargo run --example LESSON each line is a prompt
-  --keep                                     keeps the folder in which a rehearsal plays
-  --sandbox                                  a live model works in such a folder, too
-
-At the prompt";
