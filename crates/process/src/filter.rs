@@ -91,9 +91,8 @@ pub async fn filter(
         true if matches!(ended, FilterEnd::Ended(_)) => FilterEnd::TooMuchOutput,
         _ => ended,
     };
-    let text = |bytes: &[u8]| {
-        String::from_utf8_lossy(&bytes[..bytes.len().min(max_bytes)]).into_owned()
-    };
+    let text =
+        |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(max_bytes)]).into_owned();
     let (stdout, stderr) = (text(&stdout.bytes), text(&stderr.bytes));
     Ok(Filtered { end, stdout, stderr, left_running: stopped(left) })
 }
@@ -125,7 +124,12 @@ impl Sink for Bounded<'_> {
         }
     }
 
-    async fn flush(&mut self) {}
+    async fn flush(&mut self) {
+        if self.bytes.len() > self.max_bytes {
+            // A fast writer must not keep whoever stops it waiting.
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,8 +176,7 @@ mod tests {
     async fn what_it_leaves_running_is_named_and_not_in_its_output() {
         let marker = marker();
         let done = run(&format!("sleep {marker} & echo '{{}}'"), "", 60_000).await;
-        let named =
-            format!("[still running at the end, and stopped (1): sleep {marker}]");
+        let named = format!("[still running at the end, and stopped (1): sleep {marker}]");
         assert_eq!((&*done.stdout, done.left_running), ("{}\n", named));
         assert!(gone(&marker).await);
     }

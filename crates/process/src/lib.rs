@@ -176,10 +176,7 @@ impl Process {
     }
 
     /// The same without the last line: the command lines of what was left running.
-    async fn finish_tree(
-        &mut self,
-        sink: &mut impl Sink,
-    ) -> io::Result<(ExitStatus, Vec<String>)> {
+    async fn finish_tree(&mut self, sink: &mut impl Sink) -> io::Result<(ExitStatus, Vec<String>)> {
         let status = self.wait_for_shell(sink).await?;
         // What is about to end by itself may do so: the `tee` of `make > >(tee log)`.
         let all_ended = async {
