@@ -6,8 +6,9 @@
 //! - [`HookEvent`]: when hooks run.
 //! - [`Hooks`]: which commands run then, from a YAML file or from `settings.json`.
 //! - [`run`]: runs those that match, concurrently, and merges their answers into a [`Verdict`].
-//! - [`Fingerprint`]: what hooks of a repository would run, by its content, so that a person can
-//!   trust it once and not whatever it becomes.
+//! - [`Repository`]: hooks that came with a repository, which run only once a person trusts them;
+//!   [`Fingerprint`]: what they would run, by its content, so that what is trusted is not whatever
+//!   it becomes.
 //! - [`HookRuling`]: what hooks have decided about one call, for whoever judges it further in.
 mod answer;
 mod config;
@@ -16,6 +17,7 @@ mod matcher;
 mod merge;
 mod ruling;
 mod run;
+mod shapes;
 mod trust;
 
 pub use answer::{Answer, Decision};
@@ -25,4 +27,5 @@ pub use matcher::Matcher;
 pub use merge::Verdict;
 pub use ruling::{HookRuling, PermissionHooks};
 pub use run::run;
-pub use trust::Fingerprint;
+pub use shapes::{output_text, tool_input, tool_response, updated_input};
+pub use trust::{Fingerprint, Repository};

@@ -1,6 +1,7 @@
 //! What hooks of a repository would run, by its content.
-use crate::Hook;
+use crate::{Form, Hook, Hooks};
 use ring::digest::{Context, SHA256};
+use rungs_files::shorten;
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -14,6 +15,57 @@ const MAX_BYTES: u64 = 32 << 20;
 const MAX_DEPTH: usize = 8;
 /// The folder in which scripts of hooks usually stand, with what they load.
 const SCRIPTS: &str = ".claude/hooks";
+
+/// The files of a repository that may hold hooks.
+const SETTINGS: [&str; 2] = [".claude/settings.json", ".claude/settings.local.json"];
+/// How much of a command is shown before it is trusted, in bytes.
+const MAX_COMMAND_BYTES: usize = 1000;
+
+/// The hooks that came with a repository.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// Its folder.
+    pub project: PathBuf,
+    /// Its hooks.
+    pub hooks: Vec<Hook>,
+    /// What was left out of them.
+    pub left_out: Vec<String>,
+}
+
+impl Repository {
+    /// Reads the hooks of a folder: `.claude/settings.json` and `.claude/settings.local.json`.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read, and why.
+    pub fn find(project: &Path) -> Result<Repository, String> {
+        let mut all = Hooks::default();
+        for file in SETTINGS {
+            let read = Hooks::read(&project.join(file), Form::Settings);
+            all.extend(read.map_err(|error| error.to_string())?);
+        }
+        let Hooks { hooks, left_out } = all;
+        Ok(Repository { project: project.into(), hooks, left_out })
+    }
+
+    /// What the person is asked: every command in full, with invisible characters escaped.
+    pub fn question(&self, fingerprint: &Fingerprint) -> String {
+        let mut text = format!("{} brings its own hooks. They would run:", self.project.display());
+        for hook in &self.hooks {
+            let command = shorten(&hook.command, MAX_COMMAND_BYTES);
+            let command = command.escape_debug();
+            let on = match hook.matcher.text() {
+                "" => hook.event.to_string(),
+                matcher => format!("{} ({})", hook.event, matcher.escape_debug()),
+            };
+            text += &format!("\n  {on}: {command}");
+        }
+        if !fingerprint.files.is_empty() {
+            let files: Vec<String> = fingerprint.files.iter().map(|f| format!("{f:?}")).collect();
+            text += &format!("\nwith these files of the repository: {}", files.join(", "));
+        }
+        text + "\nRun them?"
+    }
+}
 
 /// A hash over a repository's hooks: their commands, every file of the repository that a command
 /// names, and the folder `.claude/hooks`. What a script runs further, such as the repository's
@@ -139,7 +191,6 @@ fn plain(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Form, Hooks};
     use std::time::Duration;
 
     fn hooks(command: &str) -> Vec<Hook> {
