@@ -59,6 +59,13 @@ impl Settings {
         self.find(keys).map(|(_, value)| value)
     }
 
+    /// The value of this name, if it is set and not blank.
+    pub(crate) fn named(&self, name: &str) -> Option<String> {
+        let mut values =
+            [&self.environment, &self.file].into_iter().filter_map(|from| from.get(name));
+        values.find(|value| !value.trim().is_empty()).map(|value| value.trim().to_string())
+    }
+
     fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &str)> {
         [&self.environment, &self.file].into_iter().find_map(|from| {
             let set = keys.iter().filter_map(|key| Some((*key, from.get(*key)?.trim())));

@@ -54,9 +54,16 @@ pub struct Stage {
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
+    settings: Settings,
 }
 
 impl Stage {
+    /// A setting of the person's: an environment variable, else a line of `.env`. Secrets are to be
+    /// had only here, since they are erased from the environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.named(name)
+    }
+
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
@@ -180,7 +187,8 @@ async fn play(
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         let own = command_line::usage(lesson, flags);
-        screen.print(&usage(lesson, &help, &own, system, screen, build).await?);
+        let settings = settings.unwrap_or_default();
+        screen.print(&usage((lesson, settings), &help, &own, system, screen, build).await?);
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -210,7 +218,8 @@ async fn play(
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let flags = args.flags;
-    let stage = Stage { lesson, client, folder, system, window, flags, screen: screen.clone() };
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, screen: screen.clone(), settings };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -239,7 +248,7 @@ async fn play(
 
 /// What `--help` prints. Nobody is asked for it, so nobody need be there.
 async fn usage(
-    lesson: &'static str,
+    (lesson, settings): (&'static str, Settings),
     help: &str,
     usage: &str,
     system: String,
@@ -251,7 +260,7 @@ async fn usage(
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
     let (flags, screen) = (BTreeMap::new(), screen.clone());
-    let stage = Stage { lesson, client, folder, system, window, flags, screen };
+    let stage = Stage { lesson, client, folder, system, window, flags, screen, settings };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

@@ -1,5 +1,5 @@
 //! What one hook answers: by its exit status and what it prints.
-use crate::{Hook, HookEvent};
+use crate::{Hook, HookEvent, shapes::output_text};
 use rungs_files::shorten;
 use rungs_process::{FilterEnd, Filtered};
 use serde_json::Value;
@@ -32,7 +32,7 @@ pub struct Answer {
     /// The arguments with which the call runs instead.
     pub updated_input: Option<Value>,
     /// What the model reads instead of the result.
-    pub updated_output: Option<Value>,
+    pub updated_output: Option<String>,
     /// What the model reads besides.
     pub context: Option<String>,
     /// Why the turn ends now, if it does.
@@ -139,7 +139,10 @@ impl Answer {
         Ok(Answer {
             decision: decision.map(|decision| (decision, why)),
             updated_input,
-            updated_output: output.into_iter().find_map(|key| given(&specific[key])),
+            updated_output: output
+                .into_iter()
+                .find_map(|key| given(&specific[key]))
+                .map(|output| output_text(&output)),
             context: text(&specific["additionalContext"]),
             stop,
             messages: text(&json["systemMessage"]).into_iter().collect(),

@@ -55,9 +55,10 @@ pub struct Hook {
 impl Hook {
     /// How messages name it.
     pub fn name(&self) -> String {
-        let line = self.command.trim().lines().next().unwrap_or_default();
-        let command = shorten(line, MAX_SHOWN_BYTES);
-        format!("{} hook `{}`", self.event, command.escape_debug())
+        let mut lines = self.command.trim().lines();
+        let command = shorten(lines.next().unwrap_or_default(), MAX_SHOWN_BYTES);
+        let more = if lines.next().is_some() { " ..." } else { "" };
+        format!("{} hook `{}{more}`", self.event, visible(&command))
     }
 
     /// Whether a failure of it blocks. By default one that guards fails closed. A status other than
@@ -79,6 +80,18 @@ pub struct Hooks {
     pub hooks: Vec<Hook>,
     /// A line for everything that was left out, for the person.
     pub left_out: Vec<String>,
+}
+
+/// A text with its invisible characters as escapes, such as `\u{202e}`; newlines stay.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' | '\n' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 #[derive(Deserialize)]
@@ -121,15 +134,12 @@ struct Handler {
 }
 
 impl Hooks {
-    /// Reads a file of hooks; one that is missing holds none.
+    /// Reads a file of hooks.
     ///
     /// # Errors
     /// Names the file and what is wrong in it.
     pub fn read(file: &Path, form: Form) -> Result<Self, ConfigError> {
-        match read_config(file) {
-            Err(error) if error.is_missing => Ok(Hooks::default()),
-            text => Hooks::parse(file, &text?, form),
-        }
+        Hooks::parse(file, &read_config(file)?, form)
     }
 
     /// Reads the text of a file of hooks.
@@ -328,8 +338,7 @@ mod tests {
         let cut = parse("{\n\t\"hooks\": {", Form::Settings).unwrap_err();
         assert_eq!(cut, "f:2: EOF while parsing an object at line 2 column 11");
         assert_eq!(parse("", Form::Own).unwrap().hooks.len(), 0);
-        let missing = Hooks::read(Path::new("/missing"), Form::Settings).unwrap();
-        assert_eq!(missing.hooks.len(), 0);
+        assert!(Hooks::read(Path::new("/missing"), Form::Settings).unwrap_err().is_missing);
     }
 
     #[test]

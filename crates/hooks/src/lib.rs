@@ -5,11 +5,11 @@
 //!
 //! - [`HookEvent`]: when hooks run.
 //! - [`Hooks`]: which commands run then, from a YAML file or from `settings.json`.
-//! - [`run`]: runs those that match, concurrently, and merges their answers into a [`Verdict`].
+//! - [`HookSet`]: all hooks of a session; [`run`]: runs those that match, concurrently, and merges their answers into a [`Verdict`].
 //! - [`Repository`]: hooks that came with a repository, which run only once a person trusts them;
 //!   [`Fingerprint`]: what they would run, by its content, so that what is trusted is not whatever
 //!   it becomes.
-//! - [`HookRuling`]: what hooks have decided about one call, for whoever judges it further in.
+//! - [`HookRuling`]: what hooks say about one call, for whoever judges it further in.
 mod answer;
 mod config;
 mod event;
@@ -17,6 +17,7 @@ mod matcher;
 mod merge;
 mod ruling;
 mod run;
+mod set;
 mod shapes;
 mod trust;
 
@@ -25,7 +26,8 @@ pub use config::{Form, Hook, Hooks, OnFailure};
 pub use event::{HookEvent, protocol_name, tool_names};
 pub use matcher::Matcher;
 pub use merge::Verdict;
-pub use ruling::{HookRuling, PermissionHooks};
+pub use ruling::HookRuling;
 pub use run::run;
-pub use shapes::{output_text, tool_input, tool_response, updated_input};
+pub use set::{Ask, HookSet, NOBODY, Trust};
+pub use shapes::{after_call, call_fields, hook_input};
 pub use trust::{Fingerprint, Repository};

@@ -11,7 +11,7 @@ pub struct Verdict {
     /// that changes them.
     pub updated_input: Option<Value>,
     /// What the model reads instead of the result, likewise.
-    pub updated_output: Option<Value>,
+    pub updated_output: Option<String>,
     /// What the model reads besides, in the order of the configuration.
     pub context: Vec<String>,
     /// Why the turn ends now, if it does.
@@ -88,7 +88,7 @@ mod tests {
     fn the_last_change_counts_and_context_adds_up() {
         let changed = |input: Value, context: &str| Answer {
             updated_input: Some(input.clone()),
-            updated_output: Some(input),
+            updated_output: Some(input.to_string()),
             context: Some(context.into()),
             stop: Some(context.into()),
             ..Answer::default()
@@ -100,7 +100,7 @@ mod tests {
         verdict.add(Answer::default());
         let expected = Verdict {
             updated_input: Some(json!({"a": 2})),
-            updated_output: Some(json!({"a": 2})),
+            updated_output: Some("{\"a\":2}".into()),
             context: vec!["x".into(), "y".into()],
             stop: Some("x".into()),
             messages: vec!["two hooks change the same call; the last one counts".into()],

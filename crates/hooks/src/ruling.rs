@@ -1,81 +1,137 @@
 //! What hooks say to whoever judges a call further in.
-use crate::Decision;
-use futures_util::future::BoxFuture;
-use serde_json::Value;
-use std::fmt;
+use crate::{Decision, HookEvent, HookSet, NOBODY, Verdict};
+use rungs_process::Environment;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
-/// What hooks have decided about one call. It travels as a value of that call to the layer that
-/// judges it: the rules of that layer still hold, and a rule that denies stands above it. It names
-/// the whole call, since a tool may make other calls while it runs.
-#[derive(Debug, Clone, PartialEq)]
+/// What hooks say about one call, for the layer that judges it. It travels as a value of that call
+/// and names the whole of it, since a tool may make other calls while it runs. The rules of that
+/// layer still hold: one that denies stands above a hook that allows.
+#[derive(Debug)]
 pub struct HookRuling {
-    /// The id of the call.
-    pub id: String,
-    /// Its tool.
-    pub tool: String,
-    /// Its arguments, as hooks left them.
-    pub input: Value,
-    /// [`Decision::Ask`] or [`Decision::Allow`]: a call that is denied never gets so far.
-    pub decision: Decision,
-    /// Why, in the hook's words.
-    pub reason: String,
+    /// Id, tool and arguments, as hooks left them.
+    call: (String, String, Value),
+    decision: Option<(Decision, String)>,
+    hooks: Arc<HookSet>,
+    /// What hooks of PermissionRequest read.
+    input: Value,
+    environment: Environment,
 }
 
 impl HookRuling {
-    /// The decision, if it is about this call.
-    pub fn on(&self, id: &str, tool: &str, input: &Value) -> Option<Decision> {
-        let same = self.id == id && self.tool == tool && self.input == *input;
-        same.then_some(self.decision)
-    }
-}
-
-type Asked = dyn Fn(String, Value) -> BoxFuture<'static, Option<Result<(), String>>> + Send + Sync;
-
-/// The hooks that answer a question about a call before the person does (PermissionRequest). It
-/// travels as a value of the call, to whoever asks.
-pub struct PermissionHooks(Box<Asked>);
-
-impl PermissionHooks {
-    /// Hooks that are asked so, with the tool's name and its arguments.
-    pub fn new<F>(ask: F) -> Self
-    where
-        F: Fn(String, Value) -> BoxFuture<'static, Option<Result<(), String>>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        PermissionHooks(Box::new(ask))
+    /// What hooks of PreToolUse have decided about a call (its id, its tool, its arguments), and
+    /// the hooks that are asked with this input before the person would be.
+    pub fn new(
+        (id, tool, arguments): (&str, &str, &Value),
+        decision: Option<(Decision, String)>,
+        hooks: Arc<HookSet>,
+        input: Value,
+        environment: &Environment,
+    ) -> Self {
+        let call = (id.into(), tool.into(), arguments.clone());
+        HookRuling { call, decision, hooks, input, environment: environment.clone() }
     }
 
-    /// What they answer: that it may run, why it may not, or nothing, so that the person is asked.
-    pub async fn ask(&self, tool: &str, input: &Value) -> Option<Result<(), String>> {
-        (self.0)(tool.into(), input.clone()).await
+    fn is_on(&self, id: &str, tool: &str, input: &Value) -> bool {
+        self.call.0 == id && self.call.1 == tool && self.call.2 == *input
     }
-}
 
-impl fmt::Debug for PermissionHooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PermissionHooks")
+    /// The decision and its reason, if there is one and it is about exactly this call:
+    /// [`Decision::Ask`] or [`Decision::Allow`], since a call that is denied never gets so far.
+    pub fn on(&self, id: &str, tool: &str, input: &Value) -> Option<(Decision, &str)> {
+        let (decision, why) = self.decision.as_ref().filter(|_| self.is_on(id, tool, input))?;
+        Some((*decision, why))
+    }
+
+    /// To be called when the person is about to be asked about exactly this call: runs the hooks of
+    /// PermissionRequest. If [`Decision::Allow`] or [`Decision::Deny`] comes back, that is the
+    /// answer. Otherwise the person is asked, and the hooks of Notification run here.
+    pub async fn ask(&self, id: &str, tool: &str, input: &Value, question: &str) -> Verdict {
+        if !self.is_on(id, tool, input) {
+            return Verdict::default();
+        }
+        let asked = self.hooks.run(&self.input, tool, &self.environment, NOBODY).await;
+        let mut verdict = asked.unwrap_or_default();
+        if !matches!(verdict.decision, Some((Decision::Allow | Decision::Deny, _))) {
+            let mut input = self.input.clone();
+            input["hook_event_name"] = json!(HookEvent::Notification);
+            input["notification_type"] = "permission_prompt".into();
+            input["message"] = question.into();
+            let told = self.hooks.run(&input, "", &self.environment, NOBODY).await;
+            verdict.messages.extend(told.unwrap_or_default().messages);
+        }
+        verdict
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::{Form, Hooks};
+    use std::path::Path;
 
-    #[test]
-    fn a_ruling_is_about_one_call_only() {
-        let ruling = HookRuling {
-            id: "1".into(),
-            tool: "bash".into(),
-            input: json!({"command": "ls"}),
-            decision: Decision::Allow,
-            reason: String::new(),
+    async fn set(yaml: &str, dir: &Path) -> Arc<HookSet> {
+        let store = durable::Folder::open(dir, "store").unwrap();
+        let hooks = Hooks::parse(Path::new("f"), yaml, Form::Own).unwrap();
+        Arc::new(HookSet::open(hooks, dir, &store, NOBODY).await)
+    }
+
+    const LS: &str = r#"{"command": "ls"}"#;
+
+    fn asked() -> Value {
+        json!({"hook_event_name": "PermissionRequest", "tool_name": "Bash",
+            "tool_input": {"command": "ls"}})
+    }
+
+    #[tokio::test]
+    async fn a_ruling_is_about_one_call_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let ls: Value = serde_json::from_str(LS).unwrap();
+        let allow = Some((Decision::Allow, "fine".to_string()));
+        let hooks = set("hooks: {PermissionRequest: [{command: 'exit 2'}]}", dir.path()).await;
+        let environment = Environment::default();
+        let ruling = HookRuling::new(("1", "bash", &ls), allow, hooks, asked(), &environment);
+        assert_eq!(ruling.on("1", "bash", &ls), Some((Decision::Allow, "fine")));
+        for (id, tool, input) in [
+            ("2", "bash", ls.clone()),
+            ("1", "write", ls),
+            ("1", "bash", json!({"command": "ls; rm x"})),
+        ] {
+            assert_eq!(ruling.on(id, tool, &input), None);
+            assert_eq!(ruling.ask(id, tool, &input, "run?").await, Verdict::default());
+        }
+    }
+
+    #[tokio::test]
+    async fn hooks_answer_for_the_person_or_the_person_is_notified_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = dir.path().join("told");
+        let notify = format!(
+            "Notification: [{{matcher: permission_prompt, command: 'cat > {}'}}]",
+            told.display()
+        );
+        let answer = |behavior: &str| {
+            let json = json!({"hookSpecificOutput": {"hookEventName": "PermissionRequest",
+                "decision": {"behavior": behavior, "message": "by rule"}}});
+            let hook = json!([{"matcher": "Bash", "command": format!("echo '{json}'")}]);
+            format!("hooks: {{PermissionRequest: {hook}, {notify}}}")
         };
-        assert_eq!(ruling.on("1", "bash", &json!({"command": "ls"})), Some(Decision::Allow));
-        assert_eq!(ruling.on("2", "bash", &json!({"command": "ls"})), None);
-        assert_eq!(ruling.on("1", "write", &json!({"command": "ls"})), None);
-        assert_eq!(ruling.on("1", "bash", &json!({"command": "ls; rm x"})), None);
+        let ask = async |yaml: &str| {
+            let hooks = set(yaml, dir.path()).await;
+            let ls: Value = serde_json::from_str(LS).unwrap();
+            let call = ("1", "bash", &ls);
+            let ruling = HookRuling::new(call, None, hooks, asked(), &Environment::default());
+            ruling.ask("1", "bash", &ls, "run `ls`?").await
+        };
+        let by_rule = |decision| Some((decision, "by rule".to_string()));
+        assert_eq!(ask(&answer("allow")).await.decision, by_rule(Decision::Allow));
+        assert_eq!(ask(&answer("deny")).await.decision, by_rule(Decision::Deny));
+        assert!(!told.exists());
+        assert_eq!(ask(&format!("hooks: {{{notify}}}")).await, Verdict::default());
+        let told: Value = serde_json::from_slice(&std::fs::read(told).unwrap()).unwrap();
+        assert_eq!(
+            (&told["message"], &told["hook_event_name"]),
+            (&json!("run `ls`?"), &json!("Notification"))
+        );
     }
 }

@@ -112,7 +112,7 @@ mod tests {
             ),
         ] {
             let verdict = verdict("PreToolUse", &[command], Form::Settings).await;
-            let begin = format!("PreToolUse hook `{}` {why}", command.escape_debug());
+            let begin = format!("PreToolUse hook `{}` {why}", command);
             let denied = verdict.denied().unwrap();
             assert!(denied.starts_with(&begin), "{denied}\n{begin}");
             assert_eq!(verdict.messages, [denied]);

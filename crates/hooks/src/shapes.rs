@@ -1,4 +1,5 @@
-//! The arguments and results of tools in the shapes that scripts expect.
+//! What hooks read, in the shapes that scripts expect.
+use crate::{HookEvent, protocol_name};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -7,8 +8,35 @@ const PATHS: [&str; 3] = ["file_path", "path", "notebook_path"];
 /// The tool that runs a command in the background, which the protocol takes for one of `Bash`.
 const IN_BACKGROUND: &str = "bash_background";
 
+/// What a hook reads: the fields of its event, and those that all events have. `agent` is the name
+/// of a subagent, such as `main/explorer-2`.
+pub fn hook_input(
+    event: HookEvent,
+    session: &str,
+    cwd: &Path,
+    agent: Option<&str>,
+    fields: Value,
+) -> Value {
+    let mut input = json!({"session_id": session, "transcript_path": "", "cwd": cwd,
+        "permission_mode": "default", "hook_event_name": event});
+    if let Some(agent) = agent {
+        input["agent_id"] = agent.into();
+        input["agent_type"] = agent.rsplit('/').next().into();
+    }
+    if let (Value::Object(all), Value::Object(fields)) = (&mut input, fields) {
+        all.extend(fields);
+    }
+    input
+}
+
+/// The fields of an event that is about a call of `own_tool`.
+pub fn call_fields(own_tool: &str, id: &str, input: &Value, cwd: &Path) -> Value {
+    let input = tool_input(own_tool, input, cwd);
+    json!({"tool_name": protocol_name(own_tool), "tool_input": input, "tool_use_id": id})
+}
+
 /// The arguments of a call of `own_tool` as hooks read them.
-pub fn tool_input(own_tool: &str, input: &Value, cwd: &Path) -> Value {
+fn tool_input(own_tool: &str, input: &Value, cwd: &Path) -> Value {
     let mut input = input.clone();
     let Value::Object(fields) = &mut input else { return input };
     for key in PATHS {
@@ -23,7 +51,7 @@ pub fn tool_input(own_tool: &str, input: &Value, cwd: &Path) -> Value {
 }
 
 /// Arguments that a hook has changed, as `own_tool` takes them.
-pub fn updated_input(own_tool: &str, mut input: Value) -> Value {
+pub(crate) fn updated_input(own_tool: &str, mut input: Value) -> Value {
     if own_tool == IN_BACKGROUND
         && let Value::Object(fields) = &mut input
     {
@@ -32,8 +60,20 @@ pub fn updated_input(own_tool: &str, mut input: Value) -> Value {
     input
 }
 
+/// The event that follows a call, and what its fields say of the result in addition: its text, and
+/// whether it failed.
+pub fn after_call(mut fields: Value, text: &str, is_error: bool) -> (HookEvent, Value) {
+    if is_error {
+        fields["error"] = text.into();
+        return (HookEvent::PostToolUseFailure, fields);
+    }
+    let tool = fields["tool_name"].as_str().unwrap_or_default();
+    fields["tool_response"] = tool_response(tool, &fields["tool_input"], text);
+    (HookEvent::PostToolUse, fields)
+}
+
 /// What a tool returned, as hooks read it; `tool` is its name in the protocol.
-pub fn tool_response(tool: &str, input: &Value, text: &str) -> Value {
+fn tool_response(tool: &str, input: &Value, text: &str) -> Value {
     match (tool, input["file_path"].as_str()) {
         ("Bash", _) => {
             json!({"stdout": text, "stderr": "", "interrupted": false, "isImage": false})
@@ -47,7 +87,7 @@ pub fn tool_response(tool: &str, input: &Value, text: &str) -> Value {
 }
 
 /// The text of a result that a hook gives in place of another, in any of these shapes.
-pub fn output_text(output: &Value) -> String {
+pub(crate) fn output_text(output: &Value) -> String {
     match output {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().map(output_text).collect(),

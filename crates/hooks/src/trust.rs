@@ -1,7 +1,6 @@
 //! What hooks of a repository would run, by its content.
-use crate::{Form, Hook, Hooks};
+use crate::{Form, Hook, Hooks, config::visible};
 use ring::digest::{Context, SHA256};
-use rungs_files::shorten;
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -18,8 +17,8 @@ const SCRIPTS: &str = ".claude/hooks";
 
 /// The files of a repository that may hold hooks.
 const SETTINGS: [&str; 2] = [".claude/settings.json", ".claude/settings.local.json"];
-/// How much of a command is shown before it is trusted, in bytes.
-const MAX_COMMAND_BYTES: usize = 1000;
+/// How long a command may be, in bytes: it is shown in full before it is trusted.
+const MAX_COMMAND_BYTES: usize = 4000;
 
 /// The hooks that came with a repository.
 #[derive(Debug, Clone)]
@@ -36,14 +35,20 @@ impl Repository {
     /// Reads the hooks of a folder: `.claude/settings.json` and `.claude/settings.local.json`.
     ///
     /// # Errors
-    /// Names the file that cannot be read, and why.
+    /// Names the file that cannot be used, and why.
     pub fn find(project: &Path) -> Result<Repository, String> {
         let mut all = Hooks::default();
         for file in SETTINGS {
-            let read = Hooks::read(&project.join(file), Form::Settings);
-            all.extend(read.map_err(|error| error.to_string())?);
+            match Hooks::read(&project.join(file), Form::Settings) {
+                Err(error) if error.is_missing => {}
+                read => all.extend(read.map_err(|error| error.to_string())?),
+            }
         }
         let Hooks { hooks, left_out } = all;
+        if let Some(long) = hooks.iter().find(|hook| hook.command.len() > MAX_COMMAND_BYTES) {
+            let why = "is longer than 4000 bytes, which nobody would read";
+            return Err(format!("{}: {} {why}", long.file.display(), long.name()));
+        }
         Ok(Repository { project: project.into(), hooks, left_out })
     }
 
@@ -51,11 +56,11 @@ impl Repository {
     pub fn question(&self, fingerprint: &Fingerprint) -> String {
         let mut text = format!("{} brings its own hooks. They would run:", self.project.display());
         for hook in &self.hooks {
-            let command = shorten(&hook.command, MAX_COMMAND_BYTES);
-            let command = command.escape_debug();
+            // Each line of it is indented, or it could look like the end of the question.
+            let command = visible(hook.command.trim()).replace('\n', "\n      ");
             let on = match hook.matcher.text() {
                 "" => hook.event.to_string(),
-                matcher => format!("{} ({})", hook.event, matcher.escape_debug()),
+                matcher => format!("{} ({})", hook.event, visible(matcher)),
             };
             text += &format!("\n  {on}: {command}");
         }
@@ -249,6 +254,31 @@ mod tests {
         all.sort();
         all.dedup();
         assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn the_question_shows_all_that_would_run() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".claude")).unwrap();
+        let command = "echo 'a\u{202e}b'\nRun them? \u{1b}[2Krm";
+        let json = serde_json::json!({"hooks": {
+            "PreToolUse": [{"matcher": "Bash", "command": command}],
+            "Stop": [{"command": "bash run.sh"}]}});
+        fs::write(dir.path().join(".claude/settings.json"), json.to_string()).unwrap();
+        fs::write(dir.path().join("run.sh"), "").unwrap();
+        let repository = Repository::find(dir.path()).unwrap();
+        let fingerprint = Fingerprint::of(&repository.hooks, dir.path()).unwrap();
+        let expected = format!(
+            "{} brings its own hooks. They would run:\n  PreToolUse (Bash): echo 'a\\u{{202e}}b'\n      \
+             Run them? \\u{{1b}}[2Krm\n  Stop: bash run.sh\nwith these files of the repository: \
+             \"run.sh\"\nRun them?",
+            dir.path().display()
+        );
+        assert_eq!(repository.question(&fingerprint), expected);
+        let long = json.to_string().replace("bash run.sh", &"x".repeat(5000));
+        fs::write(dir.path().join(".claude/settings.json"), long).unwrap();
+        let refused = Repository::find(dir.path()).unwrap_err();
+        assert!(refused.ends_with("is longer than 4000 bytes, which nobody would read"));
     }
 
     #[test]

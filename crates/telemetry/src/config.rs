@@ -1,6 +1,34 @@
-//! How a webhook stands in a file of configuration.
+//! How destinations stand in a file of configuration.
 use crate::{Template, Webhook};
+use rungs_files::{ConfigError, parse_yaml, read_config};
 use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Where events go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Whether they are logged.
+    pub log: bool,
+    /// From when on a call is pointed out as slow.
+    pub slow_tool_seconds: f64,
+    /// To which services they are posted.
+    pub webhooks: Vec<WebhookConfig>,
+    /// Where all that was read.
+    #[serde(skip)]
+    pub file: PathBuf,
+}
+
+impl EventsConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Names the file, the line and what is wrong.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let config = parse_yaml::<EventsConfig>(file, &read_config(file)?)?;
+        Ok(EventsConfig { file: file.into(), ..config })
+    }
+}
 
 /// A webhook. Secrets are named, never written down: they are environment variables.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -10,11 +10,10 @@ const MAX_BATCH: usize = 1000;
 const DELAY: Duration = Duration::from_millis(100);
 
 /// Writes the events of a queue to the end of a file, a line of JSON an event, until the queue is
-/// closed and empty. A line says how many were dropped. A file that would become larger than
-/// [`MAX_FILE_BYTES`] takes one more line, which says so, and no more.
+/// closed and empty. A line says how many were dropped.
 ///
 /// # Errors
-/// Those of the file system.
+/// Those of the file system, and that the file would become larger than [`MAX_FILE_BYTES`].
 pub async fn write_jsonl(queue: Queue, file: File) -> io::Result<()> {
     let mut file = file;
     let mut written = file.metadata()?.len();
@@ -23,17 +22,13 @@ pub async fn write_jsonl(queue: Queue, file: File) -> io::Result<()> {
         if batch.dropped > 0 {
             events.insert(0, json!({"event": "dropped", "count": batch.dropped}));
         }
-        let mut lines: String = events.iter().map(|event| format!("{event}\n")).collect();
-        let is_full = written + lines.len() as u64 > MAX_FILE_BYTES;
-        if is_full {
-            lines = format!("{}\n", json!({"event": "full", "max_bytes": MAX_FILE_BYTES}));
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        if written + lines.len() as u64 > MAX_FILE_BYTES {
+            return Err(io::Error::other("it is full; move it away to have a new one"));
         }
         written += lines.len() as u64;
         let write = move || file.write_all(lines.as_bytes()).map(|()| file);
         file = tokio::task::spawn_blocking(write).await??;
-        if is_full {
-            return Ok(());
-        }
     }
     Ok(())
 }
@@ -57,15 +52,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_file_says_so_once() {
+    async fn a_full_file_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let file = File::options().append(true).create(true).open(dir.path().join("e")).unwrap();
         file.set_len(MAX_FILE_BYTES - 5).unwrap();
-        let size = || std::fs::metadata(dir.path().join("e")).unwrap().len();
         let queue = Queue::new(2);
         queue.push(json!({"event": "call"}));
-        write_jsonl(queue, file).await.unwrap();
-        let line = "{\"event\":\"full\",\"max_bytes\":67108864}\n".len() as u64;
-        assert_eq!(size(), MAX_FILE_BYTES - 5 + line);
+        let full = write_jsonl(queue, file).await.unwrap_err().to_string();
+        assert_eq!(full, "it is full; move it away to have a new one");
+        let size = std::fs::metadata(dir.path().join("e")).unwrap().len();
+        assert_eq!(size, MAX_FILE_BYTES - 5);
     }
 }

@@ -4,6 +4,7 @@
 //! - [`write_jsonl`]: writes what a queue brings to a file, a line an event.
 //! - [`Webhook`]: posts what a queue brings in batches, signs them and retries; [`WebhookConfig`]:
 //!   how a file of configuration describes one.
+//! - [`Destinations`]: all places that events go to. [`Statistics`]: what happened how often.
 //!
 //! ```
 //! use rungs_telemetry::{Queue, write_jsonl};
@@ -22,15 +23,19 @@
 //! # }
 //! ```
 mod config;
+mod destinations;
 mod file;
 mod queue;
 mod signature;
+mod statistics;
 mod template;
 mod webhook;
 
-pub use config::WebhookConfig;
+pub use config::{EventsConfig, WebhookConfig};
+pub use destinations::Destinations;
 pub use file::{MAX_FILE_BYTES, write_jsonl};
 pub use queue::{Batch, Queue};
 pub use signature::{SigningKey, signature};
+pub use statistics::Statistics;
 pub use template::{BadTemplate, Template};
 pub use webhook::Webhook;

@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn event(summary: &str) -> Value {
-        json!({"event": "failure", "agent": "main", "tool": "bash", "severity": "error",
+        json!({"event": "failure", "agent": "main", "severity": "error",
             "time": 1_795_676_400, "summary": summary})
     }
 
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(render("slack", &events), slack);
         let log = |event: &Value| {
             json!({"ddsource": "rungs", "service": "rungs", "hostname": "h",
-            "status": "error", "ddtags": "event:failure,tool:bash", "message": event["summary"],
+            "status": "error", "ddtags": "event:failure,agent:main", "message": event["summary"],
             "rungs": event})
         };
         assert_eq!(render("datadog", &events), json!([log(&events[0]), log(&events[1])]));
