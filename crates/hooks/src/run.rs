@@ -34,7 +34,8 @@ impl Hook {
     }
 }
 
-/// Runs these hooks concurrently, each command once, and merges what they answer.
+/// Runs these hooks concurrently, each command once, and merges what they answer. Nobody waits for
+/// those that are `async`; they end with the runtime at the latest.
 pub async fn run(
     hooks: &[Hook],
     input: &Value,
@@ -43,7 +44,14 @@ pub async fn run(
 ) -> Verdict {
     let mut commands = HashSet::new();
     let each = hooks.iter().filter(|hook| commands.insert(&hook.command));
-    let answers = join_all(each.map(|hook| hook.run(input, project, environment))).await;
+    let (detached, awaited): (Vec<&Hook>, Vec<&Hook>) = each.partition(|hook| hook.is_async);
+    for hook in detached {
+        let (hook, input, environment) = (hook.clone(), input.clone(), environment.clone());
+        let project = project.to_path_buf();
+        tokio::spawn(async move { hook.run(&input, &project, &environment).await });
+    }
+    let running = awaited.iter().map(|hook| hook.run(input, project, environment));
+    let answers = join_all(running).await;
     let mut verdict = Verdict::default();
     for answer in answers {
         verdict.add(answer);
@@ -96,7 +104,7 @@ mod tests {
         for (command, why) in [
             ("kill -9 $$", "was killed by signal 9"),
             ("/missing/guard", "could not be run (status 127): bash: line 1: /missing/guard: "),
-            ("yes", "printed more than 1 MiB, and was stopped"),
+            ("head -c 2000000 /dev/zero; sleep 60", "printed more than 1 MiB, and was stopped"),
             ("echo '{\"decision\": '", "gave an answer that is no JSON (EOF while parsing"),
             (
                 "echo '{\"hookSpecificOutput\": {\"permissionDecision\": \"denied\"}}'",
@@ -144,6 +152,22 @@ mod tests {
         verdict("Stop", &[&a, &b, &a], Form::Settings).await;
         assert!(begun.elapsed() < Duration::from_secs(5));
         assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "\n");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_an_async_hook() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let command =
+            format!("until test -e {}; do sleep 0.01; done; echo >> {}", path("go"), path("ran"));
+        let mut hooks = hooks("PreToolUse", &[&format!("{command}; exit 2")], Form::Own);
+        hooks[0].is_async = true;
+        let verdict = answer_of(&hooks, &json!({})).await;
+        assert_eq!(verdict, Verdict::default());
+        std::fs::write(path("go"), "").unwrap();
+        while !dir.path().join("ran").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]
