@@ -86,10 +86,13 @@ struct Begun {
 /// How a task ended: whether it is done, and what is reported of it.
 type Ending = (bool, String);
 
-/// The name of a task's tree. The number alone would not do: another board counts from 1 again.
-fn tree_name(board: &Board, trees: &Trees, id: u64) -> Result<String, ToolError> {
-    let subject = board.look(|tasks| tasks.get(id).map(|task| task.subject.clone()))?;
-    Ok(trees.name(&format!("{id} {}", subject?)))
+/// What a task's tree is named after, and the branch that the board says is the task's. The number
+/// alone would not do: another board counts from 1 again.
+fn naming(board: &Board, id: u64) -> Result<(String, Option<String>), ToolError> {
+    Ok(board.look(|tasks| {
+        let task = tasks.get(id)?;
+        Ok::<_, TaskError>((format!("{id} {}", task.subject), task.owner.clone()))
+    })??)
 }
 
 /// The task as it is once it has begun on this branch; if it may. It may when nobody began it, or
@@ -110,28 +113,16 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
 }
 
-/// Another board had a task like this one, or this one was set to pending, and so belongs to
-/// nobody.
-fn not_its_own(id: u64, branch: &str) -> ToolError {
-    ToolError(format!(
-        "the branch {branch} is there already, and the board does not say that it is this task's. \
-         If its work is to continue, call task_update with id {id}, status in_progress and owner \
-         {branch}; else rename it: git branch -m"
-    ))
-}
-
 /// Whoever holds the tree knows that nobody else works on the task. The board is changed before the
 /// tree is made: if that is cut off, the board says whose the branch is.
 fn begin(board: &Board, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
-    let name = tree_name(board, trees, id)?;
-    let may_begin = board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))?;
-    may_begin?;
-    let reservation = trees.reserve(&name)?;
-    let (branch, used) = (reservation.branch().to_string(), reservation.used()?);
+    let (words, owner) = naming(board, id)?;
+    // A branch of that name that the board does not give to the task, such as that of another
+    // board's task of the same number, is left alone: the task gets another name.
+    let reservation = trees.reserve_for(&words, owner.as_deref())?;
+    let branch = reservation.branch().to_string();
     let task = board.change(|tasks| {
-        let owns = tasks.get(id).is_ok_and(|task| task.owner.as_ref() == Some(&branch));
         Ok(match begun(tasks, id, &branch) {
-            Ok(_) if used && !owns => (vec![], Err(not_its_own(id, &branch))),
             Ok(task) => (vec![task.clone()], Ok(task)),
             Err(error) => (vec![], Err(error)),
         })
@@ -232,7 +223,8 @@ impl Worktrees {
             Call::WorktreeList {} => self.board.blocking(move |_| list(&trees)).await,
             Call::WorktreeRemove { task, ignored } => {
                 let remove = move |board: &Board| {
-                    let name = tree_name(board, &trees, task)?;
+                    let (words, owner) = naming(board, task)?;
+                    let name = trees.name_for(&words, owner.as_deref())?;
                     Ok(trees.remove(&name, ignored.unwrap_or(false))?.to_string())
                 };
                 self.board.blocking(remove).await
@@ -431,7 +423,8 @@ mod tests {
 
         /// The name of a task's tree, and where it is.
         fn tree(&self, id: u64) -> (String, PathBuf) {
-            let name = tree_name(&self.board, &self.trees(), id).unwrap();
+            let (words, owner) = naming(&self.board, id).unwrap();
+            let name = self.trees().name_for(&words, owner.as_deref()).unwrap();
             let path = self.root.join(STATE).join("trees").join(&name);
             (name, path)
         }
@@ -567,14 +560,12 @@ mod tests {
         repo.board.update(1, |task| task.status = Status::Failed).unwrap();
         let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
         assert!(again.contains("nothing new to commit"), "{again}");
-        // A task that belongs to nobody does not take the branch over by itself.
+        // A task that belongs to nobody does not take the branch over by itself: it gets another.
         repo.board.update(1, |task| task.status = Status::Pending).unwrap();
-        let refused = repo.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
-        let why = format!(
-            "# Task #1: not done\nthe branch {branch} is there already, and the board does not say \
-             that it is this task's"
-        );
-        assert!(refused.starts_with(&why), "{refused}");
+        let before = git(&repo.root, &format!("rev-parse {branch}"));
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert_ne!(format!("rungs/{}", repo.tree(1).0), branch);
+        assert_eq!(git(&repo.root, &format!("rev-parse {branch}")), before);
         let mine = json!({"id": 1, "status": "in_progress", "owner": branch});
         repo.call("task_update", mine).await.unwrap();
         let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
@@ -582,8 +573,7 @@ mod tests {
         // Another board, in another place, has nothing to do with it.
         let elsewhere = Trees::new("/", repo.root.join(".rungs/elsewhere"));
         let here = Trees::new("/", &repo.root);
-        let name = |trees: &Trees| tree_name(&repo.board, trees, 1).unwrap();
-        assert_ne!(name(&elsewhere), name(&here));
+        assert_ne!(elsewhere.name("1 a"), here.name("1 a"));
     }
 
     #[tokio::test]

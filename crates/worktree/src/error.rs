@@ -36,6 +36,9 @@ pub enum Error {
          was changed; `git branch -m {other} NAME` gives it another name"
     )]
     BranchInTheWay { branch: String, other: String },
+    /// All names that are tried are in use.
+    #[error("{0} and the other names that would be tried are in use; remove or rename branches")]
+    NamesTaken(String),
     /// There is no worktree of this name.
     #[error("there is no tree in {0}")]
     NoTree(PathBuf),

@@ -25,6 +25,9 @@ const MAX_NAME_BYTES: usize = 60;
 /// How many beginnings of a branch's name are tried.
 const MAX_PREFIXES: usize = 20;
 
+/// How many names are tried where words have been used before.
+const MAX_NAMES: usize = 20;
+
 /// The longest part of a derived name that is readable, in bytes; a hash follows it.
 const MAX_WORDS_BYTES: usize = 40;
 
@@ -55,6 +58,45 @@ impl Trees {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
         format!("{}-{:06x}", name.trim_end_matches('-'), hash >> 8).trim_start_matches('-').into()
+    }
+
+    /// The names for `words`: the one of [`name`](Trees::name), and others for when it is taken.
+    fn names(&self, words: &str) -> Vec<String> {
+        let others = (2..=MAX_NAMES).map(|n| self.name(&format!("{words} {n}")));
+        std::iter::once(self.name(words)).chain(others).collect()
+    }
+
+    /// The name for `words` whose branch is `own`, if there is one, else the first name. Blocks.
+    ///
+    /// # Errors
+    /// As for [`branch`](Trees::branch).
+    pub fn name_for(&self, words: &str, own: Option<&str>) -> Result<String, Error> {
+        if let Some(own) = own {
+            for name in self.names(words) {
+                if self.branch(&name)? == own {
+                    return Ok(name);
+                }
+            }
+        }
+        Ok(self.name(words))
+    }
+
+    /// The exclusive right to the worktree for `words` whose branch is `own`. If there is none, to
+    /// one of a name that nobody has used: a worktree or a branch that was there before belongs to
+    /// somebody else. Blocks.
+    ///
+    /// # Errors
+    /// As for [`reserve`](Trees::reserve), and [`Error::NamesTaken`].
+    pub fn reserve_for(&self, words: &str, own: Option<&str>) -> Result<Reservation, Error> {
+        let (first, mut names) = (self.name_for(words, own)?, self.names(words));
+        names.sort_by_key(|name| *name != first);
+        for name in names {
+            let reservation = self.reserve(&name)?;
+            if own == Some(reservation.branch()) || !reservation.used()? {
+                return Ok(reservation);
+            }
+        }
+        Err(Error::NamesTaken(self.branch(&self.name(words))?))
     }
 
     /// The worktree of this name: as it was left, or a new one. A new one is on its old branch if
