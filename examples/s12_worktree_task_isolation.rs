@@ -69,7 +69,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The tasks of a board, and the trees in which they are done.
 #[derive(Clone)]
-struct Worktrees {
+pub struct Worktrees {
     board: Board,
     /// Where the trees are.
     place: PathBuf,
@@ -171,8 +171,27 @@ fn end(board: &Board, begun: &Begun, report: &Report) -> Ending {
 /// Git and the board wait for the disk, so all this runs on blocking threads, by
 /// [`Board::blocking`]: once begun, it comes to its end, also when nobody waits for it any more.
 impl Worktrees {
+    /// The tasks of this board; their trees are below `state`, the folder of the lesson's own state.
+    pub fn new(board: &Board, state: &Path) -> Self {
+        Worktrees { board: board.clone(), place: state.join("trees") }
+    }
+
+    /// The board.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The name of a task's tree.
+    ///
+    /// # Errors
+    /// When there is no such task, and those of git.
+    pub fn tree_name(&self, trees: &Trees, id: u64) -> Result<String, ToolError> {
+        let (words, owner) = naming(&self.board, id)?;
+        Ok(trees.name_for(&words, owner.as_deref())?)
+    }
+
     /// The trees of the repository in which this agent is.
-    fn trees(&self, cx: &Context) -> Trees {
+    pub fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), &self.place)
     }
 
@@ -199,7 +218,10 @@ impl Worktrees {
     }
 
     /// Several tasks, concurrently.
-    async fn work_on(&self, tasks: &BTreeSet<u64>, cx: &Context) -> Result<String, ToolError> {
+    ///
+    /// # Errors
+    /// What came of them, when none is done.
+    pub async fn work_on(&self, tasks: &BTreeSet<u64>, cx: &Context) -> Result<String, ToolError> {
         if tasks.is_empty() {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
@@ -222,9 +244,9 @@ impl Worktrees {
             Call::WorkOn { tasks } => self.work_on(&tasks, cx).await,
             Call::WorktreeList {} => self.board.blocking(move |_| list(&trees)).await,
             Call::WorktreeRemove { task, ignored } => {
-                let remove = move |board: &Board| {
-                    let (words, owner) = naming(board, task)?;
-                    let name = trees.name_for(&words, owner.as_deref())?;
+                let all = self.clone();
+                let remove = move |_: &Board| {
+                    let name = all.tree_name(&trees, task)?;
                     Ok(trees.remove(&name, ignored.unwrap_or(false))?.to_string())
                 };
                 self.board.blocking(remove).await
@@ -241,7 +263,11 @@ fn commit(tree: &Tree, message: &str) -> Result<String, rungs_worktree::Error> {
     Ok(format!("{commit}\n{}", tree.state()?))
 }
 
-fn list(trees: &Trees) -> Result<String, ToolError> {
+/// The trees, a line or more each.
+///
+/// # Errors
+/// Those of git.
+pub fn list(trees: &Trees) -> Result<String, ToolError> {
     let lines = trees.list()?.into_iter().map(|tree| match tree {
         Ok(state) => state.to_string(),
         Err(error) => error.to_string(),
@@ -318,7 +344,7 @@ fn effect(call: &Call) -> Effect {
 
 /// Adds the mechanism; the trees are below `state`, the folder of this lesson's own state.
 pub fn install(agent: Agent, board: &Board, state: &Path) -> Agent {
-    let all = Worktrees { board: board.clone(), place: state.join("trees") };
+    let all = Worktrees::new(board, state);
     let (working, shown) = (board.clone(), all.clone());
     let help = "lists the worktrees of tasks, and what in them is not committed";
     agent
