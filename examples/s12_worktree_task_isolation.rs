@@ -171,7 +171,8 @@ fn end(board: &Board, begun: &Begun, report: &Report) -> Ending {
 /// Git and the board wait for the disk, so all this runs on blocking threads, by
 /// [`Board::blocking`]: once begun, it comes to its end, also when nobody waits for it any more.
 impl Worktrees {
-    /// The tasks of this board; their trees are below `state`, the folder of the lesson's own state.
+    /// The tasks of this board; their trees are below `state`, the folder of the lesson's own
+    /// state.
     pub fn new(board: &Board, state: &Path) -> Self {
         Worktrees { board: board.clone(), place: state.join("trees") }
     }

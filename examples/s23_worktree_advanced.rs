@@ -19,9 +19,9 @@
 //! committed, and says of everything else why it stays; only `worktree_discard` deletes more, for
 //! one tree, named by somebody.
 //!
-//! Terms: **trial merge** (three-way merge of two commits without a working tree), **fast-forward**,
-//! **merge base**, **detached HEAD**, **stale worktree metadata**, **idempotent** repair: a merge
-//! that a kill interrupted is finished by the next use, however far it had come.
+//! Terms: **trial merge** (three-way merge of two commits without a working tree),
+//! **fast-forward**, **merge base**, **detached HEAD**, **stale worktree metadata**, **idempotent**
+//! repair: a merge that a kill interrupted is finished by the next use, however far it had come.
 //!
 //! Run it: `cargo run --example s23_worktree_advanced`
 //!
@@ -30,8 +30,8 @@
 //! the tree whose work is not merged.
 //!
 //! Try, and predict first:
-//! 1. Say "leave a change in prices.txt", then type `:merge 3`. Is the change lost, and is the branch
-//!    merged?
+//! 1. Say "leave a change in prices.txt", then type `:merge 3`. Is the change lost, and is the
+//!    branch merged?
 //! 2. Type `:prune` before and after `:merge 1`. Which trees go, and which branches?
 //! 3. Take the check out of `merge` in `crates/worktree/src/merge.rs` (`step.check(..)`). What
 //!    becomes of the change of experiment 1?
@@ -42,7 +42,7 @@
 //!
 //! A product also rebases, runs the tests on the trial merge, and opens a pull request per branch.
 //!
-//! Builds on s12. Motto: *Git state is sacred; every edge case handled.*
+//! Builds on s12, s13. Motto: *Git state is sacred; every edge case handled.*
 
 use lessons::{
     s01_loop::agent_loop,
