@@ -52,10 +52,10 @@
 //! A product also has hooks that are HTTP requests or prompts to a model, hooks of plugins, and
 //! settings that an administrator locks.
 //!
-//! Builds on s01. Motto: *Every action fires an event.*
+//! Builds on s13. Motto: *Every action fires an event.*
 
 use durable::Folder;
-use lessons::{Flag, Stage, s01_loop::agent_loop};
+use lessons::{Flag, Stage, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
     Agent, Answer, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextSend,
     NextTurn, Question, Reply, Request, Result, ToolCall, ToolResult,
@@ -259,8 +259,7 @@ impl Layer for EventHooks {
     }
 
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        let end = cx.value::<TurnEnd>().and_then(|end| end.0.lock().unwrap().take());
-        if let Some(why) = end {
+        if let Some(why) = cx.value::<TurnEnd>().and_then(|end| end.0.lock().unwrap().take()) {
             return Err(Error::other(format!("a hook ends the turn: {why}")));
         }
         self.begin(chat, cx).await;
@@ -327,7 +326,8 @@ pub fn install(agent: Agent, hooks: EventHooks, say: impl Fn(&str) + Send + 'sta
 }
 
 async fn build(stage: &Stage) -> Result<Agent> {
-    let (agent, root) = (stage.agent(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let agent = s13_streaming::install(stage.agent());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = EventsConfig::read(&root.join("config/events.yaml")).map_err(Error::config)?;
     let own = Hooks::read(&root.join("config/hooks.yaml"), Form::Own);
     let mut hooks = own.map_err(Error::config)?;
@@ -665,7 +665,7 @@ mod tests {
     }
 
     /// A hook that prints this decision about a call.
-    fn decides(decision: &str, more: Value) -> String {
+    fn decides(decision: &str, more: &Value) -> String {
         let mut specific = json!({"hookEventName": "PreToolUse", "permissionDecision": decision});
         for (key, value) in more.as_object().into_iter().flatten() {
             specific[key] = value.clone();
@@ -681,9 +681,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_allow_saves_the_question_and_never_beats_a_deny() {
-        let pre = |decision: &str| hook("PreToolUse", "Bash", &decides(decision, json!({})));
+        let pre = |decision: &str| hook("PreToolUse", "Bash", &decides(decision, &json!({})));
         let changed = json!({"updatedInput": {"command": "echo forbidden"}});
-        let change = hook("PreToolUse", "", &decides("allow", changed));
+        let change = hook("PreToolUse", "", &decides("allow", &changed));
         for (hooks, command, expected) in [
             (vec![], "echo 1", "asked, and nobody was there"),
             (vec![pre("allow")], "echo 1", "1"),
@@ -729,7 +729,7 @@ mod tests {
         let play = play(scenes, |agent, _| s04_subagent::install(tools::all(agent)).wrap(Rules));
         let second = "grep -q '\"echo 2\"' && exit 2; exit 0";
         let hooks = [
-            hook("PreToolUse", "Agent", &decides("allow", json!({}))),
+            hook("PreToolUse", "Agent", &decides("allow", &json!({}))),
             hook("PreToolUse", "Bash", second),
         ];
         let play = hook_up(play.await, settings(hooks)).await;

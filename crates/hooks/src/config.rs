@@ -165,7 +165,7 @@ impl Hooks {
         }
         if read.disable_all_hooks {
             let count = read.hooks.values().flatten().count();
-            all.leave_out(file, format!("disableAllHooks switches {count} of its hooks off"));
+            all.leave_out(file, &format!("disableAllHooks switches {count} of its hooks off"));
             return Ok(all);
         }
         for (name, groups) in read.hooks {
@@ -173,7 +173,7 @@ impl Hooks {
                 match form {
                     Form::Own => return Err(error(format!("there is no event `{name}`"))),
                     Form::Settings => {
-                        all.leave_out(file, format!("hooks of {name}: no such event"))
+                        all.leave_out(file, &format!("hooks of {name}: no such event"))
                     }
                 }
                 continue;
@@ -196,7 +196,7 @@ impl Hooks {
         self.left_out.extend(other.left_out);
     }
 
-    fn leave_out(&mut self, file: &Path, what: String) {
+    fn leave_out(&mut self, file: &Path, what: &str) {
         self.left_out.push(format!("{}: left out: {what}", file.display()));
     }
 }
@@ -217,7 +217,7 @@ impl Handler {
             return match form {
                 Form::Own => Err(format!("there is no type `{kind}`; the only one is `command`")),
                 Form::Settings => {
-                    all.leave_out(file, what);
+                    all.leave_out(file, &what);
                     Ok(None)
                 }
             };
@@ -231,7 +231,7 @@ impl Handler {
             if form == Form::Own {
                 return Err(format!("a hook has no key `{key}`"));
             }
-            all.leave_out(file, format!("`{key}` of a {event} hook, which runs without it"));
+            all.leave_out(file, &format!("`{key}` of a {event} hook, which runs without it"));
         }
         let timeout = match self.timeout {
             None => event.timeout(),
