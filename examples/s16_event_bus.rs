@@ -95,8 +95,7 @@ impl Observers {
         match event {
             // No word of the conversation, and no text of a file, leaves the program.
             Event::Reply(reply) => {
-                let (calls, tokens) = (reply.calls().len(), reply.usage.output_tokens);
-                send("reply", "info", &format!("{tokens} tokens, {calls} calls"));
+                send("reply", "info", &format!("{} tokens", reply.usage.output_tokens));
             }
             Event::Call(call, summary) => {
                 self.statistics.begin(key(call));
@@ -269,7 +268,7 @@ impl Layer for EventHooks {
     /// A summary is a request beside the conversation: without it nothing is compacted.
     async fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
         let last = request.messages.last().and_then(|message| message.content.last());
-        if last.and_then(Block::origin).is_some_and(|o| o.name == "summary_request") {
+        if last.and_then(Block::origin).is_some_and(|o| o.name == "summarise") {
             // Commands such as `:compact` run outside of turns.
             let trigger = if cx.value::<TurnEnd>().is_some() { "auto" } else { "manual" };
             let fields = json!({"trigger": trigger, "custom_instructions": ""});
@@ -312,16 +311,17 @@ impl Layer for EventHooks {
 pub fn install(agent: Agent, hooks: EventHooks, say: impl Fn(&str) + Send + 'static) -> Agent {
     let (observers, shown, last) = (hooks.observers.clone(), hooks.clone(), hooks.clone());
     let agent = agent.listen(move |event, cx| observers.hear(event, cx)).wrap(hooks);
-    let help = "which hooks there are, how often what ran, and how long";
-    let agent = agent.command("events", help, async move |_, _, cx| {
-        cx.notice(format!("{}{}", shown.hooks, shown.observers.statistics));
-        Ok(())
-    });
+    let agent =
+        agent.command("events", "which hooks there are, what ran", async move |_, _, cx| {
+            cx.notice(format!("{}{}", shown.hooks, shown.observers.statistics));
+            Ok(())
+        });
     agent.on_exit("sending the last events", EXIT_TIMEOUT, async move || {
         let (session, environment) = last.session.lock().unwrap().clone();
         last.hooks.end(&session, "other", &environment).await.iter().for_each(|line| say(line));
-        last.observers.destinations.close().await;
-        say(&last.observers.statistics.to_string());
+        let Observers { destinations, statistics, .. } = &*last.observers;
+        destinations.send("statistics", "info", "main", &statistics.to_string());
+        destinations.close().await;
     })
 }
 

@@ -5,7 +5,8 @@
 //!
 //! - [`HookEvent`]: when hooks run.
 //! - [`Hooks`]: which commands run then, from a YAML file or from `settings.json`.
-//! - [`HookSet`]: all hooks of a session; [`run`]: runs those that match, concurrently, and merges their answers into a [`Verdict`].
+//! - [`HookSet`]: all hooks of a session; [`run`]: runs those that match, concurrently, and merges
+//!   their answers into a [`Verdict`].
 //! - [`Repository`]: hooks that came with a repository, which run only once a person trusts them;
 //!   [`Fingerprint`]: what they would run, by its content, so that what is trusted is not whatever
 //!   it becomes.

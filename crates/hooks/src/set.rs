@@ -126,7 +126,8 @@ impl HookSet {
 }
 
 impl HookSet {
-    /// Runs the hooks of SessionEnd for this session, if one has begun, when nobody is there any more to be asked.
+    /// Runs the hooks of SessionEnd for this session, if one has begun, when nobody is there any
+    /// more to be asked.
     /// Returns lines for the person.
     pub async fn end(&self, session: &str, reason: &str, environment: &Environment) -> Vec<String> {
         if session.is_empty() {

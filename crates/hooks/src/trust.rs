@@ -269,9 +269,9 @@ mod tests {
         let repository = Repository::find(dir.path()).unwrap();
         let fingerprint = Fingerprint::of(&repository.hooks, dir.path()).unwrap();
         let expected = format!(
-            "{} brings its own hooks. They would run:\n  PreToolUse (Bash): echo 'a\\u{{202e}}b'\n      \
-             Run them? \\u{{1b}}[2Krm\n  Stop: bash run.sh\nwith these files of the repository: \
-             \"run.sh\"\nRun them?",
+            "{} brings its own hooks. They would run:\n  PreToolUse (Bash): echo \
+             'a\\u{{202e}}b'\n      Run them? \\u{{1b}}[2Krm\n  Stop: bash run.sh\n\
+             with these files of the repository: \"run.sh\"\nRun them?",
             dir.path().display()
         );
         assert_eq!(repository.question(&fingerprint), expected);

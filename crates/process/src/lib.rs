@@ -121,7 +121,8 @@ impl Process {
         Process::spawn(argument, cwd, environment, input, (reader, writer, errors))
     }
 
-    /// Starts `bash -c argument`, gives it this input if there is one, and reads one of its outputs.
+    /// Starts `bash -c argument`, gives it this input if there is one, and reads one of its two
+    /// outputs.
     fn spawn(
         argument: &str,
         cwd: &Path,

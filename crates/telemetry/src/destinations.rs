@@ -30,7 +30,8 @@ impl Destinations {
     /// called within a Tokio runtime.
     ///
     /// # Errors
-    /// Names the file and the webhook that is wrong, and why; and what keeps the log from being written.
+    /// Names the file and the webhook that is wrong, and why; and what keeps the log from being
+    /// written.
     pub fn open<E: Display>(
         config: &EventsConfig,
         log: impl FnOnce() -> Result<File, E>,
