@@ -154,8 +154,12 @@ impl Hooks {
         let read: File = match form {
             Form::Own => parse_yaml(file, text)?,
             // JSON is almost YAML, but for tabs and for `\/`.
-            Form::Settings => serde_json::from_str(text)
-                .map_err(|e| ConfigError::new(file, Some(e.line()), e.to_string()))?,
+            Form::Settings => serde_json::from_str(text).map_err(|error| {
+                let why = error.to_string();
+                // The place is named before it.
+                let why = why.split(" at line ").next().unwrap_or_default();
+                ConfigError::new(file, Some(error.line()), why)
+            })?,
         };
         let mut all = Hooks::default();
         if form == Form::Own
@@ -336,7 +340,7 @@ mod tests {
         }
         assert!(parse("hooks: [", Form::Own).is_err());
         let cut = parse("{\n\t\"hooks\": {", Form::Settings).unwrap_err();
-        assert_eq!(cut, "f:2: EOF while parsing an object at line 2 column 11");
+        assert_eq!(cut, "f:2: EOF while parsing an object");
         assert_eq!(parse("", Form::Own).unwrap().hooks.len(), 0);
         assert!(Hooks::read(Path::new("/missing"), Form::Settings).unwrap_err().is_missing);
     }
