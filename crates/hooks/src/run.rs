@@ -87,6 +87,8 @@ mod tests {
     async fn status_zero_two_and_others() {
         let go = async |command: &str| verdict("PreToolUse", &[command], Form::Settings).await;
         assert_eq!(go("echo text; echo note >&2").await, Verdict::default());
+        let late = go("echo Welcome; echo '{\"decision\": \"block\", \"reason\": \"no\"}'").await;
+        assert_eq!(late.denied(), Some("no"));
         let blocked = go("echo '{\"continue\": false}'; echo no >&2; exit 2").await;
         let deny = Some((Decision::Deny, "no".to_string()));
         assert_eq!(blocked, Verdict { decision: deny, ..Verdict::default() });

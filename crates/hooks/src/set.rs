@@ -105,21 +105,25 @@ impl HookSet {
     ) -> Option<Verdict> {
         let is_wanted = |hook: &&Hook| hook.is_for(input, tool);
         let mut hooks: Vec<Hook> = self.hooks.iter().filter(is_wanted).cloned().collect();
+        let mut left_out = None;
         if let Some((repository, known)) = &self.trusted
             && repository.hooks.iter().any(|hook| hook.is_for(input, tool))
         {
             let theirs = repository.hooks.iter().filter(is_wanted);
-            if let Err(why) = unchanged(repository, known, ask).await {
-                let is_guard = theirs.clone().any(|hook| hook.event.guards());
-                let decision = is_guard.then(|| (Decision::Deny, why.clone()));
-                return Some(Verdict { decision, messages: vec![why], ..Verdict::default() });
+            match unchanged(repository, known, ask).await {
+                Ok(()) => hooks.extend(theirs.cloned()),
+                Err(why) if theirs.clone().any(|hook| hook.event.guards()) => {
+                    let decision = Some((Decision::Deny, why.clone()));
+                    return Some(Verdict { decision, messages: vec![why], ..Verdict::default() });
+                }
+                Err(why) => left_out = Some(why),
             }
-            hooks.extend(theirs.cloned());
         }
-        if hooks.is_empty() {
+        if hooks.is_empty() && left_out.is_none() {
             return None;
         }
         let mut verdict = run(&hooks, input, &self.project, environment).await;
+        verdict.messages.extend(left_out);
         verdict.updated_input = verdict.updated_input.map(|input| updated_input(tool, input));
         Some(verdict)
     }
@@ -179,4 +183,59 @@ async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Form;
+    use std::fs;
+
+    #[tokio::test]
+    async fn where_nothing_is_guarded_changed_hooks_are_left_out_and_ones_own_run() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at(".claude")).unwrap();
+        let settings = r#"{"hooks": {"Stop": [{"command": "bash x.sh"}],
+            "PreToolUse": [{"command": "bash x.sh"}]}}"#;
+        fs::write(at(".claude/settings.json"), settings).unwrap();
+        fs::write(at("x.sh"), "echo theirs >> log").unwrap();
+        let own = "hooks: {Stop: [{command: echo own >> log}]}";
+        let own = Hooks::parse(Path::new("f"), own, Form::Own).unwrap();
+        let store = Folder::open(elsewhere.path(), "store").unwrap();
+        let yes: Ask<'_> = &|_| Box::pin(std::future::ready(Trust::Session));
+        let set = HookSet::open(own, dir.path(), &store, yes).await;
+        let fire = async |event: &str| {
+            let input = json!({"hook_event_name": event, "tool_name": "Bash"});
+            set.run(&input, "bash", &Environment::default(), NOBODY).await.unwrap()
+        };
+        assert_eq!(fire("PreToolUse").await, Verdict::default());
+        fs::write(at("x.sh"), "echo other >> log").unwrap();
+        let why = "the repository's hooks have changed since they were trusted".to_string();
+        let said = Verdict { messages: vec![why.clone()], ..Verdict::default() };
+        assert_eq!(fire("Stop").await, said);
+        let denied = Some((Decision::Deny, why));
+        assert_eq!(fire("PreToolUse").await, Verdict { decision: denied, ..said });
+        assert_eq!(fs::read_to_string(at("log")).unwrap(), "theirs\nown\n");
+    }
+
+    #[tokio::test]
+    async fn a_trust_that_cannot_be_written_or_a_broken_file_runs_nothing() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(dir.path().join(".claude")).unwrap();
+        let file = dir.path().join(".claude/settings.json");
+        fs::write(&file, r#"{"hooks": {"Stop": [{"command": "true"}]}}"#).unwrap();
+        let store = Folder::open(elsewhere.path(), "store").unwrap();
+        // Something else stands in its place.
+        fs::create_dir(elsewhere.path().join("store").join(TRUSTED)).unwrap();
+        let always: Ask<'_> = &|_| Box::pin(std::future::ready(Trust::Always));
+        let open = async || HookSet::open(Hooks::default(), dir.path(), &store, always).await;
+        let set = open().await;
+        assert_eq!((set.hooks().count(), set.left_out.len()), (0, 1));
+        fs::write(&file, "{\"hooks\": {").unwrap();
+        let begin = "the repository's hooks do not run: ";
+        let left_out = open().await.left_out;
+        assert!(left_out[0].starts_with(begin), "{left_out:?}");
+        assert!(left_out[0].ends_with("settings.json:1: EOF while parsing an object"));
+    }
 }
