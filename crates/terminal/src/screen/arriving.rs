@@ -1,4 +1,5 @@
-//! Replies while they arrive: the text on standard output, the thinking before it on standard error.
+//! Replies while they arrive: the text on standard output, the thinking before it on standard
+//! error.
 use super::{Inner, Screen, fitted};
 use crate::{
     output::{Output, To},
