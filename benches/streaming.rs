@@ -1,5 +1,5 @@
-//! What streaming brings, and what it costs: time to the first words, and replies of very many small
-//! deltas.
+//! What streaming brings, and what it costs: time to the first words, and replies of very many
+//! small deltas.
 //!
 //! `cargo bench --bench streaming`: the agent in this process, before servers on loopback. Nothing
 //! is asserted; it prints figures.
@@ -83,7 +83,7 @@ fn small_deltas(format: Format, count: usize) -> String {
              {\"type\":\"message_stop\"}",
         ),
         Format::OpenAi => (
-            r#"{"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}"#,
             "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]",
         ),
     };

@@ -232,13 +232,21 @@ fn data(event: &Value) -> String {
     if event == "[DONE]" { "[DONE]".into() } else { event.to_string() }
 }
 
+fn choice(index: u32, delta: &Value, reason: &Value) -> Value {
+    json!({"index": index, "delta": delta, "finish_reason": reason})
+}
+
 /// The events of a reply with text, one call in pieces, and all that may stand between them.
 fn events_of(format: Format) -> Vec<Value> {
     match format {
         Format::Anthropic => {
-            let delta = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
-            let start = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-            let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
+            let of = |kind: &str, index: u32, key: &str, value: Value| {
+                let kind = format!("content_block_{kind}");
+                json!({"type": kind, "index": index, key: value})
+            };
+            let delta = |index: u32, value: Value| of("delta", index, "delta", value);
+            let start = |index: u32, value: Value| of("start", index, "content_block", value);
+            let stop = |index: u32| of("stop", index, "is_new", Value::Null);
             vec![
                 json!({"type": "message_start", "message": {"stop_reason": null,
                     "usage": {"input_tokens": 9, "output_tokens": 1}}}),
@@ -262,7 +270,7 @@ fn events_of(format: Format) -> Vec<Value> {
             ]
         }
         Format::OpenAi => {
-            let chunk = |delta: Value, reason: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]});
+            let chunk = |delta, reason| json!({"choices": [choice(0, &delta, &reason)]});
             let call = |call: Value| chunk(json!({"tool_calls": [call]}), Value::Null);
             vec![
                 chunk(json!({"role": "assistant", "content": ""}), Value::Null),
@@ -319,7 +327,7 @@ async fn a_million_characters_may_stand_in_one_line() {
 
 #[tokio::test]
 async fn chunks_that_repeat_the_reason_and_share_an_index_are_told_apart() {
-    let chunk = |delta: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]});
+    let chunk = |delta| json!({"choices": [choice(0, &delta, &json!("tool_calls"))]});
     let call = |id: &str, arguments: &str| {
         chunk(json!({"tool_calls": [{"index": 0, "id": id, "type": "function",
             "function": {"name": "t", "arguments": arguments}}]}))

@@ -4,7 +4,8 @@
 //! - [`Refusal`] reads the body of an error: the server's words, and what they are about.
 //! - [`Retries`] says whether and when a request is sent again, by [`Advice`];
 //!   [`Backoff`], how long to wait after failures of something larger.
-//! - [`Secret`] is a key that nothing shows, [`Auth`] how it is sent, [`Limits`] bounds how long a request may take.
+//! - [`Secret`] is a key that nothing shows, [`Auth`] how it is sent.
+//! - [`Limits`] bounds how long a request may take.
 //! - [`read_body`] and [`cause`] bound what is read and say what went wrong.
 mod backoff;
 mod client;
