@@ -396,6 +396,10 @@ mod tests {
             let mut requests = vec![];
             for some in all.chunks(100) {
                 requests.extend(join_all(some.iter().map(|fault| broken(format, fault))).await);
+                // Past its end a stream cannot break.
+                if requests.ends_with(&[3; 100]) {
+                    break;
+                }
             }
             // Some broke, and the last ones did not.
             assert_eq!(requests[0], 4);
