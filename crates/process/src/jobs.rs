@@ -111,7 +111,17 @@ impl fmt::Display for Job {
             None if self.killed => write!(f, "is being stopped")?,
             None => write!(f, "running for {} s", self.started.elapsed().as_secs())?,
         }
-        write!(f, ", {} lines", self.log.newest(0).1)
+        write!(f, ", {}", self.lines())
+    }
+}
+
+impl Job {
+    /// How many lines it has printed, in words: `1 line`, `2 lines`.
+    pub fn lines(&self) -> String {
+        match self.log.newest(0).1 {
+            1 => "1 line".into(),
+            lines => format!("{lines} lines"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     Screen, Signals,
     line_editor::{Look, Typed},
+    tally::Meter,
 };
 use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
 use std::{
@@ -75,7 +76,7 @@ impl Prompt {
     where
         L: for<'a> Loop<'a> + Copy,
     {
-        let agent = agent.ui(screen.clone());
+        let agent = agent.ui(screen.clone()).wrap(Meter(screen.clone()));
         let _quiet = screen.echo_off();
         if self.question.is_none() && screen.is_terminal() {
             screen.say(FIRST);
@@ -128,6 +129,7 @@ impl Prompt {
                     Meaning::Nothing => continue,
                     Meaning::Leave => return session.code(),
                     Meaning::Command(command) => {
+                        let start = Instant::now();
                         let running = self.command(command, &mut session.chat, agent);
                         let done = tokio::select! {
                             done = running => Ok(done),
@@ -140,6 +142,7 @@ impl Prompt {
                             Err(code) if session.stops(code, &cx, signals) => cx.notice(STOPPED),
                             Err(code) => return code,
                         }
+                        screen.show_tally(start.elapsed());
                         continue;
                     }
                     Meaning::Prompt(text) => (Message::user(text), false),

@@ -49,7 +49,11 @@ type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Screen {
-    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
+    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set;
+    /// the only other escape sequences are those with which the line editor moves the cursor.
+    ///
+    /// Standard output has the answers alone where it is no terminal: what the model says beside
+    /// its calls goes to standard error, with all other progress.
     pub fn stdio() -> Self {
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
@@ -80,10 +84,15 @@ impl Screen {
             tokio::time::sleep(TICK).await;
             let mut output = self.0.output.lock().unwrap();
             let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
-            let line = paint(&line, output.err.colour, Colour::Result);
             // The next line that is written finds out that the terminal is gone.
             let _ = output.show_status(&line);
         }
+    }
+
+    /// Counts a request for [`show_tally`](Screen::show_tally).
+    pub(crate) fn count(&self, usage: &Usage) {
+        let cost = self.0.cost.get().and_then(|cost| cost(usage));
+        self.0.tally.lock().unwrap().add(usage, cost);
     }
 
     /// What the requests since the last time took, in one line, to a person who can see it.
@@ -178,10 +187,9 @@ impl Screen {
         self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
     }
 
-    /// What Enter has played, in place of the empty line above; a plain prompt has shown it.
+    /// What Enter has played; a plain prompt has shown it.
     pub(crate) fn echo_suggestion(&self, prompt: &str, line: &str) {
         if self.0.editor_thread.has_editor() {
-            self.0.put(To::Err, |_| "\x1b[A\x1b[2K".into());
             self.echo(prompt, line);
         }
     }
@@ -217,9 +225,13 @@ impl Screen {
             self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
             let before = if pieces.is_empty() { "" } else { "\n" };
-            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
-            let text = format!("{before}{text}\n");
-            self.0.write(&mut output, To::Out, &text);
+            let text = escaped(text.trim_end_matches('\n'));
+            let (to, text) = if output.out.is_terminal || reply.calls().is_empty() {
+                (To::Out, fitted(std::io::stdout(), &text, 0))
+            } else {
+                (To::Err, fitted(std::io::stderr(), &text, 0))
+            };
+            self.0.write(&mut output, to, &format!("{before}{text}\n"));
         } else if !pieces.is_empty() {
             self.0.write(&mut output, To::Out, "\n");
         }
@@ -286,20 +298,17 @@ impl Ui for Screen {
         match event {
             Event::TextDelta(text) if front => {
                 let mut output = self.0.output.lock().unwrap();
-                output.pieces.push_str(text);
-                self.0.write(&mut output, To::Out, &escaped(text));
+                // Elsewhere only answers are wanted, and whether it is one is known at its end.
+                if output.out.is_terminal {
+                    output.pieces.push_str(text);
+                    self.0.write(&mut output, To::Out, &escaped(text));
+                }
             }
             // Two streams in one window can't be read: children are shown whole.
             Event::TextDelta(_) => {}
-            Event::Reply(reply) => {
-                let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
-                self.0.tally.lock().unwrap().add(&reply.usage, cost);
-                if front {
-                    self.reply(reply);
-                } else if !reply.text().trim().is_empty() {
-                    line(Colour::Plain, &escaped(reply.text().trim_end()));
-                }
-            }
+            Event::Reply(reply) if front => self.reply(reply),
+            Event::Reply(reply) if reply.text().trim().is_empty() => {}
+            Event::Reply(reply) => line(Colour::Plain, &escaped(reply.text().trim_end())),
             Event::ReplyDiscarded if front => {
                 let mut output = self.0.output.lock().unwrap();
                 if !std::mem::take(&mut output.pieces).is_empty() {

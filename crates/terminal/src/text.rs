@@ -86,10 +86,13 @@ pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
     rows.join(&format!("\n{}", " ".repeat(before)))
 }
 
+/// The first `width` characters of a longer text, without the word that ends beyond them, unless
+/// that one is most of the text.
 pub(crate) fn clipped(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.into(),
+    let Some((end, _)) = text.char_indices().nth(width) else { return text.into() };
+    match text[..end].rfind(' ').filter(|space| *space > end / 2) {
+        Some(space) => format!("{} ...", text[..space].trim_end()),
+        None => format!("{}...", &text[..end]),
     }
 }
 
@@ -168,5 +171,8 @@ mod tests {
         assert_eq!(shown, [format!("{}...", "ä".repeat(160))]);
         assert_eq!(ERROR.of(&"ä".repeat(161)), ["ä".repeat(161)]);
         assert_eq!(CALL.of("a\x1b[2J\nb"), ["a\\u{1b}[2J", "b"]);
+        let words = "four ".repeat(33);
+        assert_eq!(RESULT.of(&words), [format!("{}...", "four ".repeat(32))]);
+        assert_eq!(RESULT.of(&format!("a {words}")), [format!("a {}...", "four ".repeat(31))]);
     }
 }

@@ -89,8 +89,9 @@ fn every_answer_that_comes_too_late_is_refused_and_changes_nothing() {
     let (_dir, board) = board(&[("a", 0, &[])]);
     let late = board.claim("alice", OVER).unwrap().unwrap();
     let newer = board.claim("bob", LASTING).unwrap().unwrap();
-    let too_late =
-        |now: &str| [(); 4].map(|()| format!("attempt 1 is over, and this comes too late: {now}"));
+    let too_late = |now: &str| {
+        [(); 4].map(|()| format!("too late: the fencing token of attempt 1 is stale; now {now}"))
+    };
     let before = task(&board, 1);
     assert_eq!(refused(&board, late.token()), too_late("#1 [in_progress] a, owner bob, attempt 2"));
     assert_eq!(task(&board, 1), before);
@@ -99,7 +100,7 @@ fn every_answer_that_comes_too_late_is_refused_and_changes_nothing() {
     // Also the answer that was accepted is accepted once.
     assert_eq!(
         refused(&board, newer.token())[1],
-        "attempt 2 is over, and this comes too late: #1 [done] a, owner bob, attempt 2"
+        "too late: the fencing token of attempt 2 is stale; now #1 [done] a, owner bob, attempt 2"
     );
 }
 
