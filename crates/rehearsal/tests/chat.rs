@@ -13,7 +13,7 @@ scenes:
         call:
           - bash: {command: "ls {{ m[1] }}"}
           - read: {path: a.txt}
-      - say: "{% for it in results %}{{ it.tool }}={{ it.text }}{{ '!' if it.is_error }};{% endfor %}"
+      - say: "{% for r in results %}{{ r.tool }}={{ r.text }}{{ '!' if r.is_error }};{% endfor %}"
 "#;
 
 fn assistant(calls: Value) -> Value {

@@ -213,7 +213,8 @@ async fn a_claim_that_was_taken_over_is_lost_and_gives_nothing_back() {
     assert!(!old.is_open());
     // Asked again it says so at once.
     timeout(FOREVER, old.hold()).await.unwrap();
-    let stale = "too late: the fencing token of attempt 1 is stale; now #1 [in_progress] a, owner bob, attempt 2";
+    let stale = "too late: the fencing token of attempt 1 is stale; now #1 [in_progress] a, owner \
+                 bob, attempt 2";
     assert_eq!(old.finish("late").await.unwrap_err().to_string(), stale);
     drop(old);
     assert_eq!(task(&claims), before);

@@ -134,7 +134,9 @@ fn a_task_that_fails_three_times_is_set_aside_with_the_reasons_until_it_is_pendi
     assert_eq!(all(&board)[1], "#2 [pending] b, after #1");
 
     board.update(1, |task| task.status = Status::Pending).unwrap();
-    assert!(refused(&board, third.token())[1].starts_with("attempt 3 is over"));
+    assert!(
+        refused(&board, third.token())[1].starts_with("too late: the fencing token of attempt 3 ")
+    );
     for attempt in 4..=6 {
         let again = board.claim("erin", LASTING).unwrap().unwrap();
         assert_eq!((again.attempt, again.failures.len()), (attempt, attempt as usize - 4));
@@ -151,7 +153,7 @@ fn a_released_task_has_not_failed_and_its_next_claim_has_a_new_token() {
         board.release(claim.token()).unwrap();
         let expected = Task { id: 1, subject: "a".into(), attempt, ..Task::default() };
         assert_eq!(task(&board, 1), expected);
-        assert!(refused(&board, claim.token())[1].contains("is over"));
+        assert!(refused(&board, claim.token())[1].contains(" is stale; now "));
     }
 }
 
@@ -173,7 +175,7 @@ fn a_change_by_hand_ends_the_claim_and_a_task_taken_without_a_lease_stays_with_i
         assert!(
             refused(&board, claim.token())
                 .iter()
-                .all(|message| message.starts_with("attempt 1 is over"))
+                .all(|message| message.starts_with("too late: the fencing token of attempt 1 "))
         );
         assert_eq!(task(&board, 1), before);
     }
