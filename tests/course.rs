@@ -482,7 +482,7 @@ const SHOWN: [(&str, &str); 7] = [
     ("s06_context_compact", "(summarised: about "),
     ("s07_task_system", "  #1 [done] Run the tests, priority 5, owner main\n  #2 [pending]"),
     ("s10_team_protocols", "ann: Waiting ── Answered ──> Idle, ann-"),
-    ("s11_autonomous_agents", " claimed #2 Count ch2.txt: attempt 2, which is the fencing token"),
+    ("s11_autonomous_agents", " claimed #2 Count ch2.txt: attempt 2 (fencing token), lease 30 s\n"),
     ("s11_autonomous_agents", "  too late: the fencing token of attempt 1 is stale; now #2 ["),
     ("s12_worktree_task_isolation", " was not removed. What is not on rungs/2-add-cherries-"),
 ];

@@ -205,8 +205,8 @@ impl Claim {
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Holding { task, lease, .. } = &*self.0;
-        write!(f, "#{} {}: attempt {}, which is ", task.id, task.subject, task.attempt)?;
-        write!(f, "the fencing token; lease {} s", lease.as_secs_f32())
+        write!(f, "#{} {}: attempt {} (fencing token)", task.id, task.subject, task.attempt)?;
+        write!(f, ", lease {} s", lease.as_secs_f32())
     }
 }
 

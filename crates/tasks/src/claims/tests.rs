@@ -53,7 +53,7 @@ async fn a_claim_is_answered_once() {
     let (_dir, claims) = claims(LASTING);
     let claim = claims.claim("ann").await.unwrap().unwrap();
     let seconds = LASTING.as_secs();
-    let shown = format!("#1 a: attempt 1, which is the fencing token; lease {seconds} s");
+    let shown = format!("#1 a: attempt 1 (fencing token), lease {seconds} s");
     assert_eq!(claim.to_string(), shown);
     assert!(claim.is_open());
     assert_eq!(claims.claim("bob").await.unwrap().map(|claim| claim.task().id), None);
