@@ -54,7 +54,7 @@ use rungs_process::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
 /// How many jobs run at once.
 const MAX_RUNNING_JOBS: usize = 100;
@@ -146,7 +146,7 @@ async fn run(jobs: &Jobs, call: Call, cx: &Context) -> Result<String, ToolError>
         Call::BgList {} => Ok(list(jobs, me)),
         Call::BgLogs { id, lines } => {
             let job = jobs.find(me, id).ok_or_else(|| missing(id))?;
-            Ok(logs(&job, lines.unwrap_or(DEFAULT_LOG_LINES)))
+            Ok(logs(&job, lines.unwrap_or(DEFAULT_LOG_LINES), cx.cwd()))
         }
         Call::BgKill { id } => match jobs.kill(me, id).ok_or_else(|| missing(id))?.end {
             Some(end) => Ok(format!("it had ended already ({end})")),
@@ -162,7 +162,8 @@ fn list(jobs: &Jobs, me: &str) -> String {
 }
 
 /// The newest output of a job, and where all of it is.
-fn logs(job: &Job, lines: usize) -> String {
+fn logs(job: &Job, lines: usize, cwd: &Path) -> String {
+    let path = job.log.path().strip_prefix(cwd).unwrap_or(job.log.path());
     let (lines, _) = job.log.newest(lines.min(Log::MAX_LINES));
     let end = job.end.as_deref().unwrap_or("running");
     let incomplete = match job.log.fault() {
@@ -172,7 +173,7 @@ fn logs(job: &Job, lines: usize) -> String {
     format!(
         "{end}, {}, all of it in {}{incomplete}; the last {}:\n{}",
         job.lines(),
-        job.log.path().display(),
+        path.display(),
         lines.len(),
         lines.join("\n")
     )

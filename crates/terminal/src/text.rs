@@ -17,7 +17,7 @@ pub(crate) struct Excerpt {
 pub(crate) const CALL: Excerpt = Excerpt { first: 6, last: 3, chars: MAX_LONG_LINE_CHARS };
 /// Of a result, and of one of an agent in the background.
 pub(crate) const RESULT: Excerpt = Excerpt { first: 3, last: 2, chars: MAX_LINE_CHARS };
-pub(crate) const CHILD_RESULT: Excerpt = Excerpt { first: 1, last: 1, chars: MAX_LINE_CHARS };
+pub(crate) const CHILD_RESULT: Excerpt = Excerpt { first: 2, last: 1, chars: MAX_LINE_CHARS };
 /// Of an error, whose end often says most.
 pub(crate) const ERROR: Excerpt = Excerpt { first: 8, last: 12, chars: MAX_LONG_LINE_CHARS };
 
@@ -156,8 +156,8 @@ mod tests {
             RESULT.of_result(&text(1000)),
             "  1\n  2\n  3\n  ... 995 more lines ...\n  999\n  1000"
         );
-        assert_eq!(CHILD_RESULT.of(&text(3)), ["1", "2", "3"]);
-        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "... 2 more lines ...", "4"]);
+        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "2", "3", "4"]);
+        assert_eq!(CHILD_RESULT.of(&text(5)), ["1", "2", "... 2 more lines ...", "5"]);
         assert_eq!(ERROR.of(&text(21)).len(), 21);
         assert_eq!(ERROR.of(&text(500)).len(), 21);
         for empty in ["", " \n\n"] {
