@@ -49,24 +49,27 @@ impl Excerpt {
 
 /// A text in rows of at most `width` columns, broken between words where that is possible. Before
 /// the first row stand `before` columns already; all others begin with as many blanks, and the rows
-/// of a broken line with those that the line begins with.
+/// of a broken line with those that the line begins with. On a narrow terminal, room for words is
+/// worth more than an indentation.
 pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
     let mut rows: Vec<String> = vec![];
+    let indent = if before > width * 2 / 5 { width / 8 } else { before };
+    let room = |taken: usize| width.saturating_sub(taken).max(MIN_COLUMNS);
+    let (first_room, other_room) = (room(before), room(indent));
     // How wide a tab is depends on where it stands.
     for line in text.replace('\t', "    ").split('\n') {
         let own = line.len() - line.trim_start_matches(' ').len();
-        // On a narrow terminal, room for words is worth more than an indentation.
-        let own = if before + own > width / 2 { 0 } else { own };
-        let room = width.saturating_sub(before).max(MIN_COLUMNS);
+        let own = if indent + own > width / 2 { 0 } else { own };
         let (mut row, mut columns) = (String::new(), 0);
+        let mut room = if rows.is_empty() { first_room } else { other_room };
         let mut next_row = |row: &mut String| {
             let full = std::mem::replace(row, " ".repeat(own));
             rows.push(full);
-            own
+            (own, other_room)
         };
         for word in line.split_inclusive(' ') {
             if columns > own && columns + word.trim_end().width() > room {
-                columns = next_row(&mut row);
+                (columns, room) = next_row(&mut row);
             }
             for c in word.chars() {
                 let wide = c.width().unwrap_or(0);
@@ -74,7 +77,7 @@ pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
                     if c == ' ' {
                         continue;
                     }
-                    columns = next_row(&mut row);
+                    (columns, room) = next_row(&mut row);
                 }
                 row.push(c);
                 columns += wide;
@@ -83,7 +86,7 @@ pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
         rows.push(row);
     }
     let rows: Vec<&str> = rows.iter().map(|row| row.trim_end_matches(' ')).collect();
-    rows.join(&format!("\n{}", " ".repeat(before)))
+    rows.join(&format!("\n{}", " ".repeat(indent)))
 }
 
 /// The first `width` characters of a longer text, without the word that ends beyond them, unless
@@ -143,6 +146,10 @@ mod tests {
         assert_eq!(rows("日本語日本語", 11, 0), "日本語日本\n語");
         assert_eq!(rows("a  b\tc   ", 80, 0), "a  b    c");
         assert_eq!(rows("narrow", 3, 40), "narrow");
+        assert_eq!(
+            rows("one two three four five\nsix", 16, 9),
+            "one two\n  three four\n  five\n  six"
+        );
     }
 
     #[test]
