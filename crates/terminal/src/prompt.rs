@@ -5,7 +5,8 @@ use crate::{
     line_editor::{Look, Typed},
     tally::Meter,
 };
-use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_http::Backoff;
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -171,7 +172,7 @@ impl Prompt {
                 Err(code) => return code,
             };
             if woken {
-                session.backoff.count(&end);
+                session.backoff.count(end.as_ref().is_err_and(Error::is_failure));
             } else {
                 session.backoff = Backoff::default();
             }
