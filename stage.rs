@@ -27,6 +27,9 @@ use std::{
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// With this variable commands can start the program itself once more.
+const PROGRAM: &str = "RUNGS_PROGRAM";
+
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
 /// How long each reply of a rehearsal takes before a person, who wants to follow it.
@@ -116,7 +119,10 @@ pub fn run_with(
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
     // First of all, while there is one thread: what holds a secret is read, and then erased.
-    let variables: Vec<_> = std::env::vars_os().collect();
+    let mut variables: Vec<_> = std::env::vars_os().collect();
+    if let Ok(program) = std::env::current_exe() {
+        variables.push((PROGRAM.into(), program.into()));
+    }
     let settings = Settings::load(&dotenv());
     let protected = protect();
     let modes = TerminalModes::save();
@@ -197,11 +203,16 @@ async fn play(
     }
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
-    let (endpoint, play) = Play::begin(lesson, settings.choose()?, args.sandbox, screen).await?;
+    let folder = match &args.folder {
+        Some(named) => Some(existing(named)?),
+        None => None,
+    };
+    let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, screen)?;
-    let folder = match play.workspace.path() {
-        Some(fresh) => fresh.to_path_buf(),
-        None => std::env::current_dir().map_err(Error::at("the current folder"))?,
+    let folder = match (folder, play.workspace.path()) {
+        (Some(named), _) => named,
+        (None, Some(fresh)) => fresh.to_path_buf(),
+        (None, None) => std::env::current_dir().map_err(Error::at("the current folder"))?,
     };
     screen.say(&play.first_line(&endpoint, &folder));
     if let Some(names) = environment.withheld() {
@@ -258,6 +269,13 @@ async fn usage(
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
+/// The folder that `--folder` names, as an absolute path.
+fn existing(named: &Path) -> Result<PathBuf> {
+    let wrong = |why: &str| Error::setting("--folder", format!("{}: {why}", named.display()));
+    let folder = named.canonicalize().map_err(|error| wrong(&error.to_string()))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong("it is no folder")) }
+}
+
 /// Deletes and ends, in the background, what programs that were killed have left.
 fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
@@ -283,22 +301,24 @@ struct Play {
 }
 
 impl Play {
-    /// With `sandbox`, a live model works in the script's own folder too.
+    /// With `--sandbox`, a live model works in the script's own folder too; with `--folder`, nobody
+    /// does.
     async fn begin(
         lesson: &str,
         choice: Choice,
-        sandbox: bool,
+        args: &Args,
         screen: &Screen,
     ) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = match choice {
             // Nobody sees what it suggests.
-            Choice::Live(_) if !sandbox && !screen.is_terminal() => Script::default(),
+            Choice::Live(_) if !args.sandbox && !screen.is_terminal() => Script::default(),
             _ => Script::load(&file).map_err(|error| Error::config(error.0))?,
         };
         let suggestions = script.suggest().to_vec();
         let workspace = match choice {
-            Choice::Live(_) if !sandbox => Workspace::Here,
+            Choice::Live(_) if !args.sandbox => Workspace::Here,
+            Choice::Rehearsal(_) if args.folder.is_some() => Workspace::Here,
             _ => script.workspace().map_err(Error::other)?,
         };
         let (endpoint, server) = match choice {

@@ -2,7 +2,7 @@
 use crate::{
     Doubt, EditError, PathError, PathErrorKind, ReadError, ReadTracker, Root, Stamp, edit,
     notebook,
-    text::{self, read_text},
+    text::{self, line_count, read_text},
 };
 use std::{fs::File, io, path::PathBuf};
 
@@ -124,7 +124,8 @@ impl<'a> Named<'a> {
     fn put(self, content: &str, old: Option<&Stamp>) -> Result<Changed, ChangeError> {
         let stamp = self.write(content, old)?;
         let verb = if old.is_some() { "replaced" } else { "created" };
-        let mut message = format!("{verb} {}: {} lines", self.name, content.lines().count());
+        let lines = line_count(content.lines().count());
+        let mut message = format!("{verb} {}: {lines}", self.name);
         if self.is_notebook()
             && let Some(fault) = notebook::notebook_fault(content)
         {

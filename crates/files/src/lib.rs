@@ -49,7 +49,7 @@ pub use notebook::{EditedNotebook, notebook_fault, replace_in_notebook};
 pub use read::{Content, LineRange, read};
 pub use read_tracker::{Doubt, ReadTracker};
 pub use root::Root;
-pub use text::{read_text, remove_largest, shorten, truncate_to_budget};
+pub use text::{line_count, read_text, remove_largest, shorten, truncate_to_budget};
 pub use write::Stamp;
 
 /// Says whether the caller has cancelled. Asked often, from several threads.

@@ -89,7 +89,7 @@ fn a_name_stands_for_the_only_one_that_looks_the_same() {
         assert!(edited.starts_with(&format!("edited {path} (this is `")), "{edited}");
     }
     folder.read(shot).unwrap();
-    assert_eq!(folder.write(shot, "x").unwrap(), format!("replaced {shot} ({note}): 1 lines"));
+    assert_eq!(folder.write(shot, "x").unwrap(), format!("replaced {shot} ({note}): 1 line"));
     assert_eq!(folder.content(&format!("my\u{a0}files/{SCREENSHOT}")), "x");
     // A new file in a folder that looks the same.
     folder.write("my files/new.txt", "x").unwrap();
@@ -348,7 +348,7 @@ fn a_written_notebook_that_is_none_is_said() {
     assert_eq!(folder.write("good.ipynb", &notebook()).unwrap(), "created good.ipynb: 24 lines");
     let said = folder.write("bad.ipynb", "x = 1\n").unwrap();
     let expected =
-        "created bad.ipynb: 1 lines; this is no notebook: expected value at line 1 column 1";
+        "created bad.ipynb: 1 line; this is no notebook: expected value at line 1 column 1";
     assert_eq!(said, expected);
 }
 
@@ -390,8 +390,8 @@ fn what_a_whole_new_text_loses_unseen_is_said() {
     ] {
         folder.put("f", old);
         folder.read("f").unwrap();
-        let lines = new.lines().count();
-        assert_eq!(folder.write("f", new).unwrap(), format!("replaced f: {lines} lines{note}"));
+        let lines = rungs_files::line_count(new.lines().count());
+        assert_eq!(folder.write("f", new).unwrap(), format!("replaced f: {lines}{note}"));
         assert_eq!(folder.content("f"), new);
     }
 }

@@ -51,7 +51,11 @@ type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Screen {
-    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
+    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set;
+    /// the only other escape sequences are those with which the line editor moves the cursor.
+    ///
+    /// Standard output has the answers alone where it is no terminal: what the model says beside
+    /// its calls goes to standard error, with all other progress.
     pub fn stdio() -> Self {
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
@@ -82,10 +86,15 @@ impl Screen {
             tokio::time::sleep(TICK).await;
             let mut output = self.0.output.lock().unwrap();
             let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
-            let line = paint(&line, output.err.colour, Colour::Result);
             // The next line that is written finds out that the terminal is gone.
             let _ = output.show_status(&line);
         }
+    }
+
+    /// Counts a request for [`show_tally`](Screen::show_tally).
+    pub(crate) fn count(&self, usage: &Usage) {
+        let cost = self.0.cost.get().and_then(|cost| cost(usage));
+        self.0.tally.lock().unwrap().add(usage, cost);
     }
 
     /// What the requests since the last time took, in one line, to a person who can see it.
@@ -180,10 +189,9 @@ impl Screen {
         self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
     }
 
-    /// What Enter has played, in place of the empty line above; a plain prompt has shown it.
+    /// What Enter has played; a plain prompt has shown it.
     pub(crate) fn echo_suggestion(&self, prompt: &str, line: &str) {
         if self.0.editor_thread.has_editor() {
-            self.0.put(To::Err, |_| "\x1b[A\x1b[2K".into());
             self.echo(prompt, line);
         }
     }
@@ -272,15 +280,9 @@ impl Ui for Screen {
             Event::ThinkingDelta(text) if front => self.thinking_delta(text),
             // Two streams in one window can't be read: children are shown whole.
             Event::TextDelta(_) | Event::ThinkingDelta(_) => {}
-            Event::Reply(reply) => {
-                let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
-                self.0.tally.lock().unwrap().add(&reply.usage, cost);
-                if front {
-                    self.reply(reply);
-                } else if !reply.text().trim().is_empty() {
-                    line(Colour::Plain, &escaped(reply.text().trim_end()));
-                }
-            }
+            Event::Reply(reply) if front => self.reply(reply),
+            Event::Reply(reply) if reply.text().trim().is_empty() => {}
+            Event::Reply(reply) => line(Colour::Plain, &escaped(reply.text().trim_end())),
             Event::ReplyDiscarded if front => self.reply_discarded(),
             Event::ReplyDiscarded => {}
             Event::Call(_, summary) => {
