@@ -48,10 +48,10 @@
 //! A product also starts a call while the reply still streams, stops the rest of a batch when one
 //! call fails that the others needed, and lets shell commands that only read run together.
 //!
-//! Builds on s01. Motto: *Independent calls run together.*
+//! Builds on s13. Motto: *Independent calls run together.*
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use lessons::{Flag, s01_loop::agent_loop};
+use lessons::{Flag, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
     Agent, Context, Effect, Error, Layer, NextAct, NextBatch, Result, Tool, ToolCall, ToolError,
     ToolOutput, ToolResult, ToolSpec, paths,
@@ -342,7 +342,7 @@ const FLAGS: &[Flag] = &[Flag {
     help: "how many calls of one reply run at once (10)",
 }];
 
-/// The agent of lesson one, with a tool that waits, and calls that wait together.
+/// The agent of lesson thirteen, with a tool that waits, and calls that wait together.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
         let max_calls = match stage.flags.get("parallel").map(|n| (n, n.parse::<usize>())) {
@@ -353,7 +353,8 @@ pub fn main() -> ExitCode {
                 return Err(Error::setting("--parallel", why));
             }
         };
-        Ok(install(stage.agent().tool(Follow), max_calls))
+        let agent = s13_streaming::install(stage.agent().tool(Follow));
+        Ok(install(agent, max_calls))
     };
     lessons::run_with(FLAGS, "s18_parallel_tools", build, agent_loop)
 }
