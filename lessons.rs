@@ -67,6 +67,7 @@ mod examples {
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
     pub mod s18_parallel_tools;
+    pub mod s20_cache_optimization;
     pub mod s24_loop_detection;
 }
 pub use examples::*;
@@ -75,6 +76,7 @@ mod command_line;
 mod inspect;
 pub mod models;
 mod settings;
+pub mod spending;
 mod stage;
 #[cfg(test)]
 mod testing;
