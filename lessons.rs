@@ -68,6 +68,7 @@ mod examples {
     pub mod s13_streaming;
     pub mod s18_parallel_tools;
     pub mod s20_cache_optimization;
+    pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }
 pub use examples::*;
