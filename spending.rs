@@ -100,8 +100,9 @@ impl Spending {
         if requests == 0 {
             return "[cache] nothing was sent yet".into();
         }
+        let noun = if requests == 1 { "request" } else { "requests" };
         let mut text = format!(
-            "[cache] {requests} requests, {} tokens in: {:.1} % read from the cache, {} written, \
+            "[cache] {requests} {noun}, {} tokens in: {:.1} % read from the cache, {} written, \
              {} in full",
             grouped(usage.prompt_tokens()),
             self.percent_read(),
@@ -110,9 +111,11 @@ impl Spending {
         );
         if priced_requests > 0 {
             let percent = 100.0 * (1.0 - cost / uncached_cost);
+            let effect = if percent < 0.0 { "more" } else { "saved" };
+            let percent = percent.abs();
             text += &format!(
                 "\n[cache] ${cost:.4} at the prices of {model}, replies included; without a cache \
-                 ${uncached_cost:.4} ({percent:.0} % saved)"
+                 ${uncached_cost:.4} ({percent:.0} % {effect})"
             );
         }
         if priced_requests < requests {
@@ -194,6 +197,14 @@ mod tests {
             input_tokens: 2_000,
             ..Usage::default()
         };
+        let written = Usage { cache_creation_input_tokens: 1000, ..Usage::default() };
+        let mut dearer = Spending::default();
+        dearer.add(&written, models.get("a"));
+        let expected = "[cache] 1 request, 1,000 tokens in: 0.0 % read from the cache, 1,000 \
+                        written, 0 in full\n\
+                        [cache] $0.0125 at the prices of a, replies included; without a cache \
+                        $0.0100 (25 % more)";
+        assert_eq!(dearer.summary("a"), expected);
         spent.add(&usage, models.get("a"));
         spent.add(&usage, None);
         let expected = "[cache] 2 requests, 200,000 tokens in: 90.0 % read from the cache, 16,000 \
