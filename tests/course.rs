@@ -496,8 +496,9 @@ fn play_all(provider: &str) {
         for suggestion in suggestions(&lesson) {
             assert!(err.contains(&suggestion), "{lesson} did not play {suggestion:?}:\n{err}");
         }
-        let last = err.lines().last().unwrap();
-        assert!(last.starts_with("That was all of the play."), "{lesson}: {err}");
+        // A lesson may have something to say on the way out.
+        let played = err.lines().any(|line| line.starts_with("That was all of the play."));
+        assert!(played, "{lesson}: {err}");
     }
 }
 

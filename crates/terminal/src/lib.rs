@@ -8,6 +8,7 @@ mod output;
 mod paint;
 mod prompt;
 mod question;
+mod running;
 mod screen;
 mod signals;
 mod speaker;

@@ -6,6 +6,7 @@ use crate::{
     output::{Output, To},
     paint::{Colour, paint},
     question,
+    running::Running,
     speaker::Speakers,
     stdin::Echo,
     tally::Tally,
@@ -35,6 +36,7 @@ struct Inner {
     tally: Mutex<Tally>,
     cost: OnceLock<Box<Cost>>,
     speakers: Speakers,
+    running: Running,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
@@ -63,6 +65,7 @@ impl Screen {
             tally: Tally::default().into(),
             cost: OnceLock::new(),
             speakers: Speakers::default(),
+            running: Running::default(),
             question: ().into(),
             ended: false.into(),
             closed: CancellationToken::new(),
@@ -85,9 +88,10 @@ impl Screen {
         loop {
             tokio::time::sleep(TICK).await;
             let mut output = self.0.output.lock().unwrap();
-            let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
+            let line = fitted(std::io::stderr(), &self.0.running.status(start), 1);
+            let line = line.lines().next().unwrap_or_default();
             // The next line that is written finds out that the terminal is gone.
-            let _ = output.show_status(&line);
+            let _ = output.show_status(line);
         }
     }
 
@@ -285,10 +289,14 @@ impl Ui for Screen {
             Event::Reply(reply) => line(Colour::Plain, &escaped(reply.text().trim_end())),
             Event::ReplyDiscarded if front => self.reply_discarded(),
             Event::ReplyDiscarded => {}
-            Event::Call(_, summary) => {
+            Event::Call(call, summary) => {
+                self.0.running.begin(cx.name(), call, summary);
                 self.line(cx, Colour::Call, "> ", &CALL.of(summary).join("\n"));
             }
-            Event::Result(_, result, text) => {
+            Event::Result(call, result, text) => {
+                if let Some(call) = self.0.running.end(cx.name(), call) {
+                    self.line(cx, Colour::Call, "< ", &call);
+                }
                 let (kind, excerpt) = match (result.is_error, front) {
                     (true, _) => (Colour::Failed, ERROR),
                     (false, true) => (Colour::Result, RESULT),
@@ -359,6 +367,7 @@ struct Status<'a>(&'a Screen);
 impl Drop for Status<'_> {
     fn drop(&mut self) {
         let _ = self.0.0.output.lock().unwrap().set_status("");
+        self.0.0.running.clear();
     }
 }
 
