@@ -258,3 +258,155 @@ impl<'a> Layout<'a> {
         String::from_utf8_lossy(&bytes).replace('\n', &self.line(2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit(edit_mode: EditMode, cell: usize, source: Option<&str>) -> CellEdit {
+        let source = source.map(String::from);
+        CellEdit { file_path: String::new(), edit_mode, cell, source, cell_type: None }
+    }
+
+    /// As Jupyter writes it: one blank a level, sorted keys, lines of a source apart.
+    const NOTEBOOK: &str = r##"{
+ "cells": [
+  {
+   "cell_type": "markdown",
+   "id": "intro",
+   "metadata": {},
+   "source": [
+    "# Title"
+   ]
+  },
+  {
+   "cell_type": "code",
+   "execution_count": 3,
+   "id": "0a1b2c3d",
+   "metadata": {
+    "tags": []
+   },
+   "outputs": [
+    {
+     "name": "stdout",
+     "output_type": "stream",
+     "text": [
+      "1\n"
+     ]
+    }
+   ],
+   "source": [
+    "x = 1\n",
+    "print(x)"
+   ]
+  }
+ ],
+ "metadata": {"custom": 1.50},
+ "nbformat": 4,
+ "nbformat_minor": 5
+}
+"##;
+
+    fn edited(edit: &CellEdit) -> String {
+        edit_cell(NOTEBOOK, edit).unwrap().0
+    }
+
+    #[test]
+    fn a_replaced_cell_loses_its_outputs_and_every_other_byte_stays() {
+        let (start, rest) = NOTEBOOK.split_once("   \"execution_count\": 3,").unwrap();
+        let (_, end) = rest.split_once("    \"print(x)\"\n   ]\n").unwrap();
+        let cell = "   \"execution_count\": null,\n   \"id\": \"0a1b2c3d\",\n   \"metadata\": {\n    \
+                    \"tags\": []\n   },\n   \"outputs\": [],\n   \"source\": [\n    \"x = 2\\n\",\n    \
+                    \"\\\"ä\\\"\"\n   ]\n";
+        let new = edited(&edit(EditMode::Replace, 2, Some("x = 2\n\"ä\"")));
+        assert_eq!(new, format!("{start}{cell}{end}"));
+    }
+
+    #[test]
+    fn cells_are_inserted_and_deleted_at_every_place_and_back_again() {
+        let id = |json: &str, at: usize| -> String {
+            let value: Value = serde_json::from_str(json).unwrap();
+            value["cells"][at]["id"].as_str().unwrap().into()
+        };
+        for after in 0..=2 {
+            let new = edited(&edit(EditMode::Insert, after, Some("y")));
+            assert_eq!(notebook_fault(&new), None);
+            let cell = format!(
+                "{{\n   \"cell_type\": \"code\",\n   \"execution_count\": null,\n   \"id\": \"{}\",\n   \
+                 \"metadata\": {{}},\n   \"outputs\": [],\n   \"source\": [\n    \"y\"\n   ]\n  }}",
+                id(&new, after)
+            );
+            assert!(new.contains(&cell), "{new}");
+            let (back, _) = edit_cell(&new, &edit(EditMode::Delete, after + 1, None)).unwrap();
+            assert_eq!(back, NOTEBOOK);
+        }
+        let one = edited(&edit(EditMode::Delete, 1, None));
+        let (none, _) = edit_cell(&one, &edit(EditMode::Delete, 1, None)).unwrap();
+        assert!(none.starts_with("{\n \"cells\": [],\n"), "{none}");
+        let (again, done) = edit_cell(&none, &edit(EditMode::Insert, 0, Some("y"))).unwrap();
+        assert!(again.starts_with("{\n \"cells\": [\n  {\n   \"cell_type\""), "{again}");
+        assert_eq!(done, "inserted cell 1; it has 1 cells now");
+    }
+
+    #[test]
+    fn a_type_brings_what_it_must_have_and_takes_what_it_must_not() {
+        let to = |cell, cell_type| {
+            let edit =
+                CellEdit { cell_type: Some(cell_type), ..edit(EditMode::Replace, cell, Some("t")) };
+            let value: Value = serde_json::from_str(&edited(&edit)).unwrap();
+            value["cells"][cell - 1].clone()
+        };
+        let text = json!({"cell_type": "markdown", "id": "0a1b2c3d", "metadata": {"tags": []},
+            "source": ["t"]});
+        assert_eq!(to(2, CellType::Markdown), text);
+        let code = json!({"cell_type": "code", "execution_count": null, "id": "intro",
+            "metadata": {}, "outputs": [], "source": ["t"]});
+        assert_eq!(to(1, CellType::Code), code);
+    }
+
+    #[test]
+    fn forms_of_other_programs_stay_and_ids_are_only_where_they_belong() {
+        let cell = r#"{"cell_type":"raw","source":"a","metadata":{}}"#;
+        let old = format!("{{\"nbformat\":4,\"nbformat_minor\":4,\"cells\":[{cell}]}}");
+        let old = &old;
+        let (new, _) = edit_cell(old, &edit(EditMode::Replace, 1, Some("b\nc"))).unwrap();
+        assert_eq!(new, old.replace("\"a\"", "\"b\\nc\""));
+        let (new, _) = edit_cell(old, &edit(EditMode::Insert, 1, Some("b"))).unwrap();
+        let cell = concat!(
+            r#",{"cell_type":"code","execution_count":null,"metadata":{},"#,
+            r#""outputs":[],"source":["b"]}]}"#
+        );
+        assert_eq!(new, old.replace("]}", cell));
+        let marked = format!("\u{feff}{old}");
+        let (new, _) = edit_cell(&marked, &edit(EditMode::Delete, 1, None)).unwrap();
+        assert_eq!(new, "\u{feff}{\"nbformat\":4,\"nbformat_minor\":4,\"cells\":[]}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let fault = |json: &str, edit: &CellEdit| edit_cell(json, edit).unwrap_err().to_string();
+        for (change, said) in [
+            (edit(EditMode::Replace, 0, Some("x")), "there is no cell 0; it has 2, counted from 1"),
+            (edit(EditMode::Delete, 3, None), "there is no cell 3; it has 2, counted from 1"),
+            (
+                edit(EditMode::Insert, usize::MAX, Some("x")),
+                "there is no cell 18446744073709551615",
+            ),
+            (edit(EditMode::Insert, 0, None), "`source` is needed to replace or insert a cell"),
+            (edit(EditMode::Replace, 1, Some("# Title")), "cell 1 has this source already"),
+        ] {
+            assert!(fault(NOTEBOOK, &change).starts_with(said), "{}", fault(NOTEBOOK, &change));
+        }
+        let change = edit(EditMode::Delete, 1, None);
+        for (json, said) in [
+            ("", "this is no notebook: EOF"),
+            ("[]", "this is no notebook: "),
+            (r#"{"worksheets": [], "nbformat": 3}"#, "this is no notebook: missing field `cells`"),
+            (r#"{"cells": {}, "nbformat": 4}"#, "this is no notebook: invalid type"),
+            (r#"{"cells": [1], "nbformat": 5}"#, "its format is nbformat 5"),
+            (r#"{"cells": [1, 2], "nbformat": 4}"#, "this is no notebook: "),
+        ] {
+            assert!(fault(json, &change).starts_with(said), "{json}: {}", fault(json, &change));
+        }
+    }
+}

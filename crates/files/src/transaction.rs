@@ -52,7 +52,8 @@ impl Root {
         let failed = |i: usize, kind: PathErrorKind| {
             PathError::new(&targets[i].path.to_string_lossy(), kind)
         };
-        let mut prepared = vec![];
+        let mut all = All(vec![]);
+        let prepared = &mut all.0;
         for (i, target) in targets.iter().enumerate() {
             prepared.push(Prepared::new(self, target).map_err(|kind| failed(i, kind))?);
         }
@@ -79,9 +80,9 @@ impl Root {
             return Err(failed(i, kind));
         }
         prepared
-            .into_iter()
+            .iter()
             .enumerate()
-            .map(|(i, file)| file.end().map_err(|e| failed(i, e)))
+            .map(|(i, file)| file.stamp().map_err(|kind| failed(i, kind)))
             .collect()
     }
 
@@ -166,7 +167,7 @@ impl<'a> Prepared<'a> {
         Ok(prepared)
     }
 
-    /// Gives the file its new content. The old file keeps a second name until [`end`](Self::end).
+    /// Gives the file its new content. The old file keeps a second name until this is dropped.
     fn commit(&mut self) -> Result<(), PathErrorKind> {
         let Replacement { folder, name, .. } = &self.replacement;
         if self.old.is_some() {
@@ -199,11 +200,22 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    fn end(self) -> Result<Option<Stamp>, PathErrorKind> {
+    /// The state of the new file.
+    fn stamp(&self) -> Result<Option<Stamp>, PathErrorKind> {
         Ok(match &self.new {
             Some(file) => Some(Stamp::of(file)?),
             None => None,
         })
+    }
+}
+
+/// All files that are prepared.
+struct All<'a>(Vec<Prepared<'a>>);
+
+impl Drop for All<'_> {
+    fn drop(&mut self) {
+        // The last one first: its folders may be in those that were made for an earlier one.
+        while self.0.pop().is_some() {}
     }
 }
 
@@ -216,6 +228,131 @@ impl Drop for Prepared<'_> {
         }
         if !self.is_done {
             self.root.remove_empty_folders(&self.target.path, self.made_folders);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    struct Folder {
+        dir: tempfile::TempDir,
+        root: Root,
+    }
+
+    impl Folder {
+        fn build() -> Folder {
+            let dir = tempfile::tempdir().unwrap();
+            let root = Root::open(dir.path()).unwrap();
+            Folder { dir, root }
+        }
+
+        fn put(&self, path: &str, content: &str) {
+            fs::write(self.dir.path().join(path), content).unwrap();
+        }
+
+        fn target(&self, path: &str, content: Option<&str>) -> Target {
+            let file = self.root.open_file(path).ok();
+            let old = file.map(|file| Stamp::of(file).unwrap());
+            let content = content.map(|text| text.as_bytes().to_vec());
+            Target { path: path.into(), content, mode: None, old }
+        }
+
+        /// All files below the folder, with their content.
+        fn all(&self) -> Vec<(String, String)> {
+            fn below(folder: &Path, base: &Path, all: &mut Vec<(String, String)>) {
+                for entry in fs::read_dir(folder).unwrap() {
+                    let path = entry.unwrap().path();
+                    let name = path.strip_prefix(base).unwrap().display().to_string();
+                    if path.is_dir() {
+                        all.push((name + "/", String::new()));
+                        below(&path, base, all);
+                    } else {
+                        all.push((name, fs::read_to_string(&path).unwrap()));
+                    }
+                }
+            }
+            let mut all = vec![];
+            below(self.dir.path(), self.dir.path(), &mut all);
+            all.sort();
+            all
+        }
+    }
+
+    fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        files.iter().map(|(path, content)| (path.to_string(), content.to_string())).collect()
+    }
+
+    #[test]
+    fn several_files_are_replaced_made_and_removed_and_nothing_else_is_left() {
+        let folder = Folder::build();
+        folder.put("a", "old");
+        folder.put("b", "old");
+        let mode = |mode| fs::Permissions::from_mode(mode);
+        fs::set_permissions(folder.dir.path().join("a"), mode(0o755)).unwrap();
+        let targets = [
+            folder.target("a", Some("new")),
+            folder.target("b", None),
+            Target { mode: Some(0o640), ..folder.target("new/deep/c", Some("c")) },
+            folder.target("nothing", None),
+        ];
+        let stamps = folder.root.replace_all(&targets).unwrap();
+        let are_there: Vec<bool> = stamps.iter().map(Option::is_some).collect();
+        assert_eq!(are_there, [true, false, true, false]);
+        let left = [("a", "new"), ("new/", ""), ("new/deep/", ""), ("new/deep/c", "c")];
+        assert_eq!(folder.all(), files(&left));
+        let mode = |path: &str| {
+            fs::metadata(folder.dir.path().join(path)).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode("a"), mode("new/deep/c")), (0o755, 0o640));
+    }
+
+    #[test]
+    fn when_one_cannot_be_prepared_nothing_has_changed() {
+        let folder = Folder::build();
+        folder.put("a", "old");
+        folder.put("b", "old");
+        let first = folder.target("a", Some("new"));
+        let new = folder.target("new/c", Some("c"));
+        let changed = folder.target("b", Some("new"));
+        folder.put("b", "by hand, and longer");
+        let before = folder.all();
+        let error = folder.root.replace_all(&[first, new, changed]).unwrap_err();
+        assert_eq!(error.to_string(), "b: it was made, changed or removed meanwhile");
+        assert_eq!(folder.all(), before);
+    }
+
+    /// Whatever fails, and whenever: those before are put back.
+    #[test]
+    fn when_one_cannot_be_replaced_those_before_it_are_put_back() {
+        for at in 1..4 {
+            let folder = Folder::build();
+            folder.put("a", "old");
+            folder.put("b", "old");
+            let targets = [
+                folder.target("a", Some("new")),
+                folder.target("new/c", Some("c")),
+                folder.target("b", None),
+                folder.target("d", Some("d")),
+            ];
+            let mut expected = files(&[("a", "old"), ("b", "old")]);
+            let path = |i: usize| folder.dir.path().join(&targets[i].path);
+            let error = folder.root.replace_each(&targets, &mut |i| {
+                if i == at && targets[i].old.is_some() {
+                    fs::remove_file(path(i)).unwrap();
+                } else if i == at {
+                    fs::write(path(i), "by hand").unwrap();
+                }
+            });
+            match at {
+                1 => expected.extend(files(&[("new/", ""), ("new/c", "by hand")])),
+                2 => _ = expected.pop(),
+                _ => expected.extend(files(&[("d", "by hand")])),
+            }
+            assert!(error.is_err(), "{at}");
+            assert_eq!(folder.all(), expected, "{at}");
         }
     }
 }

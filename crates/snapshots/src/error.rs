@@ -39,7 +39,7 @@ pub enum Error {
     #[error("name a step or a turn, not both")]
     StepAndTurn,
     /// There is nothing to undo.
-    #[error("there is nothing to undo: {0}")]
+    #[error("there is nothing to undo: {0}; what commands change is not covered")]
     Nothing(String),
     /// Older snapshots of the file were removed.
     #[error(

@@ -2,7 +2,7 @@
 use crate::{
     Change, Error, State, Step, Store,
     objects::{self, Found},
-    store::{hashes, state_now},
+    store::{hashes, resolve, state_now},
 };
 use rungs_files::{Root, Target};
 use schemars::JsonSchema;
@@ -118,7 +118,7 @@ pub enum Outcome {
     Removed,
     /// It was so already.
     Unchanged,
-    /// It was left alone, since it is not below the root.
+    /// It was left alone, since it is not below the root, or has become a link.
     Elsewhere,
 }
 
@@ -129,7 +129,9 @@ impl fmt::Display for Reverted {
             Outcome::Restored => write!(f, "{path} is as it was before step {step}")?,
             Outcome::Removed => write!(f, "{path} is removed, as before step {step}")?,
             Outcome::Unchanged => write!(f, "{path} was as before step {step} already")?,
-            Outcome::Elsewhere => write!(f, "{path} is left alone: it is in another folder")?,
+            Outcome::Elsewhere => {
+                write!(f, "{path} is left alone: it is in another directory, or a link")?
+            }
         }
         if !self.later.is_empty() {
             let later: Vec<String> = self.later.iter().map(u64::to_string).collect();
@@ -234,11 +236,15 @@ impl Store {
                 let (step, later) = (undo.step, undo.later.clone());
                 reverted.push(Reverted { path, step, later, end, is_changed_since });
             };
-            let Ok(relative) = undo.path.strip_prefix(root.path()) else {
+            // The guard decides, as for any other writer.
+            let Some(relative) = resolve(root, &undo.path)
+                .ok()
+                .filter(|relative| root.path().join(relative) == undo.path)
+            else {
                 report(Outcome::Elsewhere, false);
                 continue;
             };
-            let Found { state, stamp, .. } = objects::look(root, relative)?;
+            let Found { state, stamp, .. } = objects::look(root, &relative)?;
             let is_changed_since = undo.is_changed_since(&state);
             if state.is_same(&undo.to) {
                 report(Outcome::Unchanged, is_changed_since);
@@ -249,7 +255,7 @@ impl Store {
             {
                 return Err(Error::NotKept { path: undo.path.clone() });
             }
-            let mut target = Target { path: relative.into(), old: stamp, ..Target::default() };
+            let mut target = Target { path: relative.clone(), old: stamp, ..Target::default() };
             match &undo.to {
                 State::File { hash, mode, .. } => {
                     target.content = Some(objects::fetch(self.folder(), hash)?);
@@ -270,7 +276,7 @@ impl Store {
         root.replace_all(&targets)
             .map_err(|error| Error::Path { path: error.path.into(), kind: error.kind })?;
         for (relative, missing_folders) in missing {
-            root.remove_empty_folders(relative, missing_folders);
+            root.remove_empty_folders(&relative, missing_folders);
         }
         Ok(reverted)
     }

@@ -106,7 +106,7 @@ impl Store {
     ///
     /// # Errors
     /// When a path leads out of the root, or what is there cannot be kept: then it must not be
-    /// changed.
+    /// changed. A file that has steps of another root is left out: it is changed from there.
     pub fn begin(
         &self,
         root: &Root,
@@ -117,7 +117,11 @@ impl Store {
         let mut files: Vec<Change> = vec![];
         let mut before = vec![];
         for path in paths {
-            let relative = resolve(root, path)?;
+            let relative = match resolve(root, path) {
+                // It was changed in another directory, and cannot be from here.
+                Err(_) if self.is_of_another_root(root, path)? => continue,
+                resolved => resolved?,
+            };
             let path = root.path().join(&relative);
             if files.iter().any(|file| file.path == path) {
                 continue;
@@ -129,9 +133,10 @@ impl Store {
         self.change(|locked, steps, folder| {
             let held: HashSet<&str> = hashes(steps).collect();
             for (file, content) in files.iter().zip(&before) {
-                // One that no step names may not be on the disk yet, whoever has written it.
+                // One that no step names may not be on the disk yet, whoever has written it; and
+                // somebody may have removed one that a step names.
                 if let (State::File { hash, .. }, Some(content)) = (&file.before, content)
-                    && !held.contains(hash.as_str())
+                    && !(held.contains(hash.as_str()) && objects::fetch(folder, hash).is_ok())
                 {
                     objects::keep(folder, hash, content)?;
                 }
@@ -151,6 +156,12 @@ impl Store {
             steps.insert(id, step);
             Ok(Begun { id, turn, before })
         })
+    }
+
+    fn is_of_another_root(&self, root: &Root, path: &Path) -> Result<bool, Error> {
+        let steps = &self.read()?.steps;
+        let mut others = steps.values().filter(|step| step.root != root.path());
+        Ok(others.any(|step| step.files.iter().any(|file| file.path == path)))
     }
 
     /// Records what the files of a step are now. Returns the contents of those that are not as they
