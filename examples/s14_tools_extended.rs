@@ -45,9 +45,9 @@
 //! A product also takes a snapshot of the whole tree before a command (in a shadow repository, or
 //! with a file system that has snapshots), and rewinds conversation and files together.
 //!
-//! Builds on s01. Motto: *More hands, but every touch is reversible.*
+//! Builds on s13. Motto: *More hands, but every touch is reversible.*
 
-use lessons::{Stage, s01_loop::agent_loop};
+use lessons::{Stage, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
     Agent, Block, Chat, Context, Effect, Error, Layer, Message, NextAct, NextTurn, Reply, Result,
     Tool, ToolCall, ToolError, ToolOutput, ToolResult, ToolSpec, paths,
@@ -337,11 +337,11 @@ fn tell(chat: &mut Chat, results: &Message) {
     }
 }
 
-/// The agent of lesson one, with snapshots.
+/// The agent of lesson 13, with snapshots.
 pub fn main() -> ExitCode {
     let build = async |stage: &Stage| {
         let store = Store::open(&stage.state().await?, Limits::default()).map_err(Error::other)?;
-        Ok(install(stage.agent(), store))
+        Ok(install(s13_streaming::install(stage.agent()), store))
     };
     lessons::run("s14_tools_extended", build, agent_loop)
 }
@@ -561,9 +561,11 @@ mod tests {
     #[tokio::test]
     async fn a_cell_is_changed_and_its_outputs_are_cleared() {
         let cell = json!({"cell_type": "code", "id": "a", "metadata": {}, "execution_count": 1,
-            "source": ["x"], "outputs": [{"output_type": "stream", "name": "stdout", "text": "1"}]});
+            "source": ["x"], "outputs": [{"output_type": "error", "ename": "E", "traceback": []}]});
         let notebook = json!({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
-        let edit = |mode: &str, cell: u8| json!({"file_path": "n.ipynb", "edit_mode": mode, "cell": cell, "source": "y"});
+        let edit = |mode: &str, cell: u8| {
+            json!({"file_path": "n.ipynb", "edit_mode": mode, "cell": cell, "source": "y"})
+        };
         let turns: Vec<Reply> = vec![
             call("notebook_edit", edit("replace", 1)),
             call("read", json!({"file_path": "n.ipynb"})),

@@ -2,8 +2,9 @@
 //! cell stays.
 //!
 //! The format is that of nbformat 4
-//! (<https://nbformat.readthedocs.io/en/latest/format_description.html>): code cells have `outputs` and an `execution_count`, no others do; from 4.5 on each cell has an
-//! `id` of its own, of 1 to 64 letters, digits, `-` and `_`.
+//! (<https://nbformat.readthedocs.io/en/latest/format_description.html>): code cells have `outputs`
+//! and an `execution_count`, no others do; from 4.5 on each cell has an `id` of its own, of 1 to 64
+//! letters, digits, `-` and `_`.
 use crate::notebook_fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -315,9 +316,17 @@ mod tests {
     fn a_replaced_cell_loses_its_outputs_and_every_other_byte_stays() {
         let (start, rest) = NOTEBOOK.split_once("   \"execution_count\": 3,").unwrap();
         let (_, end) = rest.split_once("    \"print(x)\"\n   ]\n").unwrap();
-        let cell = "   \"execution_count\": null,\n   \"id\": \"0a1b2c3d\",\n   \"metadata\": {\n    \
-                    \"tags\": []\n   },\n   \"outputs\": [],\n   \"source\": [\n    \"x = 2\\n\",\n    \
-                    \"\\\"ä\\\"\"\n   ]\n";
+        let cell = r#"   "execution_count": null,
+   "id": "0a1b2c3d",
+   "metadata": {
+    "tags": []
+   },
+   "outputs": [],
+   "source": [
+    "x = 2\n",
+    "\"ä\""
+   ]
+"#;
         let new = edited(&edit(EditMode::Replace, 2, Some("x = 2\n\"ä\"")));
         assert_eq!(new, format!("{start}{cell}{end}"));
     }
@@ -331,11 +340,17 @@ mod tests {
         for after in 0..=2 {
             let new = edited(&edit(EditMode::Insert, after, Some("y")));
             assert_eq!(notebook_fault(&new), None);
-            let cell = format!(
-                "{{\n   \"cell_type\": \"code\",\n   \"execution_count\": null,\n   \"id\": \"{}\",\n   \
-                 \"metadata\": {{}},\n   \"outputs\": [],\n   \"source\": [\n    \"y\"\n   ]\n  }}",
-                id(&new, after)
-            );
+            let cell = r#"{
+   "cell_type": "code",
+   "execution_count": null,
+   "id": "ID",
+   "metadata": {},
+   "outputs": [],
+   "source": [
+    "y"
+   ]
+  }"#;
+            let cell = cell.replace("ID", &id(&new, after));
             assert!(new.contains(&cell), "{new}");
             let (back, _) = edit_cell(&new, &edit(EditMode::Delete, after + 1, None)).unwrap();
             assert_eq!(back, NOTEBOOK);
