@@ -564,7 +564,8 @@ mod tests {
             "source": ["x"], "outputs": [{"output_type": "error", "ename": "E", "traceback": []}]});
         let notebook = json!({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5});
         let edit = |mode: &str, cell: u8| {
-            json!({"file_path": "n.ipynb", "edit_mode": mode, "cell": cell, "source": "y"})
+            let path = "n.ipynb";
+            json!({"file_path": path, "edit_mode": mode, "cell": cell, "source": "y"})
         };
         let turns: Vec<Reply> = vec![
             call("notebook_edit", edit("replace", 1)),
