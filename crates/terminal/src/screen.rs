@@ -2,6 +2,7 @@
 mod arriving;
 
 use crate::{
+    diff,
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
     paint::{Colour, paint},
@@ -208,14 +209,23 @@ impl Screen {
 
     /// Lines on standard error, beside the name of the agent, and below `mark`.
     fn line(&self, cx: &Context, kind: Colour, mark: &str, text: &str) {
+        self.rows(cx, mark, &[(kind, text.into())]);
+    }
+
+    /// The same, each row in a colour of its own.
+    fn rows(&self, cx: &Context, mark: &str, rows: &[(Colour, String)]) {
         let speaker = self.0.speakers.get(cx.name());
-        let text = fitted(std::io::stderr(), text, speaker.width() + mark.len());
-        let text = format!("{mark}{text}");
-        self.0.put(To::Err, |c| match &*speaker.name {
-            "" => format!("{}\n", paint(&text, c, kind)),
-            name => {
-                let name = paint(name, c, speaker.colour);
-                format!("{}{name} {}\n", speaker.indent, paint(&text, c, kind))
+        let before = speaker.width() + mark.len();
+        let fit =
+            |(kind, text): &(Colour, String)| (*kind, fitted(std::io::stderr(), text, before));
+        let rows: Vec<(Colour, String)> = rows.iter().map(fit).collect();
+        self.0.put(To::Err, |c| {
+            let rows: Vec<String> =
+                rows.iter().map(|(kind, text)| paint(&format!("{mark}{text}"), c, *kind)).collect();
+            let text = rows.join(&format!("\n{}", " ".repeat(before)));
+            match &*speaker.name {
+                "" => format!("{text}\n"),
+                name => format!("{}{} {text}\n", speaker.indent, paint(name, c, speaker.colour)),
             }
         });
     }
@@ -296,6 +306,11 @@ impl Ui for Screen {
             Event::Result(call, result, text) => {
                 if let Some(call) = self.0.running.end(cx.name(), call) {
                     self.line(cx, Colour::Call, "< ", &call);
+                }
+                if !result.is_error
+                    && let Some(rows) = diff::rows(text, !front)
+                {
+                    return self.rows(cx, "", &rows);
                 }
                 let (kind, excerpt) = match (result.is_error, front) {
                     (true, _) => (Colour::Failed, ERROR),

@@ -8,9 +8,9 @@ const MAX_LONG_LINE_CHARS: usize = 800;
 
 /// How much of a text is shown: its first and its last lines, each up to so many characters.
 pub(crate) struct Excerpt {
-    first: usize,
-    last: usize,
-    chars: usize,
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) chars: usize,
 }
 
 /// Of a call, such as a command of several lines.
