@@ -22,6 +22,7 @@ pub(crate) struct Args {
     pub(crate) prompt: Vec<String>,
     pub(crate) keep: bool,
     pub(crate) sandbox: bool,
+    pub(crate) here: bool,
     pub(crate) help: bool,
     /// The values of the lesson's own options that were given; empty for one without a value.
     pub(crate) flags: BTreeMap<&'static str, String>,
@@ -39,6 +40,7 @@ impl Args {
             match arg {
                 Long("keep") => args.keep = true,
                 Long("sandbox") => args.sandbox = true,
+                Long("here") => args.here = true,
                 Long("help") | Short('h') => args.help = true,
                 Value(word) => args.prompt.push(word.string()?),
                 Long(name) => {
@@ -78,6 +80,7 @@ Usage
   cargo run --example LESSON -- \"question\"   one answer, on standard output
   echo question | cargo run --example LESSON each line is a prompt
   --keep                                     keeps the folder in which a rehearsal plays
-  --sandbox                                  a live model works in such a folder, tooFLAGS
+  --sandbox                                  a live model works in such a folder, too
+  --here                                     a rehearsal plays in the current folderFLAGS
 
 At the prompt";

@@ -9,8 +9,8 @@ use crate::{
 use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Answer, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format},
+    Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
+    client::{Endpoint, Format, Secret},
     tools,
 };
 use rungs_files::read_config;
@@ -21,6 +21,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -29,6 +30,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
+/// The variable that tells commands where this program is.
+const PROGRAM: &str = "RUNGS_PROGRAM";
 /// How long each reply of a rehearsal takes before a person, who wants to follow it.
 const THINK_TIME: Duration = Duration::from_millis(500);
 /// How long the end of the program waits for work on blocking threads.
@@ -51,6 +54,10 @@ pub struct Stage {
     pub window: u32,
     /// The lesson's own options, as given on the command line; empty for one without a value.
     pub flags: BTreeMap<&'static str, String>,
+    /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
+    pub chat: Mutex<Chat>,
+    /// The keys that this program knows. What a lesson writes to disk must not hold them.
+    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -194,8 +201,11 @@ async fn play(
         screen.say(&format!("RUNGS_ENV: there is no {}", dotenv.display()));
     }
     let settings = settings?;
+    // A play may show what becomes of this program when it is started again.
+    let program = std::env::current_exe().map(|path| (PROGRAM.into(), path.into()));
+    let variables = variables.into_iter().chain(program);
     let environment = Environment::new(variables, &settings.passed_variables());
-    let (endpoint, play) = Play::begin(lesson, settings.choose()?, args.sandbox, screen).await?;
+    let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, screen)?;
     let folder = match play.workspace.path() {
         Some(fresh) => fresh.to_path_buf(),
@@ -209,8 +219,10 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let flags = args.flags;
-    let stage = Stage { lesson, client, folder, system, window, flags, screen: screen.clone() };
+    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let screen_of = screen.clone();
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, keys, screen: screen_of };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -225,6 +237,7 @@ async fn play(
         plays_alone: play.server.is_some(),
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
+        chat: stage.chat.into_inner().unwrap_or_default(),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
@@ -250,8 +263,9 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, screen) = (BTreeMap::new(), screen.clone());
-    let stage = Stage { lesson, client, folder, system, window, flags, screen };
+    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let screen = screen.clone();
+    let stage = Stage { lesson, client, folder, system, window, flags, chat, keys, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
@@ -281,13 +295,15 @@ struct Play {
 }
 
 impl Play {
-    /// With `sandbox`, a live model works in the script's own folder too.
+    /// With `--sandbox`, a live model works in the script's own folder too; with `--here`, a
+    /// rehearsal plays in the current one.
     async fn begin(
         lesson: &str,
         choice: Choice,
-        sandbox: bool,
+        args: &Args,
         screen: &Screen,
     ) -> Result<(Endpoint, Self)> {
+        let sandbox = args.sandbox;
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = match choice {
             // Nobody sees what it suggests.
@@ -297,6 +313,7 @@ impl Play {
         let suggestions = script.suggest().to_vec();
         let workspace = match choice {
             Choice::Live(_) if !sandbox => Workspace::Here,
+            Choice::Rehearsal(_) if args.here => Workspace::Here,
             _ => script.workspace().map_err(Error::other)?,
         };
         let (endpoint, server) = match choice {
