@@ -31,6 +31,8 @@ mod record;
 mod redact;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use conversation::{Conversation, Current, Now};

@@ -22,7 +22,7 @@ const SHAPES: &str = r"(?x)
         SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,} | AGE-SECRET-KEY-1[A-Z0-9]{20,} |
         eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}
     )
-    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----[A-Za-z0-9+/=:,.\s-]{40,}
+    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:[A-Za-z0-9+/=:,.\s]|-[A-Za-z0-9]){40,}
       (?:-----END\ [A-Z\ ]*PRIVATE\ KEY-----)?";
 
 /// What stands before a secret, which alone is replaced: a password in a URL, a bearer token.

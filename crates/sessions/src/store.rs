@@ -14,7 +14,7 @@ const FILE: &str = "session.jsonl";
 /// Whoever writes to a session holds the lock of this name.
 const LOCK: &str = "session.owner";
 /// How long to wait for a session that is in use: its owner may be ending.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// The digits of an id.
 const ID_DIGITS: usize = 16;
 /// How far into a line its kind stands at most: after the checksum and four numbers.
@@ -75,7 +75,7 @@ impl Sessions {
     /// Opens a session for writing; a new one when there is none of this id.
     ///
     /// # Errors
-    /// [`Error::InUse`] after a second, [`Error::NoId`], [`Error::Newer`] and [`Error::Disk`].
+    /// [`Error::InUse`] after half a second, [`Error::NoId`], [`Error::Newer`] and [`Error::Disk`].
     pub fn open_or_create(&self, id: &str, begin: &Begin) -> Result<(Session, Tree)> {
         let folder = self.folder.folder(checked(id)?)?;
         let lock = match Lock::acquire(&folder, LOCK, LOCK_TIMEOUT) {
@@ -112,7 +112,8 @@ impl Sessions {
             session.last = parent;
             session.append(parent, vec![Entry::new(BEGIN, begin)])?;
             let (_, records, faults) = open(folder, file)?;
-            tree = self.tree(id, records, faults)?;
+            // What was set aside is said by the first reading only.
+            tree = self.tree(id, records, [tree.faults, faults].concat())?;
         }
         Ok((session, tree))
     }
@@ -259,7 +260,7 @@ impl Sessions {
             }
             let read = self
                 .check_exists(&session)
-                .and_then(|()| Ok(open(&self.folder.folder(&session)?, FILE)?));
+                .and_then(|()| open(&self.folder.folder(&session)?, FILE));
             match read {
                 Ok((_, past, more)) => {
                     fork = begin_of(&session, &past)?.and_then(|begin| begin.fork);

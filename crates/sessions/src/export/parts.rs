@@ -24,7 +24,7 @@ pub(super) fn of(tree: &Tree) -> Vec<Part> {
                 reading.parts.push(Part::Note("What came after this place was taken back.".into()));
             }
             TURN => reading.turn(record.read().as_ref()),
-            MESSAGE => reading.message(record.read().unwrap_or_default(), record.at),
+            MESSAGE => reading.message(&record.read().unwrap_or_default(), record.at),
             _ => {}
         }
     }
@@ -88,8 +88,8 @@ impl Reading {
         self.parts.push(Part::Heading(format!("Turn {}: {label}", self.turns)));
     }
 
-    fn message(&mut self, message: Value, at: u64) {
-        let mut blocks = content(&message);
+    fn message(&mut self, message: &Value, at: u64) {
+        let mut blocks = content(message);
         blocks.retain(|block| match self.left.iter().position(|left| left == block) {
             Some(place) => {
                 self.left.swap_remove(place);
