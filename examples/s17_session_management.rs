@@ -353,3 +353,250 @@ async fn build(stage: &Stage) -> Result<Agent> {
 pub fn main() -> ExitCode {
     lessons::run_with(FLAGS, "s17_session_management", build, agent_loop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use durable::Folder;
+    use lessons::s04_subagent;
+    use lessons::s06_context_compact;
+    use lessons::testing::{BlocksBad, Play, play, results};
+    use rehearsal::{Scene, call, calls, say, scene};
+    use rungs_core::{State, tools};
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+    use std::{fs, path::Path};
+
+    #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+    struct Count(u32);
+
+    impl State for Count {
+        const NAME: &'static str = "count";
+    }
+
+    /// Counts the replies, in a state.
+    struct Counts;
+
+    impl Layer for Counts {
+        async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+            let reply = next.run(chat, cx).await?;
+            chat.update(|count: &mut Count| count.0 += 1);
+            Ok(reply)
+        }
+    }
+
+    fn log(dir: &Path) -> Arc<SessionLog> {
+        SessionLog::open(&Folder::open(dir, ".rungs").unwrap(), vec!["my-own-key".into()]).unwrap()
+    }
+
+    /// An agent with bash and sessions, as another program would make it in this folder.
+    async fn program(scenes: impl IntoIterator<Item = Scene>, dir: &Path) -> Play {
+        let log = log(dir);
+        play(scenes, |agent, _| install(agent.in_dir(dir).tool(tools::Bash), &log).wrap(Counts))
+            .await
+    }
+
+    fn scenes() -> Vec<Scene> {
+        let step = |text: &str| call("bash", json!({"command": format!("echo {text}")}));
+        let scenes = ["one", "two", "three"]
+            .map(|word| scene(&format!("^{word}$"), [step(word).think("hm"), say(word)]));
+        scenes.into()
+    }
+
+    async fn command(play: &Play, chat: &mut Chat, name: &str, args: &str) -> Vec<String> {
+        play.ui.take();
+        if let Err(error) = play.agent.run_command(name, args, chat).await.unwrap() {
+            return vec![error.to_string()];
+        }
+        play.ui.take()
+    }
+
+    fn told(chat: &Chat) -> (Vec<Arc<Message>>, u32) {
+        (chat.messages().to_vec(), chat.state::<Count>().0)
+    }
+
+    #[tokio::test]
+    async fn another_program_goes_on_with_messages_and_states() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut chat = Chat::default();
+        let first = program(scenes(), dir.path()).await;
+        first.run(&mut chat, "one").await.unwrap();
+        first.run(&mut chat, "two").await.unwrap();
+        assert_eq!(told(&chat).1, 4);
+
+        // While the first one lives, it has the session alone.
+        let second = program(scenes(), dir.path()).await;
+        let mut other = Chat::default();
+        let refused = command(&second, &mut other, "resume", chat.id()).await;
+        let in_use =
+            format!("session {} is in use by another process; a fork of it is free", chat.id());
+        assert_eq!(refused, [in_use]);
+        command(&second, &mut other, "fork", chat.id()).await;
+        assert_eq!(told(&other), told(&chat));
+        second.run(&mut other, "three").await.unwrap();
+        let (before, _) = told(&chat);
+        drop(first);
+
+        let mut resumed = Chat::default();
+        command(&second, &mut resumed, "resume", chat.id()).await;
+        assert_eq!((told(&resumed), resumed.id()), (told(&chat), chat.id()));
+        command(&second, &mut resumed, "rewind", "").await;
+        assert_eq!(told(&resumed), (before[..4].to_vec(), 2));
+        second.run(&mut resumed, "three").await.unwrap();
+        let listed = command(&second, &mut resumed, "sessions", "").await;
+        assert_eq!(listed[0].lines().count(), 2, "{listed:?}");
+        assert!(listed[0].contains(&format!("* {}  one (3 turns", chat.id())), "{listed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_is_on_the_disk_before_it_runs_and_its_result_before_the_next_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = json!({"command": "cat .rungs/sessions/*/session.jsonl"});
+        let agent = program([scene("go", [call("bash", look).repeat(2), say("done")])], dir.path());
+        let play = agent.await;
+        let (_, chat) = play.ask("go").await;
+        let seen: Vec<String> = chat.messages().iter().flat_map(|m| results(m)).collect();
+        for (result, written) in seen.iter().zip([["call", "call"], ["call", "tool_result"]]) {
+            for what in written {
+                assert!(result.contains(what), "{what}: {result}");
+            }
+            assert!(result.contains("cat .rungs/sessions"), "{result}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_the_calls_of_a_killed_program_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let commands = ["echo first", "touch started; sleep 60", "echo third"];
+        let three = calls(commands.map(|command| ("bash", json!({"command": command}))));
+        let go_on = scene("^go on$", [say("I see")]);
+        let play = program([scene("^go$", [three]), go_on.clone()], dir.path()).await;
+        let mut chat = Chat::default();
+        let started = async {
+            while !dir.path().join("started").exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            end = play.run(&mut chat, "go") => panic!("{end:?}"),
+            () = started => {}
+        }
+        drop(play);
+
+        let play = program([go_on], dir.path()).await;
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", "").await;
+        let known = results(resumed.messages().last().unwrap());
+        assert_eq!(known, ["first\n", INTERRUPTED, "not run: the program ended"]);
+        play.run(&mut resumed, "go on").await.unwrap();
+        assert_eq!(resumed.id(), chat.id());
+    }
+
+    #[tokio::test]
+    async fn a_subagent_has_a_file_of_its_own_and_is_not_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path());
+        let task = json!({"tasks": [{"description": "look", "prompt": "CHILD"}]});
+        let scenes = [
+            scene("^go$", [call("task", task), say("done")]),
+            scene("CHILD", [call("bash", json!({"command": "echo of the child"})), say("looked")]),
+        ];
+        let play = play(scenes, |agent, _| {
+            let agent = agent.in_dir(dir.path()).tool(tools::Bash);
+            install(s04_subagent::install(agent), &log)
+        })
+        .await;
+        let mut chat = Chat::default();
+        play.run(&mut chat, "go").await.unwrap();
+        let listed = log.sessions.list().unwrap();
+        assert_eq!((listed.len(), listed[0].id.as_str()), (1, chat.id()));
+        let children = log.sessions.children(chat.id()).unwrap();
+        let agents: Vec<&str> =
+            children.iter().map(|child| child.begin.as_ref().unwrap().agent.as_str()).collect();
+        assert_eq!(agents.len(), 1, "{agents:?}");
+        assert!(agents[0].starts_with("main/"), "{agents:?}");
+        command(&play, &mut chat, "export", "").await;
+        let page = dir.path().join(format!("session-{}.html", chat.id()));
+        assert!(fs::read_to_string(page).unwrap().contains("of the child"));
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_prompt_leaves_the_session_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path());
+        let play = play(scenes(), |agent, _| {
+            install(agent.in_dir(dir.path()).tool(tools::Bash).wrap(BlocksBad), &log)
+        })
+        .await;
+        let mut chat = Chat::default();
+        play.run(&mut chat, "one").await.unwrap();
+        play.run(&mut chat, "bad").await.unwrap_err();
+        let tree = log.sessions.read(chat.id()).unwrap();
+        assert_eq!(tree.turns(tree.head()).len(), 1);
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", chat.id()).await;
+        assert_eq!(told(&resumed), told(&chat));
+    }
+
+    #[tokio::test]
+    async fn a_compacted_conversation_comes_back_compacted_and_can_be_rewound() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(dir.path());
+        let mut all = scenes();
+        all.push(scene("^Summarise", [say("in short")]));
+        let play = play(all, |agent, _| {
+            let agent = agent.in_dir(dir.path()).tool(tools::Bash);
+            let state = Folder::open(dir.path(), ".rungs/s06").unwrap();
+            s06_context_compact::install(install(agent, &log), 4000, state)
+        })
+        .await;
+        let mut chat = Chat::default();
+        for prompt in ["one", "two", "three"] {
+            play.run(&mut chat, prompt).await.unwrap();
+        }
+        let before = told(&chat);
+        command(&play, &mut chat, "compact", "").await;
+        assert!(chat.messages().len() < before.0.len(), "it was not compacted");
+        play.run(&mut chat, "one").await.unwrap();
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", chat.id()).await;
+        assert_eq!(told(&resumed), told(&chat));
+        // The last turn before the summary is behind it.
+        command(&play, &mut resumed, "rewind", "2").await;
+        assert_eq!(resumed.messages(), &before.0[..8]);
+    }
+
+    #[tokio::test]
+    async fn a_conversation_whose_keys_were_replaced_is_taken_by_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let show = json!({"command": "echo my-own-key"});
+        let scenes = || {
+            let show = call("bash", show.clone());
+            let two = scene("^two$", [say("two")]);
+            [scene("^one$", [show.think("hm"), say("one").think("so")]), two]
+        };
+        let play = program(scenes(), dir.path()).await;
+        let mut chat = Chat::default();
+        play.run(&mut chat, "one").await.unwrap();
+        assert_eq!(results(&chat.messages()[2]), ["my-own-key\n"]);
+        drop(play);
+        let play = program(scenes(), dir.path()).await;
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", "").await;
+        assert_eq!(results(&resumed.messages()[2]), ["[redacted key]\n"]);
+        play.run(&mut resumed, "two").await.unwrap();
+        let file = dir.path().join(".rungs/sessions").join(chat.id()).join("session.jsonl");
+        assert!(!fs::read_to_string(file).unwrap().contains("my-own-key"));
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_folder_is_removed_meanwhile_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let clean = call("bash", json!({"command": "rm -r .rungs"}));
+        let play = program([scene("go", [clean, say("gone")])], dir.path()).await;
+        let (_, chat) = play.ask("go").await;
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", chat.id()).await;
+        assert_eq!(told(&resumed), told(&chat));
+    }
+}
