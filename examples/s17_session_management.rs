@@ -599,4 +599,46 @@ mod tests {
         command(&play, &mut resumed, "resume", chat.id()).await;
         assert_eq!(told(&resumed), told(&chat));
     }
+
+    /// `LONG=1 cargo test -p rungs-lessons --lib s17 -- --nocapture` prints the figures.
+    #[tokio::test]
+    async fn a_long_session_is_resumed_and_goes_on_at_the_same_cost() {
+        let turns = if std::env::var_os("LONG").is_some() { 5000 } else { 50 };
+        let dir = tempfile::tempdir().unwrap();
+        let play = program([], dir.path()).await;
+        let log = log(dir.path());
+        let (mut chat, cx) = (Chat::default(), play.agent.context());
+        let mut costs = vec![];
+        for turn in 0..turns {
+            let start = std::time::Instant::now();
+            chat.push(Message::inserted("test", format!("{turn} {}", "word ".repeat(200))));
+            chat.update(|count: &mut Count| count.0 += 1);
+            let begun = now(&chat);
+            log.with(chat.id(), &cx, move |_, log| log.begin_turn("turn", &begun)).await.unwrap();
+            chat.push(Message::assistant(vec![Block::inserted("test", "answer ".repeat(200))]));
+            let done = now(&chat);
+            log.with(chat.id(), &cx, move |all, log| log.end_turn(all, false, &done))
+                .await
+                .unwrap();
+            costs.push(start.elapsed());
+        }
+        drop(play);
+        let play = program([], dir.path()).await;
+        let start = std::time::Instant::now();
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", "").await;
+        let time = start.elapsed();
+        assert_eq!(told(&resumed), told(&chat));
+        let median = |costs: &[std::time::Duration]| {
+            let mut costs = costs.to_vec();
+            costs.sort();
+            costs[costs.len() / 2]
+        };
+        println!(
+            "{} messages: resumed in {time:?}; a saved turn, median of 50: first {:?}, last {:?}",
+            chat.messages().len(),
+            median(&costs[..50]),
+            median(&costs[costs.len() - 50..])
+        );
+    }
 }
