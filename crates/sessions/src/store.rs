@@ -77,12 +77,16 @@ impl Sessions {
     /// # Errors
     /// [`Error::InUse`] after half a second, [`Error::NoId`], [`Error::Newer`] and [`Error::Disk`].
     pub fn open_or_create(&self, id: &str, begin: &Begin) -> Result<(Session, Tree)> {
-        let folder = self.folder.folder(checked(id)?)?;
-        let lock = match Lock::acquire(&folder, LOCK, LOCK_TIMEOUT) {
-            Err(durable::Error::LockTimeout { .. }) => return Err(Error::InUse(id.into())),
-            lock => lock?,
-        };
+        let (folder, lock) = self.lock(id)?;
         self.begin(&folder, FILE, id, begin, Some(lock))
+    }
+
+    fn lock(&self, id: &str) -> Result<(Folder, Lock)> {
+        let folder = self.folder.folder(checked(id)?)?;
+        match Lock::acquire(&folder, LOCK, LOCK_TIMEOUT) {
+            Err(durable::Error::LockTimeout { .. }) => Err(Error::InUse(id.into())),
+            lock => Ok((folder, lock?)),
+        }
     }
 
     /// The file of a conversation within session `root`, such as that of a subagent.
@@ -218,8 +222,11 @@ impl Sessions {
         }
         let list = self.list()?;
         if name.is_empty() {
-            let free = list.into_iter().find(|session| !session.in_use);
-            return free.map(|session| session.id).ok_or(Error::NoneFree);
+            // A killed owner leaves no lock; but a program that it was starting has it until that
+            // runs, some milliseconds later.
+            let newest = list.first().filter(|newest| self.lock(&newest.id).is_ok());
+            let free = newest.or_else(|| list.iter().find(|session| !session.in_use));
+            return free.map(|session| session.id.clone()).ok_or(Error::NoneFree);
         }
         let ids = |is_meant: &dyn Fn(&Summary) -> bool| -> Vec<String> {
             list.iter().filter(|s| is_meant(s)).map(|s| s.id.clone()).collect()
