@@ -170,7 +170,7 @@ impl SessionLog {
         };
         let (rewound, turns) = self.with(chat.id(), cx, work).await?;
         *chat = rewound;
-        let labels: String = turns.iter().map(|turn| format!("\n  {}", turn.label)).collect();
+        let labels: String = turns.iter().map(|turn| format!("\n  {turn}")).collect();
         cx.notice(format!("taken back, but for what was done to files:{labels}"));
         Ok(())
     }
@@ -263,6 +263,10 @@ impl Layer for SessionSteps {
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
         let session = cx.resource::<CurrentLog>().id();
+        if session.is_empty() {
+            // Nobody asked a model: there is no conversation.
+            return next.run(call, cx).await;
+        }
         let id = call.id.clone();
         let begun = self.0.with(&session, cx, move |_, log| log.begin_call(&id)).await;
         if let Err(error) = begun {

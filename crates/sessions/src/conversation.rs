@@ -304,7 +304,7 @@ where
         }
     }
 
-    /// Names the session.
+    /// Names the session. An empty title takes the name back.
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).
@@ -312,12 +312,13 @@ where
         self.append_entry(Entry::title(title))
     }
 
-    /// Names the place at which the conversation is.
+    /// Names the place at which the conversation is. Without a name there is nothing to do: every
+    /// step is saved.
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).
     pub fn save(&mut self, name: &str) -> Result<()> {
-        self.append_entry(Entry::save(name))
+        if name.is_empty() { Ok(()) } else { self.append_entry(Entry::save(name)) }
     }
 
     fn append_entry(&mut self, entry: Entry) -> Result<()> {

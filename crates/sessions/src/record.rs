@@ -2,7 +2,10 @@
 use crate::conversation::{CALL, MESSAGE, RESULT, STATES};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// The format of session files. Records of an unknown kind need no new number: they are kept, and
 /// skipped by whoever does not know them.
@@ -87,6 +90,12 @@ pub struct Turn {
     pub before: u64,
     /// How the prompt begins; empty when nobody typed one.
     pub label: String,
+}
+
+impl fmt::Display for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.label.is_empty() { "(nobody typed a prompt)" } else { &self.label })
+    }
 }
 
 /// How a session began.

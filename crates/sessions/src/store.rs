@@ -181,11 +181,14 @@ impl Sessions {
     pub fn list(&self) -> Result<Vec<Summary>> {
         let mut list = vec![];
         for id in self.ids()? {
-            let folder = self.folder.folder(&id)?;
-            let Some(bytes) = folder.read(FILE, MAX_JOURNAL_BYTES)? else { continue };
-            let Some(mut summary) = summary(id, &bytes) else { continue };
-            summary.in_use = Lock::try_acquire(&folder, LOCK)?.is_none();
-            list.push(summary);
+            match self.summary(&id) {
+                Ok(summary) => list.extend(summary),
+                // It must not hide the others.
+                Err(error) => {
+                    let title = format!("cannot be read: {error}");
+                    list.push(Summary { title, ..Summary::new(id) });
+                }
+            }
         }
         list.sort_by(|a, b| (b.at, &b.id).cmp(&(a.at, &a.id)));
         Ok(list)
@@ -209,6 +212,14 @@ impl Sessions {
         to.write(&names[0], markdown(&transcript).as_bytes())?;
         to.write(&names[1], html(&transcript).as_bytes())?;
         Ok(names.map(|name| to.path().join(name)))
+    }
+
+    fn summary(&self, id: &str) -> Result<Option<Summary>> {
+        let folder = self.folder.folder(id)?;
+        let bytes = folder.read(FILE, MAX_JOURNAL_BYTES)?.unwrap_or_default();
+        let Some(summary) = Summary::read(id.into(), &bytes) else { return Ok(None) };
+        let in_use = Lock::try_acquire(&folder, LOCK)?.is_none();
+        Ok(Some(Summary { in_use, ..summary }))
     }
 
     /// The id of the session that is meant: an id, the begin of one, or a title; without a name the
@@ -330,45 +341,53 @@ fn begin_of(id: &str, records: &[Record]) -> Result<Option<Begin>> {
     }
 }
 
-/// What the lines that matter to it say. Others are not parsed: they are the largest.
-fn summary(id: String, bytes: &[u8]) -> Option<Summary> {
-    #[derive(Deserialize)]
-    struct Line {
-        data: Record,
+impl Summary {
+    fn new(id: String) -> Summary {
+        let title = String::new();
+        Summary { id, title, turns: 0, at: 0, fork_of: None, in_use: false }
     }
-    let parse = |line: &[u8]| serde_json::from_slice::<Line>(line).ok().map(|line| line.data);
-    let lines = || bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let mut summary = Summary {
-        id,
-        title: String::new(),
-        turns: 0,
-        at: lines().next_back().and_then(parse).map_or(0, |record| record.at),
-        fork_of: None,
-        in_use: false,
-    };
-    let mut titled = false;
-    for line in lines().filter(|line| [BEGIN, TITLE, TURN].iter().any(|kind| has_kind(line, kind)))
-    {
-        let Some(record) = parse(line) else { continue };
-        summary.at = summary.at.max(record.at);
-        if let Some(begin) = record.read::<Begin>() {
-            summary.fork_of = begin.fork.map(|fork| fork.session);
-            if begin.agent.contains('/') {
-                return None;
-            }
-        } else if let Some(turn) = record.read::<Turn>() {
-            summary.turns += 1;
-            if summary.title.is_empty() && !titled {
-                summary.title = turn.label;
-            }
-        } else if let Some(title) = record.read::<String>() {
-            (summary.title, titled) = (title, true);
+
+    /// What the lines that matter to it say. Others are not parsed: they are the largest.
+    fn read(id: String, bytes: &[u8]) -> Option<Summary> {
+        #[derive(Deserialize)]
+        struct Line {
+            data: Record,
         }
+        let parse = |line: &[u8]| serde_json::from_slice::<Line>(line).ok().map(|line| line.data);
+        let mut summary = Summary::new(id);
+        let (mut label, mut newest) = (String::new(), &[][..]);
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            newest = line;
+            let kind = kind_of(line);
+            if ![BEGIN, TITLE, TURN].iter().any(|known| known.as_bytes() == kind) {
+                continue;
+            }
+            let Some(record) = parse(line) else { continue };
+            if let Some(begin) = record.read::<Begin>() {
+                summary.fork_of = begin.fork.map(|fork| fork.session);
+            } else if let Some(turn) = record.read::<Turn>() {
+                summary.turns += 1;
+                if label.is_empty() {
+                    label = turn.label;
+                }
+            } else if let Some(title) = record.read::<String>() {
+                summary.title = title;
+            }
+        }
+        summary.at = parse(newest).map_or(0, |record| record.at);
+        if summary.title.is_empty() {
+            summary.title = label;
+        }
+        (summary.turns > 0 || summary.fork_of.is_some()).then_some(summary)
     }
-    (summary.turns > 0 || summary.fork_of.is_some()).then_some(summary)
 }
 
-fn has_kind(line: &[u8], kind: &str) -> bool {
-    let head = String::from_utf8_lossy(&line[..line.len().min(MAX_KIND_OFFSET)]);
-    head.contains(&format!("\"kind\":\"{kind}\""))
+/// The kind of the record in this line, which stands before its data.
+fn kind_of(line: &[u8]) -> &[u8] {
+    const KEY: &[u8] = br#""kind":""#;
+    let head = &line[..line.len().min(MAX_KIND_OFFSET)];
+    let Some(key) = head.windows(KEY.len()).position(|part| part == KEY) else { return &[] };
+    let rest = &head[key + KEY.len()..];
+    let end = rest.iter().position(|byte| *byte == b'"').unwrap_or_default();
+    &rest[..end]
 }

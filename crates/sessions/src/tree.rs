@@ -77,7 +77,8 @@ impl Tree {
         let mut turns = self.turns(head);
         let count: usize = if to.is_empty() { 1 } else { to.parse().unwrap_or(0) };
         let counted = count.checked_sub(1).and_then(|last| turns.get(last));
-        let Some(place) = self.saved(to).or(counted.map(|turn| turn.before)) else {
+        let saved = self.saved(to).filter(|_| !to.is_empty());
+        let Some(place) = saved.or(counted.map(|turn| turn.before)) else {
             return Err(Error::NoPlace { id: self.id.clone(), to: to.into(), turns: turns.len() });
         };
         turns.retain(|turn| turn.before >= place);
@@ -92,7 +93,8 @@ impl Tree {
 
     /// The title that was given to it last.
     pub fn title(&self) -> Option<String> {
-        self.records.iter().rev().filter(|record| record.kind == TITLE).find_map(Record::read)
+        let newest = self.records.iter().rfind(|record| record.kind == TITLE)?;
+        newest.read().filter(|title: &String| !title.is_empty())
     }
 
     /// The place that was saved last under this name.

@@ -84,8 +84,7 @@ impl Reading {
         let Some(turn) = turn.filter(|turn| self.turn_before != Some(turn.before)) else { return };
         self.turn_before = Some(turn.before);
         self.turns += 1;
-        let label = if turn.label.is_empty() { "nobody typed a prompt" } else { &turn.label };
-        self.parts.push(Part::Heading(format!("Turn {}: {label}", self.turns)));
+        self.parts.push(Part::Heading(format!("Turn {}: {turn}", self.turns)));
     }
 
     fn message(&mut self, message: &Value, at: u64) {
