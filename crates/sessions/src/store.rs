@@ -7,7 +7,7 @@ use crate::{
 use durable::{Folder, Journal, Lock, MAX_JOURNAL_BYTES};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{collections::HashSet, fmt, path::PathBuf, time::Duration};
+use std::{collections::HashSet, fmt, io::BufRead, path::PathBuf, time::Duration};
 
 /// The file of a session in its folder. Those of children are named by their own ids.
 const FILE: &str = "session.jsonl";
@@ -348,33 +348,34 @@ impl Summary {
     }
 
     /// What the lines that matter to it say. Others are not parsed: they are the largest.
-    fn read(id: String, bytes: &[u8]) -> Option<Summary> {
+    fn read(id: String, mut bytes: &[u8]) -> Option<Summary> {
         #[derive(Deserialize)]
         struct Line {
             data: Record,
         }
         let parse = |line: &[u8]| serde_json::from_slice::<Line>(line).ok().map(|line| line.data);
         let mut summary = Summary::new(id);
-        let (mut label, mut newest) = (String::new(), &[][..]);
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            newest = line;
-            let kind = kind_of(line);
-            if ![BEGIN, TITLE, TURN].iter().any(|known| known.as_bytes() == kind) {
-                continue;
-            }
-            let Some(record) = parse(line) else { continue };
-            if let Some(begin) = record.read::<Begin>() {
-                summary.fork_of = begin.fork.map(|fork| fork.session);
-            } else if let Some(turn) = record.read::<Turn>() {
-                summary.turns += 1;
-                if label.is_empty() {
+        let (mut label, mut newest, mut line) = (String::new(), vec![], vec![]);
+        // Reading a slice does not fail.
+        while bytes.read_until(b'\n', &mut line).unwrap_or(0) > 0 {
+            let kind = kind_of(&line);
+            let is = |known: &str| kind == known.as_bytes();
+            summary.turns += usize::from(is(TURN));
+            if is(BEGIN) || is(TITLE) || (is(TURN) && label.is_empty()) {
+                let record = parse(&line);
+                let record = record.as_ref();
+                if let Some(begin) = record.and_then(Record::read::<Begin>) {
+                    summary.fork_of = begin.fork.map(|fork| fork.session);
+                } else if let Some(turn) = record.and_then(Record::read::<Turn>) {
                     label = turn.label;
+                } else if let Some(title) = record.and_then(Record::read::<String>) {
+                    summary.title = title;
                 }
-            } else if let Some(title) = record.read::<String>() {
-                summary.title = title;
             }
+            std::mem::swap(&mut newest, &mut line);
+            line.clear();
         }
-        summary.at = parse(newest).map_or(0, |record| record.at);
+        summary.at = parse(&newest).map_or(0, |record| record.at);
         if summary.title.is_empty() {
             summary.title = label;
         }
