@@ -34,6 +34,8 @@ const USAGE_ERROR: u8 = 2;
 const PROGRAM: &str = "RUNGS_PROGRAM";
 /// How long each reply of a rehearsal takes before a person, who wants to follow it.
 const THINK_TIME: Duration = Duration::from_millis(500);
+/// How long such a reply takes from one piece, of about two words, to the next.
+const PACE: Duration = Duration::from_millis(30);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -319,8 +321,11 @@ impl Play {
         let (endpoint, server) = match choice {
             Choice::Live(endpoint) => (*endpoint, None),
             Choice::Rehearsal(format) => {
-                let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
-                let (endpoint, server) = serve(script.think_time(think_time), format).await?;
+                let script = match screen.is_terminal() {
+                    true => script.think_time(THINK_TIME).pace(PACE),
+                    false => script,
+                };
+                let (endpoint, server) = serve(script, format).await?;
                 (endpoint, Some(server))
             }
         };

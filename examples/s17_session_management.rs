@@ -45,9 +45,9 @@
 //!
 //! A product also removes old sessions, names them by itself, and takes files back with the words.
 //!
-//! Builds on s01. Motto: *Every conversation is saved.*
+//! Builds on s13. Motto: *Every conversation is saved.*
 
-use lessons::{Flag, Stage, s01_loop::agent_loop};
+use lessons::{Flag, Stage, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextTurn, Reply,
     Result, SavedState, ToolCall, ToolResult,
@@ -342,7 +342,7 @@ const FLAGS: &[Flag] = &[
 async fn build(stage: &Stage) -> Result<Agent> {
     let keys = stage.keys.iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
-    let agent = install(stage.agent(), &log);
+    let agent = install(s13_streaming::install(stage.agent()), &log);
     let (cx, flag) = (agent.context(), |name| stage.flags.get(name));
     // Without a name it is the newest.
     if let Some(name) = flag("resume").or(flag("continue")) {
@@ -353,7 +353,7 @@ async fn build(stage: &Stage) -> Result<Agent> {
     Ok(agent)
 }
 
-/// The agent of lesson one, with sessions.
+/// The agent of lesson 13, with sessions.
 pub fn main() -> ExitCode {
     lessons::run_with(FLAGS, "s17_session_management", build, agent_loop)
 }
