@@ -9,8 +9,8 @@ use crate::{
 use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Answer, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format},
+    Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
+    client::{Endpoint, Format, Secret},
     tools,
 };
 use rungs_files::read_config;
@@ -21,6 +21,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -56,6 +57,10 @@ pub struct Stage {
     pub window: u32,
     /// The lesson's own options, as given on the command line; empty for one without a value.
     pub flags: BTreeMap<&'static str, String>,
+    /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
+    pub chat: Mutex<Chat>,
+    /// The keys that this program knows. What a lesson writes to disk must not hold them.
+    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -222,8 +227,10 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let flags = args.flags;
-    let stage = Stage { lesson, client, folder, system, window, flags, screen: screen.clone() };
+    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let screen_of = screen.clone();
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, keys, screen: screen_of };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -238,6 +245,7 @@ async fn play(
         plays_alone: play.server.is_some(),
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
+        chat: stage.chat.into_inner().unwrap_or_default(),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
@@ -263,8 +271,9 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, screen) = (BTreeMap::new(), screen.clone());
-    let stage = Stage { lesson, client, folder, system, window, flags, screen };
+    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let screen = screen.clone();
+    let stage = Stage { lesson, client, folder, system, window, flags, chat, keys, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
@@ -309,6 +318,7 @@ impl Play {
         args: &Args,
         screen: &Screen,
     ) -> Result<(Endpoint, Self)> {
+        let sandbox = args.sandbox;
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = match choice {
             // Nobody sees what it suggests.

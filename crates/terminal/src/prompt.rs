@@ -55,6 +55,8 @@ pub struct Prompt {
     pub question: Option<String>,
     /// The file that keeps lines typed on a terminal.
     pub history: Option<PathBuf>,
+    /// The conversation that it goes on with.
+    pub chat: Chat,
 }
 
 /// What to do next.
@@ -89,7 +91,7 @@ impl Prompt {
             screen.say(FIRST);
         }
         let mut session = Session {
-            chat: Chat::default(),
+            chat: self.chat.clone(),
             question: self.question.clone(),
             queue: VecDeque::new(),
             suggestions_played: 0,
