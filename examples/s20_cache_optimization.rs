@@ -36,7 +36,7 @@
 //! Try, and predict first:
 //! 1. `cargo run --example s20_cache_optimization -- --cache off`. What do the same turns cost?
 //! 2. `-- --cache 1h`: cheaper or dearer here? From which pause between two prompts on does it pay?
-//! 3. In `marks`, leave out the mark of the user message before. Which test fails, and when would
+//! 3. In `marks`, leave out the mark of the user message before. Which tests fail, and when would
 //!    you have noticed?
 //!
 //! Pitfalls: a date, a random id or a changing order of tools in the prefix costs the whole
