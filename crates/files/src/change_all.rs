@@ -92,7 +92,7 @@ impl<'a> Edited<'a> {
 }
 
 /// Makes several edits in one file or in several, in their order, all of them or none. Each is as
-/// [`edit_file`] makes it, in the text that the edits before it have left.
+/// [`edit_file`](crate::edit_file) makes it, in the text that the edits before it have left.
 ///
 /// # Errors
 /// [`ChangeError::OneOf`] for the first edit that cannot be made, and whatever keeps the files from
