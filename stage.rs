@@ -208,10 +208,7 @@ async fn play(
     }
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
-    let folder = match &args.folder {
-        Some(named) => Some(existing(named)?),
-        None => None,
-    };
+    let folder = args.folder.as_deref().map(existing).transpose()?;
     let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, screen)?;
     let folder = match (folder, play.workspace.path()) {
@@ -318,7 +315,6 @@ impl Play {
         args: &Args,
         screen: &Screen,
     ) -> Result<(Endpoint, Self)> {
-        let sandbox = args.sandbox;
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = match choice {
             // Nobody sees what it suggests.

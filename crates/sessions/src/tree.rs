@@ -68,8 +68,8 @@ impl Tree {
         turns
     }
 
-    /// Where a rewind leads, and the turns that it takes back, the newest first. `to` is a place that
-    /// was saved under this name, or a number of turns; one when it is empty.
+    /// Where a rewind leads, and the turns that it takes back, the newest first. `to` is a place
+    /// that was saved under this name, or a number of turns; one when it is empty.
     ///
     /// # Errors
     /// [`Error::NoPlace`] when there is no such place, nor so many turns.
