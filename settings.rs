@@ -32,6 +32,19 @@ pub(crate) struct Settings {
     file: HashMap<String, String>,
 }
 
+impl crate::Stage {
+    /// A setting of the person's: an environment variable, else a line of `.env`. Secrets are to be
+    /// had only here, since they are erased from the environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.named(name)
+    }
+
+    /// The keys that this program knows. What a lesson writes to disk must not hold them.
+    pub fn keys(&self) -> Vec<Secret> {
+        self.settings.keys()
+    }
+}
+
 impl Settings {
     /// Reads the environment and, where it exists, this `.env` file.
     ///

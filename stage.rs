@@ -10,7 +10,7 @@ use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format, Secret},
+    client::{Endpoint, Format},
     tools,
 };
 use rungs_files::read_config;
@@ -59,21 +59,13 @@ pub struct Stage {
     pub flags: BTreeMap<&'static str, String>,
     /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
     pub chat: Mutex<Chat>,
-    /// The keys that this program knows. What a lesson writes to disk must not hold them.
-    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Stage {
-    /// A setting of the person's: an environment variable, else a line of `.env`. Secrets are to be
-    /// had only here, since they are erased from the environment.
-    pub fn setting(&self, name: &str) -> Option<String> {
-        self.settings.named(name)
-    }
-
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
@@ -232,20 +224,10 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let (flags, chat) = (args.flags, Mutex::default());
     let screen_of = screen.clone();
-    let stage = Stage {
-        lesson,
-        client,
-        folder,
-        system,
-        window,
-        flags,
-        chat,
-        keys,
-        settings,
-        screen: screen_of,
-    };
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, settings, screen: screen_of };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -286,10 +268,9 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let (flags, chat) = (BTreeMap::new(), Mutex::default());
     let screen = screen.clone();
-    let stage =
-        Stage { lesson, client, folder, system, window, flags, chat, keys, settings, screen };
+    let stage = Stage { lesson, client, folder, system, window, flags, chat, settings, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
