@@ -1,0 +1,444 @@
+//! The ruling on each part of a command.
+use crate::{
+    Mode, Part, Policy, Ruling, git,
+    paths::{Place, resolve},
+    pattern::BETWEEN,
+    rule::{Rule, ToolName, What},
+    shell::{
+        Command, Dirs, Item, Kind, danger,
+        programs::{self, Hazard},
+        unwrap,
+        words::Word,
+    },
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Variables that a command may be given, with plain values: they change how it looks, not what it
+/// runs.
+const HARMLESS_VARIABLES: [&str; 12] = [
+    "CARGO_TERM_COLOR",
+    "CI",
+    "CLICOLOR",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LINES",
+    "NO_COLOR",
+    "PYTHONUNBUFFERED",
+    "RUST_BACKTRACE",
+];
+
+/// Where and how a call is judged.
+pub(crate) struct Scene<'a> {
+    pub(crate) mode: Mode,
+    /// The working directory of the agent.
+    pub(crate) root: &'a Path,
+    pub(crate) home: Option<&'a Path>,
+    /// Why the text as a whole cannot be allowed.
+    pub(crate) doubt: Option<&'a str>,
+}
+
+/// What was decided, before it becomes a part.
+pub(crate) struct Verdict {
+    pub(crate) ruling: Ruling,
+    pub(crate) rule: Option<Arc<Rule>>,
+    pub(crate) why: String,
+}
+
+impl Verdict {
+    pub(crate) fn new(ruling: Ruling, why: impl Into<String>) -> Verdict {
+        Verdict { ruling, rule: None, why: why.into() }
+    }
+
+    pub(crate) fn by(rule: &Arc<Rule>) -> Verdict {
+        let why = match (&rule.reason, rule.ruling) {
+            (Some(reason), _) => reason.clone(),
+            (None, Ruling::Deny) => "a rule forbids it".into(),
+            (None, Ruling::Ask) => "a rule wants it asked".into(),
+            (None, Ruling::Allow) => "a rule allows it".into(),
+        };
+        Verdict { ruling: rule.ruling, rule: Some(rule.clone()), why }
+    }
+}
+
+/// The words of a command as patterns are compared with them.
+pub(crate) fn joined(text: &str) -> Vec<char> {
+    text.chars().collect()
+}
+
+fn joined_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<char> {
+    let mut joined = vec![];
+    for (index, word) in words.into_iter().enumerate() {
+        if index > 0 {
+            joined.push(BETWEEN);
+        }
+        joined.extend(word.chars());
+    }
+    joined
+}
+
+impl Policy {
+    /// Judges one item of a command.
+    pub(crate) fn judge(&self, item: &Item, scene: &Scene<'_>) -> Part {
+        let verdict = match &item.kind {
+            Kind::Structure => Verdict::new(Ruling::Allow, ""),
+            Kind::Denied(why) => Verdict::by(&Rule::built_in(Ruling::Deny, why)),
+            Kind::Doubt(why) => self.judge_doubt(why, scene),
+            Kind::Read(word, dirs) => self.judge_redirect(word, dirs, &ToolName::Read, scene),
+            Kind::Write(word, dirs) => self.judge_redirect(word, dirs, &ToolName::Edit, scene),
+            Kind::Command(command) => self.judge_command(command, &item.text, scene),
+        };
+        let Verdict { ruling, rule, why } = verdict;
+        Part { depth: item.depth, label: item.label, text: item.text.clone(), ruling, rule, why }
+    }
+
+    fn judge_doubt(&self, why: &str, scene: &Scene<'_>) -> Verdict {
+        match self.all_of_bash() {
+            Some(rule) if scene.mode != Mode::Plan => Verdict::by(rule),
+            _ => self.by_mode(scene.mode, why),
+        }
+    }
+
+    /// A rule that allows every command.
+    fn all_of_bash(&self) -> Option<&Arc<Rule>> {
+        self.of(Ruling::Allow).find(|rule| rule.covers_tool("bash"))
+    }
+
+    fn judge_redirect(
+        &self,
+        word: &Word,
+        dirs: &Dirs,
+        tool: &ToolName,
+        scene: &Scene<'_>,
+    ) -> Verdict {
+        let is_read = *tool == ToolName::Read;
+        let known = word.doubt.is_none() && !word.is_glob && !dirs.unknown;
+        if known && is_harmless_stream(&word.text) {
+            return Verdict::new(Ruling::Allow, "it is thrown away or joined");
+        }
+        let mut worst: Option<Verdict> = None;
+        for dir in dirs.likely.iter().chain(&dirs.possible) {
+            let place = Place::new(&word.text, dir, scene.root, scene.home);
+            let name = if is_read { "read" } else { "edit" };
+            let verdict = self.judge_path(tool, name, &place, scene.mode);
+            if worst.as_ref().is_none_or(|worst| worst.ruling < verdict.ruling) {
+                worst = Some(verdict);
+            }
+        }
+        let worst = worst.unwrap_or_else(|| Verdict::new(Ruling::Ask, "its folder is not known"));
+        if worst.ruling == Ruling::Deny {
+            return worst;
+        }
+        if known && !word.text.starts_with("/dev/") {
+            if worst.ruling == Ruling::Ask
+                && worst.rule.is_none()
+                && scene.mode != Mode::Plan
+                && let Some(rule) = self.all_of_bash()
+            {
+                return Verdict::by(rule);
+            }
+            return worst;
+        }
+        if worst.ruling == Ruling::Ask && worst.rule.is_some() {
+            return worst;
+        }
+        let why = word.doubt.unwrap_or("which file it opens is not known");
+        self.judge_doubt(why, scene)
+    }
+
+    /// Judges a path that is read or changed, by the rules and the mode.
+    pub(crate) fn judge_path(
+        &self,
+        tool: &ToolName,
+        name: &str,
+        place: &Place,
+        mode: Mode,
+    ) -> Verdict {
+        if let Some(rule) =
+            self.first(&[Ruling::Deny, Ruling::Ask], |rule| rule.covers_path(tool, name, place))
+        {
+            return Verdict::by(rule);
+        }
+        let is_read = *tool == ToolName::Read;
+        if place.real.is_none() {
+            return Verdict::new(Ruling::Ask, "its links lead in a circle");
+        }
+        if mode == Mode::Plan && !is_read {
+            return Verdict::new(Ruling::Deny, "nothing is changed in plan mode");
+        }
+        if let Some(rule) = self.first(&[Ruling::Allow], |rule| rule.covers_path(tool, name, place))
+        {
+            return Verdict::by(rule);
+        }
+        match mode {
+            _ if is_read => Verdict::new(Ruling::Allow, "reading is allowed"),
+            Mode::AcceptEdits if place.is_inside() => {
+                Verdict::new(Ruling::Allow, "edits in the working directory are accepted")
+            }
+            Mode::AcceptEdits => Verdict::new(Ruling::Ask, "it is outside the working directory"),
+            _ => self.by_mode(mode, "no rule allows this change"),
+        }
+    }
+
+    /// What a mode says where no rule does.
+    pub(crate) fn by_mode(&self, mode: Mode, why: &str) -> Verdict {
+        match mode {
+            Mode::Bypass => Verdict::new(Ruling::Allow, "nothing is asked in bypass mode"),
+            _ => Verdict::new(Ruling::Ask, why),
+        }
+    }
+
+    fn judge_command(&self, command: &Command, text: &str, scene: &Scene<'_>) -> Verdict {
+        if let Some(why) = danger::of(command, scene.home) {
+            return Verdict::by(&Rule::built_in(Ruling::Deny, why));
+        }
+        let candidates = self.candidates(command);
+        for ruling in [Ruling::Deny, Ruling::Ask] {
+            let covers = |rule: &Rule| covers_any(rule, &candidates, text);
+            if let Some(rule) = self.first(&[ruling], covers) {
+                return Verdict::by(rule);
+            }
+            if let Some(rule) = self.covers_files(command, ruling, scene) {
+                return rule;
+            }
+        }
+        if let Some(rule) = self.all_of_bash()
+            && scene.mode != Mode::Plan
+        {
+            return Verdict::by(rule);
+        }
+        match self.allowed(command, scene) {
+            Ok(rule) => Verdict::by(rule),
+            Err(why) => match self.file_command(command, scene) {
+                true => Verdict::new(Ruling::Allow, "edits in the working directory are accepted"),
+                false => self.by_mode(scene.mode, &why),
+            },
+        }
+    }
+
+    /// The commands that it may come to, as patterns are compared with them: with and without the
+    /// folder of the program.
+    fn candidates(&self, command: &Command) -> Vec<Vec<char>> {
+        let mut candidates = vec![];
+        for words in unwrap::commands(&command.expanded) {
+            let Some((name, rest)) = words.split_first() else { continue };
+            let rest = || rest.iter().map(String::as_str);
+            let base = unwrap::base_name(name);
+            candidates.push(joined_words([base].into_iter().chain(rest())));
+            if base != name {
+                candidates.push(joined_words([name.as_str()].into_iter().chain(rest())));
+            }
+        }
+        candidates
+    }
+
+    /// A rule for files that covers what a command reads or changes by its words.
+    fn covers_files(
+        &self,
+        command: &Command,
+        ruling: Ruling,
+        scene: &Scene<'_>,
+    ) -> Option<Verdict> {
+        let has = |tool: &ToolName| {
+            let is_path = |rule: &&Arc<Rule>| matches!(rule.what, What::Path(_));
+            self.of(ruling).filter(is_path).any(|rule| rule.tool == *tool)
+        };
+        let covers = |tool: &ToolName, name: &str, path: &str| {
+            let dirs = command.dirs.likely.iter().chain(&command.dirs.possible);
+            dirs.map(|dir| Place::new(path, dir, scene.root, scene.home)).find_map(|place| {
+                let covers = |rule: &Rule| rule.covers_path(tool, name, &place);
+                self.first(&[ruling], covers).map(Verdict::by)
+            })
+        };
+        for words in unwrap::commands(&command.expanded) {
+            if has(&ToolName::Read) {
+                for path in programs::reads(words) {
+                    if let Some(found) = covers(&ToolName::Read, "read", &path) {
+                        return Some(found);
+                    }
+                }
+            }
+            for path in programs::writes(words).unwrap_or_default() {
+                if is_harmless_stream(path) {
+                    continue;
+                }
+                if let Some(found) = covers(&ToolName::Edit, "edit", path) {
+                    return Some(found);
+                }
+            }
+        }
+        None
+    }
+
+    /// The rule that allows a command; or why there is none.
+    fn allowed(&self, command: &Command, scene: &Scene<'_>) -> Result<&Arc<Rule>, String> {
+        if let Some(doubt) = scene.doubt {
+            return Err(doubt.into());
+        }
+        for (name, value) in &command.assigned {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:=@".contains(c);
+            let plain = value.doubt.is_none() && value.text.chars().all(is_plain);
+            if !plain || !HARMLESS_VARIABLES.contains(&name.as_str()) {
+                return Err(format!("the variable {name} may change what it does"));
+            }
+        }
+        for word in &command.words {
+            if let Some(doubt) = word.doubt {
+                return Err(format!("{doubt}: {}", word.text));
+            }
+            if crate::shell::words::has_braces(word) {
+                return Err(format!("its braces expand: {}", word.text));
+            }
+            if word.text.contains(BETWEEN) {
+                return Err("it holds a character that does not show".into());
+            }
+            if word.is_tilde && word.text.len() > 1 && !word.text.starts_with("~/") {
+                return Err(format!("whose folder it is, is not known: {}", word.text));
+            }
+        }
+        if command.dirs.unknown {
+            return Err("in which folder it runs is not known".into());
+        }
+        let inner = unwrap::allowed(&command.words);
+        let plain = match inner.first().map(|word| word.text.as_str()) {
+            Some("git") => git::plain(inner),
+            _ => inner.to_vec(),
+        };
+        let texts = |words: &[Word]| joined_words(words.iter().map(|word| word.text.as_str()));
+        let (outer, inner) = (texts(&command.words), texts(&plain));
+        let hazard = programs::hazard(&plain);
+        let mut named = None;
+        let rule = self.of(Ruling::Allow).find(|rule| match &rule.what {
+            What::Command(pattern) if rule.tool == ToolName::Bash => {
+                if !pattern.is_wide() {
+                    return pattern.matches(&outer) || pattern.matches(&inner);
+                }
+                if !pattern.matches(&inner) {
+                    return false;
+                }
+                match &hazard {
+                    Some(Hazard { word, why }) if !pattern.names(word) => {
+                        named.get_or_insert(format!("`{word}`: {why}"));
+                        false
+                    }
+                    _ => true,
+                }
+            }
+            What::Regex(regex) => {
+                let text: String =
+                    inner.iter().map(|c| if *c == BETWEEN { ' ' } else { *c }).collect();
+                hazard.is_none() && regex.is_match(&text)
+            }
+            _ => false,
+        });
+        let Some(rule) = rule else {
+            return Err(named.unwrap_or_else(|| "no rule allows it".into()));
+        };
+        self.surroundings(&plain, command, scene)?;
+        Ok(rule)
+    }
+
+    /// Whether what is around a command makes it do something else.
+    fn surroundings(
+        &self,
+        words: &[Word],
+        command: &Command,
+        scene: &Scene<'_>,
+    ) -> Result<(), String> {
+        let name = words.first().map(|word| word.text.as_str()).unwrap_or_default();
+        for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
+            if name == "git"
+                && git::is_reader(&words[1..])
+                && let Some(doubt) = git::doubt(dir)
+            {
+                return Err(doubt);
+            }
+            if matches!(name, "cargo" | "rustc" | "rustup") && has_toolchain_file(dir) {
+                return Err("a toolchain file decides which program that is".into());
+            }
+        }
+        if !name.contains('/') && is_shadowed(name, scene.root) {
+            return Err("the search path leads to a program in the working directory".into());
+        }
+        Ok(())
+    }
+
+    /// Whether `accept-edits` covers a command that changes files as the file tools do.
+    fn file_command(&self, command: &Command, scene: &Scene<'_>) -> bool {
+        if scene.mode != Mode::AcceptEdits || scene.doubt.is_some() || command.dirs.unknown {
+            return false;
+        }
+        let Some(name) = command.words.first() else { return false };
+        let plain = |word: &Word| word.doubt.is_none() && !word.is_glob && !word.is_tilde;
+        let known = command.words.iter().all(plain) && command.assigned.is_empty();
+        if !known || name.text == "sed" || !programs::is_file_command(&name.text) {
+            return false;
+        }
+        let dirs = || command.dirs.likely.iter().chain(&command.dirs.possible);
+        let mut operands =
+            command.words[1..].iter().filter(|word| !word.text.starts_with('-')).peekable();
+        operands.peek().is_some()
+            && operands.all(|word| {
+                dirs().all(|dir| {
+                    let place = Place::new(&word.text, dir, scene.root, scene.home);
+                    let tool = ToolName::Edit;
+                    let verdict = self.judge_path(&tool, "edit", &place, scene.mode);
+                    place.is_inside() && verdict.ruling == Ruling::Allow
+                })
+            })
+    }
+}
+
+fn covers_any(rule: &Rule, candidates: &[Vec<char>], text: &str) -> bool {
+    if rule.tool != ToolName::Bash {
+        return false;
+    }
+    match &rule.what {
+        What::Everything => true,
+        What::Command(pattern) => candidates.iter().any(|words| pattern.matches(words)),
+        What::Regex(regex) => {
+            regex.is_match(text)
+                || candidates.iter().any(|words| {
+                    let spaced = |c: &char| if *c == BETWEEN { ' ' } else { *c };
+                    regex.is_match(&words.iter().map(spaced).collect::<String>())
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Files of `/dev` that keep nothing.
+fn is_harmless_stream(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
+}
+
+fn has_toolchain_file(dir: &Path) -> bool {
+    let names = ["rust-toolchain", "rust-toolchain.toml"];
+    dir.ancestors().any(|dir| {
+        names.iter().any(|name| {
+            let text = std::fs::read_to_string(dir.join(name));
+            text.is_ok_and(|text| text.contains("path"))
+        })
+    })
+}
+
+/// Whether the search path finds a program of this name in the working directory.
+fn is_shadowed(name: &str, root: &Path) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return true };
+    let root = resolve(root).unwrap_or_else(|| PathBuf::from(root));
+    std::env::split_paths(&path)
+        .take_while(|folder| {
+            !folder.is_absolute() || !folder.join(name).exists() || {
+                resolve(folder).is_none_or(|real| real.starts_with(&root))
+            }
+        })
+        .any(|folder| {
+            let real = resolve(&root.join(&folder));
+            real.is_none_or(|real| real.starts_with(&root) && real.join(name).exists())
+        })
+}

@@ -1,0 +1,439 @@
+//! The walk over the parser's tree. It uses no recursion, since a text can nest as deep as it is
+//! long.
+use super::{
+    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose, shorten, unwrap,
+    words::Word,
+};
+use std::{
+    collections::HashMap,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tree_sitter::{Node, ParseOptions, Parser, Tree};
+
+/// How long the parser may take for one text.
+const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
+/// In how many directories a command may run before that counts as "anywhere".
+const MAX_DIRS: usize = 8;
+
+/// What a text does, in the order of the text.
+pub(super) struct Walk {
+    pub(super) items: Vec<Item>,
+    /// What variables were set to, as far as that is known.
+    variables: HashMap<String, String>,
+    dirs: Dirs,
+    home: Option<PathBuf>,
+}
+
+/// What holds for the children of a node.
+#[derive(Clone, Copy)]
+struct Frame<'t> {
+    kind: &'t str,
+    /// Whether a pipe leads into what comes next.
+    is_piped: bool,
+    /// Whether it is in what a shell will run.
+    feeds_shell: bool,
+    depth: usize,
+    /// Whether the name of a function was added.
+    names: bool,
+}
+
+impl Walk {
+    pub(super) fn new(cwd: &Path, home: Option<&Path>) -> Walk {
+        let mut variables = HashMap::new();
+        variables.insert("IFS".into(), " ".into());
+        variables.insert("PWD".into(), cwd.display().to_string());
+        if let Some(home) = home {
+            variables.insert("HOME".into(), home.display().to_string());
+        }
+        let dirs = Dirs { likely: vec![cwd.into()], ..Dirs::default() };
+        Walk { items: vec![], variables, dirs, home: home.map(Path::to_path_buf) }
+    }
+
+    /// Reads a script; whether the parser understood all of it.
+    pub(super) fn script(&mut self, text: &str, nested: usize) -> bool {
+        if danger::is_fork_bomb(text) {
+            self.denied(nested, text, "it is a fork bomb");
+        }
+        let tree = parse(text).filter(|tree| !tree.root_node().has_error());
+        let is_whole = tree.is_some();
+        match tree.or_else(|| parse(text)) {
+            Some(tree) => self.tree(&tree, text, nested),
+            None => self.doubt(nested, text, "the parser did not come to an end".into()),
+        }
+        if !is_whole {
+            self.doubt(nested, text, "it cannot be parsed".into());
+            for words in loose::commands(text) {
+                let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
+                self.command(words, vec![], nested, text, nested, false);
+            }
+        }
+        is_whole
+    }
+
+    fn doubt(&mut self, depth: usize, text: &str, why: String) {
+        let text = shorten(text);
+        self.items.push(Item { depth, label: "unknown", text, kind: Kind::Doubt(why) });
+    }
+
+    fn denied(&mut self, depth: usize, text: &str, why: &'static str) {
+        let text = shorten(text);
+        self.items.push(Item { depth, label: "danger", text, kind: Kind::Denied(why) });
+    }
+
+    fn tree(&mut self, tree: &Tree, text: &str, nested: usize) {
+        let mut cursor = tree.walk();
+        let root =
+            Frame { kind: "", is_piped: false, feeds_shell: false, depth: nested, names: false };
+        let mut frames = vec![root];
+        let mut functions: Vec<&str> = vec![];
+        loop {
+            let node = cursor.node();
+            let parent = frames.len() - 1;
+            let inner = self.visit(node, text, &mut frames[parent], nested, &mut functions);
+            if let Some(frame) = inner
+                && cursor.goto_first_child()
+            {
+                frames.push(frame);
+                continue;
+            }
+            if inner.is_some_and(|frame| frame.names) {
+                functions.pop();
+            }
+            while !cursor.goto_next_sibling() {
+                if !cursor.goto_parent() {
+                    return;
+                }
+                if frames.pop().is_some_and(|frame| frame.names) {
+                    functions.pop();
+                }
+            }
+        }
+    }
+
+    /// Looks at a node; what holds for its children, if they are to be looked at.
+    fn visit<'t>(
+        &mut self,
+        node: Node<'t>,
+        text: &'t str,
+        parent: &mut Frame<'t>,
+        nested: usize,
+        functions: &mut Vec<&'t str>,
+    ) -> Option<Frame<'t>> {
+        let raw = &text[node.byte_range()];
+        let kind = node.kind();
+        if !node.is_named() {
+            match kind {
+                "|" | "|&" => parent.is_piped = true,
+                "&" => {
+                    self.doubt(parent.depth, "&", "it starts something in the background".into())
+                }
+                _ => {}
+            }
+            return None;
+        }
+        let mut frame = Frame { kind, depth: parent.depth + 1, names: false, ..*parent };
+        match kind {
+            "program" => frame.depth = parent.depth,
+            "comment" => return None,
+            "list" => self.structure(parent.depth, "list", raw),
+            "pipeline" => self.structure(parent.depth, "pipeline", raw),
+            "redirected_statement" => {
+                frame.depth = parent.depth;
+                frame.feeds_shell |= statement_is_shell(node, text);
+            }
+            "command" | "declaration_command" | "unset_command" => {
+                let bomb = self.node_command(node, text, parent, nested, functions);
+                if bomb {
+                    self.denied(parent.depth, raw, "it is a fork bomb");
+                }
+                frame.feeds_shell |= is_shell(node, text);
+                frame.is_piped = false;
+            }
+            "variable_assignment" => {
+                self.assignment(node, text);
+                if parent.kind != "command" {
+                    let why = "a variable is set, which may change what follows".into();
+                    self.doubt(parent.depth, raw, why);
+                }
+            }
+            "file_redirect" => self.redirect(node, text, parent.depth),
+            "heredoc_redirect" | "herestring_redirect" => {
+                let why = "a text is fed to it as a file".into();
+                self.doubt(parent.depth, raw.lines().next().unwrap_or_default(), why);
+            }
+            "function_definition" => {
+                let why = "a function is defined, which may stand for another command".into();
+                self.doubt(parent.depth, raw, why);
+                if let Some(name) = node.child_by_field_name("name") {
+                    functions.push(&text[name.byte_range()]);
+                    frame.names = true;
+                }
+            }
+            "word"
+            | "string"
+            | "raw_string"
+            | "concatenation"
+            | "number"
+            | "string_content"
+            | "command_name"
+            | "file_descriptor"
+            | "heredoc_body"
+            | "heredoc_start"
+            | "heredoc_end"
+            | "variable_name"
+            | "special_variable_name"
+            | "heredoc_content"
+            | "ansi_c_string"
+            | "translated_string"
+            | "test_operator"
+            | "regex" => {
+                frame.depth = parent.depth;
+            }
+            "ERROR" => self.doubt(parent.depth, raw, "it cannot be parsed".into()),
+            _ => {
+                let why = format!("{} is not judged", kind.replace('_', " "));
+                self.doubt(parent.depth, raw, why);
+            }
+        }
+        Some(frame)
+    }
+
+    fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
+        self.items.push(Item { depth, label, text: shorten(text), kind: Kind::Structure });
+    }
+
+    /// Reads a command's words; whether it is part of a fork bomb.
+    fn node_command(
+        &mut self,
+        node: Node<'_>,
+        text: &str,
+        parent: &Frame<'_>,
+        nested: usize,
+        functions: &[&str],
+    ) -> bool {
+        let (mut words, mut assigned, mut here) = (vec![], vec![], None);
+        let mut cursor = node.walk();
+        for child in node.children(&mut cursor) {
+            match child.kind() {
+                "variable_assignment" if node.kind() == "command" => {
+                    assigned.push(assigned_word(child, text));
+                }
+                "file_redirect" => words.extend(extra_words(child, text)),
+                "herestring_redirect" => {
+                    here = child
+                        .child(child.child_count().saturating_sub(1))
+                        .map(|word| read_word(word, text));
+                }
+                "comment" => {}
+                _ => words.push(read_word(child, text)),
+            }
+        }
+        if let Some(statement) = node.parent().filter(|up| up.kind() == "redirected_statement") {
+            let mut cursor = statement.walk();
+            for child in statement.children(&mut cursor) {
+                match child.kind() {
+                    "file_redirect" => words.extend(extra_words(child, text)),
+                    "heredoc_redirect" => here = heredoc(child, text).or(here),
+                    _ => {}
+                }
+            }
+        }
+        let raw = &text[node.byte_range()];
+        let calls = words.first().map(|word| word.text.clone()).unwrap_or_default();
+        let calls_itself = functions.contains(&calls.as_str());
+        if let Some(script) = here
+            && unwrap::runs_its_input(&self.expand(&words))
+        {
+            self.nested(&script.text, nested, parent.depth + 1);
+        }
+        self.command(words, assigned, parent.depth, raw, nested, parent.is_piped);
+        if parent.feeds_shell && danger::is_fetch(&calls) {
+            self.denied(parent.depth, raw, "what it fetches from the network is run by a shell");
+        }
+        let next = || node.next_sibling().map(|next| next.kind());
+        calls_itself && (parent.kind == "pipeline" || next() == Some("&"))
+    }
+
+    fn expand(&self, words: &[Word]) -> Vec<String> {
+        words.iter().flat_map(|word| word.expanded(&self.variables)).collect()
+    }
+
+    fn command(
+        &mut self,
+        words: Vec<Word>,
+        assigned: Vec<(String, Word)>,
+        depth: usize,
+        raw: &str,
+        nested: usize,
+        is_piped: bool,
+    ) {
+        let expanded = self.expand(&words);
+        let scripts = unwrap::scripts(&expanded);
+        let dirs = self.dirs.clone();
+        if let Some("cd" | "pushd" | "popd") = words.first().map(|word| word.text.as_str()) {
+            self.change_dir(&words);
+        }
+        let command = Command { words, expanded, assigned, is_piped, dirs };
+        let kind = Kind::Command(command);
+        self.items.push(Item { depth, label: "command", text: shorten(raw), kind });
+        for script in scripts {
+            self.nested(&script, nested, depth + 1);
+        }
+    }
+
+    /// Reads what another shell would run.
+    fn nested(&mut self, script: &str, nested: usize, depth: usize) {
+        if nested >= MAX_NESTED_SHELLS {
+            return self.doubt(depth, script, "too many shells within shells".into());
+        }
+        self.structure(depth, "script", script);
+        self.script(script, nested + 1);
+    }
+
+    fn assignment(&mut self, node: Node<'_>, text: &str) {
+        let (name, word) = assigned_word(node, text);
+        match word.expanded(&self.variables).as_slice() {
+            [value] => self.variables.insert(name, value.clone()),
+            [] => self.variables.insert(name, String::new()),
+            _ => self.variables.insert(name, word.text.clone()),
+        };
+    }
+
+    fn redirect(&mut self, node: Node<'_>, text: &str, depth: usize) {
+        let mut cursor = node.walk();
+        let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
+        let operator = children.iter().find(|child| !child.is_named()).map_or("", |op| op.kind());
+        let target = children.iter().find(|child| {
+            child.is_named() && child.kind() != "file_descriptor" && !child.is_error()
+        });
+        let raw = &text[node.byte_range()];
+        let Some(target) = target.map(|target| read_word(*target, text)) else {
+            return self.doubt(depth, raw, "a stream is closed".into());
+        };
+        if operator.ends_with('&') && is_descriptor(&target.text) && target.doubt.is_none() {
+            return self.structure(depth, "stream", raw);
+        }
+        let (label, kind) = match operator {
+            "<" => ("read", Kind::Read(target, self.dirs.clone())),
+            "<&" => return self.doubt(depth, raw, "a stream is opened".into()),
+            _ => ("write", Kind::Write(target, self.dirs.clone())),
+        };
+        self.items.push(Item { depth, label, text: shorten(raw), kind });
+    }
+
+    fn change_dir(&mut self, words: &[Word]) {
+        let expanded = self.expand(words);
+        let target = match expanded.as_slice() {
+            [cd] if cd == "cd" => self.home.as_ref().map(|home| home.display().to_string()),
+            [cd, to] if cd == "cd" && !to.starts_with('-') && !to.contains('$') => Some(to.clone()),
+            _ => None,
+        };
+        let before = std::mem::take(&mut self.dirs.likely);
+        match target {
+            None => self.dirs.unknown = true,
+            Some(to) => {
+                let home = self.home.as_deref();
+                self.dirs.likely = before.iter().map(|dir| below(dir, &to, home)).collect();
+            }
+        }
+        // An unknown folder is another one: what is judged by the old one would be wrong.
+        self.dirs.possible.extend(before);
+        if self.dirs.possible.len() > MAX_DIRS {
+            self.dirs.possible.truncate(MAX_DIRS);
+            self.dirs.unknown = true;
+        }
+    }
+}
+
+/// A directory seen from another one.
+fn below(dir: &Path, to: &str, home: Option<&Path>) -> PathBuf {
+    let path = match (to.strip_prefix('~'), home) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+            home.join(rest.trim_start_matches('/'))
+        }
+        _ => dir.join(to),
+    };
+    crate::paths::lexical(&path)
+}
+
+fn parse(text: &str) -> Option<Tree> {
+    let mut parser = Parser::new();
+    parser.set_language(&tree_sitter_bash::LANGUAGE.into()).ok()?;
+    let begun = Instant::now();
+    let mut watch = |_: &tree_sitter::ParseState| match begun.elapsed() > MAX_PARSE_TIME {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    let options = ParseOptions::new().progress_callback(&mut watch);
+    let bytes = text.as_bytes();
+    parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
+}
+
+/// Whether a command runs as a script what it is given: a shell, `eval`, `source`.
+fn is_shell(node: Node<'_>, text: &str) -> bool {
+    let name = node.child_by_field_name("name");
+    name.is_some_and(|name| unwrap::is_shell_or_eval(&text[name.byte_range()]))
+}
+
+fn statement_is_shell(node: Node<'_>, text: &str) -> bool {
+    let body = node.child_by_field_name("body");
+    body.is_some_and(|body| body.kind() == "command" && is_shell(body, text))
+}
+
+/// A word with the commands that it holds left out.
+fn read_word(node: Node<'_>, text: &str) -> Word {
+    let begin = node.start_byte();
+    let mut holes = vec![];
+    find_holes(node, begin, &mut holes, 0);
+    let mut word = Word::read(&text[node.byte_range()], &holes);
+    if matches!(node.kind(), "$" | "=~" | "==") {
+        word.doubt = Some("the parser is not sure of it");
+    }
+    word
+}
+
+/// The parts of a word that hold commands. A word holds them at most four levels deep.
+fn find_holes(node: Node<'_>, begin: usize, holes: &mut Vec<Range<usize>>, depth: usize) {
+    match node.kind() {
+        "command_substitution"
+        | "process_substitution"
+        | "arithmetic_expansion"
+        | "array"
+        | "subscript" => holes.push(node.start_byte() - begin..node.end_byte() - begin),
+        // `${x}` alone is a variable.
+        "expansion" if node.named_child_count() != 1 || node.child_count() != 3 => {
+            holes.push(node.start_byte() - begin..node.end_byte() - begin);
+        }
+        "word" | "raw_string" | "ansi_c_string" | "simple_expansion" | "expansion" => {}
+        _ if depth < 6 => {
+            let mut cursor = node.walk();
+            for child in node.children(&mut cursor) {
+                find_holes(child, begin, holes, depth + 1);
+            }
+        }
+        _ => holes.push(node.start_byte() - begin..node.end_byte() - begin),
+    }
+}
+
+fn assigned_word(node: Node<'_>, text: &str) -> (String, Word) {
+    let name = node.child_by_field_name("name").map(|name| text[name.byte_range()].to_string());
+    let value = node.child_by_field_name("value").map(|value| read_word(value, text));
+    (name.unwrap_or_default(), value.unwrap_or_else(|| Word::literal("")))
+}
+
+/// The parser takes words after a redirection's target for further targets; they belong to the
+/// command.
+fn extra_words(node: Node<'_>, text: &str) -> Vec<Word> {
+    let mut cursor = node.walk();
+    let words = node.named_children(&mut cursor).filter(|child| child.kind() != "file_descriptor");
+    words.skip(1).map(|word| read_word(word, text)).collect()
+}
+
+/// The text of a here-document.
+fn heredoc(node: Node<'_>, text: &str) -> Option<Word> {
+    let mut cursor = node.walk();
+    let body = node.children(&mut cursor).find(|child| child.kind() == "heredoc_body")?;
+    Some(Word::literal(&text[body.byte_range()]))
+}
