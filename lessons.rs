@@ -66,13 +66,17 @@ mod examples {
     pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
+    pub mod s15_permissions;
     pub mod s24_loop_detection;
 }
 pub use examples::*;
 
 mod command_line;
+pub mod dry_run;
 mod inspect;
 pub mod models;
+pub mod rule_files;
+pub mod rulings;
 mod settings;
 mod stage;
 #[cfg(test)]
