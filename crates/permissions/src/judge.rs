@@ -1,7 +1,7 @@
 //! The ruling on each part of a command.
 use crate::{
     Mode, Part, Policy, Ruling, git,
-    paths::{Place, resolve},
+    paths::Place,
     pattern::BETWEEN,
     rule::{Rule, ToolName, What},
     shell::{
@@ -10,11 +10,9 @@ use crate::{
         unwrap,
         words::Word,
     },
+    surroundings,
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 /// Variables that a command may be given, with plain values: they change how it looks, not what it
 /// runs.
@@ -203,14 +201,17 @@ impl Policy {
             if let Some(rule) = self.first(&[ruling], covers) {
                 return Verdict::by(rule);
             }
-            if let Some(rule) = self.covers_files(command, ruling, scene) {
-                return rule;
+            if let Some(verdict) = self.covers_files(command, ruling, scene) {
+                return verdict;
             }
         }
         if let Some(rule) = self.all_of_bash()
             && scene.mode != Mode::Plan
         {
             return Verdict::by(rule);
+        }
+        if let Some(why) = self.doubtful_files(command, scene) {
+            return self.by_mode(scene.mode, &why);
         }
         match self.allowed(command, scene) {
             Ok(rule) => Verdict::by(rule),
@@ -235,44 +236,6 @@ impl Policy {
             }
         }
         candidates
-    }
-
-    /// A rule for files that covers what a command reads or changes by its words.
-    fn covers_files(
-        &self,
-        command: &Command,
-        ruling: Ruling,
-        scene: &Scene<'_>,
-    ) -> Option<Verdict> {
-        let has = |tool: &ToolName| {
-            let is_path = |rule: &&Arc<Rule>| matches!(rule.what, What::Path(_));
-            self.of(ruling).filter(is_path).any(|rule| rule.tool == *tool)
-        };
-        let covers = |tool: &ToolName, name: &str, path: &str| {
-            let dirs = command.dirs.likely.iter().chain(&command.dirs.possible);
-            dirs.map(|dir| Place::new(path, dir, scene.root, scene.home)).find_map(|place| {
-                let covers = |rule: &Rule| rule.covers_path(tool, name, &place);
-                self.first(&[ruling], covers).map(Verdict::by)
-            })
-        };
-        for words in unwrap::commands(&command.expanded) {
-            if has(&ToolName::Read) {
-                for path in programs::reads(words) {
-                    if let Some(found) = covers(&ToolName::Read, "read", &path) {
-                        return Some(found);
-                    }
-                }
-            }
-            for path in programs::writes(words).unwrap_or_default() {
-                if is_harmless_stream(path) {
-                    continue;
-                }
-                if let Some(found) = covers(&ToolName::Edit, "edit", path) {
-                    return Some(found);
-                }
-            }
-        }
-        None
     }
 
     /// The rule that allows a command; or why there is none.
@@ -339,33 +302,8 @@ impl Policy {
         let Some(rule) = rule else {
             return Err(named.unwrap_or_else(|| "no rule allows it".into()));
         };
-        self.surroundings(&plain, command, scene)?;
+        surroundings::check(&plain, &command.dirs, scene.root, scene.home)?;
         Ok(rule)
-    }
-
-    /// Whether what is around a command makes it do something else.
-    fn surroundings(
-        &self,
-        words: &[Word],
-        command: &Command,
-        scene: &Scene<'_>,
-    ) -> Result<(), String> {
-        let name = words.first().map(|word| word.text.as_str()).unwrap_or_default();
-        for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
-            if name == "git"
-                && git::is_reader(&words[1..])
-                && let Some(doubt) = git::doubt(dir)
-            {
-                return Err(doubt);
-            }
-            if matches!(name, "cargo" | "rustc" | "rustup") && has_toolchain_file(dir) {
-                return Err("a toolchain file decides which program that is".into());
-            }
-        }
-        if !name.contains('/') && is_shadowed(name, scene.root) {
-            return Err("the search path leads to a program in the working directory".into());
-        }
-        Ok(())
     }
 
     /// Whether `accept-edits` covers a command that changes files as the file tools do.
@@ -413,32 +351,6 @@ fn covers_any(rule: &Rule, candidates: &[Vec<char>], text: &str) -> bool {
 }
 
 /// Files of `/dev` that keep nothing.
-fn is_harmless_stream(path: &str) -> bool {
+pub(crate) fn is_harmless_stream(path: &str) -> bool {
     matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
-}
-
-fn has_toolchain_file(dir: &Path) -> bool {
-    let names = ["rust-toolchain", "rust-toolchain.toml"];
-    dir.ancestors().any(|dir| {
-        names.iter().any(|name| {
-            let text = std::fs::read_to_string(dir.join(name));
-            text.is_ok_and(|text| text.contains("path"))
-        })
-    })
-}
-
-/// Whether the search path finds a program of this name in the working directory.
-fn is_shadowed(name: &str, root: &Path) -> bool {
-    let Some(path) = std::env::var_os("PATH") else { return true };
-    let root = resolve(root).unwrap_or_else(|| PathBuf::from(root));
-    std::env::split_paths(&path)
-        .take_while(|folder| {
-            !folder.is_absolute() || !folder.join(name).exists() || {
-                resolve(folder).is_none_or(|real| real.starts_with(&root))
-            }
-        })
-        .any(|folder| {
-            let real = resolve(&root.join(&folder));
-            real.is_none_or(|real| real.starts_with(&root) && real.join(name).exists())
-        })
 }

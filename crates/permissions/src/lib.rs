@@ -24,6 +24,7 @@
 //! assert_eq!(ruling("ls $(su''do id)"), Ruling::Deny);
 //! ```
 mod config;
+mod files;
 mod git;
 mod judge;
 mod mode;
@@ -31,7 +32,11 @@ mod paths;
 mod pattern;
 mod policy;
 mod rule;
+mod secrets;
 mod shell;
+mod surroundings;
+#[cfg(test)]
+mod tests;
 
 pub use mode::{Mode, Ruling};
 pub use policy::{Access, Call, Decision, Part, Policy};

@@ -1,5 +1,5 @@
 //! Paths as rules see them: by their text, and by where they really lead.
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
 use std::{
     ffi::OsString,
     fs,
@@ -112,7 +112,7 @@ pub(crate) struct PathPattern {
 }
 
 #[derive(Debug, PartialEq)]
-enum Base {
+pub(crate) enum Base {
     Root,
     Home,
     Cwd,
@@ -144,6 +144,11 @@ impl PathPattern {
         };
         let inside = if rest.is_empty() { "**".into() } else { format!("{rest}/**") };
         Ok(PathPattern { base, whole: glob(&rest)?, inside: glob(&inside)? })
+    }
+
+    /// Where it is seen from, and the pattern.
+    pub(crate) fn glob(&self) -> (&Base, &Glob) {
+        (&self.base, self.whole.glob())
     }
 
     /// Whether it covers a path. To allow, the text of the path and where it leads must both be

@@ -6,6 +6,7 @@ use crate::{
     paths::Place,
     pattern,
     rule::{Rule, Source, ToolName},
+    secrets::Secrets,
     shell::{self, Kind},
 };
 use rungs_files::ConfigError;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 /// How many rules are kept from one answer "always".
@@ -83,6 +84,7 @@ pub struct Policy {
     rules: Vec<Arc<Rule>>,
     mode: Option<Mode>,
     home: Option<PathBuf>,
+    pub(crate) secrets: OnceLock<Secrets>,
 }
 
 /// What asks whatever the rules say: files that make programs run, or that hold these rules.
@@ -144,6 +146,7 @@ impl Policy {
     /// Adds the rules of another source. Which comes first does not matter: deny binds, then ask.
     pub fn merge(&mut self, other: Policy) {
         self.rules.extend(other.rules);
+        self.secrets = OnceLock::new();
         self.mode = other.mode.or(self.mode);
     }
 
@@ -154,6 +157,7 @@ impl Policy {
     pub fn add(&mut self, ruling: Ruling, rule: &str, source: &str) -> Result<(), String> {
         let rule = Rule::parse(ruling, rule, Source::new(source, None), None)?;
         self.rules.push(Arc::new(rule));
+        self.secrets = OnceLock::new();
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! consist of the plain part of the language only, and a second reader ([`plain`]) that knows
 //! nothing else must have found the same commands.
 pub(crate) mod danger;
+pub(crate) mod globs;
 pub(crate) mod loose;
 pub(crate) mod plain;
 pub(crate) mod programs;

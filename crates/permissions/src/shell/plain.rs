@@ -29,6 +29,16 @@ pub(crate) fn read(text: &str) -> Option<Vec<Plain>> {
     Some(reader.read)
 }
 
+/// `NAME=value`: the parser tells what is set.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, value)| {
+        let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(is_name)
+            && !value.is_empty()
+    })
+}
+
 struct Reader<'a> {
     rest: &'a str,
     read: Vec<Plain>,
@@ -84,10 +94,16 @@ impl Reader<'_> {
                     self.redirect()?;
                     return Some(true);
                 }
+                // `{name}>file` opens the file with a number of its own.
+                if word.ends_with('}') && self.rest.starts_with(['<', '>']) {
+                    return None;
+                }
                 if self.words.is_empty() {
                     let written = &begin[..begin.len() - self.rest.len()];
-                    let is_assignment = written.contains('=');
-                    if RESERVED.contains(&word.as_str()) || is_assignment {
+                    if !quoted && is_assignment(written) {
+                        return Some(true);
+                    }
+                    if RESERVED.contains(&word.as_str()) || written.contains('=') {
                         return None;
                     }
                 }

@@ -1,5 +1,6 @@
 //! What is known of programs: which of their words run something, write or read.
 use super::{unwrap::base_name, words::Word};
+use crate::secrets::Search;
 
 /// A word that makes a program do more than its name says.
 #[derive(Debug, PartialEq)]
@@ -267,6 +268,38 @@ pub(crate) fn reads(words: &[String]) -> Vec<String> {
     }
     found.retain(|path| !path.is_empty() && path.len() < 4096 && !path.contains('\0'));
     found
+}
+
+/// Whether a program opens the files that its words name.
+pub(crate) fn opens_files(words: &[String]) -> bool {
+    words.first().is_some_and(|name| !NAMES_ONLY.contains(&base_name(name)))
+}
+
+/// What a command searches below the folders that it names, if it does.
+pub(crate) fn search(words: &[String]) -> Option<Search> {
+    let (name, rest) = words.split_first()?;
+    let has = |letters: &[char], long: &[&str]| {
+        rest.iter().any(|word| {
+            let is_cluster = word.starts_with('-') && !word.starts_with("--");
+            (is_cluster && word.contains(letters))
+                || long.iter().any(|option| is_long(word, option) || word.starts_with(option))
+        })
+    };
+    match base_name(name) {
+        "grep" | "egrep" | "fgrep" => {
+            let links = has(&['R'], &["--dereference-recursive"]);
+            let is_recursive = links
+                || has(&['r'], &["--recursive"])
+                || rest.iter().any(|word| word.contains("recurse"));
+            is_recursive.then_some(Search { hidden: true, ignored: true, links })
+        }
+        "rg" | "ag" | "ack" => Some(Search {
+            hidden: has(&['u', '.'], &["--hidden", "--unrestricted"]),
+            ignored: has(&['u'], &["--no-ignore", "--unrestricted"]),
+            links: has(&['L'], &["--follow"]),
+        }),
+        _ => None,
+    }
 }
 
 /// The files that a command changes by its words; `None` when it is not a program whose writes are
