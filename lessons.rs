@@ -67,6 +67,7 @@ mod examples {
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
     pub mod s15_permissions;
+    pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }
 pub use examples::*;
