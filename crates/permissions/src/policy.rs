@@ -17,6 +17,8 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
+/// How many parts of a command are judged one by one.
+const MAX_PARTS: usize = 500;
 /// How many rules are kept from one answer "always".
 const MAX_REMEMBERED: usize = 5;
 
@@ -84,7 +86,7 @@ pub struct Policy {
     rules: Vec<Arc<Rule>>,
     mode: Option<Mode>,
     home: Option<PathBuf>,
-    pub(crate) secrets: OnceLock<Secrets>,
+    pub(crate) secrets: [OnceLock<Secrets>; 2],
 }
 
 /// What asks whatever the rules say: files that make programs run, or that hold these rules.
@@ -146,7 +148,7 @@ impl Policy {
     /// Adds the rules of another source. Which comes first does not matter: deny binds, then ask.
     pub fn merge(&mut self, other: Policy) {
         self.rules.extend(other.rules);
-        self.secrets = OnceLock::new();
+        self.secrets = Default::default();
         self.mode = other.mode.or(self.mode);
     }
 
@@ -157,7 +159,7 @@ impl Policy {
     pub fn add(&mut self, ruling: Ruling, rule: &str, source: &str) -> Result<(), String> {
         let rule = Rule::parse(ruling, rule, Source::new(source, None), None)?;
         self.rules.push(Arc::new(rule));
-        self.secrets = OnceLock::new();
+        self.secrets = Default::default();
         Ok(())
     }
 
@@ -223,7 +225,16 @@ impl Policy {
         let analysis = shell::analyse(command, cwd, home);
         let scene = Scene { mode, root: cwd, home, doubt: analysis.doubt.as_deref() };
         let items = &analysis.items;
-        let mut parts: Vec<Part> = items.iter().map(|item| self.judge(item, &scene)).collect();
+        let (first, rest) = items.split_at(items.len().min(MAX_PARTS));
+        let mut parts: Vec<Part> = first.iter().map(|item| self.judge(item, &scene)).collect();
+        if !rest.is_empty() {
+            // What denies is looked for to the end: no length may hide it.
+            let denied = rest.iter().find_map(|item| self.denied(item, &scene));
+            let why = format!("it has more than {MAX_PARTS} parts");
+            let verdict = self.by_mode(mode, &why);
+            let more = part("more", format!("{} more parts", rest.len()), verdict);
+            parts.push(denied.unwrap_or(more));
+        }
         if let Some(rule) = self.covers_whole(command) {
             parts.push(part("script", shell::shorten(command), Verdict::by(rule)));
         }
@@ -262,9 +273,9 @@ impl Policy {
 
     /// The rule that is exactly this command.
     fn approved(&self, command: &str) -> Option<&Arc<Rule>> {
-        let text: Vec<char> = command.trim().chars().collect();
+        let text = command.trim();
         self.of(Ruling::Allow).find(|rule| match &rule.what {
-            crate::rule::What::Command(pattern) => !pattern.is_wide() && pattern.matches(&text),
+            crate::rule::What::Command(pattern) => !pattern.is_wide() && pattern.matches(text),
             _ => false,
         })
     }

@@ -12,8 +12,16 @@ use std::{
 };
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
-/// How long the parser may take for one text.
+/// How long the parser may take for one text, with all scripts in it.
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
+/// How many functions within functions are looked at.
+const MAX_FUNCTIONS: usize = 20;
+/// How long the value of a variable may be that is followed, in bytes.
+const MAX_VALUE_BYTES: usize = 1000;
+/// How many scripts within one text are read.
+const MAX_SCRIPTS: usize = 100;
+/// How long they may be together, in bytes.
+const MAX_SCRIPT_BYTES: usize = 1 << 20;
 /// In how many directories a command may run before that counts as "anywhere".
 const MAX_DIRS: usize = 8;
 
@@ -24,12 +32,19 @@ pub(super) struct Walk {
     variables: HashMap<String, String>,
     dirs: Dirs,
     home: Option<PathBuf>,
+    /// How many scripts within the text were read.
+    scripts: usize,
+    script_bytes: usize,
+    /// When the parser must have come to an end.
+    deadline: Instant,
 }
 
 /// What holds for the children of a node.
 #[derive(Clone, Copy)]
 struct Frame<'t> {
     kind: &'t str,
+    /// The node itself: to ask a node for its parent takes as long as the text.
+    node: Option<Node<'t>>,
     /// Whether a pipe leads into what comes next.
     is_piped: bool,
     /// Whether it is in what a shell will run.
@@ -48,7 +63,15 @@ impl Walk {
             variables.insert("HOME".into(), home.display().to_string());
         }
         let dirs = Dirs { likely: vec![cwd.into()], ..Dirs::default() };
-        Walk { items: vec![], variables, dirs, home: home.map(Path::to_path_buf) }
+        Walk {
+            items: vec![],
+            variables,
+            dirs,
+            home: home.map(Path::to_path_buf),
+            scripts: 0,
+            script_bytes: 0,
+            deadline: Instant::now() + MAX_PARSE_TIME,
+        }
     }
 
     /// Reads a script; whether the parser understood all of it.
@@ -56,9 +79,9 @@ impl Walk {
         if danger::is_fork_bomb(text) {
             self.denied(nested, text, "it is a fork bomb");
         }
-        let tree = parse(text).filter(|tree| !tree.root_node().has_error());
-        let is_whole = tree.is_some();
-        match tree.or_else(|| parse(text)) {
+        let tree = parse(text, self.deadline);
+        let is_whole = tree.as_ref().is_some_and(|tree| !tree.root_node().has_error());
+        match tree {
             Some(tree) => self.tree(&tree, text, nested),
             None => self.doubt(nested, text, "the parser did not come to an end".into()),
         }
@@ -84,8 +107,14 @@ impl Walk {
 
     fn tree(&mut self, tree: &Tree, text: &str, nested: usize) {
         let mut cursor = tree.walk();
-        let root =
-            Frame { kind: "", is_piped: false, feeds_shell: false, depth: nested, names: false };
+        let root = Frame {
+            kind: "",
+            node: None,
+            is_piped: false,
+            feeds_shell: false,
+            depth: nested,
+            names: false,
+        };
         let mut frames = vec![root];
         let mut functions: Vec<&str> = vec![];
         loop {
@@ -133,7 +162,8 @@ impl Walk {
             }
             return None;
         }
-        let mut frame = Frame { kind, depth: parent.depth + 1, names: false, ..*parent };
+        let mut frame =
+            Frame { kind, node: Some(node), depth: parent.depth + 1, names: false, ..*parent };
         match kind {
             "program" => frame.depth = parent.depth,
             "comment" => return None,
@@ -230,7 +260,7 @@ impl Walk {
                 _ => words.push(read_word(child, text)),
             }
         }
-        if let Some(statement) = node.parent().filter(|up| up.kind() == "redirected_statement") {
+        if let Some(statement) = parent.node.filter(|up| up.kind() == "redirected_statement") {
             let mut cursor = statement.walk();
             for child in statement.children(&mut cursor) {
                 match child.kind() {
@@ -242,7 +272,7 @@ impl Walk {
         }
         let raw = &text[node.byte_range()];
         let calls = words.first().map(|word| word.text.clone()).unwrap_or_default();
-        let calls_itself = functions.contains(&calls.as_str());
+        let calls_itself = functions.iter().rev().take(MAX_FUNCTIONS).any(|name| *name == calls);
         if let Some(script) = here
             && unwrap::runs_its_input(&self.expand(&words))
         {
@@ -253,7 +283,9 @@ impl Walk {
             self.denied(parent.depth, raw, "what it fetches from the network is run by a shell");
         }
         let next = || node.next_sibling().map(|next| next.kind());
-        calls_itself && (parent.kind == "pipeline" || next() == Some("&"))
+        calls_itself
+            && (parent.kind == "pipeline"
+                || (functions.len() < MAX_FUNCTIONS && next() == Some("&")))
     }
 
     fn expand(&self, words: &[Word]) -> Vec<String> {
@@ -285,7 +317,10 @@ impl Walk {
 
     /// Reads what another shell would run.
     fn nested(&mut self, script: &str, nested: usize, depth: usize) {
-        if nested >= MAX_NESTED_SHELLS {
+        self.scripts += 1;
+        self.script_bytes += script.len();
+        let is_much = self.scripts > MAX_SCRIPTS || self.script_bytes > MAX_SCRIPT_BYTES;
+        if nested >= MAX_NESTED_SHELLS || is_much {
             return self.doubt(depth, script, "too many shells within shells".into());
         }
         self.structure(depth, "script", script);
@@ -294,10 +329,10 @@ impl Walk {
 
     fn assignment(&mut self, node: Node<'_>, text: &str) {
         let (name, word) = assigned_word(node, text);
-        match word.expanded(&self.variables).as_slice() {
-            [value] => self.variables.insert(name, value.clone()),
-            [] => self.variables.insert(name, String::new()),
-            _ => self.variables.insert(name, word.text.clone()),
+        let value = word.expanded(&self.variables).join(" ");
+        match value.len() <= MAX_VALUE_BYTES {
+            true => self.variables.insert(name, value),
+            false => self.variables.remove(&name),
         };
     }
 
@@ -358,11 +393,10 @@ fn below(dir: &Path, to: &str, home: Option<&Path>) -> PathBuf {
     crate::paths::lexical(&path)
 }
 
-fn parse(text: &str) -> Option<Tree> {
+fn parse(text: &str, deadline: Instant) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&tree_sitter_bash::LANGUAGE.into()).ok()?;
-    let begun = Instant::now();
-    let mut watch = |_: &tree_sitter::ParseState| match begun.elapsed() > MAX_PARSE_TIME {
+    let mut watch = |_: &tree_sitter::ParseState| match Instant::now() > deadline {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };

@@ -1,6 +1,7 @@
 //! Tests of the whole: tables of commands, and commands against real programs.
 mod fuzz;
 mod tables;
+mod worst;
 
 use crate::{Access, Call, Decision, Mode, Policy};
 use serde_json::json;
