@@ -7,7 +7,7 @@ use crate::{
     secrets::{Search, Secrets},
     shell::{Command, globs, programs, unwrap},
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 /// How many paths of a command are looked up on the disk.
 const MAX_LOOKED_UP: usize = 2000;
@@ -111,22 +111,24 @@ impl Policy {
         scene: &Scene<'_>,
     ) -> Option<String> {
         let mut named = programs::reads(words);
-        // What a pipe brings is searched instead.
-        if !command.is_piped {
+        // The working directory is searched where nothing else is named. The last word names
+        // something, unless it may be an option's value or the pattern.
+        let names_last = match words {
+            [.., before, last] => {
+                !before.starts_with('-') && !last.starts_with('-') && named.last() == Some(last)
+            }
+            _ => false,
+        };
+        if !command.is_piped && !names_last {
             named.push(".".into());
         }
         for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
             let place = |text: &String| Place::new(text, dir, scene.root, scene.home);
             let folders: Vec<Place> = named.iter().map(place).collect();
-            let mut folders: Vec<&Path> = folders
+            let folders = folders
                 .iter()
                 .filter_map(|place| place.real.as_deref())
-                .filter(|real| real.is_dir())
-                .collect();
-            // The working directory is searched only where nothing else is named.
-            if folders.len() > 1 && !command.is_piped {
-                folders.pop();
-            }
+                .filter(|real| real.is_dir());
             for folder in folders {
                 match self.restricted(&ToolName::Read).below(folder, search, scene.root, scene.home)
                 {

@@ -264,6 +264,9 @@ impl Policy {
             return self.by_mode(scene.mode, &why);
         }
         match self.allowed(command, scene) {
+            Ok(_) if scene.mode == Mode::Plan && !programs::only_reads(&command.words) => {
+                Verdict::new(Ruling::Ask, "in plan mode, a rule allows reading only")
+            }
             Ok(rule) => Verdict::by(rule),
             Err(why) => match self.file_command(command, scene) {
                 true => Verdict::new(Ruling::Allow, "edits in the working directory are accepted"),

@@ -183,7 +183,6 @@ pub(crate) fn scripts(words: &[String]) -> Vec<String> {
                 let from = rest.iter().take_while(|word| word.starts_with('-')).count();
                 scripts.push(rest[from..].join(" "));
             }
-            "ssh" => scripts.extend(rest.get(1..).map(|words| words.join(" "))),
             "trap" | "at" | "parallel" => scripts.extend(rest.first().cloned()),
             "env" => {
                 for (at, word) in rest.iter().enumerate() {

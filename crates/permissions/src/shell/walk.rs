@@ -1,16 +1,20 @@
 //! The walk over the parser's tree. It uses no recursion, since a text can nest as deep as it is
 //! long.
 use super::{
-    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose, shorten, unwrap,
+    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose,
+    nodes::{
+        assigned_word, below, extra_words, has_quoted_end, heredoc, is_shell, parse, read_word,
+        statement_is_shell,
+    },
+    shorten, unwrap,
     words::Word,
 };
 use std::{
     collections::HashMap,
-    ops::{ControlFlow, Range},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tree_sitter::{Node, ParseOptions, Parser, Tree};
+use tree_sitter::{Node, Tree};
 
 /// How long the parser may take for one text, with all scripts in it.
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
@@ -87,12 +91,17 @@ impl Walk {
         }
         if !is_whole {
             self.doubt(nested, text, "it cannot be parsed".into());
-            for words in loose::commands(text) {
-                let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
-                self.command(words, vec![], nested, text, nested, false);
-            }
+            self.loose(text, nested);
         }
         is_whole
+    }
+
+    /// Looks for what may be commands where the parser found none.
+    fn loose(&mut self, text: &str, nested: usize) {
+        for words in loose::commands(text) {
+            let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
+            self.command(words, vec![], nested, text, nested, false);
+        }
     }
 
     fn doubt(&mut self, depth: usize, text: &str, why: String) {
@@ -162,6 +171,7 @@ impl Walk {
             }
             return None;
         }
+        self.hidden_scripts(node, raw, parent, nested);
         let mut frame =
             Frame { kind, node: Some(node), depth: parent.depth + 1, names: false, ..*parent };
         match kind {
@@ -228,6 +238,23 @@ impl Walk {
             }
         }
         Some(frame)
+    }
+
+    /// Backticks where the parser takes them for text.
+    fn hidden_scripts(&mut self, node: Node<'_>, raw: &str, parent: &Frame<'_>, nested: usize) {
+        let script = match node.kind() {
+            "expansion" | "regex" | "extglob_pattern" => raw,
+            "heredoc_body" if !parent.node.is_some_and(has_quoted_end) => raw,
+            // Within backticks, those of a deeper level have a backslash.
+            "command_substitution" if raw.starts_with('`') && raw.contains("\\`") => {
+                let inner = raw.trim_matches('`').replace("\\`", "`");
+                return self.nested(&inner, nested, parent.depth + 1);
+            }
+            _ => return,
+        };
+        for script in script.split('`').skip(1).step_by(2) {
+            self.nested(script, nested, parent.depth + 1);
+        }
     }
 
     fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
@@ -380,94 +407,4 @@ impl Walk {
             self.dirs.unknown = true;
         }
     }
-}
-
-/// A directory seen from another one.
-fn below(dir: &Path, to: &str, home: Option<&Path>) -> PathBuf {
-    let path = match (to.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-            home.join(rest.trim_start_matches('/'))
-        }
-        _ => dir.join(to),
-    };
-    crate::paths::lexical(&path)
-}
-
-fn parse(text: &str, deadline: Instant) -> Option<Tree> {
-    let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_bash::LANGUAGE.into()).ok()?;
-    let mut watch = |_: &tree_sitter::ParseState| match Instant::now() > deadline {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    };
-    let options = ParseOptions::new().progress_callback(&mut watch);
-    let bytes = text.as_bytes();
-    parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
-}
-
-/// Whether a command runs as a script what it is given: a shell, `eval`, `source`.
-fn is_shell(node: Node<'_>, text: &str) -> bool {
-    let name = node.child_by_field_name("name");
-    name.is_some_and(|name| unwrap::is_shell_or_eval(&text[name.byte_range()]))
-}
-
-fn statement_is_shell(node: Node<'_>, text: &str) -> bool {
-    let body = node.child_by_field_name("body");
-    body.is_some_and(|body| body.kind() == "command" && is_shell(body, text))
-}
-
-/// A word with the commands that it holds left out.
-fn read_word(node: Node<'_>, text: &str) -> Word {
-    let begin = node.start_byte();
-    let mut holes = vec![];
-    find_holes(node, begin, &mut holes, 0);
-    let mut word = Word::read(&text[node.byte_range()], &holes);
-    if matches!(node.kind(), "$" | "=~" | "==") {
-        word.doubt = Some("the parser is not sure of it");
-    }
-    word
-}
-
-/// The parts of a word that hold commands. A word holds them at most four levels deep.
-fn find_holes(node: Node<'_>, begin: usize, holes: &mut Vec<Range<usize>>, depth: usize) {
-    match node.kind() {
-        "command_substitution"
-        | "process_substitution"
-        | "arithmetic_expansion"
-        | "array"
-        | "subscript" => holes.push(node.start_byte() - begin..node.end_byte() - begin),
-        // `${x}` alone is a variable.
-        "expansion" if node.named_child_count() != 1 || node.child_count() != 3 => {
-            holes.push(node.start_byte() - begin..node.end_byte() - begin);
-        }
-        "word" | "raw_string" | "ansi_c_string" | "simple_expansion" | "expansion" => {}
-        _ if depth < 6 => {
-            let mut cursor = node.walk();
-            for child in node.children(&mut cursor) {
-                find_holes(child, begin, holes, depth + 1);
-            }
-        }
-        _ => holes.push(node.start_byte() - begin..node.end_byte() - begin),
-    }
-}
-
-fn assigned_word(node: Node<'_>, text: &str) -> (String, Word) {
-    let name = node.child_by_field_name("name").map(|name| text[name.byte_range()].to_string());
-    let value = node.child_by_field_name("value").map(|value| read_word(value, text));
-    (name.unwrap_or_default(), value.unwrap_or_else(|| Word::literal("")))
-}
-
-/// The parser takes words after a redirection's target for further targets; they belong to the
-/// command.
-fn extra_words(node: Node<'_>, text: &str) -> Vec<Word> {
-    let mut cursor = node.walk();
-    let words = node.named_children(&mut cursor).filter(|child| child.kind() != "file_descriptor");
-    words.skip(1).map(|word| read_word(word, text)).collect()
-}
-
-/// The text of a here-document.
-fn heredoc(node: Node<'_>, text: &str) -> Option<Word> {
-    let mut cursor = node.walk();
-    let body = node.children(&mut cursor).find(|child| child.kind() == "heredoc_body")?;
-    Some(Word::literal(&text[body.byte_range()]))
 }

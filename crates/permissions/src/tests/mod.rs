@@ -1,5 +1,7 @@
 //! Tests of the whole: tables of commands, and commands against real programs.
 mod fuzz;
+mod hostile;
+mod rules;
 mod tables;
 mod worst;
 
