@@ -1,59 +1,66 @@
 //! The files that a command reads and changes by its words, and the rules for them.
 use crate::{
     Policy, Ruling,
-    judge::{Scene, Verdict, is_harmless_stream},
+    judge::{Scene, is_harmless_stream},
     paths::Place,
     rule::{Rule, ToolName, What},
     secrets::{Search, Secrets},
     shell::{Command, globs, programs, unwrap},
 };
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
+/// How many paths of a command are looked up on the disk.
+const MAX_LOOKED_UP: usize = 2000;
+/// How many words with wildcards a command may have.
+const MAX_GLOBS: usize = 50;
 /// How many files one word may stand for.
 const MAX_FILES: usize = 5000;
 
 impl Policy {
-    /// A rule for files that covers what a command reads or changes by its words.
-    pub(crate) fn covers_files(
-        &self,
-        command: &Command,
-        ruling: Ruling,
-        scene: &Scene<'_>,
-    ) -> Option<Verdict> {
-        let has = |tool: &ToolName| {
-            let is_path = |rule: &&Arc<Rule>| matches!(rule.what, What::Path(_));
-            self.of(ruling).filter(is_path).any(|rule| rule.tool == *tool)
-        };
-        let covers = |tool: &ToolName, name: &str, path: &str| {
-            let dirs = command.dirs.likely.iter().chain(&command.dirs.possible);
-            dirs.map(|dir| Place::new(path, dir, scene.root, scene.home)).find_map(|place| {
-                let covers = |rule: &Rule| rule.covers_path(tool, name, &place);
-                self.first(&[ruling], covers).map(Verdict::by)
-            })
-        };
-        for words in unwrap::commands(&command.expanded) {
-            if has(&ToolName::Read) {
-                for path in programs::reads(words) {
-                    if let Some(found) = covers(&ToolName::Read, "read", &path) {
-                        return Some(found);
-                    }
-                    for path in self.matched(&path, command).unwrap_or_default() {
-                        if let Some(found) = covers(&ToolName::Read, "read", &path) {
-                            return Some(found);
-                        }
-                    }
-                }
-            }
-            for path in programs::writes(words).unwrap_or_default() {
-                if is_harmless_stream(path) {
+    /// The strictest rule for files that covers what a command reads or changes by its words, if one
+    /// denies or asks.
+    pub(crate) fn covers_files(&self, command: &Command, scene: &Scene<'_>) -> Option<Arc<Rule>> {
+        let mut strictest: Option<Arc<Rule>> = None;
+        let mut looked_up = 0;
+        let mut judge = |tool: &ToolName, name: &str, path: &str| {
+            for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
+                looked_up += 1;
+                let is_known = looked_up <= MAX_LOOKED_UP;
+                let place = if is_known { Place::new } else { Place::unresolved };
+                let place = place(path, dir, scene.root, scene.home);
+                if !self.restricted(tool).may_cover(&place) {
                     continue;
                 }
-                if let Some(found) = covers(&ToolName::Edit, "edit", path) {
-                    return Some(found);
+                let covers = |rule: &Rule| rule.covers_path(tool, name, &place);
+                let rule = self.first(&[Ruling::Deny, Ruling::Ask], covers);
+                if let Some(rule) = rule
+                    && strictest.as_ref().is_none_or(|strictest| strictest.ruling < rule.ruling)
+                {
+                    strictest = Some(rule.clone());
+                }
+            }
+        };
+        let commands = unwrap::commands(&command.expanded);
+        let mut globs = 0;
+        let reader = commands.iter().find(|words| programs::opens_files(words));
+        for path in reader.map(|words| programs::reads(words)).unwrap_or_default() {
+            globs += usize::from(path.contains(['*', '?', '[']));
+            let matched = match globs <= MAX_GLOBS {
+                true => self.matched(&path, command).unwrap_or_default(),
+                false => vec![],
+            };
+            for path in [path].into_iter().chain(matched) {
+                judge(&ToolName::Read, "read", &path);
+            }
+        }
+        for words in commands {
+            for path in programs::writes(words).unwrap_or_default() {
+                if !is_harmless_stream(path) {
+                    judge(&ToolName::Edit, "edit", path);
                 }
             }
         }
-        None
+        strictest
     }
 
     /// What a word with wildcards stands for; `None` when that cannot be said.
@@ -74,6 +81,9 @@ impl Policy {
         for words in unwrap::commands(&command.expanded) {
             if !programs::opens_files(words) {
                 continue;
+            }
+            if command.words.iter().filter(|word| word.is_glob).count() > MAX_GLOBS {
+                return Some(format!("it has more than {MAX_GLOBS} wildcards"));
             }
             for word in command.words.iter().filter(|word| word.is_glob) {
                 match self.matched(&word.text, command) {
@@ -101,24 +111,27 @@ impl Policy {
         scene: &Scene<'_>,
     ) -> Option<String> {
         let mut named = programs::reads(words);
-        // What a pipe brings is searched instead.
-        if !command.is_piped {
+        // The working directory is searched where nothing else is named. The last word names
+        // something, unless it may be an option's value or the pattern.
+        let names_last = match words {
+            [.., before, last] => {
+                !before.starts_with('-') && !last.starts_with('-') && named.last() == Some(last)
+            }
+            _ => false,
+        };
+        if !command.is_piped && !names_last {
             named.push(".".into());
         }
         for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
             let place = |text: &String| Place::new(text, dir, scene.root, scene.home);
             let folders: Vec<Place> = named.iter().map(place).collect();
-            let mut folders: Vec<&Path> = folders
+            let folders = folders
                 .iter()
                 .filter_map(|place| place.real.as_deref())
-                .filter(|real| real.is_dir())
-                .collect();
-            // The working directory is searched only where nothing else is named.
-            if folders.len() > 1 && !command.is_piped {
-                folders.pop();
-            }
+                .filter(|real| real.is_dir());
             for folder in folders {
-                match self.secrets().below(folder, search, scene.root, scene.home) {
+                match self.restricted(&ToolName::Read).below(folder, search, scene.root, scene.home)
+                {
                     Ok(None) => {}
                     Ok(Some(file)) => return Some(format!("it would show {file}")),
                     Err(why) => return Some(why),
@@ -128,16 +141,17 @@ impl Policy {
         None
     }
 
-    /// What the rules for reading want asked or denied.
-    pub(crate) fn secrets(&self) -> &Secrets {
-        self.secrets.get_or_init(|| {
+    /// The paths that rules for reading, or for changing, want asked or denied.
+    pub(crate) fn restricted(&self, tool: &ToolName) -> &Secrets {
+        let index = usize::from(*tool == ToolName::Edit);
+        self.secrets[index].get_or_init(|| {
             let rules = self.of(Ruling::Deny).chain(self.of(Ruling::Ask));
-            Secrets::new(rules.filter(|rule| rule.tool == ToolName::Read).filter_map(|rule| {
-                match &rule.what {
-                    What::Path(pattern) => Some(pattern.glob()),
+            Secrets::new(rules.filter(|rule| rule.tool == *tool).filter_map(
+                |rule| match &rule.what {
+                    What::Path(pattern) => Some(pattern.globs()),
                     _ => None,
-                }
-            }))
+                },
+            ))
         })
     }
 }

@@ -64,20 +64,47 @@ impl Verdict {
     }
 }
 
-/// The words of a command as patterns are compared with them.
-pub(crate) fn joined(text: &str) -> Vec<char> {
-    text.chars().collect()
+/// The commands that some words may come to, as patterns are compared with them. All are ends of the
+/// same words, each with and without the folder of its program.
+struct Candidates {
+    /// The words, with [`BETWEEN`] between them.
+    joined: String,
+    /// The same with spaces, for regular expressions.
+    spaced: String,
+    /// Where the commands begin in them.
+    begins: Vec<usize>,
 }
 
-fn joined_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<char> {
-    let mut joined = vec![];
-    for (index, word) in words.into_iter().enumerate() {
-        if index > 0 {
-            joined.push(BETWEEN);
+impl Candidates {
+    fn new(words: &[String]) -> Candidates {
+        let joined = words.join(&BETWEEN.to_string());
+        let mut offsets = vec![];
+        let mut offset = 0;
+        for word in words {
+            offsets.push(offset);
+            offset += word.len() + BETWEEN.len_utf8();
         }
-        joined.extend(word.chars());
+        let mut begins = vec![];
+        for command in unwrap::commands(words) {
+            let begin = offsets[words.len() - command.len()];
+            begins.push(begin);
+            let base = unwrap::base_name(&command[0]);
+            if base.len() < command[0].len() {
+                begins.push(begin + command[0].len() - base.len());
+            }
+        }
+        let spaced = joined.replace(BETWEEN, " ");
+        Candidates { joined, spaced, begins }
     }
-    joined
+
+    fn any(&self, covers: impl Fn(&str, &str) -> bool) -> bool {
+        self.begins.iter().any(|begin| covers(&self.joined[*begin..], &self.spaced[*begin..]))
+    }
+}
+
+fn join(words: &[Word]) -> String {
+    let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    words.join(&BETWEEN.to_string())
 }
 
 impl Policy {
@@ -91,8 +118,30 @@ impl Policy {
             Kind::Write(word, dirs) => self.judge_redirect(word, dirs, &ToolName::Edit, scene),
             Kind::Command(command) => self.judge_command(command, &item.text, scene),
         };
-        let Verdict { ruling, rule, why } = verdict;
-        Part { depth: item.depth, label: item.label, text: item.text.clone(), ruling, rule, why }
+        part(item, verdict)
+    }
+
+    /// What denies an item, as far as that can be said without a look at the disk.
+    pub(crate) fn denied(&self, item: &Item, scene: &Scene<'_>) -> Option<Part> {
+        let verdict = match &item.kind {
+            Kind::Denied(why) => Verdict::by(&Rule::built_in(Ruling::Deny, why)),
+            Kind::Command(command) => {
+                let candidates = Candidates::new(&command.expanded);
+                let covers = |rule: &Rule| covers_any(rule, &candidates, &item.text);
+                match danger::of(command, scene.home) {
+                    Some(why) => Verdict::by(&Rule::built_in(Ruling::Deny, why)),
+                    None => Verdict::by(self.first(&[Ruling::Deny], covers)?),
+                }
+            }
+            Kind::Write(word, dirs) => {
+                let dir = dirs.likely.first()?;
+                let place = Place::unresolved(&word.text, dir, scene.root, scene.home);
+                let covers = |rule: &Rule| rule.covers_path(&ToolName::Edit, "edit", &place);
+                Verdict::by(self.first(&[Ruling::Deny], covers)?)
+            }
+            _ => return None,
+        };
+        Some(part(item, verdict))
     }
 
     fn judge_doubt(&self, why: &str, scene: &Scene<'_>) -> Verdict {
@@ -195,14 +244,15 @@ impl Policy {
         if let Some(why) = danger::of(command, scene.home) {
             return Verdict::by(&Rule::built_in(Ruling::Deny, why));
         }
-        let candidates = self.candidates(command);
+        let candidates = Candidates::new(&command.expanded);
+        let files = self.covers_files(command, scene);
         for ruling in [Ruling::Deny, Ruling::Ask] {
             let covers = |rule: &Rule| covers_any(rule, &candidates, text);
             if let Some(rule) = self.first(&[ruling], covers) {
                 return Verdict::by(rule);
             }
-            if let Some(verdict) = self.covers_files(command, ruling, scene) {
-                return verdict;
+            if let Some(rule) = files.as_ref().filter(|rule| rule.ruling == ruling) {
+                return Verdict::by(rule);
             }
         }
         if let Some(rule) = self.all_of_bash()
@@ -214,28 +264,15 @@ impl Policy {
             return self.by_mode(scene.mode, &why);
         }
         match self.allowed(command, scene) {
+            Ok(_) if scene.mode == Mode::Plan && !programs::only_reads(&command.words) => {
+                Verdict::new(Ruling::Ask, "in plan mode, a rule allows reading only")
+            }
             Ok(rule) => Verdict::by(rule),
             Err(why) => match self.file_command(command, scene) {
                 true => Verdict::new(Ruling::Allow, "edits in the working directory are accepted"),
                 false => self.by_mode(scene.mode, &why),
             },
         }
-    }
-
-    /// The commands that it may come to, as patterns are compared with them: with and without the
-    /// folder of the program.
-    fn candidates(&self, command: &Command) -> Vec<Vec<char>> {
-        let mut candidates = vec![];
-        for words in unwrap::commands(&command.expanded) {
-            let Some((name, rest)) = words.split_first() else { continue };
-            let rest = || rest.iter().map(String::as_str);
-            let base = unwrap::base_name(name);
-            candidates.push(joined_words([base].into_iter().chain(rest())));
-            if base != name {
-                candidates.push(joined_words([name.as_str()].into_iter().chain(rest())));
-            }
-        }
-        candidates
     }
 
     /// The rule that allows a command; or why there is none.
@@ -272,8 +309,7 @@ impl Policy {
             Some("git") => git::plain(inner),
             _ => inner.to_vec(),
         };
-        let texts = |words: &[Word]| joined_words(words.iter().map(|word| word.text.as_str()));
-        let (outer, inner) = (texts(&command.words), texts(&plain));
+        let (outer, inner) = (join(&command.words), join(&plain));
         let hazard = programs::hazard(&plain);
         let mut named = None;
         let rule = self.of(Ruling::Allow).find(|rule| match &rule.what {
@@ -292,11 +328,7 @@ impl Policy {
                     _ => true,
                 }
             }
-            What::Regex(regex) => {
-                let text: String =
-                    inner.iter().map(|c| if *c == BETWEEN { ' ' } else { *c }).collect();
-                hazard.is_none() && regex.is_match(&text)
-            }
+            What::Regex(regex) => hazard.is_none() && regex.is_match(&inner.replace(BETWEEN, " ")),
             _ => false,
         });
         let Some(rule) = rule else {
@@ -332,19 +364,20 @@ impl Policy {
     }
 }
 
-fn covers_any(rule: &Rule, candidates: &[Vec<char>], text: &str) -> bool {
+fn part(item: &Item, verdict: Verdict) -> Part {
+    let Verdict { ruling, rule, why } = verdict;
+    Part { depth: item.depth, label: item.label, text: item.text.clone(), ruling, rule, why }
+}
+
+fn covers_any(rule: &Rule, candidates: &Candidates, text: &str) -> bool {
     if rule.tool != ToolName::Bash {
         return false;
     }
     match &rule.what {
         What::Everything => true,
-        What::Command(pattern) => candidates.iter().any(|words| pattern.matches(words)),
+        What::Command(pattern) => candidates.any(|words, _| pattern.matches(words)),
         What::Regex(regex) => {
-            regex.is_match(text)
-                || candidates.iter().any(|words| {
-                    let spaced = |c: &char| if *c == BETWEEN { ' ' } else { *c };
-                    regex.is_match(&words.iter().map(spaced).collect::<String>())
-                })
+            regex.is_match(text) || candidates.any(|_, words| regex.is_match(words))
         }
         _ => false,
     }

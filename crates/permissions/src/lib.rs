@@ -23,6 +23,7 @@
 //! assert_eq!(ruling("ls; make"), Ruling::Ask);
 //! assert_eq!(ruling("ls $(su''do id)"), Ruling::Deny);
 //! ```
+mod calls;
 mod config;
 mod files;
 mod git;
@@ -31,6 +32,7 @@ mod mode;
 mod paths;
 mod pattern;
 mod policy;
+mod protected;
 mod rule;
 mod secrets;
 mod shell;

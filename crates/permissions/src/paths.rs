@@ -26,11 +26,7 @@ pub(crate) struct Place {
 impl Place {
     /// A path seen from a directory. `~` is the home folder.
     pub(crate) fn new(text: &str, cwd: &Path, root: &Path, home: Option<&Path>) -> Place {
-        let path = match (text.strip_prefix('~'), home) {
-            (Some(""), Some(home)) => home.to_path_buf(),
-            (Some(rest), Some(home)) if rest.starts_with('/') => home.join(&rest[1..]),
-            _ => cwd.join(text),
-        };
+        let path = expand_home(text, cwd, home);
         let real_root = resolve(root).unwrap_or_else(|| root.to_path_buf());
         Place {
             text: text.into(),
@@ -41,10 +37,30 @@ impl Place {
         }
     }
 
+    /// As [`Place::new`], without a look at the file system.
+    pub(crate) fn unresolved(text: &str, cwd: &Path, root: &Path, home: Option<&Path>) -> Place {
+        let path = expand_home(text, cwd, home);
+        Place {
+            text: text.into(),
+            real: None,
+            lexical: lexical(&path),
+            cwd: [lexical(root), root.to_path_buf()],
+            home: home.map(Path::to_path_buf),
+        }
+    }
+
     /// Whether it is below the working directory, by its text and in truth.
     pub(crate) fn is_inside(&self) -> bool {
         let real = self.real.as_ref().is_some_and(|real| real.starts_with(&self.cwd[1]));
         real && self.cwd.iter().any(|cwd| self.lexical.starts_with(cwd))
+    }
+}
+
+fn expand_home(text: &str, cwd: &Path, home: Option<&Path>) -> PathBuf {
+    match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => home.to_path_buf(),
+        (Some(rest), Some(home)) if rest.starts_with('/') => home.join(&rest[1..]),
+        _ => cwd.join(text),
     }
 }
 
@@ -146,9 +162,9 @@ impl PathPattern {
         Ok(PathPattern { base, whole: glob(&rest)?, inside: glob(&inside)? })
     }
 
-    /// Where it is seen from, and the pattern.
-    pub(crate) fn glob(&self) -> (&Base, &Glob) {
-        (&self.base, self.whole.glob())
+    /// Where it is seen from, and its patterns.
+    pub(crate) fn globs(&self) -> (&Base, [&Glob; 2]) {
+        (&self.base, [self.whole.glob(), self.inside.glob()])
     }
 
     /// Whether it covers a path. To allow, the text of the path and where it leads must both be

@@ -10,7 +10,7 @@ pub(crate) const BETWEEN: char = '\u{1f}';
 /// of `*`, of a quote and of a backslash.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pattern {
-    parts: Vec<Vec<char>>,
+    parts: Vec<String>,
     /// Whether further words may follow.
     more: bool,
     /// Its words as written, `*` included.
@@ -24,7 +24,8 @@ impl Pattern {
             Some(rest) if !rest.ends_with('\\') => (rest.trim_end(), true),
             _ => (text, false),
         };
-        let (mut parts, mut part, mut words, mut word) = (vec![], vec![], vec![], String::new());
+        let (mut parts, mut part, mut words, mut word) =
+            (vec![], String::new(), vec![], String::new());
         let mut quote = None;
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
@@ -43,7 +44,7 @@ impl Pattern {
                     word.push('*');
                 }
                 (' ', None) => {
-                    if part.last() != Some(&BETWEEN) {
+                    if !part.ends_with(BETWEEN) {
                         part.push(BETWEEN);
                         words.push(std::mem::take(&mut word));
                     }
@@ -70,29 +71,23 @@ impl Pattern {
     }
 
     /// Whether it covers these words, joined by [`BETWEEN`].
-    pub(crate) fn matches(&self, text: &[char]) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.parts.split_first() else { return false };
-        let Some(mut text) = text.strip_prefix(first.as_slice()) else { return false };
+        let Some(mut text) = text.strip_prefix(first.as_str()) else { return false };
         let Some((last, middle)) = rest.split_last() else {
-            return text.is_empty() || (self.more && text.first() == Some(&BETWEEN));
+            return text.is_empty() || (self.more && text.starts_with(BETWEEN));
         };
         for part in middle {
-            let Some(at) = find(text, part) else { return false };
-            text = &text[at + part.len()..];
+            let Some((_, after)) = text.split_once(part.as_str()) else { return false };
+            text = after;
         }
         if !self.more {
-            return text.ends_with(last);
+            return text.ends_with(last.as_str());
         }
         // Whatever follows begins with a new word.
-        let mut from = 0;
-        while let Some(at) = find(&text[from..], last) {
-            let end = from + at + last.len();
-            if end == text.len() || text[end] == BETWEEN {
-                return true;
-            }
-            from += at + 1;
-        }
-        false
+        last.is_empty()
+            || text.ends_with(last.as_str())
+            || text.contains(&format!("{last}{BETWEEN}"))
     }
 }
 
@@ -106,13 +101,6 @@ fn is_closed(rest: std::iter::Peekable<std::str::Chars<'_>>, quote: char) -> boo
         escaped = c == '\\' && !escaped;
     }
     false
-}
-
-fn find(text: &[char], part: &[char]) -> Option<usize> {
-    if part.is_empty() {
-        return Some(0);
-    }
-    text.windows(part.len()).position(|window| window == part)
 }
 
 /// A pattern that covers this command only, as it is written in a rule.
@@ -139,8 +127,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, words: &[&str]) -> bool {
-        let text: Vec<char> = words.join(&BETWEEN.to_string()).chars().collect();
-        Pattern::new(pattern).matches(&text)
+        Pattern::new(pattern).matches(&words.join(&BETWEEN.to_string()))
     }
 
     #[test]

@@ -3,8 +3,8 @@ use crate::{
     Mode, Ruling,
     config::{self, Loaded},
     judge::{Scene, Verdict},
-    paths::Place,
     pattern,
+    protected::PROTECTED,
     rule::{Rule, Source, ToolName},
     secrets::Secrets,
     shell::{self, Kind},
@@ -14,9 +14,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
+/// How many parts of a command are judged one by one.
+const MAX_PARTS: usize = 500;
 /// How many rules are kept from one answer "always".
 const MAX_REMEMBERED: usize = 5;
 
@@ -83,48 +85,9 @@ pub struct Decision {
 pub struct Policy {
     rules: Vec<Arc<Rule>>,
     mode: Option<Mode>,
-    home: Option<PathBuf>,
-    pub(crate) secrets: OnceLock<Secrets>,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) secrets: [OnceLock<Secrets>; 2],
 }
-
-/// What asks whatever the rules say: files that make programs run, or that hold these rules.
-static PROTECTED: LazyLock<Vec<Arc<Rule>>> = LazyLock::new(|| {
-    const PATHS: [&str; 27] = [
-        "**/.git",
-        "**/.rungs",
-        "**/.claude",
-        "**/.vscode",
-        "**/.idea",
-        "**/.husky",
-        "**/.ssh",
-        "**/.gitconfig",
-        "**/.gitmodules",
-        "**/.bashrc",
-        "**/.bash_profile",
-        "**/.bash_login",
-        "**/.bash_logout",
-        "**/.profile",
-        "**/.zshrc",
-        "**/.zshenv",
-        "**/.zprofile",
-        "**/.mcp.json",
-        "**/.ripgreprc",
-        "**/.envrc",
-        "**/.npmrc",
-        "**/.cargo",
-        "**/.inputrc",
-        "//etc",
-        "./config/permissions.yaml",
-        "./config/hooks.yaml",
-        "./config/mcp.yaml",
-    ];
-    let rules = PATHS.into_iter().filter_map(|path| {
-        let reason = Some("it decides which programs run, or what is asked".to_string());
-        let source = Source::new("built in", None);
-        Rule::parse(Ruling::Ask, &format!("Edit({path})"), source, reason).ok()
-    });
-    rules.map(Arc::new).collect()
-});
 
 impl Policy {
     /// No rules, for the home folder of whoever runs this program.
@@ -146,7 +109,7 @@ impl Policy {
     /// Adds the rules of another source. Which comes first does not matter: deny binds, then ask.
     pub fn merge(&mut self, other: Policy) {
         self.rules.extend(other.rules);
-        self.secrets = OnceLock::new();
+        self.secrets = Default::default();
         self.mode = other.mode.or(self.mode);
     }
 
@@ -157,7 +120,7 @@ impl Policy {
     pub fn add(&mut self, ruling: Ruling, rule: &str, source: &str) -> Result<(), String> {
         let rule = Rule::parse(ruling, rule, Source::new(source, None), None)?;
         self.rules.push(Arc::new(rule));
-        self.secrets = OnceLock::new();
+        self.secrets = Default::default();
         Ok(())
     }
 
@@ -223,7 +186,16 @@ impl Policy {
         let analysis = shell::analyse(command, cwd, home);
         let scene = Scene { mode, root: cwd, home, doubt: analysis.doubt.as_deref() };
         let items = &analysis.items;
-        let mut parts: Vec<Part> = items.iter().map(|item| self.judge(item, &scene)).collect();
+        let (first, rest) = items.split_at(items.len().min(MAX_PARTS));
+        let mut parts: Vec<Part> = first.iter().map(|item| self.judge(item, &scene)).collect();
+        if !rest.is_empty() {
+            // What denies is looked for to the end: no length may hide it.
+            let denied = rest.iter().find_map(|item| self.denied(item, &scene));
+            let why = format!("it has more than {MAX_PARTS} parts");
+            let verdict = self.by_mode(mode, &why);
+            let more = part("more", format!("{} more parts", rest.len()), verdict);
+            parts.push(denied.unwrap_or(more));
+        }
         if let Some(rule) = self.covers_whole(command) {
             parts.push(part("script", shell::shorten(command), Verdict::by(rule)));
         }
@@ -262,9 +234,9 @@ impl Policy {
 
     /// The rule that is exactly this command.
     fn approved(&self, command: &str) -> Option<&Arc<Rule>> {
-        let text: Vec<char> = command.trim().chars().collect();
+        let text = command.trim();
         self.of(Ruling::Allow).find(|rule| match &rule.what {
-            crate::rule::What::Command(pattern) => !pattern.is_wide() && pattern.matches(&text),
+            crate::rule::What::Command(pattern) => !pattern.is_wide() && pattern.matches(text),
             _ => false,
         })
     }
@@ -298,82 +270,15 @@ impl Policy {
         rules.dedup();
         if rules.len() > MAX_REMEMBERED { whole() } else { rules }
     }
-
-    fn decide_tool(&self, tool: &ToolName, call: &Call<'_>, mode: Mode) -> Decision {
-        let home = self.home.as_deref();
-        let place = |text: &str| Place::new(text, call.cwd, call.cwd, home);
-        let mut parts = vec![];
-        let mut remember = vec![];
-        let (kind, paths) = match (tool, call.access) {
-            (ToolName::Bash, _) => (None, vec![]),
-            (ToolName::Read, _) => (Some(ToolName::Read), paths_in(call.input, &["."])),
-            (_, Access::Writes(paths)) => {
-                let texts = paths.iter().map(|path| path.to_string_lossy().into_owned());
-                (Some(ToolName::Edit), texts.collect())
-            }
-            (ToolName::Edit, _) => (Some(ToolName::Edit), paths_in(call.input, &[])),
-            (ToolName::Other(_), _) => (Some(ToolName::Read), paths_in(call.input, &[])),
-        };
-        if !matches!(tool, ToolName::Read | ToolName::Edit) || paths.is_empty() {
-            let verdict = self.judge_call(call, mode);
-            if verdict.ruling == Ruling::Ask && verdict.rule.is_none() {
-                remember.push(call.tool.to_string());
-            }
-            parts.push(part("call", call.tool.to_string(), verdict));
-        }
-        if let Some(kind) = kind {
-            for path in paths {
-                let is_other = matches!(tool, ToolName::Other(_));
-                let verdict = self.judge_path(&kind, call.tool, &place(&path), mode);
-                // Of a tool of another kind, its own rules decide what no rule for files does.
-                if is_other && verdict.rule.is_none() && kind == ToolName::Read {
-                    continue;
-                }
-                if verdict.ruling == Ruling::Ask && verdict.rule.is_none() {
-                    let name = if kind == ToolName::Read { "Read" } else { "Edit" };
-                    remember.push(format!("{name}({})", path_rule(&path)));
-                }
-                let label = if kind == ToolName::Read { "read" } else { "write" };
-                parts.push(part(label, path, verdict));
-            }
-        }
-        if parts.iter().any(|part| part.ruling == Ruling::Deny || asks_by_rule(part)) {
-            remember.clear();
-        }
-        strictest(parts, remember)
-    }
-
-    /// Judges a call of a tool that is no shell and names no files.
-    fn judge_call(&self, call: &Call<'_>, mode: Mode) -> Verdict {
-        let covers = |rule: &Rule| rule.covers_input(call.tool, call.input);
-        if let Some(rule) = self.first(&[Ruling::Deny, Ruling::Ask], covers) {
-            return Verdict::by(rule);
-        }
-        let is_harmless = call.access == Access::Harmless;
-        if mode == Mode::Plan && !is_harmless {
-            return Verdict::new(Ruling::Deny, "nothing is changed in plan mode");
-        }
-        if let Some(rule) = self.first(&[Ruling::Allow], covers) {
-            return Verdict::by(rule);
-        }
-        match is_harmless {
-            true => Verdict::new(Ruling::Allow, "it changes nothing"),
-            false => self.by_mode(mode, "no rule allows it"),
-        }
-    }
 }
 
-fn asks_by_rule(part: &Part) -> bool {
-    part.ruling == Ruling::Ask && part.rule.is_some()
-}
-
-fn part(label: &'static str, text: String, verdict: Verdict) -> Part {
+pub(crate) fn part(label: &'static str, text: String, verdict: Verdict) -> Part {
     let Verdict { ruling, rule, why } = verdict;
     Part { depth: 0, label, text, ruling, rule, why }
 }
 
 /// A path as a rule that covers it alone.
-fn path_rule(path: &str) -> String {
+pub(crate) fn path_rule(path: &str) -> String {
     let mut text = String::new();
     for c in path.chars() {
         if "*?[]{}\\".contains(c) {
@@ -385,19 +290,6 @@ fn path_rule(path: &str) -> String {
         Some(rest) => format!("//{rest}"),
         None if text.starts_with("~/") || text.starts_with("./") => text,
         None => format!("./{text}"),
-    }
-}
-
-/// The paths that a call names.
-fn paths_in(input: &Value, none: &[&str]) -> Vec<String> {
-    const FIELDS: [&str; 6] = ["file_path", "path", "notebook_path", "pattern", "glob", "filePath"];
-    let is_search = input.get("output_mode").is_some() || input.get("glob").is_some();
-    let named = FIELDS.iter().filter(|field| **field != "pattern" || !is_search);
-    let texts = named.filter_map(|field| input.get(field).and_then(Value::as_str));
-    let paths: Vec<String> = texts.map(str::to_string).collect();
-    match paths.is_empty() {
-        true => none.iter().map(|path| path.to_string()).collect(),
-        false => paths,
     }
 }
 
@@ -424,7 +316,7 @@ fn raise_structures(parts: &mut [Part]) {
 }
 
 /// The decision by the strictest part.
-fn strictest(parts: Vec<Part>, remember: Vec<String>) -> Decision {
+pub(crate) fn strictest(parts: Vec<Part>, remember: Vec<String>) -> Decision {
     let ruling = parts.iter().map(|part| part.ruling).max().unwrap_or(Ruling::Allow);
     let decisive = parts
         .iter()

@@ -171,7 +171,7 @@ impl Rule {
                 ];
                 let matches = |key: &str| {
                     let text = input.get(key).and_then(Value::as_str);
-                    text.is_some_and(|text| pattern.matches(&crate::judge::joined(text)))
+                    text.is_some_and(|text| pattern.matches(text))
                 };
                 match field {
                     Some(field) => matches(field),

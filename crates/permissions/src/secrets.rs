@@ -1,8 +1,8 @@
 //! Files below a folder that a rule wants asked or denied: a search of the folder would show them.
-use crate::paths::Base;
+use crate::paths::{Base, Place};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::WalkBuilder;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How many files are looked at.
 const MAX_FILES: usize = 100_000;
@@ -30,20 +30,40 @@ pub(crate) struct Search {
 
 impl Secrets {
     /// The patterns, each with the folder that it is seen from.
-    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (&'a Base, &'a Glob)>) -> Secrets {
+    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (&'a Base, [&'a Glob; 2])>) -> Secrets {
         let mut sets = [const { None }; 3].map(|_: Option<()>| GlobSetBuilder::new());
-        for (base, glob) in patterns {
+        for (base, globs) in patterns {
             let index = match base {
                 Base::Root | Base::Anywhere => 0,
                 Base::Cwd => 1,
                 Base::Home => 2,
             };
-            sets[index].add(glob.clone());
+            for glob in globs {
+                sets[index].add(glob.clone());
+            }
         }
         // Each glob was compiled alone before; were they too large together, nothing would be found
         // and everything asked.
         let [anywhere, below_cwd, below_home] = sets.map(|set| set.build().unwrap_or_default());
         Secrets { anywhere, below_cwd, below_home }
+    }
+
+    /// Whether one of the patterns may cover a path: quicker than to try each of them.
+    pub(crate) fn may_cover(&self, place: &Place) -> bool {
+        let lower = place.lexical.to_string_lossy().to_lowercase();
+        let real = place.real.as_deref().filter(|real| *real != place.lexical);
+        let real_lower = real.map(|real| real.to_string_lossy().to_lowercase());
+        let lowered = [Some(lower), real_lower].into_iter().flatten().map(PathBuf::from);
+        let lowered: Vec<PathBuf> = lowered.filter(|path| *path != place.lexical).collect();
+        let paths = [Some(place.lexical.as_path()), real].into_iter().flatten();
+        paths.chain(lowered.iter().map(PathBuf::as_path)).any(|path| {
+            let is_below = |base: &Path, set: &GlobSet| {
+                !set.is_empty() && path.strip_prefix(base).is_ok_and(|path| set.is_match(path))
+            };
+            is_below(Path::new("/"), &self.anywhere)
+                || place.cwd.iter().any(|cwd| is_below(cwd, &self.below_cwd))
+                || place.home.as_ref().is_some_and(|home| is_below(home, &self.below_home))
+        })
     }
 
     /// The first file below a folder that is covered; `Err` when there are too many to look at.

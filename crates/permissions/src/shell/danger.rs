@@ -59,6 +59,10 @@ pub(crate) fn of(command: &Command, home: Option<&Path>) -> Option<&'static str>
     }
     let commands = unwrap::commands(&command.expanded);
     let root = |path: &str| is_system(path, command, home);
+    let is_top = |path: &str| {
+        let whole = crate::paths::lexical(Path::new(path.trim_end_matches('*')));
+        whole.is_absolute() && whole.iter().count() <= 2 && is_system_folder(&whole)
+    };
     for words in &commands {
         let Some((name, rest)) = words.split_first() else { continue };
         let recursive = rest.iter().any(|word| {
@@ -72,10 +76,10 @@ pub(crate) fn of(command: &Command, home: Option<&Path>) -> Option<&'static str>
             "rm" if recursive && operands(rest).any(root) => {
                 "it deletes a folder of the system or the home folder"
             }
-            "chmod" | "chown" | "chgrp" if recursive && operands(rest).any(root) => {
-                "it changes the rights of a folder of the system or of the home folder"
+            "chmod" | "chown" | "chgrp" if recursive && operands(rest).any(is_top) => {
+                "it changes the rights of a folder of the system"
             }
-            "mv" | "rsync" if operands(rest).any(root) && name != "rsync" => {
+            "mv" if operands(rest).rev().skip(1).any(root) => {
                 "it moves a folder of the system or the home folder away"
             }
             "find" if find_deletes(rest) && find_roots(rest).any(root) => {
@@ -88,7 +92,7 @@ pub(crate) fn of(command: &Command, home: Option<&Path>) -> Option<&'static str>
     None
 }
 
-fn operands(words: &[String]) -> impl Iterator<Item = &str> {
+fn operands(words: &[String]) -> impl DoubleEndedIterator<Item = &str> {
     words.iter().map(String::as_str).filter(|word| !word.starts_with('-'))
 }
 
@@ -101,10 +105,32 @@ fn find_roots(words: &[String]) -> impl Iterator<Item = &str> {
 
 fn find_deletes(words: &[String]) -> bool {
     let deletes = |word: &String| matches!(unwrap::base_name(word), "rm" | "shred" | "unlink");
-    words.iter().any(|word| word == "-delete")
+    // With a test, only some of the files are meant.
+    let is_test = |word: &String| {
+        const OTHERS: [&str; 14] = [
+            "-L",
+            "-H",
+            "-P",
+            "-type",
+            "-mindepth",
+            "-maxdepth",
+            "-depth",
+            "-delete",
+            "-print",
+            "-print0",
+            "-xdev",
+            "-mount",
+            "-r",
+            "-f",
+        ];
+        let is_action = word.starts_with("-exec") || word.starts_with("-ok");
+        word.starts_with('-') && !is_action && !OTHERS.contains(&word.as_str()) && word != "-rf"
+    };
+    let is_picky = words.iter().any(is_test);
+    (words.iter().any(|word| word == "-delete") && !is_picky)
         || (words.iter().any(|word| word.starts_with("-exec") || word.starts_with("-ok"))
             && words.iter().any(deletes)
-            && !words.iter().any(|word| matches!(word.as_str(), "-name" | "-iname" | "-path")))
+            && !is_picky)
 }
 
 /// Whether a path is the root, a folder of the system or a home folder, or all that is in it.
@@ -142,7 +168,7 @@ fn is_system_folder(path: &Path) -> bool {
         [] => true,
         [name] => SYSTEM.contains(name) || name.starts_with('*'),
         ["home" | "Users", _] => true,
-        ["var", "tmp" | "folders"] => false,
+        ["var", name] => matches!(*name, "db" | "lib" | "log" | "mail" | "run" | "spool"),
         [name, _] => DEEP.contains(name),
         ["usr", "local", name] => matches!(*name, "bin" | "lib" | "sbin" | "share" | "etc"),
         _ => false,

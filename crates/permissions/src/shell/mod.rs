@@ -8,6 +8,7 @@
 pub(crate) mod danger;
 pub(crate) mod globs;
 pub(crate) mod loose;
+mod nodes;
 pub(crate) mod plain;
 pub(crate) mod programs;
 pub(crate) mod unwrap;

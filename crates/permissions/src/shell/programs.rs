@@ -1,5 +1,8 @@
 //! What is known of programs: which of their words run something, write or read.
-use super::{unwrap::base_name, words::Word};
+use super::{
+    unwrap::{self, base_name},
+    words::Word,
+};
 use crate::secrets::Search;
 
 /// A word that makes a program do more than its name says.
@@ -86,6 +89,14 @@ const FIND_TESTS: &[&str] = &[
     "-O2",
     "-O3",
 ];
+
+/// The short options whose value may be the next word, of `rg` and of `grep`.
+const VALUED: [&[char]; 2] = [
+    &['A', 'B', 'C', 'E', 'M', 'T', 'd', 'e', 'f', 'g', 'j', 'm', 'r', 't'],
+    &['A', 'B', 'C', 'D', 'd', 'e', 'f', 'm'],
+];
+/// How many short options in one word are looked behind.
+const MAX_CLUSTER: usize = 6;
 
 /// Builtins after which a later command may be another one than it seems. Only a rule that is
 /// exactly this command covers them.
@@ -241,33 +252,52 @@ pub(crate) fn reads(words: &[String]) -> Vec<String> {
     if NAMES_ONLY.contains(&name) {
         return vec![];
     }
-    let skips_pattern = matches!(name, "grep" | "egrep" | "fgrep" | "rg")
-        && !rest.iter().any(|word| {
-            is_long(word, "--regexp")
-                || is_long(word, "--files-with-matches")
-                || word.starts_with("--f")
-                || word.starts_with("--r")
-                || (word.starts_with('-') && !word.starts_with("--") && word.contains(['e', 'f']))
-        });
-    let mut skip = skips_pattern;
+    let mut pattern = matches!(name, "grep" | "egrep" | "fgrep" | "rg");
     let mut found = vec![];
+    let mut before = "";
     for word in rest {
-        if !word.starts_with('-') && std::mem::take(&mut skip) {
-            continue;
+        if let Some(option) = word.strip_prefix("--") {
+            // What follows may be its value, so where the pattern is, is not known.
+            pattern &= option.contains('=') && !option.starts_with(['f', 'r']);
+        } else if word.starts_with('-') {
+            pattern &= !word.contains(['e', 'f']);
+        } else {
+            let is_value =
+                before.starts_with('-') && before.ends_with(VALUED[usize::from(name != "rg")]);
+            if pattern && !is_value {
+                pattern = false;
+                continue;
+            }
         }
+        before = word;
         for part in [Some(word.as_str()), word.split_once('=').map(|(_, value)| value)] {
             let Some(part) = part.filter(|part| !part.is_empty()) else { continue };
             found.push(part.trim_start_matches('@').to_string());
-            if let Some((_, path)) = part.split_once(':') {
-                found.push(path.trim_start_matches("//").to_string());
-            }
+            // `HEAD:.env`, `-L1,5:.env`
+            let after = [part.split_once(':'), part.rsplit_once(':')].into_iter().flatten();
+            found.extend(after.map(|(_, path)| path.trim_start_matches("//").to_string()));
         }
-        if word.starts_with('-') && !word.starts_with("--") && word.is_char_boundary(2) {
-            found.push(word[2..].to_string());
+        if word.starts_with('-') && !word.starts_with("--") {
+            // `-rf.env`: where the letters end and the value begins, each program knows best.
+            let ends = word.char_indices().skip(2).take(MAX_CLUSTER).map(|(at, _)| at);
+            found.extend(ends.map(|at| word[at..].to_string()));
         }
     }
     found.retain(|path| !path.is_empty() && path.len() < 4096 && !path.contains('\0'));
     found
+}
+
+/// Whether a command that a rule allows is known to change nothing.
+pub(crate) fn only_reads(words: &[Word]) -> bool {
+    let words = unwrap::allowed(words);
+    let Some((name, rest)) = words.split_first() else { return false };
+    match name.text.as_str() {
+        "ls" | "cat" | "head" | "tail" | "wc" | "grep" | "rg" | "find" | "echo" | "pwd" => {
+            hazard(words).is_none()
+        }
+        "git" => hazard(words).is_none() && crate::git::is_reader(rest),
+        _ => matches!(rest, [only] if only.text == "--version"),
+    }
 }
 
 /// Whether a program opens the files that its words name.
@@ -288,9 +318,7 @@ pub(crate) fn search(words: &[String]) -> Option<Search> {
     match base_name(name) {
         "grep" | "egrep" | "fgrep" => {
             let links = has(&['R'], &["--dereference-recursive"]);
-            let is_recursive = links
-                || has(&['r'], &["--recursive"])
-                || rest.iter().any(|word| word.contains("recurse"));
+            let is_recursive = links || has(&['r', 'd'], &["--recursive", "--directories"]);
             is_recursive.then_some(Search { hidden: true, ignored: true, links })
         }
         "rg" | "ag" | "ack" => Some(Search {

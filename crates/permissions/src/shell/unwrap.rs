@@ -1,6 +1,10 @@
 //! Commands that run other commands: what stands behind `sudo`, `env`, `xargs`, `bash -c`.
 
 use super::words::Word;
+use std::collections::HashSet;
+
+/// How many words are looked at behind programs that run others.
+const MAX_STEPS: usize = 200;
 
 /// The shells whose scripts are looked into.
 const SHELLS: [&str; 13] = [
@@ -97,10 +101,12 @@ pub(crate) fn is_shell_or_eval(name: &str) -> bool {
 /// may be taken for a command, so only what denies or asks may go by it.
 pub(crate) fn commands(words: &[String]) -> Vec<&[String]> {
     let mut found: Vec<&[String]> = vec![];
+    let mut known = HashSet::new();
     let mut todo = vec![words];
+    let mut steps = 0;
     while let Some(words) = todo.pop() {
         let Some((name, rest)) = words.split_first() else { continue };
-        if found.len() > 64 || found.iter().any(|known| std::ptr::eq(*known, words)) {
+        if steps > MAX_STEPS || !known.insert(words.len()) {
             continue;
         }
         found.push(words);
@@ -108,6 +114,7 @@ pub(crate) fn commands(words: &[String]) -> Vec<&[String]> {
         if is_wrapper(name) || is_assignment(&words[0]) {
             let mut operands = 0;
             for (at, word) in rest.iter().enumerate() {
+                steps += 1;
                 todo.push(&rest[at..]);
                 let after_option = at > 0 && rest[at - 1].starts_with('-');
                 let is_value = word.starts_with('-')
@@ -132,7 +139,7 @@ pub(crate) fn commands(words: &[String]) -> Vec<&[String]> {
                         | "chrt"
                         | "coproc"
                 );
-                if operands > usize::from(before) {
+                if operands > usize::from(before) || steps > MAX_STEPS {
                     break;
                 }
             }
@@ -176,7 +183,6 @@ pub(crate) fn scripts(words: &[String]) -> Vec<String> {
                 let from = rest.iter().take_while(|word| word.starts_with('-')).count();
                 scripts.push(rest[from..].join(" "));
             }
-            "ssh" => scripts.extend(rest.get(1..).map(|words| words.join(" "))),
             "trap" | "at" | "parallel" => scripts.extend(rest.first().cloned()),
             "env" => {
                 for (at, word) in rest.iter().enumerate() {

@@ -1,19 +1,31 @@
 //! The walk over the parser's tree. It uses no recursion, since a text can nest as deep as it is
 //! long.
 use super::{
-    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose, shorten, unwrap,
+    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose,
+    nodes::{
+        assigned_word, below, extra_words, has_quoted_end, heredoc, is_shell, parse, read_word,
+        statement_is_shell,
+    },
+    shorten, unwrap,
     words::Word,
 };
 use std::{
     collections::HashMap,
-    ops::{ControlFlow, Range},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tree_sitter::{Node, ParseOptions, Parser, Tree};
+use tree_sitter::{Node, Tree};
 
-/// How long the parser may take for one text.
+/// How long the parser may take for one text, with all scripts in it.
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
+/// How many functions within functions are looked at.
+const MAX_FUNCTIONS: usize = 20;
+/// How long the value of a variable may be that is followed, in bytes.
+const MAX_VALUE_BYTES: usize = 1000;
+/// How many scripts within one text are read.
+const MAX_SCRIPTS: usize = 100;
+/// How long they may be together, in bytes.
+const MAX_SCRIPT_BYTES: usize = 1 << 20;
 /// In how many directories a command may run before that counts as "anywhere".
 const MAX_DIRS: usize = 8;
 
@@ -24,12 +36,19 @@ pub(super) struct Walk {
     variables: HashMap<String, String>,
     dirs: Dirs,
     home: Option<PathBuf>,
+    /// How many scripts within the text were read.
+    scripts: usize,
+    script_bytes: usize,
+    /// When the parser must have come to an end.
+    deadline: Instant,
 }
 
 /// What holds for the children of a node.
 #[derive(Clone, Copy)]
 struct Frame<'t> {
     kind: &'t str,
+    /// The node itself: to ask a node for its parent takes as long as the text.
+    node: Option<Node<'t>>,
     /// Whether a pipe leads into what comes next.
     is_piped: bool,
     /// Whether it is in what a shell will run.
@@ -48,7 +67,15 @@ impl Walk {
             variables.insert("HOME".into(), home.display().to_string());
         }
         let dirs = Dirs { likely: vec![cwd.into()], ..Dirs::default() };
-        Walk { items: vec![], variables, dirs, home: home.map(Path::to_path_buf) }
+        Walk {
+            items: vec![],
+            variables,
+            dirs,
+            home: home.map(Path::to_path_buf),
+            scripts: 0,
+            script_bytes: 0,
+            deadline: Instant::now() + MAX_PARSE_TIME,
+        }
     }
 
     /// Reads a script; whether the parser understood all of it.
@@ -56,20 +83,25 @@ impl Walk {
         if danger::is_fork_bomb(text) {
             self.denied(nested, text, "it is a fork bomb");
         }
-        let tree = parse(text).filter(|tree| !tree.root_node().has_error());
-        let is_whole = tree.is_some();
-        match tree.or_else(|| parse(text)) {
+        let tree = parse(text, self.deadline);
+        let is_whole = tree.as_ref().is_some_and(|tree| !tree.root_node().has_error());
+        match tree {
             Some(tree) => self.tree(&tree, text, nested),
             None => self.doubt(nested, text, "the parser did not come to an end".into()),
         }
         if !is_whole {
             self.doubt(nested, text, "it cannot be parsed".into());
-            for words in loose::commands(text) {
-                let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
-                self.command(words, vec![], nested, text, nested, false);
-            }
+            self.loose(text, nested);
         }
         is_whole
+    }
+
+    /// Looks for what may be commands where the parser found none.
+    fn loose(&mut self, text: &str, nested: usize) {
+        for words in loose::commands(text) {
+            let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
+            self.command(words, vec![], nested, text, nested, false);
+        }
     }
 
     fn doubt(&mut self, depth: usize, text: &str, why: String) {
@@ -84,8 +116,14 @@ impl Walk {
 
     fn tree(&mut self, tree: &Tree, text: &str, nested: usize) {
         let mut cursor = tree.walk();
-        let root =
-            Frame { kind: "", is_piped: false, feeds_shell: false, depth: nested, names: false };
+        let root = Frame {
+            kind: "",
+            node: None,
+            is_piped: false,
+            feeds_shell: false,
+            depth: nested,
+            names: false,
+        };
         let mut frames = vec![root];
         let mut functions: Vec<&str> = vec![];
         loop {
@@ -133,7 +171,9 @@ impl Walk {
             }
             return None;
         }
-        let mut frame = Frame { kind, depth: parent.depth + 1, names: false, ..*parent };
+        self.hidden_scripts(node, raw, parent, nested);
+        let mut frame =
+            Frame { kind, node: Some(node), depth: parent.depth + 1, names: false, ..*parent };
         match kind {
             "program" => frame.depth = parent.depth,
             "comment" => return None,
@@ -200,6 +240,23 @@ impl Walk {
         Some(frame)
     }
 
+    /// Backticks where the parser takes them for text.
+    fn hidden_scripts(&mut self, node: Node<'_>, raw: &str, parent: &Frame<'_>, nested: usize) {
+        let script = match node.kind() {
+            "expansion" | "regex" | "extglob_pattern" => raw,
+            "heredoc_body" if !parent.node.is_some_and(has_quoted_end) => raw,
+            // Within backticks, those of a deeper level have a backslash.
+            "command_substitution" if raw.starts_with('`') && raw.contains("\\`") => {
+                let inner = raw.trim_matches('`').replace("\\`", "`");
+                return self.nested(&inner, nested, parent.depth + 1);
+            }
+            _ => return,
+        };
+        for script in script.split('`').skip(1).step_by(2) {
+            self.nested(script, nested, parent.depth + 1);
+        }
+    }
+
     fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
         self.items.push(Item { depth, label, text: shorten(text), kind: Kind::Structure });
     }
@@ -230,7 +287,7 @@ impl Walk {
                 _ => words.push(read_word(child, text)),
             }
         }
-        if let Some(statement) = node.parent().filter(|up| up.kind() == "redirected_statement") {
+        if let Some(statement) = parent.node.filter(|up| up.kind() == "redirected_statement") {
             let mut cursor = statement.walk();
             for child in statement.children(&mut cursor) {
                 match child.kind() {
@@ -242,7 +299,7 @@ impl Walk {
         }
         let raw = &text[node.byte_range()];
         let calls = words.first().map(|word| word.text.clone()).unwrap_or_default();
-        let calls_itself = functions.contains(&calls.as_str());
+        let calls_itself = functions.iter().rev().take(MAX_FUNCTIONS).any(|name| *name == calls);
         if let Some(script) = here
             && unwrap::runs_its_input(&self.expand(&words))
         {
@@ -253,7 +310,9 @@ impl Walk {
             self.denied(parent.depth, raw, "what it fetches from the network is run by a shell");
         }
         let next = || node.next_sibling().map(|next| next.kind());
-        calls_itself && (parent.kind == "pipeline" || next() == Some("&"))
+        calls_itself
+            && (parent.kind == "pipeline"
+                || (functions.len() < MAX_FUNCTIONS && next() == Some("&")))
     }
 
     fn expand(&self, words: &[Word]) -> Vec<String> {
@@ -285,7 +344,10 @@ impl Walk {
 
     /// Reads what another shell would run.
     fn nested(&mut self, script: &str, nested: usize, depth: usize) {
-        if nested >= MAX_NESTED_SHELLS {
+        self.scripts += 1;
+        self.script_bytes += script.len();
+        let is_much = self.scripts > MAX_SCRIPTS || self.script_bytes > MAX_SCRIPT_BYTES;
+        if nested >= MAX_NESTED_SHELLS || is_much {
             return self.doubt(depth, script, "too many shells within shells".into());
         }
         self.structure(depth, "script", script);
@@ -294,10 +356,10 @@ impl Walk {
 
     fn assignment(&mut self, node: Node<'_>, text: &str) {
         let (name, word) = assigned_word(node, text);
-        match word.expanded(&self.variables).as_slice() {
-            [value] => self.variables.insert(name, value.clone()),
-            [] => self.variables.insert(name, String::new()),
-            _ => self.variables.insert(name, word.text.clone()),
+        let value = word.expanded(&self.variables).join(" ");
+        match value.len() <= MAX_VALUE_BYTES {
+            true => self.variables.insert(name, value),
+            false => self.variables.remove(&name),
         };
     }
 
@@ -345,95 +407,4 @@ impl Walk {
             self.dirs.unknown = true;
         }
     }
-}
-
-/// A directory seen from another one.
-fn below(dir: &Path, to: &str, home: Option<&Path>) -> PathBuf {
-    let path = match (to.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-            home.join(rest.trim_start_matches('/'))
-        }
-        _ => dir.join(to),
-    };
-    crate::paths::lexical(&path)
-}
-
-fn parse(text: &str) -> Option<Tree> {
-    let mut parser = Parser::new();
-    parser.set_language(&tree_sitter_bash::LANGUAGE.into()).ok()?;
-    let begun = Instant::now();
-    let mut watch = |_: &tree_sitter::ParseState| match begun.elapsed() > MAX_PARSE_TIME {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    };
-    let options = ParseOptions::new().progress_callback(&mut watch);
-    let bytes = text.as_bytes();
-    parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
-}
-
-/// Whether a command runs as a script what it is given: a shell, `eval`, `source`.
-fn is_shell(node: Node<'_>, text: &str) -> bool {
-    let name = node.child_by_field_name("name");
-    name.is_some_and(|name| unwrap::is_shell_or_eval(&text[name.byte_range()]))
-}
-
-fn statement_is_shell(node: Node<'_>, text: &str) -> bool {
-    let body = node.child_by_field_name("body");
-    body.is_some_and(|body| body.kind() == "command" && is_shell(body, text))
-}
-
-/// A word with the commands that it holds left out.
-fn read_word(node: Node<'_>, text: &str) -> Word {
-    let begin = node.start_byte();
-    let mut holes = vec![];
-    find_holes(node, begin, &mut holes, 0);
-    let mut word = Word::read(&text[node.byte_range()], &holes);
-    if matches!(node.kind(), "$" | "=~" | "==") {
-        word.doubt = Some("the parser is not sure of it");
-    }
-    word
-}
-
-/// The parts of a word that hold commands. A word holds them at most four levels deep.
-fn find_holes(node: Node<'_>, begin: usize, holes: &mut Vec<Range<usize>>, depth: usize) {
-    match node.kind() {
-        "command_substitution"
-        | "process_substitution"
-        | "arithmetic_expansion"
-        | "array"
-        | "subscript" => holes.push(node.start_byte() - begin..node.end_byte() - begin),
-        // `${x}` alone is a variable.
-        "expansion" if node.named_child_count() != 1 || node.child_count() != 3 => {
-            holes.push(node.start_byte() - begin..node.end_byte() - begin);
-        }
-        "word" | "raw_string" | "ansi_c_string" | "simple_expansion" | "expansion" => {}
-        _ if depth < 6 => {
-            let mut cursor = node.walk();
-            for child in node.children(&mut cursor) {
-                find_holes(child, begin, holes, depth + 1);
-            }
-        }
-        _ => holes.push(node.start_byte() - begin..node.end_byte() - begin),
-    }
-}
-
-fn assigned_word(node: Node<'_>, text: &str) -> (String, Word) {
-    let name = node.child_by_field_name("name").map(|name| text[name.byte_range()].to_string());
-    let value = node.child_by_field_name("value").map(|value| read_word(value, text));
-    (name.unwrap_or_default(), value.unwrap_or_else(|| Word::literal("")))
-}
-
-/// The parser takes words after a redirection's target for further targets; they belong to the
-/// command.
-fn extra_words(node: Node<'_>, text: &str) -> Vec<Word> {
-    let mut cursor = node.walk();
-    let words = node.named_children(&mut cursor).filter(|child| child.kind() != "file_descriptor");
-    words.skip(1).map(|word| read_word(word, text)).collect()
-}
-
-/// The text of a here-document.
-fn heredoc(node: Node<'_>, text: &str) -> Option<Word> {
-    let mut cursor = node.walk();
-    let body = node.children(&mut cursor).find(|child| child.kind() == "heredoc_body")?;
-    Some(Word::literal(&text[body.byte_range()]))
 }

@@ -4,6 +4,11 @@ use std::{collections::HashMap, ops::Range};
 /// How many words one word may expand to by braces, when it is looked through for what is denied.
 const MAX_BRACE_WORDS: usize = 64;
 
+/// Up to which length variables are replaced in a word, in bytes.
+const MAX_EXPANDED_BYTES: usize = 10_000;
+/// How long a word may be that is looked through for braces, in bytes.
+const MAX_BRACED_BYTES: usize = 1000;
+
 /// A word of a command.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Word {
@@ -71,9 +76,9 @@ impl Word {
                     (part, false)
                 }
                 Piece::Variable(name, is_quoted) => match variables.get(name) {
-                    Some(value) => (value.clone(), !is_quoted),
+                    Some(value) if text.len() < MAX_EXPANDED_BYTES => (value.clone(), !is_quoted),
                     None if is_special(name) => (String::new(), false),
-                    None => (format!("${name}"), false),
+                    _ => (format!("${name}"), false),
                 },
                 Piece::Unknown => ("$(..)".into(), false),
             };
@@ -121,7 +126,8 @@ fn braces(word: &str, to: &mut Vec<String>) {
     if to.len() >= MAX_BRACE_WORDS {
         return;
     }
-    let Some((before, inside, after)) = first_braces(word) else {
+    let braces_of = (word.len() <= MAX_BRACED_BYTES).then(|| first_braces(word)).flatten();
+    let Some((before, inside, after)) = braces_of else {
         to.push(word.into());
         return;
     };

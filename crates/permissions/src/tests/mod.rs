@@ -1,6 +1,9 @@
 //! Tests of the whole: tables of commands, and commands against real programs.
 mod fuzz;
+mod hostile;
+mod rules;
 mod tables;
+mod worst;
 
 use crate::{Access, Call, Decision, Mode, Policy};
 use serde_json::json;
