@@ -9,7 +9,8 @@ use std::cmp::Reverse;
 const MAX_DRAWN_PARTS: usize = 500;
 
 /// The call as dispatch will read it, which is lenient where the meaning is certain: a list may
-/// come as text. `None` when dispatch will refuse it: there is no such tool, or its arguments are wrong.
+/// come as text. `None` when dispatch will refuse it: there is no such tool, or its arguments are
+/// wrong.
 pub fn as_it_will_run(call: &ToolCall, cx: &Context) -> Option<ToolCall> {
     let spec = cx.agent.specs().into_iter().find(|spec| spec.name == call.name)?;
     let input = rungs_json::fit(&spec.input_schema, &call.input).ok()?.value;
