@@ -1,10 +1,11 @@
 //! The dry run: calls are judged and not made.
-use crate::rulings::tree;
+use crate::rulings::{judge, tree};
 use rungs_core::{Agent, Context, Error, Model, Reply, Request, Result, ToolCall, tools};
-use rungs_permissions::{Decision, Mode};
+use rungs_permissions::{Decision, Mode, Policy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
+    collections::HashMap,
     io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,14 +15,13 @@ use std::{
 const USAGE_ERROR: u8 = 2;
 
 /// A call that is judged and not made.
-#[derive(Debug)]
-pub struct DryRun {
+struct DryRun {
     /// The call.
-    pub call: ToolCall,
+    call: ToolCall,
     /// An agent that would make it: with the tools of core, and without a model.
-    pub cx: Context,
+    cx: Context,
     /// The mode, if it is not that of the configuration.
-    pub mode: Option<Mode>,
+    mode: Option<Mode>,
 }
 
 /// Nobody is asked anything.
@@ -51,6 +51,20 @@ impl DryRun {
         Ok(DryRun { mode, ..DryRun::new(call, here.join(line.cwd)) })
     }
 
+    /// The rules of a folder are read once.
+    async fn judge(
+        self,
+        rules: impl Fn(&Path) -> Result<(Policy, Mode)>,
+        known: &mut HashMap<PathBuf, (Policy, Mode)>,
+    ) -> Result<Decision> {
+        let folder = self.cx.cwd();
+        if !known.contains_key(folder) {
+            known.insert(folder.into(), rules(folder)?);
+        }
+        let (policy, mode) = known[folder].clone();
+        Ok(judge(policy, self.mode.unwrap_or(mode), &self.call, &self.cx).await)
+    }
+
     fn new(call: ToolCall, folder: PathBuf) -> Self {
         DryRun { call, cx: tools::all(Agent::new(NoModel, folder)).context(), mode: None }
     }
@@ -62,15 +76,16 @@ pub fn bash(command: &str) -> ToolCall {
 }
 
 /// The subcommands of the command line that make no call: `check` judges those of standard input,
-/// a JSON line each, and `explain COMMAND` draws one. `None` when the command line is neither.
-pub fn dry_run(judge: impl AsyncFn(DryRun) -> Result<Decision>) -> Option<ExitCode> {
+/// a JSON line each, and `explain COMMAND` draws one, by the rules of a folder. `None` when the
+/// command line is neither.
+pub fn dry_run(rules: impl Fn(&Path) -> Result<(Policy, Mode)>) -> Option<ExitCode> {
     let words: Vec<_> = std::env::args_os().skip(1).map(|word| word.into_string()).collect();
     let words: Vec<&str> = words.iter().filter_map(|word| word.as_deref().ok()).collect();
     let end = async |words: &[&str]| {
         let here = std::env::current_dir().map_err(Error::at("the current folder"))?;
         match words {
-            ["check"] => check(&judge, &here).await,
-            ["explain", command] => explain(&judge, here, command).await,
+            ["check"] => check(&rules, &here).await,
+            ["explain", command] => explain(&rules, here, command).await,
             _ => Err(Error::setting("usage", "`-- check`, or `-- explain 'COMMAND'`")),
         }
     };
@@ -87,20 +102,22 @@ pub fn dry_run(judge: impl AsyncFn(DryRun) -> Result<Decision>) -> Option<ExitCo
 }
 
 async fn explain(
-    judge: impl AsyncFn(DryRun) -> Result<Decision>,
+    rules: impl Fn(&Path) -> Result<(Policy, Mode)>,
     folder: PathBuf,
     command: &str,
 ) -> Result<u8> {
-    let decision = judge(DryRun::new(bash(command), folder)).await?;
+    let known = &mut HashMap::new();
+    let decision = DryRun::new(bash(command), folder).judge(&rules, known).await?;
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colour = io::stdout().is_terminal() && !plain;
     print_line(&tree(&decision, colour))?;
     Ok(0)
 }
 
-async fn check(judge: impl AsyncFn(DryRun) -> Result<Decision>, here: &Path) -> Result<u8> {
+async fn check(rules: impl Fn(&Path) -> Result<(Policy, Mode)>, here: &Path) -> Result<u8> {
     // A file of rules that cannot be used is found before the first line is read.
-    judge(DryRun::new(bash("true"), here.into())).await?;
+    let mut known = HashMap::new();
+    DryRun::new(bash("true"), here.into()).judge(&rules, &mut known).await?;
     let mut code = 0;
     for (line, number) in io::stdin().lock().split(b'\n').zip(1..) {
         let line = line.map_err(Error::at("standard input"))?;
@@ -108,7 +125,7 @@ async fn check(judge: impl AsyncFn(DryRun) -> Result<Decision>, here: &Path) -> 
             continue;
         }
         let judged = match DryRun::read(&line, here) {
-            Ok(call) => judge(call).await.map_err(|error| error.to_string()),
+            Ok(run) => run.judge(&rules, &mut known).await.map_err(|error| error.to_string()),
             Err(why) => Err(why),
         };
         let judged = judged.map(|decision| json!(decision)).unwrap_or_else(|why| {

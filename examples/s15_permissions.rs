@@ -55,7 +55,7 @@
 use durable::Folder;
 use lessons::{
     Flag, Stage,
-    dry_run::{DryRun, bash, dry_run},
+    dry_run::{bash, dry_run},
     rule_files::{self, StoredRules},
     rulings::{as_it_will_run, judge, list, reason, tree},
     s01_loop::agent_loop,
@@ -343,12 +343,6 @@ fn load(folder: &Path) -> Result<Permissions> {
     Permissions::load(&Path::new(ROOT).join("config/permissions.yaml"), folder, stored)
 }
 
-/// What would become of a call; it is not made.
-async fn judge_only(run: DryRun) -> Result<Decision> {
-    let JudgedBy { policy, mode, .. } = load(run.cx.cwd())?.judged_by();
-    Ok(judge(policy, run.mode.unwrap_or(mode), &run.call, &run.cx).await)
-}
-
 const MODE: Flag = Flag { name: "mode", value: Some("MODE"), help: "how much is asked; see :mode" };
 
 async fn build(stage: &Stage) -> Result<Agent> {
@@ -362,7 +356,8 @@ async fn build(stage: &Stage) -> Result<Agent> {
 /// The agent of lesson thirteen, whose calls are judged.
 pub fn main() -> ExitCode {
     let run = || lessons::run_with(&[MODE], "s15_permissions", build, agent_loop);
-    dry_run(judge_only).unwrap_or_else(run)
+    let rules = |folder: &Path| load(folder).map(|loaded| loaded.judged_by());
+    dry_run(|folder| rules(folder).map(|by| (by.policy, by.mode))).unwrap_or_else(run)
 }
 
 #[cfg(test)]
