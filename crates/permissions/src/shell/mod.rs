@@ -6,6 +6,7 @@
 //! consist of the plain part of the language only, and a second reader ([`plain`]) that knows
 //! nothing else must have found the same commands.
 pub(crate) mod danger;
+mod dirs;
 pub(crate) mod globs;
 pub(crate) mod loose;
 mod nodes;
@@ -15,8 +16,9 @@ pub(crate) mod unwrap;
 pub(crate) mod walk;
 pub(crate) mod words;
 
+pub(crate) use dirs::Dirs;
 use plain::Plain;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use walk::Walk;
 use words::Word;
 
@@ -52,17 +54,6 @@ pub(crate) enum Kind {
     Doubt(String),
     /// What no rule can allow, with the reason.
     Denied(&'static str),
-}
-
-/// The directories in which a part may run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Dirs {
-    /// Where it runs if all went well.
-    pub(crate) likely: Vec<PathBuf>,
-    /// Where it runs if a `cd` before it failed.
-    pub(crate) possible: Vec<PathBuf>,
-    /// Whether it may run anywhere.
-    pub(crate) unknown: bool,
 }
 
 /// A command with its words.
