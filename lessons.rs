@@ -65,6 +65,8 @@ mod examples {
     pub mod s10_team_protocols;
     pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
+    pub mod s13_streaming;
+    pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }
 pub use examples::*;

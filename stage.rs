@@ -31,6 +31,8 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const USAGE_ERROR: u8 = 2;
 /// How long each reply of a rehearsal takes before a person, who wants to follow it.
 const THINK_TIME: Duration = Duration::from_millis(500);
+/// How long such a reply takes from one piece, of about two words, to the next.
+const PACE: Duration = Duration::from_millis(30);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -302,8 +304,11 @@ impl Play {
         let (endpoint, server) = match choice {
             Choice::Live(endpoint) => (*endpoint, None),
             Choice::Rehearsal(format) => {
-                let think_time = if screen.is_terminal() { THINK_TIME } else { Duration::ZERO };
-                let (endpoint, server) = serve(script.think_time(think_time), format).await?;
+                let script = match screen.is_terminal() {
+                    true => script.think_time(THINK_TIME).pace(PACE),
+                    false => script,
+                };
+                let (endpoint, server) = serve(script, format).await?;
                 (endpoint, Some(server))
             }
         };

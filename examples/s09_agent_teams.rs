@@ -64,9 +64,10 @@
 
 use lessons::{s01_loop::agent_loop, s04_subagent};
 use rungs_core::{
-    Agent, Backoff, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result,
-    State, StopReason, ToolError,
+    Agent, Chat, Context, Effect, Error, Layer, Message, NextAsk, NextTurn, Reply, Result, State,
+    StopReason, ToolError,
 };
+use rungs_http::Backoff;
 use rungs_mailbox::{MAX_LETTER_BYTES, Received, Workers, lines, list};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -285,7 +286,7 @@ impl Team {
             }
             sleep(backoff.delay()).await;
             let end = mate.run(&mut chat, Message::empty(), agent_loop).await;
-            backoff.count(&end);
+            backoff.count(end.as_ref().is_err_and(Error::is_failure));
             if let Err(Error::Unfinished { stop: StopReason::WindowFull, .. }) = end {
                 // In a new conversation nothing is in flight, so its mail comes again.
                 chat = Chat::default();

@@ -69,7 +69,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The tasks of a board, and the trees in which they are done.
 #[derive(Clone)]
-struct Worktrees {
+pub struct Worktrees {
     board: Board,
     /// Where the trees are.
     place: PathBuf,
@@ -86,10 +86,13 @@ struct Begun {
 /// How a task ended: whether it is done, and what is reported of it.
 type Ending = (bool, String);
 
-/// The name of a task's tree. The number alone would not do: another board counts from 1 again.
-fn tree_name(board: &Board, trees: &Trees, id: u64) -> Result<String, ToolError> {
-    let subject = board.look(|tasks| tasks.get(id).map(|task| task.subject.clone()))?;
-    Ok(trees.name(&format!("{id} {}", subject?)))
+/// What a task's tree is named after, and the branch that the board says is the task's. The number
+/// alone would not do: another board counts from 1 again.
+fn naming(board: &Board, id: u64) -> Result<(String, Option<String>), ToolError> {
+    Ok(board.look(|tasks| {
+        let task = tasks.get(id)?;
+        Ok::<_, TaskError>((format!("{id} {}", task.subject), task.owner.clone()))
+    })??)
 }
 
 /// The task as it is once it has begun on this branch; if it may. It may when nobody began it, or
@@ -110,28 +113,16 @@ fn begun(tasks: &Tasks, id: u64, branch: &str) -> Result<Task, ToolError> {
     Ok(Task { status: Status::InProgress, owner: Some(branch.into()), ..task.clone() })
 }
 
-/// Another board had a task like this one, or this one was set to pending, and so belongs to
-/// nobody.
-fn not_its_own(id: u64, branch: &str) -> ToolError {
-    ToolError(format!(
-        "the branch {branch} is there already, and the board does not say that it is this task's. \
-         If its work is to continue, call task_update with id {id}, status in_progress and owner \
-         {branch}; else rename it: git branch -m"
-    ))
-}
-
 /// Whoever holds the tree knows that nobody else works on the task. The board is changed before the
 /// tree is made: if that is cut off, the board says whose the branch is.
 fn begin(board: &Board, trees: &Trees, id: u64) -> Result<Begun, ToolError> {
-    let name = tree_name(board, trees, id)?;
-    let may_begin = board.look(|tasks| begun(tasks, id, &rungs_worktree::branch(&name)))?;
-    may_begin?;
-    let reservation = trees.reserve(&name)?;
-    let (branch, used) = (reservation.branch().to_string(), reservation.used()?);
+    let (words, owner) = naming(board, id)?;
+    // A branch of that name that the board does not give to the task, such as that of another
+    // board's task of the same number, is left alone: the task gets another name.
+    let reservation = trees.reserve_for(&words, owner.as_deref())?;
+    let branch = reservation.branch().to_string();
     let task = board.change(|tasks| {
-        let owns = tasks.get(id).is_ok_and(|task| task.owner.as_ref() == Some(&branch));
         Ok(match begun(tasks, id, &branch) {
-            Ok(_) if used && !owns => (vec![], Err(not_its_own(id, &branch))),
             Ok(task) => (vec![task.clone()], Ok(task)),
             Err(error) => (vec![], Err(error)),
         })
@@ -180,8 +171,28 @@ fn end(board: &Board, begun: &Begun, report: &Report) -> Ending {
 /// Git and the board wait for the disk, so all this runs on blocking threads, by
 /// [`Board::blocking`]: once begun, it comes to its end, also when nobody waits for it any more.
 impl Worktrees {
+    /// The tasks of this board; their trees are below `state`, the folder of the lesson's own
+    /// state.
+    pub fn new(board: &Board, state: &Path) -> Self {
+        Worktrees { board: board.clone(), place: state.join("trees") }
+    }
+
+    /// The board.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The name of a task's tree.
+    ///
+    /// # Errors
+    /// When there is no such task, and those of git.
+    pub fn tree_name(&self, trees: &Trees, id: u64) -> Result<String, ToolError> {
+        let (words, owner) = naming(&self.board, id)?;
+        Ok(trees.name_for(&words, owner.as_deref())?)
+    }
+
     /// The trees of the repository in which this agent is.
-    fn trees(&self, cx: &Context) -> Trees {
+    pub fn trees(&self, cx: &Context) -> Trees {
         Trees::new(cx.cwd(), &self.place)
     }
 
@@ -208,7 +219,10 @@ impl Worktrees {
     }
 
     /// Several tasks, concurrently.
-    async fn work_on(&self, tasks: &BTreeSet<u64>, cx: &Context) -> Result<String, ToolError> {
+    ///
+    /// # Errors
+    /// What came of them, when none is done.
+    pub async fn work_on(&self, tasks: &BTreeSet<u64>, cx: &Context) -> Result<String, ToolError> {
         if tasks.is_empty() {
             return Err(ToolError("`tasks` is empty; give at least one".into()));
         }
@@ -231,8 +245,9 @@ impl Worktrees {
             Call::WorkOn { tasks } => self.work_on(&tasks, cx).await,
             Call::WorktreeList {} => self.board.blocking(move |_| list(&trees)).await,
             Call::WorktreeRemove { task, ignored } => {
-                let remove = move |board: &Board| {
-                    let name = tree_name(board, &trees, task)?;
+                let all = self.clone();
+                let remove = move |_: &Board| {
+                    let name = all.tree_name(&trees, task)?;
                     Ok(trees.remove(&name, ignored.unwrap_or(false))?.to_string())
                 };
                 self.board.blocking(remove).await
@@ -249,7 +264,11 @@ fn commit(tree: &Tree, message: &str) -> Result<String, rungs_worktree::Error> {
     Ok(format!("{commit}\n{}", tree.state()?))
 }
 
-fn list(trees: &Trees) -> Result<String, ToolError> {
+/// The trees, a line or more each.
+///
+/// # Errors
+/// Those of git.
+pub fn list(trees: &Trees) -> Result<String, ToolError> {
     let lines = trees.list()?.into_iter().map(|tree| match tree {
         Ok(state) => state.to_string(),
         Err(error) => error.to_string(),
@@ -326,7 +345,7 @@ fn effect(call: &Call) -> Effect {
 
 /// Adds the mechanism; the trees are below `state`, the folder of this lesson's own state.
 pub fn install(agent: Agent, board: &Board, state: &Path) -> Agent {
-    let all = Worktrees { board: board.clone(), place: state.join("trees") };
+    let all = Worktrees::new(board, state);
     let (working, shown) = (board.clone(), all.clone());
     let help = "lists the worktrees of tasks, and what in them is not committed";
     agent
@@ -431,7 +450,8 @@ mod tests {
 
         /// The name of a task's tree, and where it is.
         fn tree(&self, id: u64) -> (String, PathBuf) {
-            let name = tree_name(&self.board, &self.trees(), id).unwrap();
+            let (words, owner) = naming(&self.board, id).unwrap();
+            let name = self.trees().name_for(&words, owner.as_deref()).unwrap();
             let path = self.root.join(STATE).join("trees").join(&name);
             (name, path)
         }
@@ -567,14 +587,12 @@ mod tests {
         repo.board.update(1, |task| task.status = Status::Failed).unwrap();
         let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
         assert!(again.contains("nothing new to commit"), "{again}");
-        // A task that belongs to nobody does not take the branch over by itself.
+        // A task that belongs to nobody does not take the branch over by itself: it gets another.
         repo.board.update(1, |task| task.status = Status::Pending).unwrap();
-        let refused = repo.call("work_on", json!({"tasks": [1]})).await.unwrap_err();
-        let why = format!(
-            "# Task #1: not done\nthe branch {branch} is there already, and the board does not say \
-             that it is this task's"
-        );
-        assert!(refused.starts_with(&why), "{refused}");
+        let before = git(&repo.root, &format!("rev-parse {branch}"));
+        repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
+        assert_ne!(format!("rungs/{}", repo.tree(1).0), branch);
+        assert_eq!(git(&repo.root, &format!("rev-parse {branch}")), before);
         let mine = json!({"id": 1, "status": "in_progress", "owner": branch});
         repo.call("task_update", mine).await.unwrap();
         let again = repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
@@ -582,8 +600,7 @@ mod tests {
         // Another board, in another place, has nothing to do with it.
         let elsewhere = Trees::new("/", repo.root.join(".rungs/elsewhere"));
         let here = Trees::new("/", &repo.root);
-        let name = |trees: &Trees| tree_name(&repo.board, trees, 1).unwrap();
-        assert_ne!(name(&elsewhere), name(&here));
+        assert_ne!(elsewhere.name("1 a"), here.name("1 a"));
     }
 
     #[tokio::test]

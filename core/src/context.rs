@@ -140,7 +140,7 @@ impl Context {
     pub fn emit(&self, event: Event) {
         let deltas_shown = &self.agent.scope.deltas_shown;
         match event {
-            Event::TextDelta(_) => deltas_shown.store(true, Relaxed),
+            Event::TextDelta(_) | Event::ThinkingDelta(_) => deltas_shown.store(true, Relaxed),
             Event::Reply(_) | Event::ReplyDiscarded => deltas_shown.store(false, Relaxed),
             _ => {}
         }

@@ -110,6 +110,11 @@ impl Error {
         }
     }
 
+    /// Whether a turn failed that ended like this: one that found nothing to answer did not.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Error::NothingToAnswer)
+    }
+
     /// Whether the conversation is more than the server takes. A refusal in words that the client
     /// does not know may mean that too; it counts if the conversation `may_be` too large.
     pub fn is_too_large(&self, may_be: bool) -> bool {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub enum Event {
     /// The next characters of a reply in progress.
     TextDelta(String),
+    /// The next characters of the thinking before it, which no [`Reply`](Event::Reply) repeats.
+    ThinkingDelta(String),
     /// A whole reply, once, as it enters the conversation.
     Reply(Reply),
     /// The deltas so far belong to no reply.

@@ -15,7 +15,6 @@
 //! The loop that turns this into an agent is the first lesson's: [`Agent::run`] is given it.
 
 mod agent;
-mod backoff;
 mod block;
 pub mod chat;
 mod children;
@@ -32,7 +31,6 @@ mod turn;
 pub mod ui;
 
 pub use agent::Agent;
-pub use backoff::Backoff;
 pub use block::{Block, Origin, Raw};
 pub use chat::{Chat, Message, Role};
 pub use client::{AnyModel, Client, Delta, Deltas, Model, Reply, Request, StopReason, Usage};

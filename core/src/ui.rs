@@ -118,6 +118,7 @@ impl Ui for Arc<Recorder> {
     fn show(&self, event: &Event, cx: &Context) {
         let line = match event {
             Event::TextDelta(text) => format!("delta {text}"),
+            Event::ThinkingDelta(text) => format!("thinking {text}"),
             Event::Reply(reply) => format!("reply {}", reply.text()),
             Event::ReplyDiscarded => "reply discarded".into(),
             Event::Call(call, _) => format!("call {}", call.name),

@@ -6,6 +6,7 @@ mod openai;
 mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
+pub use stream::PartialReply;
 
 use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
 use bytes::Bytes;
@@ -154,6 +155,8 @@ pub enum StopReason {
     WindowFull,
     /// The person stopped it: what was shown is kept, calls are not.
     Cancelled,
+    /// The stream broke off, for this reason: what was shown is kept, calls are not.
+    Cut(String),
     /// A reason that this code does not know.
     Other(String),
 }

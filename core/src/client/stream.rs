@@ -1,6 +1,6 @@
 //! Streams: the bytes of a response into events, these into [`Delta`]s, and these into a reply.
 use super::http::{Http, MAX_REPLY_BYTES};
-use super::{Delta, Deltas, Limits, Reply};
+use super::{Delta, Deltas, Limits, Reply, StopReason, Usage};
 use crate::{Block, Error, Message, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Response, header::HeaderMap};
@@ -110,32 +110,52 @@ impl Reply {
     /// # Errors
     /// The one that cut them short.
     pub async fn from_deltas(mut deltas: Deltas) -> Result<Reply> {
-        let mut reply = Reply::new(vec![]);
-        let mut blocks: BTreeMap<usize, (Block, Pieces)> = BTreeMap::new();
+        let mut reply = PartialReply::default();
         while let Some(delta) = deltas.try_next().await? {
-            match delta {
-                Delta::Open { index, block } => {
-                    blocks.insert(index, (block, Pieces::default()));
-                }
-                Delta::Text { index, text: piece }
-                | Delta::Thinking { index, text: piece }
-                | Delta::Arguments { index, json: piece } => {
-                    blocks.entry(index).and_modify(|(_, pieces)| pieces.text.push_str(&piece));
-                }
-                Delta::Signature { index, signature } => {
-                    blocks.entry(index).and_modify(|(_, p)| p.signature.push_str(&signature));
-                }
-                Delta::Citation { index, citation } => {
-                    blocks.entry(index).and_modify(|(_, p)| p.citations.push(citation));
-                }
-                Delta::Close { .. } => {}
-                Delta::Usage(usage) => reply.usage = usage,
-                Delta::Stop(stop) => reply.stop = stop,
-            }
+            reply.add(delta);
         }
-        let content = blocks.into_values().map(|(block, pieces)| pieces.complete(block)).collect();
-        reply.message = Message::assistant(content).into();
-        Ok(reply)
+        Ok(reply.complete())
+    }
+}
+
+/// A reply that is put together from its deltas.
+#[derive(Default)]
+pub struct PartialReply {
+    blocks: BTreeMap<usize, (Block, Pieces)>,
+    usage: Usage,
+    stop: StopReason,
+}
+
+impl PartialReply {
+    /// Adds the next one.
+    pub fn add(&mut self, delta: Delta) {
+        match delta {
+            Delta::Open { index, block } => {
+                self.blocks.insert(index, (block, Pieces::default()));
+            }
+            Delta::Text { index, text: piece }
+            | Delta::Thinking { index, text: piece }
+            | Delta::Arguments { index, json: piece } => {
+                self.blocks.entry(index).and_modify(|(_, pieces)| pieces.text.push_str(&piece));
+            }
+            Delta::Signature { index, signature } => {
+                self.blocks.entry(index).and_modify(|(_, p)| p.signature.push_str(&signature));
+            }
+            Delta::Citation { index, citation } => {
+                self.blocks.entry(index).and_modify(|(_, p)| p.citations.push(citation));
+            }
+            Delta::Close { .. } => {}
+            Delta::Usage(usage) => self.usage = usage,
+            Delta::Stop(stop) => self.stop = stop,
+        }
+    }
+
+    /// The reply as far as it has come.
+    pub fn complete(self) -> Reply {
+        let blocks = self.blocks.into_values();
+        let content = blocks.map(|(block, pieces)| pieces.complete(block)).collect();
+        let message = Message::assistant(content).into();
+        Reply { message, usage: self.usage, stop: self.stop }
     }
 }
 

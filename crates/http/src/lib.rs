@@ -2,15 +2,18 @@
 //!
 //! - [`base_url`] and [`client`] make a client that sends nothing to anybody else.
 //! - [`Refusal`] reads the body of an error: the server's words, and what they are about.
-//! - [`Retries`] says whether and when a request is sent again, by [`Advice`].
+//! - [`Retries`] says whether and when a request is sent again, by [`Advice`];
+//!   [`Backoff`], how long to wait after failures of something larger.
 //! - [`Secret`] is a key that nothing shows, [`Limits`] bounds how long a request may take.
 //! - [`read_body`] and [`cause`] bound what is read and say what went wrong.
+mod backoff;
 mod client;
 mod limits;
 mod refusal;
 mod response;
 mod retry;
 
+pub use backoff::Backoff;
 pub use client::{base_url, client, is_local, proxy};
 pub use limits::{Limits, Secret};
 pub use refusal::{Refusal, reported, status_of, unreadable};

@@ -6,7 +6,7 @@ use crate::{
     conversation::Conversation,
     messages::{self, Purpose, Version},
     models,
-    play::play,
+    play::{PlayedTurn, play},
     reply::{Reply, cut_arguments},
     request_log::{self, ReceivedRequest, RequestLog},
     response_body::ResponseBody,
@@ -246,23 +246,27 @@ impl Exchange<'_> {
         // Not before: a request that got an error has written nothing to the cache.
         self.state.cache.lock().unwrap().write(prompt, Instant::now());
         Ok(match conversation.stream {
-            true => self.streamed(&played.reply, fault, include_usage, played.pace_ms),
+            true => self.streamed(&played, fault, include_usage),
             false => self.whole(&played.reply, fault),
         })
     }
 
     fn streamed(
         &self,
-        reply: &Reply,
+        played: &PlayedTurn<'_>,
         fault: Option<&FaultKind>,
         include_usage: bool,
-        pace_ms: u64,
     ) -> Response<ResponseBody> {
+        let reply = &played.reply;
+        let pace = match played.pace_ms {
+            0 => self.state.script.pace,
+            own => Duration::from_millis(own),
+        };
         let events = match self.format {
             WireFormat::Messages => messages::response::events(reply),
             WireFormat::Chat => chat::response::events(reply, now(), include_usage),
         };
-        let body = ResponseBody::stream(events, fault, self.format, self.request_id, pace_ms);
+        let body = ResponseBody::stream(events, fault, self.format, self.request_id, pace);
         let mut response = respond(200, "text/event-stream; charset=utf-8", body);
         response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
         response

@@ -81,7 +81,8 @@ pub(crate) fn play<'a>(
         };
         let variables = minijinja::Value::from(minijinja::value::Serde(json!({
             "results": results, "calls": calls, "text": text, "m": m, "n": n,
-            "texts": texts, "earlier": earlier, "system": system.join("\n"),
+            "texts": texts, "earlier": earlier, "said": said(conversation),
+            "system": system.join("\n"),
         })));
         let Some(condition) = &turn.condition else { break (turn, variables) };
         if condition.holds(&variables).map_err(|error| failed(place, error))? {
@@ -248,6 +249,13 @@ fn texts(conversation: &Conversation) -> (Vec<&str>, Vec<&str>) {
         newest = message.of_type("text").filter_map(|block| block["text"].as_str()).collect();
     }
     (newest, earlier)
+}
+
+/// The text of the newest reply.
+fn said(conversation: &Conversation) -> String {
+    let mut replies = conversation.messages.iter().filter(|m| m.role == Role::Assistant);
+    let Some(newest) = replies.next_back() else { return String::new() };
+    newest.of_type("text").filter_map(|block| block["text"].as_str()).collect()
 }
 
 /// The results of the newest message in order, and the inputs of the calls that they answer.

@@ -92,19 +92,19 @@ impl ResponseBody {
         ResponseBody { steps: steps.into(), ..ResponseBody::default() }
     }
 
-    /// A stream of events, `pace_ms` apart.
+    /// A stream of events, so far apart.
     pub(crate) fn stream(
         events: Vec<Event>,
         fault: Option<&FaultKind>,
         format: WireFormat,
         request_id: &str,
-        pace_ms: u64,
+        pace: Duration,
     ) -> Self {
         let (events, end) = events_with_fault(events, fault, format, request_id);
         let mut steps = VecDeque::new();
         for event in events {
-            if pace_ms > 0 && !steps.is_empty() {
-                steps.push_back(Step::Wait(Duration::from_millis(pace_ms)));
+            if !pace.is_zero() && !steps.is_empty() {
+                steps.push_back(Step::Wait(pace));
             }
             let bytes = Bytes::from(event.text());
             match fault {

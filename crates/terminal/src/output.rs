@@ -12,6 +12,8 @@ pub(crate) struct Output {
     pub err: Stream,
     /// What has been shown of a reply that is not whole yet.
     pub pieces: String,
+    /// Whether the newest that was shown is thinking, whose line is not ended.
+    pub thinking: bool,
     /// What waits for its turn while a prompt or a question has the output.
     pub held: Option<Vec<(To, String)>>,
     /// When something was written last.
@@ -45,6 +47,7 @@ impl Output {
             out: Stream { to: Box::new(out), colour: out_colour },
             err: Stream { to: Box::new(err), colour: err_colour },
             pieces: String::new(),
+            thinking: false,
             held: None,
             newest: Instant::now(),
             status: String::new(),
@@ -63,7 +66,7 @@ impl Output {
     /// Shows this line for the time being, if nothing was written for a while and the cursor is at
     /// the beginning of a row.
     pub(crate) fn show_status(&mut self, line: &str) -> Result<()> {
-        let middle = !self.pieces.is_empty() && !self.pieces.ends_with('\n');
+        let middle = self.thinking || !self.pieces.is_empty() && !self.pieces.ends_with('\n');
         if middle || self.held.is_some() || self.newest.elapsed() < SILENCE {
             return Ok(());
         }

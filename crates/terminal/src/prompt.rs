@@ -4,7 +4,8 @@ use crate::{
     Screen, Signals,
     line_editor::{Look, Typed},
 };
-use rungs_core::{Agent, Backoff, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_http::Backoff;
 use std::{
     collections::VecDeque,
     path::PathBuf,
@@ -158,7 +159,7 @@ impl Prompt {
                 Err(code) => return code,
             };
             if woken {
-                session.backoff.count(&end);
+                session.backoff.count(end.as_ref().is_err_and(Error::is_failure));
             } else {
                 session.backoff = Backoff::default();
             }

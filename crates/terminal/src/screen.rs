@@ -1,4 +1,6 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
+mod arriving;
+
 use crate::{
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
@@ -9,7 +11,7 @@ use crate::{
     tally::Tally,
     text::{CALL, CHILD_RESULT, ERROR, MAX_LINE_CHARS, RESULT, clipped, escaped, wrapped},
 };
-use rungs_core::{Answer, CancellationToken, Context, Event, Question, Reply, Ui, client::Usage};
+use rungs_core::{Answer, CancellationToken, Context, Event, Question, Ui, client::Usage};
 use rustix::termios::tcgetwinsize;
 use std::{
     convert::Infallible,
@@ -205,25 +207,6 @@ impl Screen {
             }
         });
     }
-
-    fn reply(&self, reply: &Reply) {
-        let text = reply.text();
-        let mut output = self.0.output.lock().unwrap();
-        let pieces = std::mem::take(&mut output.pieces);
-        if !pieces.is_empty()
-            && let Some(rest) = text.strip_prefix(pieces.as_str())
-        {
-            let newline = if text.ends_with('\n') { "" } else { "\n" };
-            self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
-        } else if !text.trim().is_empty() {
-            let before = if pieces.is_empty() { "" } else { "\n" };
-            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
-            let text = format!("{before}{text}\n");
-            self.0.write(&mut output, To::Out, &text);
-        } else if !pieces.is_empty() {
-            self.0.write(&mut output, To::Out, "\n");
-        }
-    }
 }
 
 /// The text in rows as wide as the terminal, where there is one.
@@ -237,6 +220,7 @@ fn fitted(stream: impl AsFd, text: &str, before: usize) -> String {
 impl Inner {
     fn put(&self, to: To, text: impl FnOnce(bool) -> String) {
         let mut output = self.output.lock().unwrap();
+        self.end_thinking(&mut output);
         // Words that were on their way end here; the reply begins again below.
         if !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
             self.write(&mut output, To::Out, "\n");
@@ -284,13 +268,10 @@ impl Ui for Screen {
         let front = !cx.is_child();
         let line = |kind: Colour, text: &str| self.line(cx, kind, "", text);
         match event {
-            Event::TextDelta(text) if front => {
-                let mut output = self.0.output.lock().unwrap();
-                output.pieces.push_str(text);
-                self.0.write(&mut output, To::Out, &escaped(text));
-            }
+            Event::TextDelta(text) if front => self.text_delta(text),
+            Event::ThinkingDelta(text) if front => self.thinking_delta(text),
             // Two streams in one window can't be read: children are shown whole.
-            Event::TextDelta(_) => {}
+            Event::TextDelta(_) | Event::ThinkingDelta(_) => {}
             Event::Reply(reply) => {
                 let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
                 self.0.tally.lock().unwrap().add(&reply.usage, cost);
@@ -300,12 +281,7 @@ impl Ui for Screen {
                     line(Colour::Plain, &escaped(reply.text().trim_end()));
                 }
             }
-            Event::ReplyDiscarded if front => {
-                let mut output = self.0.output.lock().unwrap();
-                if !std::mem::take(&mut output.pieces).is_empty() {
-                    self.0.write(&mut output, To::Out, " [discarded]\n");
-                }
-            }
+            Event::ReplyDiscarded if front => self.reply_discarded(),
             Event::ReplyDiscarded => {}
             Event::Call(_, summary) => {
                 self.line(cx, Colour::Call, "> ", &CALL.of(summary).join("\n"));

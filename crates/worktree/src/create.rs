@@ -1,13 +1,13 @@
 //! Creates worktrees, and cleans up after a creation or removal that was interrupted.
 
 use crate::{
-    Error, Tree, Trees, branch,
+    Error, Tree, Trees,
     files::{delete, entries, unused_path},
     lacks::lacks,
     losses::unreachable_commits,
     repository::{
-        branch_in_the_way, commits_ahead, current_branch, find_registered, lock_changes,
-        not_a_worktree, open_registered, short_id, tip,
+        commits_ahead, current_branch, find_registered, lock_changes, not_a_worktree,
+        open_registered, short_id, tip,
     },
     tree::wait_for_git_locks,
     trees::{hidden_file, lock_file},
@@ -42,8 +42,14 @@ struct Created {
 }
 
 impl Reservation {
-    pub(crate) fn new(trees: Trees, name: &str, path: PathBuf, lock: Lock) -> Reservation {
-        Reservation { trees, name: name.into(), path, branch: branch(name), _lock: lock }
+    pub(crate) fn new(
+        trees: Trees,
+        name: &str,
+        path: PathBuf,
+        branch: String,
+        lock: Lock,
+    ) -> Reservation {
+        Reservation { trees, name: name.into(), path, branch, _lock: lock }
     }
 
     /// The branch of the worktree.
@@ -126,9 +132,6 @@ impl Reservation {
         };
         let resumed = match (old, head) {
             (None, Ok(head)) => {
-                if let Some(other) = branch_in_the_way(repository, branch).map_err(git_error())? {
-                    return Err(Error::BranchInTheWay { branch: branch.clone(), other });
-                }
                 start_at(&head)?;
                 false
             }
@@ -215,7 +218,8 @@ impl Reservation {
                 continue;
             };
             if incomplete {
-                let other = Reservation::new(self.trees.clone(), name, path, lock);
+                let branch = self.trees.branch(name)?;
+                let other = Reservation::new(self.trees.clone(), name, path, branch, lock);
                 let _ = other.clean_up(repository);
             } else {
                 let _ = delete(&entry.path());

@@ -36,6 +36,9 @@ pub enum Error {
          was changed; `git branch -m {other} NAME` gives it another name"
     )]
     BranchInTheWay { branch: String, other: String },
+    /// All names that are tried are in use.
+    #[error("{0} and the other names that would be tried are in use; remove or rename branches")]
+    NamesTaken(String),
     /// There is no worktree of this name.
     #[error("there is no tree in {0}")]
     NoTree(PathBuf),
@@ -78,6 +81,35 @@ pub enum Error {
         .0.path.display(), .0.branch, .0.losses, ignored_hint(.0)
     )]
     Dirty(Box<State>),
+    /// The branch cannot be merged by itself.
+    #[error(
+        "{branch} was not merged: it and {into} conflict in {}; nothing was changed, \
+         `git merge {branch}` lets you resolve it",
+        file_list(files)
+    )]
+    Conflicts { branch: String, into: String, files: Vec<PathBuf> },
+    /// The worktree has work that a merge of its branch would leave out.
+    #[error(
+        "{} was not merged, since its tree {} has work in no commit:\n{}",
+        .0.branch, .0.path.display(), .0.losses
+    )]
+    Uncommitted(Box<State>),
+    /// A merge would overwrite what is in the folder.
+    #[error(
+        "{branch} was not merged into {into}: files of {folder} would be overwritten that are not \
+         committed, {}; commit or move them",
+        file_list(files)
+    )]
+    InTheWay { folder: PathBuf, branch: String, into: String, files: Vec<PathBuf> },
+    /// A merge needs a branch to merge into.
+    #[error(
+        "{0}: a commit is checked out, and no branch (detached HEAD), so there is nothing to merge \
+         into; `git switch BRANCH` changes that"
+    )]
+    Detached(PathBuf),
+    /// There is no such branch.
+    #[error("there is no branch {0}")]
+    NoBranch(String),
     /// A file operation failed.
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },

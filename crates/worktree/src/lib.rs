@@ -34,8 +34,8 @@
 //!
 //! - A [`Tree`] is exclusive among threads and processes until it is dropped: a lock file in the
 //!   folder of the worktrees enforces that.
-//! - No branch is ever deleted, except one that a creation made and that failed right then, and no
-//!   file of a person is ever overwritten.
+//! - No branch is ever deleted, except one that a creation made and that failed right then, and one
+//!   that [`Trees::clean_up`] has found merged. No file of a person is ever overwritten.
 //! - A submodule in a worktree counts as part of it: what git says of it must be clean, and each
 //!   commit that was made in it must be on a branch of its remote.
 //! - SIGKILL at any moment leaves nothing behind that prevents a worktree from being created,
@@ -60,6 +60,9 @@ mod error;
 mod files;
 mod lacks;
 mod losses;
+mod merge;
+mod overlap;
+mod prune;
 mod repository;
 mod state;
 #[cfg(test)]
@@ -70,6 +73,9 @@ mod trees;
 pub use create::Reservation;
 pub use error::Error;
 pub use losses::{LossKind, Losses};
+pub use merge::Merged;
+pub use overlap::Overlap;
+pub use prune::{CleanedUp, Pruned};
 pub use state::{Removed, State};
 pub use tree::{Commit, Tree};
-pub use trees::{Trees, branch};
+pub use trees::Trees;

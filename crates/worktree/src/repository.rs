@@ -2,8 +2,9 @@
 
 use crate::{Error, losses::file};
 use durable::{Folder, Lock};
-use git2::{BranchType, Commit, ErrorCode, Repository, RepositoryState, Worktree};
+use git2::{BranchType, Commit, ErrorCode, Index, Repository, RepositoryState, Worktree};
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -126,7 +127,9 @@ pub(crate) fn current_branch(repository: &Repository) -> Result<Option<String>, 
 /// Checks that no merge or the like is in progress and that there are no conflicts. A commit would
 /// mark conflicts as resolved, and would lose the second parent of a merge.
 pub(crate) fn check_no_operation(repository: &Repository, path: &Path) -> Result<(), Error> {
-    let conflicts = conflicts(repository)
+    let conflicts = repository
+        .index()
+        .and_then(|index| in_conflict(&index))
         .map_err(Error::git(format!("read the index of {}", path.display())))?;
     let operation = match repository.state() {
         RepositoryState::Clean if conflicts.is_empty() => return Ok(()),
@@ -143,15 +146,16 @@ pub(crate) fn check_no_operation(repository: &Repository, path: &Path) -> Result
     Err(Error::OperationInProgress { path: path.into(), operation: operation.into(), conflicts })
 }
 
-fn conflicts(repository: &Repository) -> Result<Vec<PathBuf>, git2::Error> {
-    let mut paths = vec![];
-    for conflict in repository.index()?.conflicts()? {
+/// The files of an index that are in conflict.
+pub(crate) fn in_conflict(index: &Index) -> Result<Vec<PathBuf>, git2::Error> {
+    let mut files = BTreeSet::new();
+    for conflict in index.conflicts()? {
         let conflict = conflict?;
-        if let Some(entry) = conflict.our.or(conflict.their).or(conflict.ancestor) {
-            paths.push(file(&entry.path));
+        for side in [conflict.our, conflict.their, conflict.ancestor].into_iter().flatten() {
+            files.insert(file(&side.path));
         }
     }
-    Ok(paths)
+    Ok(files.into_iter().collect())
 }
 
 /// The abbreviated id of a commit.
@@ -213,4 +217,13 @@ pub(crate) fn commits_ahead(
         }
     }
     Ok(walk.count())
+}
+
+/// Whether one commit is the other, or one of its ancestors.
+pub(crate) fn is_ancestor(
+    repository: &Repository,
+    ancestor: &Commit<'_>,
+    of: &Commit<'_>,
+) -> Result<bool, git2::Error> {
+    Ok(ancestor.id() == of.id() || repository.graph_descendant_of(of.id(), ancestor.id())?)
 }

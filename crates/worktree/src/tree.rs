@@ -131,10 +131,7 @@ impl Tree {
         if tree.id() == parent.tree_id() {
             return Ok(None);
         }
-        // The environment comes first, as with the program `git`.
-        let default = || Signature::now(DEFAULT_AUTHOR.0, DEFAULT_AUTHOR.1);
-        let author = repository.author_from_env().or_else(|_| default())?;
-        let committer = repository.committer_from_env().or_else(|_| default())?;
+        let (author, committer) = signatures(repository)?;
         let message = git2::message_prettify(message, None)?;
         let id =
             repository.commit(Some("HEAD"), &author, &committer, &message, &tree, &[&parent])?;
@@ -157,6 +154,16 @@ impl fmt::Display for Commit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "committed as {}, files changed: {}", self.id, self.files)
     }
+}
+
+/// Author and committer: the environment comes first, as with the program `git`.
+pub(crate) fn signatures(
+    repository: &Repository,
+) -> Result<(Signature<'static>, Signature<'static>), git2::Error> {
+    let default = || Signature::now(DEFAULT_AUTHOR.0, DEFAULT_AUTHOR.1);
+    let author = repository.author_from_env().or_else(|_| default())?;
+    let committer = repository.committer_from_env().or_else(|_| default())?;
+    Ok((author, committer))
 }
 
 /// Whether a branch exists and has commits that `HEAD` does not have.

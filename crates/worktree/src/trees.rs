@@ -2,8 +2,8 @@ use crate::{
     Error, Losses, Removed, Reservation, State, Tree,
     files::{delete, entries, unused_path},
     repository::{
-        check_no_operation, commits_ahead, find_registered, lock_changes, not_a_worktree,
-        open_registered, short_id, worktree_names,
+        branch_in_the_way, check_no_operation, commits_ahead, find_registered, lock_changes,
+        not_a_worktree, open_registered, short_id, tip, worktree_names,
     },
 };
 use durable::{Folder, Lock};
@@ -21,6 +21,12 @@ const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest name of a worktree, in bytes.
 const MAX_NAME_BYTES: usize = 60;
+
+/// How many beginnings of a branch's name are tried.
+const MAX_PREFIXES: usize = 20;
+
+/// How many names are tried where words have been used before.
+const MAX_NAMES: usize = 20;
 
 /// The longest part of a derived name that is readable, in bytes; a hash follows it.
 const MAX_WORDS_BYTES: usize = 40;
@@ -54,6 +60,45 @@ impl Trees {
         format!("{}-{:06x}", name.trim_end_matches('-'), hash >> 8).trim_start_matches('-').into()
     }
 
+    /// The names for `words`: the one of [`name`](Trees::name), and others for when it is taken.
+    fn names(&self, words: &str) -> Vec<String> {
+        let others = (2..=MAX_NAMES).map(|n| self.name(&format!("{words} {n}")));
+        std::iter::once(self.name(words)).chain(others).collect()
+    }
+
+    /// The name for `words` whose branch is `own`, if there is one, else the first name. Blocks.
+    ///
+    /// # Errors
+    /// As for [`branch`](Trees::branch).
+    pub fn name_for(&self, words: &str, own: Option<&str>) -> Result<String, Error> {
+        if let Some(own) = own {
+            for name in self.names(words) {
+                if self.branch(&name)? == own {
+                    return Ok(name);
+                }
+            }
+        }
+        Ok(self.name(words))
+    }
+
+    /// The exclusive right to the worktree for `words` whose branch is `own`. If there is none, to
+    /// one of a name that nobody has used: a worktree or a branch that was there before belongs to
+    /// somebody else. Blocks.
+    ///
+    /// # Errors
+    /// As for [`reserve`](Trees::reserve), and [`Error::NamesTaken`].
+    pub fn reserve_for(&self, words: &str, own: Option<&str>) -> Result<Reservation, Error> {
+        let (first, mut names) = (self.name_for(words, own)?, self.names(words));
+        names.sort_by_key(|name| *name != first);
+        for name in names {
+            let reservation = self.reserve(&name)?;
+            if own == Some(reservation.branch()) || !reservation.used()? {
+                return Ok(reservation);
+            }
+        }
+        Err(Error::NamesTaken(self.branch(&self.name(words))?))
+    }
+
     /// The worktree of this name: as it was left, or a new one. A new one is on its old branch if
     /// there is one, else it starts at the commit that is checked out in the folder. Blocks.
     ///
@@ -64,6 +109,40 @@ impl Trees {
     /// taken back.
     pub fn take(&self, name: &str) -> Result<Tree, Error> {
         self.reserve(name)?.take()
+    }
+
+    /// The branch of the worktree of this name: the one that it is on, or one that was left, or a
+    /// new one. That is `rungs/NAME`; where a branch of the repository makes that impossible, such
+    /// as one named `rungs`, it is `rungs-2/NAME`, and so on. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`], [`Error::BrokenRepository`], [`Error::Bare`],
+    /// [`Error::BranchInTheWay`] when all these names are taken, and those of git.
+    pub fn branch(&self, name: &str) -> Result<String, Error> {
+        let repository = self.repository()?;
+        let candidates: Vec<String> = (1..=MAX_PREFIXES)
+            .map(|n| if n == 1 { format!("rungs/{name}") } else { format!("rungs-{n}/{name}") })
+            .collect();
+        let registration = repository.commondir().join("worktrees").join(name);
+        let head = fs::read_to_string(registration.join("HEAD")).unwrap_or_default();
+        let own = head.trim_end().strip_prefix("ref: refs/heads/").unwrap_or_default();
+        if let Some(own) = candidates.iter().find(|branch| *branch == own) {
+            return Ok(own.clone());
+        }
+        let git_error = |branch: &str| Error::git(format!("read {branch}"));
+        for branch in &candidates {
+            if tip(&repository, branch).map_err(git_error(branch))?.is_some() {
+                return Ok(branch.clone());
+            }
+        }
+        let mut in_the_way = String::new();
+        for branch in &candidates {
+            match branch_in_the_way(&repository, branch).map_err(git_error(branch))? {
+                None => return Ok(branch.clone()),
+                Some(other) => in_the_way = other,
+            }
+        }
+        Err(Error::BranchInTheWay { branch: candidates[0].clone(), other: in_the_way })
     }
 
     /// The exclusive right to the worktree of this name, which need not exist yet. Blocks.
@@ -78,7 +157,7 @@ impl Trees {
             Err(durable::Error::LockTimeout { .. }) => return Err(Error::InUse(path)),
             lock => lock?,
         };
-        Ok(Reservation::new(self.clone(), name, path, lock))
+        Ok(Reservation::new(self.clone(), name, path, self.branch(name)?, lock))
     }
 
     /// The state of the worktree of this name. Somebody may be working in it. Blocks.
@@ -86,7 +165,7 @@ impl Trees {
     /// # Errors [`Error::NoTree`], [`Error::Incomplete`], [`Error::Mismatch`], and those of git and
     /// the disk.
     pub fn state(&self, name: &str) -> Result<State, Error> {
-        let (path, branch) = (self.path(name)?, branch(name));
+        let (path, branch) = (self.path(name)?, self.branch(name)?);
         if self.is_incomplete(name) {
             return Err(Error::Incomplete(path));
         }
@@ -153,6 +232,25 @@ impl Trees {
     /// [`Error::NoTree`], [`Error::Mismatch`], [`Error::OperationInProgress`], and those of git and
     /// the disk.
     pub fn remove(&self, name: &str, ignored: bool) -> Result<Removed, Error> {
+        self.remove_losing(name, |losses| {
+            losses.work.is_empty() && (ignored || losses.ignored.is_empty())
+        })
+    }
+
+    /// Removes a worktree with all that is in it, committed or not: for a person who has said so.
+    /// The branch stays. Blocks.
+    ///
+    /// # Errors
+    /// As for [`remove`](Trees::remove), except [`Error::Dirty`].
+    pub fn discard(&self, name: &str) -> Result<Removed, Error> {
+        self.remove_losing(name, |_| true)
+    }
+
+    fn remove_losing(
+        &self,
+        name: &str,
+        may_lose: impl FnOnce(&Losses) -> bool,
+    ) -> Result<Removed, Error> {
         let repository = self.repository()?;
         let path = self.path(name)?;
         if find_registered(&repository, name)?.is_none() && !self.is_incomplete(name) {
@@ -177,7 +275,7 @@ impl Trees {
         }
         let state = self.state(name)?;
         check_no_operation(&open_registered(&worktree, &path, &state.branch)?, &path)?;
-        if !state.losses.work.is_empty() || !(ignored || state.losses.ignored.is_empty()) {
+        if !may_lose(&state.losses) {
             return Err(Error::Dirty(Box::new(state)));
         }
         let lock = lock_changes(&repository)?;
@@ -294,11 +392,6 @@ fn no_repository(folder: PathBuf) -> Error {
         Err(_) => "it is not a whole repository; `git init` there completes it".into(),
     };
     Error::BrokenRepository { git, why }
-}
-
-/// The branch of the worktree of this name.
-pub fn branch(name: &str) -> String {
-    format!("rungs/{name}")
 }
 
 /// The parts of the name `.NAME.WHAT` of a file beside the worktrees.

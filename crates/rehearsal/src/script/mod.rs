@@ -17,6 +17,8 @@ pub struct Script {
     pub(crate) record: bool,
     /// How long each reply takes before it begins, beyond what its turn says.
     pub(crate) think_time: Duration,
+    /// How long a stream takes from one event to the next, unless its turn says.
+    pub(crate) pace: Duration,
     /// Whether the server refuses a user message right after results.
     pub(crate) refuse_user_after_results: bool,
 }
@@ -70,6 +72,11 @@ impl Script {
     /// Lets each reply take so long before it begins, for a person who follows the play.
     pub fn think_time(self, think_time: Duration) -> Self {
         Script { think_time, ..self }
+    }
+
+    /// Lets so much time pass between the events of each stream, for a person who reads along.
+    pub fn pace(self, pace: Duration) -> Self {
+        Script { pace, ..self }
     }
 
     /// Whether the server refuses a `user` message right after `tool` messages, as Mistral's do

@@ -1,11 +1,11 @@
 use super::*;
 
 #[test]
-fn sixteen_threads_have_one_worktree_each() {
-    for _ in 0..5 {
+fn twenty_threads_have_one_worktree_each() {
+    for _ in 0..2 {
         let (_dir, path, trees) = repository();
         std::thread::scope(|scope| {
-            for n in 0..16 {
+            for n in 0..20 {
                 let trees = &trees;
                 scope.spawn(move || {
                     let tree = trees.take(&format!("t{n:02}")).unwrap();
@@ -15,7 +15,7 @@ fn sixteen_threads_have_one_worktree_each() {
             }
         });
         let states: Vec<State> = trees.list().unwrap().into_iter().map(Result::unwrap).collect();
-        assert_eq!(states.len(), 16);
+        assert_eq!(states.len(), 20);
         for (n, state) in states.iter().enumerate() {
             assert_eq!(
                 git(&path, &format!("log -1 --format=%s rungs/t{n:02}")),
@@ -25,13 +25,13 @@ fn sixteen_threads_have_one_worktree_each() {
             assert_eq!((state.ahead, state.losses.work.len()), (1, 0));
         }
         std::thread::scope(|scope| {
-            for n in 0..16 {
+            for n in 0..20 {
                 let trees = &trees;
                 scope.spawn(move || trees.remove(&format!("t{n:02}"), true).unwrap());
             }
         });
         assert_eq!(git(&path, "worktree list").lines().count(), 1);
-        assert_eq!(git(&path, "branch --list rungs/*").lines().count(), 16);
+        assert_eq!(git(&path, "branch --list rungs/*").lines().count(), 20);
         assert_intact(&path);
     }
 }

@@ -1,7 +1,9 @@
 //! These tests use real repositories, and check the results with the program `git`.
 
+mod cleaning;
 mod concurrency;
 mod interruption;
+mod merging;
 mod refusal;
 mod removal;
 mod submodules;

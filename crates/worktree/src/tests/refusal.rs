@@ -106,7 +106,7 @@ fn what_is_not_the_expected_worktree_is_not_changed() {
 }
 
 #[test]
-fn a_branch_in_the_way_is_named_and_nothing_is_made() {
+fn a_branch_in_the_way_is_avoided_by_another_name() {
     let (_dir, path, trees) = repository();
     git(&path, "config core.ignorecase true");
     for (other, pack) in [
@@ -120,34 +120,30 @@ fn a_branch_in_the_way_is_named_and_nothing_is_made() {
         if pack {
             git(&path, "pack-refs --all");
         }
-        let refused = error(trees.take("1"));
-        let expected = format!(
-            "the branch {other} is in the way of rungs/1, which git therefore cannot create; \
-             nothing was changed; `git branch -m {other} NAME` gives it another name"
-        );
-        assert_eq!(refused, expected);
-        assert!(matches!(trees.state("1"), Err(Error::NoTree(_))), "{other}");
-        assert!(matches!(trees.remove("1", true), Err(Error::NoTree(_))), "{other}");
-        assert_eq!(trees.list().unwrap().len(), 0);
-        assert_eq!(git(&path, "worktree list").lines().count(), 1);
-        git(&path, &format!("branch -m {other} other"));
-        drop(trees.take("1").unwrap());
+        assert_eq!(trees.take("1").unwrap().branch(), "rungs-2/1", "{other}");
+        assert_eq!(trees.state("1").unwrap().branch, "rungs-2/1", "{other}");
+        // Its branch stays the same when the other one is gone.
+        git(&path, &format!("branch -D {other}"));
+        assert_eq!(trees.take("1").unwrap().branch(), "rungs-2/1", "{other}");
         trees.remove("1", true).unwrap();
-        git(&path, "branch -D other rungs/1");
+        assert_eq!(trees.take("1").unwrap().branch(), "rungs-2/1", "{other}");
+        trees.remove("1", true).unwrap();
+        git(&path, "branch -D rungs-2/1");
     }
     assert_intact(&path);
 }
 
 #[test]
-fn an_incomplete_worktree_behind_a_branch_in_the_way_can_be_removed() {
+fn a_branch_is_refused_when_all_its_names_are_taken() {
     let (_dir, path, trees) = repository();
     git(&path, "branch rungs");
-    write(&path, ".trees/.1.making", "");
-    assert!(matches!(trees.take("1"), Err(Error::BranchInTheWay { .. })));
-    assert!(matches!(trees.state("1"), Err(Error::NoTree(_))));
-    write(&path, ".trees/.1.making", "");
-    assert!(matches!(trees.remove("1", false), Err(Error::NoTree(_))));
-    assert!(matches!(trees.state("1"), Err(Error::NoTree(_))));
+    (2..=20).for_each(|n| drop(git(&path, &format!("branch rungs-{n}"))));
+    let refused = error(trees.take("1"));
+    let expected = "the branch rungs-20 is in the way of rungs/1, which git therefore cannot \
+                    create; nothing was changed; `git branch -m rungs-20 NAME` gives it another \
+                    name";
+    assert_eq!(refused, expected);
+    assert_eq!(git(&path, "worktree list").lines().count(), 1);
 }
 
 #[test]

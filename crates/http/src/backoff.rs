@@ -1,32 +1,29 @@
 //! How long to wait before something that keeps failing is tried again.
-use crate::{Error, Result};
 use std::time::Duration;
 
 /// The longest wait, as a power of two in seconds: about a minute.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// Counts the turns that failed one after the other, and says how long to wait before the next one:
-/// no time at first, then a second, then twice as long each time, about a minute at most.
+/// Counts the failures in a row of something that is made of several requests, and says how long to
+/// wait before it is tried again: no time at first, then a second, then twice as long each time,
+/// about a minute at most. For the attempts at one request there are [`Retries`](crate::Retries).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backoff {
     consecutive_failures: u32,
 }
 
 impl Backoff {
-    /// Counts how a turn ended. A turn that found nothing to answer did not fail.
-    pub fn count<T>(&mut self, end: &Result<T>) {
-        match end {
-            Ok(_) | Err(Error::NothingToAnswer) => self.consecutive_failures = 0,
-            Err(_) => self.consecutive_failures += 1,
-        }
+    /// Counts how a try ended: a success ends the row.
+    pub fn count(&mut self, failed: bool) {
+        self.consecutive_failures = if failed { self.consecutive_failures + 1 } else { 0 };
     }
 
-    /// How many turns failed since the last one that did not.
+    /// How many tries failed since the last one that did not.
     pub fn consecutive_failures(self) -> u32 {
         self.consecutive_failures
     }
 
-    /// How long to wait before the next turn.
+    /// How long to wait before the next try.
     pub fn delay(self) -> Duration {
         match self.consecutive_failures {
             0 => Duration::ZERO,
@@ -45,10 +42,10 @@ mod tests {
         let mut waits = vec![];
         for _ in 0..9 {
             waits.push(backoff.delay().as_secs());
-            backoff.count::<()>(&Err(Error::Cancelled));
+            backoff.count(true);
         }
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
-        backoff.count::<()>(&Err(Error::NothingToAnswer));
+        backoff.count(false);
         assert_eq!((backoff.delay(), backoff.consecutive_failures()), (Duration::ZERO, 0));
     }
 }

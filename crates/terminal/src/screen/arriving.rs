@@ -1,0 +1,65 @@
+//! Replies while they arrive: the text on standard output, the thinking before it on standard
+//! error.
+use super::{Inner, Screen, fitted};
+use crate::{
+    output::{Output, To},
+    paint::{Colour, paint},
+    text::escaped,
+};
+use rungs_core::Reply;
+
+impl Screen {
+    pub(super) fn text_delta(&self, text: &str) {
+        let mut output = self.0.output.lock().unwrap();
+        self.0.end_thinking(&mut output);
+        output.pieces.push_str(text);
+        self.0.write(&mut output, To::Out, &escaped(text));
+    }
+
+    pub(super) fn thinking_delta(&self, text: &str) {
+        let mut output = self.0.output.lock().unwrap();
+        output.thinking = true;
+        let text = paint(&escaped(text), output.err.colour, Colour::Result);
+        self.0.write(&mut output, To::Err, &text);
+    }
+
+    /// The whole reply, without what was shown of it already.
+    pub(super) fn reply(&self, reply: &Reply) {
+        let text = reply.text();
+        let mut output = self.0.output.lock().unwrap();
+        self.0.end_thinking(&mut output);
+        let pieces = std::mem::take(&mut output.pieces);
+        if !pieces.is_empty()
+            && let Some(rest) = text.strip_prefix(pieces.as_str())
+        {
+            let newline = if text.ends_with('\n') { "" } else { "\n" };
+            self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
+        } else if !text.trim().is_empty() {
+            let before = if pieces.is_empty() { "" } else { "\n" };
+            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
+            let text = format!("{before}{text}\n");
+            self.0.write(&mut output, To::Out, &text);
+        } else if !pieces.is_empty() {
+            self.0.write(&mut output, To::Out, "\n");
+        }
+    }
+
+    pub(super) fn reply_discarded(&self) {
+        let mut output = self.0.output.lock().unwrap();
+        let thinking = std::mem::take(&mut output.thinking);
+        if !std::mem::take(&mut output.pieces).is_empty() {
+            self.0.write(&mut output, To::Out, " [discarded]\n");
+        } else if thinking {
+            self.0.write(&mut output, To::Err, " [discarded]\n");
+        }
+    }
+}
+
+impl Inner {
+    /// Whatever follows thinking begins on a line of its own.
+    pub(super) fn end_thinking(&self, output: &mut Output) {
+        if std::mem::take(&mut output.thinking) {
+            self.write(output, To::Err, "\n");
+        }
+    }
+}
