@@ -79,7 +79,8 @@ pub(crate) struct Analysis {
 /// Reads a text that bash would run in a directory.
 pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     let mut walk = Walk::new(cwd, home);
-    let is_whole = walk.script(text, 0);
+    // No command can hold a NUL, and the parser takes it for the end of the text again and again.
+    let is_whole = walk.script(&text.replace('\0', " "), 0);
     let mut doubt = characters(text);
     if text.len() > MAX_ALLOWED_BYTES {
         doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
