@@ -6,6 +6,7 @@
 //! consist of the plain part of the language only, and a second reader ([`plain`]) that knows
 //! nothing else must have found the same commands.
 pub(crate) mod danger;
+mod dirs;
 pub(crate) mod globs;
 pub(crate) mod loose;
 mod nodes;
@@ -15,8 +16,9 @@ pub(crate) mod unwrap;
 pub(crate) mod walk;
 pub(crate) mod words;
 
+pub(crate) use dirs::Dirs;
 use plain::Plain;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use walk::Walk;
 use words::Word;
 
@@ -54,17 +56,6 @@ pub(crate) enum Kind {
     Denied(&'static str),
 }
 
-/// The directories in which a part may run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Dirs {
-    /// Where it runs if all went well.
-    pub(crate) likely: Vec<PathBuf>,
-    /// Where it runs if a `cd` before it failed.
-    pub(crate) possible: Vec<PathBuf>,
-    /// Whether it may run anywhere.
-    pub(crate) unknown: bool,
-}
-
 /// A command with its words.
 #[derive(Debug, Default)]
 pub(crate) struct Command {
@@ -88,7 +79,8 @@ pub(crate) struct Analysis {
 /// Reads a text that bash would run in a directory.
 pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     let mut walk = Walk::new(cwd, home);
-    let is_whole = walk.script(text, 0);
+    // No command can hold a NUL, and the parser takes it for the end of the text again and again.
+    let is_whole = walk.script(&text.replace('\0', " "), 0);
     let mut doubt = characters(text);
     if text.len() > MAX_ALLOWED_BYTES {
         doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));

@@ -2,21 +2,9 @@
 use super::{unwrap, words::Word};
 use std::{
     ops::{ControlFlow, Range},
-    path::{Path, PathBuf},
     time::Instant,
 };
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
-
-/// A directory seen from another one.
-pub(super) fn below(dir: &Path, to: &str, home: Option<&Path>) -> PathBuf {
-    let path = match (to.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-            home.join(rest.trim_start_matches('/'))
-        }
-        _ => dir.join(to),
-    };
-    crate::paths::lexical(&path)
-}
 
 pub(super) fn parse(text: &str, deadline: Instant) -> Option<Tree> {
     let mut parser = Parser::new();

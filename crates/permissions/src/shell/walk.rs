@@ -3,7 +3,7 @@
 use super::{
     Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose,
     nodes::{
-        assigned_word, below, extra_words, has_quoted_end, heredoc, is_shell, parse, read_word,
+        assigned_word, extra_words, has_quoted_end, heredoc, is_shell, parse, read_word,
         statement_is_shell,
     },
     shorten, unwrap,
@@ -26,8 +26,6 @@ const MAX_VALUE_BYTES: usize = 1000;
 const MAX_SCRIPTS: usize = 100;
 /// How long they may be together, in bytes.
 const MAX_SCRIPT_BYTES: usize = 1 << 20;
-/// In how many directories a command may run before that counts as "anywhere".
-const MAX_DIRS: usize = 8;
 
 /// What a text does, in the order of the text.
 pub(super) struct Walk {
@@ -332,7 +330,7 @@ impl Walk {
         let scripts = unwrap::scripts(&expanded);
         let dirs = self.dirs.clone();
         if let Some("cd" | "pushd" | "popd") = words.first().map(|word| word.text.as_str()) {
-            self.change_dir(&words);
+            self.dirs.change(&expanded, self.home.as_deref());
         }
         let command = Command { words, expanded, assigned, is_piped, dirs };
         let kind = Kind::Command(command);
@@ -383,28 +381,5 @@ impl Walk {
             _ => ("write", Kind::Write(target, self.dirs.clone())),
         };
         self.items.push(Item { depth, label, text: shorten(raw), kind });
-    }
-
-    fn change_dir(&mut self, words: &[Word]) {
-        let expanded = self.expand(words);
-        let target = match expanded.as_slice() {
-            [cd] if cd == "cd" => self.home.as_ref().map(|home| home.display().to_string()),
-            [cd, to] if cd == "cd" && !to.starts_with('-') && !to.contains('$') => Some(to.clone()),
-            _ => None,
-        };
-        let before = std::mem::take(&mut self.dirs.likely);
-        match target {
-            None => self.dirs.unknown = true,
-            Some(to) => {
-                let home = self.home.as_deref();
-                self.dirs.likely = before.iter().map(|dir| below(dir, &to, home)).collect();
-            }
-        }
-        // An unknown folder is another one: what is judged by the old one would be wrong.
-        self.dirs.possible.extend(before);
-        if self.dirs.possible.len() > MAX_DIRS {
-            self.dirs.possible.truncate(MAX_DIRS);
-            self.dirs.unknown = true;
-        }
     }
 }

@@ -7,7 +7,7 @@ const MEGABYTE: usize = 1 << 20;
 
 /// The text repeated to the size of a megabyte, or a part of it when the test is short.
 fn large(text: &str) -> String {
-    let size = if std::env::var_os("LONG").is_some() { MEGABYTE } else { MEGABYTE / 100 };
+    let size = if std::env::var_os("LONG").is_some() { MEGABYTE } else { MEGABYTE / 500 };
     text.repeat(size / text.len())
 }
 
