@@ -1,6 +1,7 @@
 //! What becomes of a call, and why in words: the sentence for a model and a person, a command as a
 //! tree, the list of all rules.
 use rungs_core::{Context, Effect, ToolCall};
+use rungs_hooks::{Decision as HookDecision, HookRuling};
 use rungs_permissions::{Access, Call, Decision, Mode, Policy, Ruling};
 use rungs_terminal::escaped;
 use std::cmp::Reverse;
@@ -93,4 +94,27 @@ pub fn list(policy: &Policy, text: &str) -> String {
     });
     let lines: Vec<String> = lines.filter(|line| line.contains(text)).collect();
     format!("{}\n{} of {} rules", lines.join("\n"), lines.len(), rules.len())
+}
+
+/// What hooks say about exactly this call. They can be stricter than the rules; what a rule says
+/// they do not undo.
+pub fn outer_ruling(call: &ToolCall, cx: &Context) -> Option<Ruling> {
+    Some(match cx.value::<HookRuling>()?.on(&call.id, &call.name, &call.input)?.0 {
+        HookDecision::Allow => Ruling::Allow,
+        HookDecision::Ask => Ruling::Ask,
+        HookDecision::Deny => Ruling::Deny,
+    })
+}
+
+/// What hooks answer for the person, if they do.
+pub async fn hooks_answer(call: &ToolCall, why: &str, cx: &Context) -> Option<Result<(), String>> {
+    let hooks = cx.value::<HookRuling>()?;
+    let verdict = hooks.ask(&call.id, &call.name, &call.input, why).await;
+    verdict.messages.iter().for_each(|line| cx.notice(line));
+    match verdict.decision? {
+        // Another input would have to be judged first.
+        (HookDecision::Allow, _) if verdict.updated_input.is_none() => Some(Ok(())),
+        (HookDecision::Deny, why) => Some(Err(format!("a hook refuses it: {why}"))),
+        _ => None,
+    }
 }

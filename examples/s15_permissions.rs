@@ -57,7 +57,7 @@ use lessons::{
     Flag, Stage,
     dry_run::{bash, dry_run},
     rule_files::{self, StoredRules},
-    rulings::{as_it_will_run, judge, list, reason, tree},
+    rulings::{as_it_will_run, hooks_answer, judge, list, outer_ruling, reason, tree},
     s01_loop::agent_loop,
     s13_streaming,
 };
@@ -106,15 +106,6 @@ struct JudgedBy {
     mode: Mode,
     /// What the person has typed, for the classifier.
     prompts: Vec<String>,
-}
-
-/// What a layer further out, such as a hook, decided about one call: a value. It names the call,
-/// since others may be made within it, and being a value it never reaches a child.
-pub struct OuterRuling {
-    /// The call's id.
-    pub call: String,
-    /// What it decided. It can be stricter than the rules; what a rule says it does not undo.
-    pub ruling: Ruling,
 }
 
 impl Permissions {
@@ -166,8 +157,11 @@ impl Permissions {
             if self.classifier_allows(call, &judged, cx).await {
                 return Ok(());
             }
+            let why = reason(&judged);
+            if let Some(answer) = hooks_answer(call, &why, cx).await {
+                return answer;
+            }
             if !cx.attended() {
-                let why = reason(&judged);
                 return Err(format!("the person would be asked, and nobody is there: {why}"));
             }
         }
@@ -262,11 +256,6 @@ impl Permissions {
         cx.notice(format!("(the classifier {says})"));
         allows && self.is_still(judged, call, cx).await
     }
-}
-
-fn outer_ruling(call: &ToolCall, cx: &Context) -> Option<Ruling> {
-    let outer = cx.value::<OuterRuling>()?;
-    (outer.call == call.id).then_some(outer.ruling)
 }
 
 /// What the person reads: the call as it is, why it asks, and what each answer would allow.
@@ -366,6 +355,7 @@ mod tests {
     use lessons::testing::{Play, play, results};
     use rehearsal::{call, calls, say, scene};
     use rungs_core::{Event, Recorder, Ui, tools};
+    use rungs_hooks::{Decision as HookDecision, HookRuling};
     use serde_json::Value;
     use std::{collections::BTreeSet, fs, net::TcpListener, os::unix::fs::PermissionsExt};
     use tempfile::TempDir;
@@ -649,7 +639,7 @@ mod tests {
     /// Stands further out, as hooks do.
     enum Hook {
         Rewrites(&'static str),
-        Says(Ruling),
+        Says(HookDecision),
     }
 
     impl Layer for Hook {
@@ -660,11 +650,18 @@ mod tests {
                     next.run(call, cx).await
                 }
                 Hook::Says(ruling) => {
-                    let ruling = OuterRuling { call: call.id.clone(), ruling: *ruling };
+                    let ruling = hook_says(&call, *ruling);
                     next.run(call, &cx.with(ruling)).await
                 }
             }
         }
+    }
+
+    /// What a hook says about a call.
+    fn hook_says(call: &ToolCall, decision: HookDecision) -> HookRuling {
+        let (exact, nothing) = ((&*call.id, &*call.name, &call.input), Default::default());
+        let decision = Some((decision, String::new()));
+        HookRuling::new(exact, decision, Arc::default(), nothing, &Default::default())
     }
 
     #[tokio::test]
@@ -676,11 +673,11 @@ mod tests {
         for (hook, command, expected) in [
             (Hook::Rewrites("sudo id"), "ls", "denied"),
             (Hook::Rewrites("ls"), "sudo id", "runs"),
-            (Hook::Says(Ruling::Deny), "ls", "denied"),
-            (Hook::Says(Ruling::Ask), "ls", "asks"),
-            (Hook::Says(Ruling::Allow), "echo here", "runs"),
-            (Hook::Says(Ruling::Allow), "sudo id", "denied"),
-            (Hook::Says(Ruling::Allow), "git push", "asks"),
+            (Hook::Says(HookDecision::Deny), "ls", "denied"),
+            (Hook::Says(HookDecision::Ask), "ls", "asks"),
+            (Hook::Says(HookDecision::Allow), "echo here", "runs"),
+            (Hook::Says(HookDecision::Allow), "sudo id", "denied"),
+            (Hook::Says(HookDecision::Allow), "git push", "asks"),
         ] {
             assert_eq!(outcome(&run(&hooked(hook), command).await), expected, "{command}");
         }
@@ -695,7 +692,7 @@ mod tests {
                 if call.id == "inner" {
                     return next.run(call, cx).await;
                 }
-                let cx = cx.with(OuterRuling { call: call.id.clone(), ruling: Ruling::Allow });
+                let cx = cx.with(hook_says(&call, HookDecision::Allow));
                 let inner = ToolCall { id: "inner".into(), ..call.clone() };
                 let within = results(&cx.agent.act(vec![inner.clone()]).await);
                 let child = results(&cx.agent.child("helper", &[]).act(vec![inner]).await);

@@ -35,7 +35,7 @@ pub type Ask<'a> = &'a (dyn Fn(String) -> BoxFuture<'a, Trust> + Send + Sync);
 pub const NOBODY: Ask<'static> = &|_| Box::pin(std::future::ready(Trust::No));
 
 /// The hooks of a session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HookSet {
     hooks: Vec<Hook>,
     /// The hooks of the repository, if a person has trusted them, and what they were then.
