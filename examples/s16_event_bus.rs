@@ -507,7 +507,7 @@ mod tests {
             "pnpm install\n\nthis project uses pnpm".into(),
             "key-[redacted]\n".into(),
             blocked("Blocked: .env.local is protected"),
-            "created tabs.txt: 1 lines\ntabs.txt has tabs; use spaces".into(),
+            "created tabs.txt: 1 line\ntabs.txt has tabs; use spaces".into(),
             "missing.txt: no such file\nlist the folder first".into(),
         ];
         assert_eq!(results[..8], expected);

@@ -154,7 +154,8 @@ fn line_of(yaml: &str, text: &str, from: usize) -> Option<usize> {
     let escaped = first.replace('\\', "\\\\").replace('"', "\\\"");
     let doubled = first.replace('\'', "''");
     let holds = |line: &str| [first, &escaped, &doubled].iter().any(|text| line.contains(*text));
-    let lines = || yaml.lines().enumerate();
-    let found = lines().skip(from).find(|(_, line)| holds(line));
+    let is_comment = |line: &str| line.trim_start().starts_with('#');
+    let lines = || yaml.lines().enumerate().filter(|(_, line)| !is_comment(line));
+    let found = lines().find(|(index, line)| *index >= from && holds(line));
     found.or_else(|| lines().find(|(_, line)| holds(line))).map(|(index, _)| index + 1)
 }

@@ -83,7 +83,7 @@ impl ToolName {
     pub(crate) fn of(name: &str) -> ToolName {
         let lower = name.to_lowercase();
         match lower.replace(['_', '-'], "").as_str() {
-            "bash" | "shell" => ToolName::Bash,
+            "bash" | "bashbackground" | "shell" => ToolName::Bash,
             "read" | "grep" | "glob" | "ls" | "notebookread" => ToolName::Read,
             "edit" | "write" | "multiedit" | "notebookedit" => ToolName::Edit,
             _ => ToolName::Other(lower),
