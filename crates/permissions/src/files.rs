@@ -17,8 +17,8 @@ const MAX_GLOBS: usize = 50;
 const MAX_FILES: usize = 5000;
 
 impl Policy {
-    /// The strictest rule for files that covers what a command reads or changes by its words, if one
-    /// denies or asks.
+    /// The strictest rule for files that covers what a command reads or changes by its words, if
+    /// one denies or asks.
     pub(crate) fn covers_files(&self, command: &Command, scene: &Scene<'_>) -> Option<Arc<Rule>> {
         let mut strictest: Option<Arc<Rule>> = None;
         let mut looked_up = 0;

@@ -64,8 +64,8 @@ impl Verdict {
     }
 }
 
-/// The commands that some words may come to, as patterns are compared with them. All are ends of the
-/// same words, each with and without the folder of its program.
+/// The commands that some words may come to, as patterns are compared with them. All are ends of
+/// the same words, each with and without the folder of its program.
 struct Candidates {
     /// The words, with [`BETWEEN`] between them.
     joined: String,

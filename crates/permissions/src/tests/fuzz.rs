@@ -26,7 +26,8 @@ for b in eval printf return local; do
     builtin eval "$b() { command_not_found_handle $b \"\$@\"; }"
 done
 set -f
-enable -n $(compgen -b | /usr/bin/grep -vx -e builtin -e enable -e eval -e printf -e return -e local)
+kept='-e builtin -e enable -e eval -e printf -e return -e local'
+enable -n $(compgen -b | /usr/bin/grep -vx $kept)
 PATH=/nowhere
 HOME="~"
 for N in "${!C[@]}"; do

@@ -42,11 +42,13 @@ fn a_broken_file_names_its_line() {
         ),
         (
             "ask: [rm -rf]",
-            "rules.yaml:1: \"rm -rf\" is no rule; a rule is `Tool`, `Tool(specifier)` or `regex:EXPRESSION`",
+            "rules.yaml:1: \"rm -rf\" is no rule; a rule is `Tool`, `Tool(specifier)` or \
+             `regex:EXPRESSION`",
         ),
         (
             "mode: wild\ndeny: [Bash]",
-            "rules.yaml:1: there is no mode \"wild\" (there are: default, accept-edits, plan, auto, dont-ask, bypass)",
+            "rules.yaml:1: there is no mode \"wild\" (there are: default, accept-edits, plan, auto, \
+             dont-ask, bypass)",
         ),
         ("deny:\n  - Bash\n  - reason: x\n", "rules.yaml: an entry has neither `rule` nor `regex`"),
     ] {
@@ -63,7 +65,8 @@ fn a_broken_file_names_its_line() {
 #[test]
 fn every_form_of_a_file_loads() {
     let tiers = load(
-        "always_deny:\n  - rm -rf\n  - regex: '^curl\\b'\n    reason: no network\nalways_allow:\n  - ls\n  - Read(./src/**)\nask_user: [git push]\n",
+        "always_deny:\n  - rm -rf\n  - regex: '^curl\\b'\n    reason: no network\n\
+         always_allow:\n  - ls\n  - Read(./src/**)\nask_user: [git push]\n",
     );
     assert_eq!(bash(&tiers, "ls -l", Mode::Default), Ruling::Allow);
     assert_eq!(bash(&tiers, "ls; rm -rf x", Mode::Bypass), Ruling::Deny);
@@ -72,7 +75,8 @@ fn every_form_of_a_file_loads() {
     assert_eq!((decision.ruling, decision.why.as_str()), (Ruling::Deny, "no network"));
     assert_eq!(decision.rule.unwrap().source.to_string(), "rules.yaml:3");
     let settings = load(
-        r#"{"model": "x", "permissions": {"allow": ["Bash(npm run *)"], "deny": ["Read(./secret)"], "defaultMode": "acceptEdits"}}"#,
+        r#"{"model": "x", "permissions": {"allow": ["Bash(npm run *)"],
+            "deny": ["Read(./secret)"], "defaultMode": "acceptEdits"}}"#,
     );
     assert_eq!(settings.mode(), Some(Mode::AcceptEdits));
     assert_eq!(bash(&settings, "npm run test", Mode::Default), Ruling::Allow);
