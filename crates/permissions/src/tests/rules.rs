@@ -47,8 +47,8 @@ fn a_broken_file_names_its_line() {
         ),
         (
             "mode: wild\ndeny: [Bash]",
-            "rules.yaml:1: there is no mode \"wild\" (there are: default, accept-edits, plan, auto, \
-             dont-ask, bypass)",
+            "rules.yaml:1: there is no mode \"wild\" (there are: default, accept-edits, plan, \
+             auto, dont-ask, bypass)",
         ),
         ("deny:\n  - Bash\n  - reason: x\n", "rules.yaml: an entry has neither `rule` nor `regex`"),
     ] {
