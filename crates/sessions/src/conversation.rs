@@ -233,7 +233,8 @@ where
     /// program.
     ///
     /// # Errors
-    /// Those of [`Session::append`]. What was written is not known then: open the session again.
+    /// Those of the session that it belongs to. What was written is not known then: open the
+    /// session again.
     pub fn sync(&mut self, now: &Now<M, S>) -> Result<()> {
         let Now { messages, states } = now;
         let same = self.part_where_different(messages);
