@@ -166,7 +166,7 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
         Call::SpawnTeammate { name, role, prompt } => team.spawn(name, role, prompt, cx).await,
         Call::SendMessage { to, text } => team.write(&[to], &Letter::new(&me, text), cx).await,
         Call::Broadcast { text } => {
-            team.write(&team.0.others(&me), &Letter::new(&me, text), cx).await
+            team.write(&team.0.others(&me).await, &Letter::new(&me, text), cx).await
         }
         Call::ReadInbox { last } => {
             let letters = team.transport().newest(&me, last).await?;
@@ -174,7 +174,7 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
             Ok(list(&letters, 2 * MAX_LETTER_BYTES))
         }
         Call::ListTeammates {} => Ok(team.list().await),
-        Call::Dismiss { name } if team.0.stop(&name, CLOSE_TIMEOUT).await => {
+        Call::Dismiss { name } if team.0.dismiss(&name, CLOSE_TIMEOUT).await? => {
             Ok(format!("{name} is gone; its mail waits for the next of that name"))
         }
         Call::Dismiss { name } => Err(ToolError(format!("there is no teammate {name:?}"))),
@@ -233,6 +233,11 @@ impl Team {
             let activity = if is_at_work { "at work" } else { "idle" };
             lines.push(format!("{name} ({}), {activity}", mate.role));
         }
+        for mate in self.0.elsewhere().await {
+            let is_at_work = self.0.is_at_work_elsewhere(&mate).await;
+            let activity = if is_at_work { "at work" } else { "idle" };
+            lines.push(format!("{} ({}), {activity}, on {}", mate.name, mate.role, mate.host));
+        }
         if lines.is_empty() { "There are no teammates.".into() } else { lines.join("\n") }
     }
 
@@ -249,17 +254,25 @@ impl Team {
     }
 
     async fn spawn(&self, name: String, role: String, prompt: String, cx: &Context) -> Answer {
-        let mate = cx.agent.lasting_child(&name, &["spawn_teammate", "dismiss"]);
-        let mate = mate.with(Address(name.clone())).system(identity(&name, &role));
-        let info = Teammate { role, agent: mate.name().into() };
-        let shutdown = mate.context().shutdown().clone();
-        let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.clone(), mate));
-        self.0.spawn(&name, info, life)?;
+        self.join(&name, role, cx).await?;
         if let Err(error) = self.transport().send(&name, Letter::new(LEAD, prompt)).await {
             self.0.stop(&name, CLOSE_TIMEOUT).await;
             return Err(error.into());
         }
         Ok(format!("{name} is at work; its answer comes as mail"))
+    }
+
+    /// Adds a member that works on whatever comes: mail, and what else wakes its agent.
+    ///
+    /// # Errors
+    /// When the name is not valid or taken, when there are too many, when the transport fails.
+    pub async fn join(&self, name: &str, role: String, cx: &Context) -> Result<(), ToolError> {
+        let mate = cx.agent.lasting_child(name, &["spawn_teammate", "dismiss"]);
+        let mate = mate.with(Address(name.into())).system(identity(name, &role));
+        let info = Teammate { role: role.clone(), agent: mate.name().into() };
+        let shutdown = mate.context().shutdown().clone();
+        let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.into(), mate));
+        Ok(self.0.join(name, &role, info, life).await?)
     }
 
     /// A teammate's life: a turn whenever there is something to tell it. It must not hold the
