@@ -58,6 +58,7 @@ static LEASE: LazyLock<Script> = LazyLock::new(|| {
          if holder == 'dismissed' and ARGV[4] == 'join' then holder = false end
          if holder and holder ~= ARGV[1] then return 0 end
          redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+         redis.call('PEXPIRE', KEYS[2], 100 * ARGV[2])
          if redis.call('HGET', KEYS[2], ARGV[3]) ~= ARGV[5] or not holder then
              redis.call('HSET', KEYS[2], ARGV[3], ARGV[5])
              redis.call('PUBLISH', ARGV[6], ARGV[7])
