@@ -10,7 +10,7 @@ use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format, Secret},
+    client::{Endpoint, Format},
     tools,
 };
 use rungs_files::read_config;
@@ -65,11 +65,10 @@ pub struct Stage {
     /// Set by a lesson whose program works for others: nothing is suggested to type, and an empty
     /// pipe is no mistake.
     pub serves: AtomicBool,
-    /// The keys that this program knows. What a lesson writes to disk must not hold them.
-    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
+    pub(crate) settings: Settings,
 }
 
 impl Stage {
@@ -199,7 +198,8 @@ async fn play(
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         let own = command_line::usage(lesson, flags);
-        screen.print(&usage(lesson, &help, &own, system, screen, build).await?);
+        let settings = settings.unwrap_or_default();
+        screen.print(&usage((lesson, settings), &help, &own, system, screen, build).await?);
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -230,7 +230,7 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let (flags, chat) = (args.flags, Mutex::default());
     let (serves, screen_of) = (AtomicBool::new(false), screen.clone());
     let stage = Stage {
         lesson,
@@ -241,7 +241,7 @@ async fn play(
         flags,
         chat,
         serves,
-        keys,
+        settings,
         screen: screen_of,
     };
     let agent = tokio::select! {
@@ -274,7 +274,7 @@ async fn play(
 
 /// What `--help` prints. Nobody is asked for it, so nobody need be there.
 async fn usage(
-    lesson: &'static str,
+    (lesson, settings): (&'static str, Settings),
     help: &str,
     usage: &str,
     system: String,
@@ -285,10 +285,11 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let (flags, chat) = (BTreeMap::new(), Mutex::default());
     let screen = screen.clone();
     let serves = AtomicBool::new(false);
-    let stage = Stage { lesson, client, folder, system, window, flags, chat, serves, keys, screen };
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, serves, settings, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

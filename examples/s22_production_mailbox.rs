@@ -204,7 +204,7 @@ async fn server(stage: &Stage) -> Result<Option<Server>> {
         None => own_team(stage).await?,
     };
     check_name(&team).map_err(Error::other)?;
-    let variable = std::env::var(REDIS_URL).ok().filter(|url| !url.is_empty());
+    let variable = stage.setting(REDIS_URL);
     let url = variable.as_deref().unwrap_or(DEFAULT_URL);
     match Server::connect(url, &team).await {
         Ok(server) => {
