@@ -1,1 +1,3 @@
+mod board;
+mod faults;
 mod mail;
