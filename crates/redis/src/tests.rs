@@ -1,3 +1,4 @@
 mod board;
 mod faults;
+mod load;
 mod mail;
