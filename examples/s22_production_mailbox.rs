@@ -118,26 +118,27 @@ impl Layer for LedElsewhere {
 }
 
 /// Adds the lead of a team, wherever its mail and its tasks are.
-pub fn install(agent: Agent, team: &Team, board: Board) -> Agent {
-    let agent = s09_agent_teams::install(s07_task_system::install(agent, &board), team);
-    s11_autonomous_agents::install(agent, team, &Claims::new(board, LEASE))
+pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
+    let agent = s09_agent_teams::install(s07_task_system::install(agent, claims.board()), team);
+    s11_autonomous_agents::install(agent, team, claims)
 }
 
-/// Adds one member of a team whose lead is in another process. It begins when the prompt does, and
-/// ends when it is dismissed.
-///
-/// # Errors
-/// When the name is not valid or taken, when the server fails.
-pub async fn install_member(agent: Agent, mail: &Mail, board: Board, name: &str) -> Result<Agent> {
-    Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
-    let team = Team::new(mail.clone());
+/// Adds a member of a team whose lead is in another process, once its name is that of this process.
+/// It begins when the prompt does, and ends when it is dismissed.
+pub fn install_member(
+    agent: Agent,
+    mail: &Mail,
+    team: &Team,
+    claims: &Claims,
+    name: &str,
+) -> Agent {
     team.allow_letters();
-    let agent =
-        s09_agent_teams::install_led_elsewhere(s07_task_system::install(agent, &board), &team);
-    let agent = s11_autonomous_agents::install(agent, &team, &Claims::new(board, LEASE));
+    let agent = s07_task_system::install(agent, claims.board());
+    let agent = s09_agent_teams::install_led_elsewhere(agent, team);
+    let agent = s11_autonomous_agents::install(agent, team, claims);
     let (names, name, begun) = (mail.names().clone(), name.to_string(), AtomicBool::new(false));
-    let own = agent.name().to_string();
-    let agent = agent.wrap(LedElsewhere(team.clone())).wake(move |cx| {
+    let (team, own) = (team.clone(), agent.name().to_string());
+    agent.wrap(LedElsewhere(team.clone())).wake(move |cx| {
         let is_own = cx.name() == own;
         // In a task of its own: whoever waits here may be dropped.
         if is_own && !begun.swap(true, Relaxed) {
@@ -152,8 +153,7 @@ pub async fn install_member(agent: Agent, mail: &Mail, board: Board, name: &str)
             }
             false
         }
-    });
-    Ok(leave_on_exit(agent, mail))
+    })
 }
 
 async fn begin(team: Team, name: String, cx: Context) {
@@ -161,11 +161,6 @@ async fn begin(team: Team, name: String, cx: Context) {
     if let Err(error) = team.spawn(&name, ROLE.into(), welcome, &cx).await {
         cx.notice(format!("{name} cannot begin: {}", error.0));
     }
-}
-
-fn leave_on_exit(agent: Agent, mail: &Mail) -> Agent {
-    let names = mail.names().clone();
-    agent.on_exit("leaving the team", CLOSE_TIMEOUT, async move || names.leave_all().await)
 }
 
 /// The team of this folder, for whoever names none: the same one after a restart.
@@ -239,24 +234,252 @@ async fn build(stage: &Stage) -> Result<Agent> {
         let state = stage.state().await?;
         let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
         let team = Team::new(Mailboxes::open(&state).await.map_err(Error::other)?);
-        return Ok(install(agent, &team, board));
+        return Ok(install(agent, &team, &Claims::new(board, LEASE)));
     };
-    let board = open_board(&server).await.map_err(Error::other)?;
+    let claims = Claims::new(open_board(&server).await.map_err(Error::other)?, LEASE);
     let mail = Mail::new(&server).map_err(Error::other)?;
-    match stage.flags.get("as") {
+    let team = Team::new(mail.clone());
+    let agent = match stage.flags.get("as") {
         Some(name) if name != LEAD => {
             stage.serves.store(true, Relaxed);
-            install_member(agent, &mail, board, name).await
+            Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
+            install_member(agent, &mail, &team, &claims, name)
         }
         _ => {
             lead(&mail, stage).await?;
-            let team = Team::new(mail.clone());
-            Ok(leave_on_exit(install(agent, &team, board), &mail))
+            install(agent, &team, &claims)
         }
-    }
+    };
+    let names = mail.names().clone();
+    Ok(agent.on_exit("leaving the team", CLOSE_TIMEOUT, async move || names.leave_all().await))
 }
 
 /// The agent of lesson eleven, with its mail and its tasks on a server.
 pub fn main() -> ExitCode {
     lessons::run_with(FLAGS, "s22_production_mailbox", build, agent_loop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lessons::{
+        s04_subagent,
+        s07_task_system::{Status, Task},
+        s10_team_protocols,
+        testing::{Play, play, results},
+    };
+    use rehearsal::{Scene, call, calls, say, say_results, scene};
+    use rungs_core::tools;
+    use rungs_redis::testing::PrivateServer;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+    use tokio::task::JoinHandle;
+
+    /// How long a name and a claim last in these tests.
+    const SHORT: Duration = Duration::from_secs(1);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A process of a team: a connection, a board and a model of its own.
+    struct Process {
+        play: Play,
+        mail: Mail,
+        board: Board,
+    }
+
+    async fn connect(url: &str) -> (Mail, Claims) {
+        let server = Server::connect(url, "blue").await.unwrap();
+        let claims = Claims::new(open_board(&server).await.unwrap(), SHORT);
+        (Mail::with_lease(&server, SHORT).unwrap(), claims)
+    }
+
+    async fn lead(server: &PrivateServer, scenes: impl IntoIterator<Item = Scene>) -> Process {
+        let (mail, claims) = connect(&server.url()).await;
+        Presence::join(mail.names(), LEAD, LEAD).await.unwrap();
+        let team = Team::new(mail.clone());
+        let play = play(scenes, |agent, _| {
+            let agent = install(s04_subagent::install(tools::all(agent)), &team, &claims);
+            s10_team_protocols::install(agent, &team, LONG)
+        });
+        Process { play: play.await, mail, board: claims.board().clone() }
+    }
+
+    async fn member(
+        (mail, claims): (Mail, Claims),
+        name: &str,
+        scenes: impl IntoIterator<Item = Scene>,
+    ) -> Process {
+        Presence::join(mail.names(), name, ROLE).await.unwrap();
+        let team = Team::new(mail.clone());
+        let welcome = scene("You have joined the team", [say("I am here.")]);
+        let play = play([welcome].into_iter().chain(scenes), |agent, _| {
+            let agent = s04_subagent::install(tools::all(agent));
+            let agent = install_member(agent, &mail, &team, &claims, name);
+            s10_team_protocols::install(agent, &team, LONG)
+        });
+        Process { play: play.await, mail, board: claims.board().clone() }
+    }
+
+    impl Process {
+        /// The prompt of a process of which nobody types: it ends when nothing is expected.
+        fn serve(&self) -> JoinHandle<bool> {
+            let agent = self.play.agent.clone();
+            tokio::spawn(async move { agent.woken(&Chat::default()).await })
+        }
+
+        /// The results that the member was given.
+        fn results(&self, name: &str) -> Vec<String> {
+            let bodies = self.play.bodies_of(&format!("You are {name}, a teammate"));
+            let newest = bodies.iter().filter_map(|body| body["messages"].as_array()?.last());
+            let blocks = newest.filter_map(|message| message["content"].as_array()).flatten();
+            blocks.filter_map(|block| block["content"][0]["text"].as_str()).map(plain).collect()
+        }
+
+        async fn task(&self, id: u64) -> Task {
+            let get = move |board: &Board| board.look(|tasks| tasks.get(id).cloned());
+            self.board.blocking(get).await.unwrap().unwrap()
+        }
+
+        async fn create(&self, subject: &str) {
+            let task = Task { subject: subject.into(), ..Task::default() };
+            self.board.blocking(move |board| board.create(task.clone())).await.unwrap();
+        }
+    }
+
+    /// Without random ids.
+    fn plain(text: &str) -> String {
+        let words = text.split(' ').map(|word| match word.split_once('-') {
+            Some((name, id)) if id.len() >= 16 => format!("{name}-ID"),
+            _ => word.to_string(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn finish(result: &str) -> rehearsal::Turn {
+        call("finish_task", json!({ "result": result }))
+    }
+
+    fn bash(command: &str) -> (&'static str, Value) {
+        ("bash", json!({ "command": command }))
+    }
+
+    /// Answers to whatever members write.
+    fn noted() -> Scene {
+        scene("from=.(ann|bob).>", [say("noted")])
+    }
+
+    #[tokio::test]
+    async fn members_in_other_processes_do_the_tasks_of_one_board_and_the_lead_waits_for_them() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let work = || {
+            let turns = [calls([bash("sleep 0.1")]), finish("fine"), say("done")];
+            scene("<task id=.(\\d+)", turns)
+        };
+        let ann = member(connect(&server.url()).await, "ann", [work()]).await;
+        let bob = member(connect(&server.url()).await, "bob", [work()]).await;
+        let serving = [ann.serve(), bob.serve()];
+        let create = || ("task_create", json!({"subject": "x"}));
+        let dismiss = |name: &str| ("dismiss", json!({ "name": name }));
+        let lead = lead(
+            &server,
+            [
+                scene("^go$", [calls((0..8).map(|_| create())), say("free")]),
+                scene("^end$", [calls([dismiss("ann"), dismiss("bob")]), say_results()]),
+                noted(),
+            ],
+        )
+        .await;
+        let mut chat = Chat::default();
+        lead.play.run_until_idle(&mut chat, "go").await;
+        let mut owners = BTreeSet::new();
+        for id in 1..=8 {
+            let task = lead.task(id).await;
+            assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
+            owners.extend(task.owner);
+        }
+        assert_eq!(owners, ["ann", "bob"].map(String::from).into());
+        let reply = lead.play.run(&mut chat, "end").await.unwrap();
+        let gone = "is gone; its mail waits for the next of that name";
+        assert_eq!(reply.text(), format!("ann {gone} | bob {gone}"));
+        for process in serving {
+            assert!(!process.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rules_of_a_team_hold_between_processes() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let touch = || bash("touch a");
+        let plan = ("request", json!({"to": "lead", "kind": "plan", "text": "one"}));
+        let ann = [
+            scene("lead.>\\s*work", [calls([touch(), plan]), say("waiting")]),
+            scene(r"\[ann-[0-9a-f]{16} approved\]", [calls([touch()]), say("done")]),
+        ];
+        let ann = member(connect(&server.url()).await, "ann", ann).await;
+        let _serving = ann.serve();
+        let write = ("send_message", json!({"to": "ann", "text": "work"}));
+        let nobody = ("send_message", json!({"to": "eve", "text": "work"}));
+        let respond = json!({"id": "{{ m[1] }}", "approve": true, "text": "yes"});
+        let scenes = [
+            scene("^go$", [calls([write, nobody, ("list_teammates", json!({}))]), say("free")]),
+            scene(r"\[request (\w+-[0-9a-f]{16}), ", [call("respond", respond), say("x")]),
+            noted(),
+        ];
+        let lead = lead(&server, scenes).await;
+        let mut chat = Chat::default();
+        lead.play.run_until_idle(&mut chat, "go").await;
+        let said: Vec<String> = chat.messages().iter().flat_map(|one| results(one)).collect();
+        assert_eq!(
+            said[..2],
+            [
+                "sent to ann",
+                "there is no \"eve\" to write to; there is: ann, nobody"
+                    .replace(", nobody", "")
+                    .as_str(),
+            ]
+        );
+        assert!(said[2].starts_with("ann (joined from another process), at work, on "), "{said:?}");
+        let of_ann = ann.results("ann");
+        assert!(of_ann[0].contains("plan"), "{of_ann:?}");
+        assert_eq!(of_ann.last().unwrap(), "(no output)");
+        assert!(ann.play.dir.path().join("a").exists());
+    }
+
+    const URL: &str = "RUNGS_TEST_URL";
+
+    /// A member in a process that can be killed: this test, started again with a variable that says
+    /// where its server is. It never ends its task.
+    #[tokio::test]
+    async fn process() {
+        let Ok(url) = std::env::var(URL) else { return };
+        let (mail, claims) = connect(&url).await;
+        let stuck = scene("<task id", [calls([bash("sleep 600")]), say("x")]);
+        member((mail, claims), "ann", [stuck]).await.serve().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_task_and_the_name_of_a_process_that_died_go_to_others() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let this = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["examples::s22_production_mailbox::tests::process", "--exact"])
+            .env(URL, server.url())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let mut ann = this.unwrap();
+        let lead = lead(&server, [scene("^go$", [say("free")]), noted()]).await;
+        lead.create("x").await;
+        while lead.task(1).await.status != Status::InProgress {
+            sleep(Duration::from_millis(20)).await;
+        }
+        ann.kill().unwrap();
+        ann.wait().unwrap();
+        let bob = [scene("<task id=.1. attempt=.2", [finish("fine"), say("done")])];
+        let bob = member(connect(&server.url()).await, "bob", bob).await;
+        let _serving = bob.serve();
+        lead.play.run_until_idle(&mut Chat::default(), "go").await;
+        let task = lead.task(1).await;
+        assert_eq!((task.result.as_deref(), task.owner.as_deref()), (Some("fine"), Some("bob")));
+        let names = lead.mail.names().elsewhere().await.unwrap();
+        assert_eq!(names.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["bob"]);
+        Presence::join(lead.mail.names(), "ann", "").await.unwrap();
+    }
 }

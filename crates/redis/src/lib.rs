@@ -9,6 +9,8 @@
 //!
 //! Messages of the server (pub/sub) only wake who waits. Whoever is woken looks, and whoever has
 //! lost the connection looks when it stands again, so no message is needed to find anything.
+use std::time::Duration;
+
 mod board;
 mod failure;
 mod mail;
@@ -30,7 +32,15 @@ impl Mail {
     /// # Errors
     /// Those of [`Names::new`].
     pub fn new(server: &Server) -> Result<Mail, Failure> {
-        Ok(Mail { server: server.clone(), names: Names::new(server, NAME_LEASE)? })
+        Mail::with_lease(server, NAME_LEASE)
+    }
+
+    /// [`new`](Mail::new), with another time after which the names of a process that died end.
+    ///
+    /// # Errors
+    /// Those of [`Names::new`].
+    pub fn with_lease(server: &Server, lease: Duration) -> Result<Mail, Failure> {
+        Ok(Mail { server: server.clone(), names: Names::new(server, lease)? })
     }
 
     /// The names that this process has.

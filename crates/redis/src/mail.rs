@@ -257,7 +257,8 @@ impl Transport for Mail {
         Box::pin(async move {
             check_name(to)?;
             letter.check()?;
-            let text = serde_json::to_string(&letter).map_err(|error| Error::Other(error.into()))?;
+            let text =
+                serde_json::to_string(&letter).map_err(|error| Error::Other(error.into()))?;
             let mut send = SEND.prepare_invoke();
             send.key(self.server.sent_key())
                 .key(self.mail_key(to))

@@ -276,11 +276,13 @@ impl Presence for Names {
 
     fn elsewhere<'a>(&'a self) -> BoxFuture<'a, Result<Vec<Elsewhere>, Error>> {
         Box::pin(async move {
-            let list =
-                self.0.list().await.map_err(|failure| Error::Other(Box::new(failure)))?;
+            let list = self.0.list().await.map_err(|failure| Error::Other(Box::new(failure)))?;
             let others = list.into_iter().filter(|(_, token, _)| *token != self.0.token);
-            let others = others.map(|(name, _, Member { role, host, busy })| {
-                Elsewhere { name, role, host, busy }
+            let others = others.map(|(name, _, Member { role, host, busy })| Elsewhere {
+                name,
+                role,
+                host,
+                busy,
             });
             Ok(others.collect())
         })

@@ -167,9 +167,7 @@ impl Server {
             command.arg("GET").arg(name);
             let value = self.0.once(|mut connection| {
                 let command = command.clone();
-                async move {
-                    command.query_async::<HashMap<String, String>>(&mut connection).await
-                }
+                async move { command.query_async::<HashMap<String, String>>(&mut connection).await }
             });
             // A hosted server may not say.
             value.await.ok().and_then(|mut values| values.remove(name))
@@ -178,12 +176,16 @@ impl Server {
         let flush = setting("appendfsync").await;
         Ok(match (log.as_deref(), flush.as_deref()) {
             (Some("yes"), Some("always")) | (None, _) | (_, None) => None,
-            (Some("yes"), Some("everysec")) => {
-                Some("it flushes once a second: a crash can lose the letters of the last one \
-                      (appendfsync always keeps all)".into())
-            }
-            _ => Some("it keeps no log of what it stores: a restart can lose letters \
-                       (appendonly yes, appendfsync always keep all)".into()),
+            (Some("yes"), Some("everysec")) => Some(
+                "it flushes once a second: a crash can lose the letters of the last one \
+                      (appendfsync always keeps all)"
+                    .into(),
+            ),
+            _ => Some(
+                "it keeps no log of what it stores: a restart can lose letters \
+                       (appendonly yes, appendfsync always keep all)"
+                    .into(),
+            ),
         })
     }
 

@@ -257,11 +257,7 @@ impl Board {
     ///
     /// # Errors
     /// [`TaskError::Changed`] when they are not, and those of [`change`](Board::change).
-    pub fn update_begun(
-        &self,
-        begun: &Task,
-        edit: impl Fn(&mut Task),
-    ) -> Result<(), BoardError> {
+    pub fn update_begun(&self, begun: &Task, edit: impl Fn(&mut Task)) -> Result<(), BoardError> {
         self.change(|tasks| {
             let now = tasks.get(begun.id)?;
             if (now.status, &now.owner) != (begun.status, &begun.owner) {
@@ -380,11 +376,7 @@ impl Board {
     }
 
     /// Gives the tasks of dropped claims back, under the lock. After an error they stay noted.
-    fn write_releases(
-        &self,
-        log: &mut dyn Log,
-        tasks: &mut Tasks,
-    ) -> Result<(), BoardError> {
+    fn write_releases(&self, log: &mut dyn Log, tasks: &mut Tasks) -> Result<(), BoardError> {
         let tokens = std::mem::take(&mut *self.0.dropped.lock().unwrap());
         // A stale one has nothing to give back.
         let released = tokens.iter().filter_map(|token| tasks.released(*token).ok()).collect();

@@ -1,7 +1,7 @@
 //! Letters of many readers, in processes that are killed, on a server that is killed.
 //!
 //! `LONG=1 cargo test -p rungs-redis load -- --nocapture` runs the long form and prints figures.
-use crate::{Mail, Names, Server, testing::PrivateServer};
+use crate::{Mail, Server, testing::PrivateServer};
 use rungs_mailbox::{Letter, LetterId, Transport};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,11 +52,10 @@ async fn reader() {
             Err(_) => sleep(Duration::from_millis(20)).await,
         }
     };
-    let mail = Mail { names: Names::new(&server, LEASE).unwrap(), server };
+    let mail = Mail::with_lease(&server, LEASE).unwrap();
     let mut handled: BTreeSet<LetterId> =
         effects(&folder, &name).into_iter().map(|(id, _)| id).collect();
-    let mut file =
-        OpenOptions::new().create(true).append(true).open(folder.join(&name)).unwrap();
+    let mut file = OpenOptions::new().create(true).append(true).open(folder.join(&name)).unwrap();
     // Ends what a killed reader has left.
     file.write_all(b"\n").unwrap();
     loop {

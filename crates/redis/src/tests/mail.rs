@@ -1,4 +1,4 @@
-use crate::{Mail, Names, Server, testing::PrivateServer};
+use crate::{Mail, Server, testing::PrivateServer};
 use rungs_mailbox::{Letter, LetterId, MAX_LETTER_BYTES, Presence, Transport};
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
@@ -13,8 +13,7 @@ async fn open(server: &PrivateServer) -> Mail {
 
 async fn open_leasing(server: &PrivateServer, lease: Duration) -> Mail {
     let server = Server::connect(&server.url(), "blue").await.unwrap();
-    let names = Names::new(&server, lease).unwrap();
-    Mail { server, names }
+    Mail::with_lease(&server, lease).unwrap()
 }
 
 fn ids(letters: &[Letter]) -> BTreeSet<LetterId> {
