@@ -72,6 +72,7 @@ mod examples {
     pub mod s17_session_management;
     pub mod s18_parallel_tools;
     pub mod s20_cache_optimization;
+    pub mod s22_production_mailbox;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }

@@ -21,7 +21,10 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -59,6 +62,9 @@ pub struct Stage {
     pub flags: BTreeMap<&'static str, String>,
     /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
     pub chat: Mutex<Chat>,
+    /// Set by a lesson whose program works for others: nothing is suggested to type, and an empty
+    /// pipe is no mistake.
+    pub serves: AtomicBool,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -225,21 +231,32 @@ async fn play(
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let (flags, chat) = (args.flags, Mutex::default());
-    let screen_of = screen.clone();
-    let stage =
-        Stage { lesson, client, folder, system, window, flags, chat, settings, screen: screen_of };
+    let (serves, screen_of) = (AtomicBool::new(false), screen.clone());
+    let stage = Stage {
+        lesson,
+        client,
+        folder,
+        system,
+        window,
+        flags,
+        chat,
+        serves,
+        settings,
+        screen: screen_of,
+    };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
     };
     let agent = inspect::install(agent, stage.client);
+    let serves = stage.serves.load(Relaxed);
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
         last_line: play.last_line(lesson),
-        suggestions: play.suggestions,
+        suggestions: if serves { vec![] } else { play.suggestions },
         // With a live model, an empty pipe is a mistake, and no order for five requests.
-        plays_alone: play.server.is_some(),
+        plays_alone: play.server.is_some() || serves,
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
         chat: stage.chat.into_inner().unwrap_or_default(),
@@ -270,7 +287,9 @@ async fn usage(
     let window = UNKNOWN_CONTEXT;
     let (flags, chat) = (BTreeMap::new(), Mutex::default());
     let screen = screen.clone();
-    let stage = Stage { lesson, client, folder, system, window, flags, chat, settings, screen };
+    let serves = AtomicBool::new(false);
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, serves, settings, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

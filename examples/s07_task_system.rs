@@ -98,21 +98,21 @@ struct Update {
 }
 
 impl Update {
-    fn apply(self, task: &mut Task) {
+    fn apply(&self, task: &mut Task) {
         if let Some(status) = self.status {
             task.status = status;
         }
         if let Some(priority) = self.priority {
             task.priority = priority;
         }
-        if let Some(after) = self.after {
-            task.after = after;
+        if let Some(after) = &self.after {
+            task.after = after.clone();
         }
         if self.result.is_some() {
-            task.result = self.result;
+            task.result = self.result.clone();
         }
         if self.owner.is_some() {
-            task.owner = self.owner;
+            task.owner = self.owner.clone();
         }
     }
 }

@@ -163,10 +163,13 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
         return Err(ToolError("you are no member of the team; report to whoever asked you".into()));
     };
     match call {
-        Call::SpawnTeammate { name, role, prompt } => team.spawn(name, role, prompt, cx).await,
+        Call::SpawnTeammate { name, role, prompt } => {
+            team.spawn(&name, role, Letter::new(LEAD, prompt), cx).await?;
+            Ok(format!("{name} is at work; its answer comes as mail"))
+        }
         Call::SendMessage { to, text } => team.write(&[to], &Letter::new(&me, text), cx).await,
         Call::Broadcast { text } => {
-            team.write(&team.0.others(&me), &Letter::new(&me, text), cx).await
+            team.write(&team.0.others(&me).await, &Letter::new(&me, text), cx).await
         }
         Call::ReadInbox { last } => {
             let letters = team.transport().newest(&me, last).await?;
@@ -174,7 +177,7 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
             Ok(list(&letters, 2 * MAX_LETTER_BYTES))
         }
         Call::ListTeammates {} => Ok(team.list().await),
-        Call::Dismiss { name } if team.0.stop(&name, CLOSE_TIMEOUT).await => {
+        Call::Dismiss { name } if team.0.dismiss(&name, CLOSE_TIMEOUT).await? => {
             Ok(format!("{name} is gone; its mail waits for the next of that name"))
         }
         Call::Dismiss { name } => Err(ToolError(format!("there is no teammate {name:?}"))),
@@ -202,7 +205,17 @@ impl Team {
         self.0.member(name)
     }
 
-    /// Whether there are no teammates.
+    /// Whether there are teammates in other processes.
+    pub async fn has_elsewhere(&self) -> bool {
+        !self.0.elsewhere().await.is_empty()
+    }
+
+    /// Lets the members of this process write more letters, as many as for a prompt that is typed.
+    pub fn allow_letters(&self) {
+        self.0.allow_letters(MAX_LETTERS);
+    }
+
+    /// Whether there are no teammates in this process.
     pub fn is_empty(&self) -> bool {
         self.0.names().is_empty()
     }
@@ -233,6 +246,11 @@ impl Team {
             let activity = if is_at_work { "at work" } else { "idle" };
             lines.push(format!("{name} ({}), {activity}", mate.role));
         }
+        for mate in self.0.elsewhere().await {
+            let is_at_work = self.0.is_at_work_elsewhere(&mate).await;
+            let activity = if is_at_work { "at work" } else { "idle" };
+            lines.push(format!("{} ({}), {activity}, on {}", mate.name, mate.role, mate.host));
+        }
         if lines.is_empty() { "There are no teammates.".into() } else { lines.join("\n") }
     }
 
@@ -248,18 +266,28 @@ impl Team {
         Ok(format!("sent to {}", to.join(", ")))
     }
 
-    async fn spawn(&self, name: String, role: String, prompt: String, cx: &Context) -> Answer {
-        let mate = cx.agent.lasting_child(&name, &["spawn_teammate", "dismiss"]);
-        let mate = mate.with(Address(name.clone())).system(identity(&name, &role));
-        let info = Teammate { role, agent: mate.name().into() };
+    /// Starts a teammate in this process, which begins with this letter.
+    ///
+    /// # Errors
+    /// When the name is not valid or taken, when there are too many, when the transport fails.
+    pub async fn spawn(
+        &self,
+        name: &str,
+        role: String,
+        prompt: Letter,
+        cx: &Context,
+    ) -> Result<(), ToolError> {
+        let mate = cx.agent.lasting_child(name, &["spawn_teammate", "dismiss"]);
+        let mate = mate.with(Address(name.into())).system(identity(name, &role));
+        let info = Teammate { role: role.clone(), agent: mate.name().into() };
         let shutdown = mate.context().shutdown().clone();
-        let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.clone(), mate));
-        self.0.spawn(&name, info, life)?;
-        if let Err(error) = self.transport().send(&name, Letter::new(LEAD, prompt)).await {
-            self.0.stop(&name, CLOSE_TIMEOUT).await;
+        let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.into(), mate));
+        self.0.join(name, &role, info, life).await?;
+        if let Err(error) = self.transport().send(name, prompt).await {
+            self.0.stop(name, CLOSE_TIMEOUT).await;
             return Err(error.into());
         }
-        Ok(format!("{name} is at work; its answer comes as mail"))
+        Ok(())
     }
 
     /// A teammate's life: a turn whenever there is something to tell it. It must not hold the
@@ -319,7 +347,7 @@ impl Layer for Inbox {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
         if me == LEAD && next.prompt().typed().next().is_some() {
-            self.0.0.allow_letters(MAX_LETTERS);
+            self.0.allow_letters();
         }
         let cx = cx.with(Wrote::default());
         let reply = next.run(chat, &cx).await?;
@@ -375,9 +403,13 @@ impl Layer for Inbox {
 
 /// Adds the mechanism.
 pub fn install(agent: Agent, team: &Team) -> Agent {
+    install_led_elsewhere(agent, team).with(Address(LEAD.into()))
+}
+
+/// Adds the mechanism for teammates whose lead is in another process.
+pub fn install_led_elsewhere(agent: Agent, team: &Team) -> Agent {
     let (listed, woken, closed) = (team.clone(), team.clone(), team.clone());
     agent
-        .with(Address(LEAD.into()))
         .tools(team.clone(), effect, run)
         .wrap(Inbox(team.clone()))
         .command("team", "lists the teammates", async move |_, _, cx| {

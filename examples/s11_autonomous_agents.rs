@@ -205,21 +205,25 @@ impl Autonomy {
             }
             // The wake of s09 gives up as soon as all are idle; but one of them may be about to
             // claim a task.
-            let taken = self.claims.board().wait_for(|tasks| !can_begin(tasks));
-            let can_still_begin = self.claims.board().blocking(|board| board.look(can_begin)).await;
-            if self.team.is_empty() || !can_still_begin.unwrap_or(false) {
+            let elsewhere = self.team.has_elsewhere().await;
+            let is_expected = move |tasks: &Tasks| can_begin(tasks, elsewhere);
+            let taken = self.claims.board().wait_for(move |tasks| !is_expected(tasks));
+            let expected = self.claims.board().blocking(move |board| board.look(is_expected)).await;
+            if (self.team.is_empty() && !elsewhere) || !expected.unwrap_or(false) {
                 return false;
             }
-            if timeout(CLAIM_TIMEOUT, taken).await.is_err() {
+            let limit = if elsewhere { LEASE + CLAIM_TIMEOUT } else { CLAIM_TIMEOUT };
+            if timeout(limit, taken).await.is_err() {
                 return false;
             }
         }
     }
 }
 
-/// Whether a task could be claimed.
-fn can_begin(tasks: &Tasks) -> bool {
-    tasks.next().is_some()
+/// Whether a task could be claimed, or is by somebody in another process, who may have died: then
+/// its lease ends, and it can be claimed again.
+fn can_begin(tasks: &Tasks, elsewhere: bool) -> bool {
+    tasks.next().is_some() || (elsewhere && tasks.next_lease_end().is_some())
 }
 
 /// The prompt for a claimed task.

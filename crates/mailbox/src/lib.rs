@@ -45,13 +45,17 @@
 //! # Ok(())
 //! # }
 //! ```
+mod deliveries;
 mod letter;
 mod mailbox;
+mod presence;
 mod transport;
 mod workers;
 
+pub use deliveries::{Deliveries, Unsettled};
 pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, lines, list};
 pub use mailbox::Mailbox;
+pub use presence::{Elsewhere, Presence};
 pub use transport::{Mailboxes, Transport};
 pub use workers::{Member, SpawnError, Workers, WriteError};
 

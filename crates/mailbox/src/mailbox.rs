@@ -1,4 +1,4 @@
-use crate::{Error, Letter, LetterId, MAX_DELIVERIES, Received, check_name};
+use crate::{Deliveries, Error, Letter, LetterId, Received, Unsettled, check_name};
 use durable::{Folder, Journal, LockedJournal, Update};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -11,12 +11,6 @@ use std::{
 const MIN_KEPT_LETTERS: usize = 200;
 /// A mailbox is compacted when it has so many records for each letter that it would keep.
 const RECORDS_PER_KEPT_LETTER: usize = 4;
-
-/// How often letters are delivered together before the one that is to blame is looked for.
-const MAX_DELIVERIES_TOGETHER: u32 = 2;
-/// How often a letter is given up alone at least before it becomes a dead letter: one turn can fail
-/// for any reason.
-const MIN_GIVEN_UP_ALONE: u32 = 2;
 
 /// A record of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,16 +28,6 @@ enum Entry {
     Settled(Vec<LetterId>),
 }
 
-/// How a letter was delivered.
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
-struct Deliveries {
-    count: u32,
-    /// How many letters the reader had before it after the last one.
-    together: usize,
-    /// How often it was given up alone before that.
-    alone: u32,
-}
-
 /// The mailbox of one name. Every call blocks: it waits for the disk, and for the lock that the
 /// mailbox's processes share.
 ///
@@ -57,24 +41,11 @@ pub struct Mailbox {
     dead_letters: String,
 }
 
-impl Deliveries {
-    /// How many letters were given up together after the last delivery, when the reader still has
-    /// so many before it.
-    fn given_up(self, held: usize) -> usize {
-        self.together.saturating_sub(held).max(1)
-    }
-
-    /// How often it was given up alone, the last time included.
-    fn given_up_alone(self, held: usize) -> u32 {
-        self.alone + u32::from(self.count > 0 && self.given_up(held) == 1)
-    }
-}
-
 #[derive(Debug, Default)]
 struct State {
     letters: BTreeMap<LetterId, Letter>,
     /// The letters that are not settled.
-    unsettled: BTreeMap<LetterId, Deliveries>,
+    unsettled: Unsettled,
     /// Not reported yet.
     damage: Vec<String>,
 }
@@ -97,7 +68,7 @@ impl State {
     fn apply_news(&mut self, news: Update<Entry>) {
         if news.reset {
             self.letters.clear();
-            self.unsettled.clear();
+            self.unsettled.0.clear();
         }
         self.damage.extend(news.quarantined.map(|set_aside| set_aside.to_string()));
         for entry in news.records {
@@ -108,79 +79,33 @@ impl State {
     fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Letter(letter) => {
-                self.unsettled.insert(letter.id, Deliveries::default());
+                self.unsettled.0.insert(letter.id, Deliveries::default());
                 self.letters.insert(letter.id, letter);
             }
-            Entry::Delivered(ids) => self.deliver(&ids, &[]),
-            Entry::Joined(ids, others) => self.deliver(&ids, &others),
+            Entry::Delivered(ids) => self.unsettled.deliver(&ids, &[]),
+            Entry::Joined(ids, others) => self.unsettled.deliver(&ids, &others),
             Entry::Deliveries(known) => {
                 for (id, deliveries) in known {
-                    if let Some(of_letter) = self.unsettled.get_mut(&id) {
+                    if let Some(of_letter) = self.unsettled.0.get_mut(&id) {
                         *of_letter = deliveries;
                     }
                 }
             }
             Entry::Settled(ids) => {
                 for id in ids {
-                    self.unsettled.remove(&id);
+                    self.unsettled.0.remove(&id);
                 }
             }
         }
-    }
-
-    fn deliver(&mut self, ids: &[LetterId], others: &[LetterId]) {
-        for id in ids {
-            if let Some(deliveries) = self.unsettled.get_mut(id) {
-                deliveries.alone = deliveries.given_up_alone(others.len());
-                deliveries.count += 1;
-            }
-        }
-        for id in ids.iter().chain(others) {
-            if let Some(deliveries) = self.unsettled.get_mut(id) {
-                deliveries.together = ids.len() + others.len();
-            }
-        }
-    }
-
-    /// The letters to be delivered now, and the dead letters.
-    ///
-    /// One letter can make every turn fail, and those beside it are not to blame. So letters that
-    /// were delivered together and given up again and again are delivered in smaller and smaller
-    /// parts, and nothing else meanwhile: what is sound gets acknowledged, and in the end a letter
-    /// that was given up alone is a dead letter.
-    fn due(&self, in_flight: &BTreeSet<LetterId>) -> (Vec<LetterId>, Vec<LetterId>) {
-        let (mut fresh, mut suspects, mut dead) = (vec![], vec![], vec![]);
-        let is_held = |id: &&LetterId| in_flight.contains(id);
-        let held = self.unsettled.keys().filter(is_held).count();
-        for (id, deliveries) in &self.unsettled {
-            let count = deliveries.count;
-            if in_flight.contains(id) {
-                if count > MAX_DELIVERIES_TOGETHER {
-                    return (vec![], vec![]);
-                }
-            } else if count < MAX_DELIVERIES_TOGETHER {
-                fresh.push(*id);
-            } else if count >= MAX_DELIVERIES
-                && deliveries.given_up(held) == 1
-                && deliveries.given_up_alone(held) >= MIN_GIVEN_UP_ALONE
-            {
-                dead.push(*id);
-            } else {
-                suspects.push((*id, deliveries.given_up(held)));
-            }
-        }
-        let Some((_, given_up)) = suspects.first() else { return (fresh, dead) };
-        let part = (given_up / 2).max(1);
-        (suspects.iter().take(part).map(|(id, _)| *id).collect(), dead)
     }
 
     /// Everything, in as few entries as possible.
     fn entries(&self) -> Vec<Entry> {
         let State { letters, unsettled, .. } = self;
         let mut entries: Vec<Entry> = letters.values().cloned().map(Entry::Letter).collect();
-        let settled = letters.keys().filter(|id| !unsettled.contains_key(id));
+        let settled = letters.keys().filter(|id| !unsettled.0.contains_key(id));
         entries.push(Entry::Settled(settled.copied().collect()));
-        entries.push(Entry::Deliveries(unsettled.iter().map(|(id, d)| (*id, *d)).collect()));
+        entries.push(Entry::Deliveries(unsettled.0.iter().map(|(id, d)| (*id, *d)).collect()));
         entries
     }
 }
@@ -209,7 +134,7 @@ impl Mailbox {
         let (folder, dead_letters) = (folder.clone(), format!("{name}.dead.jsonl"));
         let mut mailbox = Mailbox { journal, state: State::default(), folder, dead_letters };
         mailbox.state.apply_news(news);
-        let kept_letters = MIN_KEPT_LETTERS + mailbox.state.unsettled.len();
+        let kept_letters = MIN_KEPT_LETTERS + mailbox.state.unsettled.0.len();
         if records > RECORDS_PER_KEPT_LETTER * kept_letters {
             mailbox.compact()?;
         }
@@ -241,7 +166,7 @@ impl Mailbox {
     /// [`Error::Disk`] when the file cannot be read.
     pub fn has_mail(&mut self, in_flight: &BTreeSet<LetterId>) -> Result<bool, Error> {
         self.read_new()?;
-        let (letters, dead) = self.state.due(in_flight);
+        let (letters, dead) = self.state.unsettled.due(in_flight);
         Ok(!letters.is_empty() || !dead.is_empty())
     }
 
@@ -263,7 +188,7 @@ impl Mailbox {
         if self.has_mail(in_flight)? {
             let (mut locked, news) = self.journal.lock()?;
             self.state.apply_news(news);
-            let (letters, dead) = self.state.due(in_flight);
+            let (letters, dead) = self.state.unsettled.due(in_flight);
             let letter = |id: &LetterId| self.state.letters[id].clone();
             received.letters = letters.iter().map(letter).collect();
             received.dead = dead.iter().map(letter).collect();
@@ -277,8 +202,7 @@ impl Mailbox {
                 entries.push(Entry::Settled(dead));
             }
             if !letters.is_empty() {
-                let held = self.state.unsettled.keys().filter(|id| in_flight.contains(id));
-                entries.push(Entry::Joined(letters, held.copied().collect()));
+                entries.push(Entry::Joined(letters, self.state.unsettled.held(in_flight)));
             }
             locked.append_all(&entries)?;
             for entry in entries {
@@ -300,7 +224,7 @@ impl Mailbox {
         }
         let (mut locked, news) = self.journal.lock()?;
         self.state.read_in(&mut locked, news)?;
-        let known = ids.iter().filter(|id| self.state.unsettled.contains_key(id));
+        let known = ids.iter().filter(|id| self.state.unsettled.0.contains_key(id));
         let known: Vec<LetterId> = known.copied().collect();
         if !known.is_empty() {
             let settled = Entry::Settled(known);
@@ -329,7 +253,7 @@ impl Mailbox {
         self.state.read_in(&mut locked, news)?;
         let State { letters, unsettled, .. } = &mut self.state;
         if let Some(dropped) = letters.keys().rev().nth(MIN_KEPT_LETTERS).copied() {
-            letters.retain(|id, _| *id > dropped || unsettled.contains_key(id));
+            letters.retain(|id, _| *id > dropped || unsettled.0.contains_key(id));
         }
         Ok(locked.compact(&self.state.entries())?)
     }
@@ -338,7 +262,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::MAX_LETTER_BYTES;
+    use crate::{MAX_DELIVERIES, MAX_LETTER_BYTES};
     use std::{
         fs,
         ops::Range,

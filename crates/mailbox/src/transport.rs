@@ -1,4 +1,4 @@
-use crate::{Error, Letter, LetterId, Mailbox, Received, check_name};
+use crate::{Error, Letter, LetterId, Mailbox, Presence, Received, check_name};
 use durable::{Folder, Lock};
 use futures_util::future::BoxFuture;
 use std::{
@@ -74,6 +74,11 @@ pub trait Transport: Send + Sync + 'static {
         who: &'a str,
         count: usize,
     ) -> BoxFuture<'a, Result<Vec<Letter>, Error>>;
+
+    /// Who is in the team, when several processes share it; none when it is this process alone.
+    fn presence(&self) -> Option<&dyn Presence> {
+        None
+    }
 }
 
 /// The transport in files: a [`Mailbox`] for each name, in a folder of this process.

@@ -1,6 +1,7 @@
-use crate::{Error, Letter, LetterId, Transport, check_name};
+use crate::{Elsewhere, Error, Letter, LetterId, Presence, Transport, check_name};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -138,8 +139,10 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
             } else {
                 let place = Place(self.clone(), name.into());
                 let task = tokio::spawn(async move {
-                    let _place = place;
                     work.await;
+                    if let Some(presence) = place.0.presence() {
+                        presence.leave(&place.1).await;
+                    }
                 });
                 let task = task.abort_handle();
                 by_name.insert(name.into(), Worker { info, task, activity: Activity::Busy });
@@ -147,6 +150,58 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
             end.is_ok()
         });
         end
+    }
+
+    /// [`spawn`](Workers::spawn), once the name is taken from all other processes. Where there are
+    /// others, the task ends when this process loses the name.
+    ///
+    /// # Errors
+    /// Those of [`spawn`](Workers::spawn), when another process has the name, and when the
+    /// transport fails.
+    pub async fn join(
+        &self,
+        name: &str,
+        role: &str,
+        info: T,
+        work: impl Future<Output: Send> + Send + 'static,
+    ) -> Result<(), SpawnError> {
+        let Some(presence) = self.presence() else { return self.spawn(name, info, work) };
+        if self.names().iter().any(|other| other == name) || name == self.0.owner {
+            return Err(SpawnError::Taken(name.into()));
+        }
+        presence.join(name, role).await?;
+        let (workers, me) = (self.clone(), name.to_string());
+        let work = async move {
+            let lost = async {
+                match workers.presence() {
+                    Some(presence) => presence.lost(&me).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                _ = work => {}
+                () = lost => {}
+            }
+        };
+        self.spawn(name, info, work)
+    }
+
+    /// [`stop`](Workers::stop) for a member wherever it runs.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    pub async fn dismiss(&self, name: &str, timeout: Duration) -> Result<bool, Error> {
+        if self.stop(name, timeout).await {
+            return Ok(true);
+        }
+        match self.presence() {
+            Some(presence) if name != self.0.owner => presence.dismiss(name).await,
+            _ => Ok(false),
+        }
+    }
+
+    fn presence(&self) -> Option<&dyn Presence> {
+        self.transport().presence()
     }
 
     /// The names of all workers, in alphabetical order.
@@ -166,9 +221,20 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         list
     }
 
-    /// Everybody but this name to whom letters can be written: the other workers, and the owner.
-    pub fn others(&self, name: &str) -> Vec<String> {
+    /// The members of the team in other processes. What cannot be read counts as none: nobody must
+    /// wait for it for ever.
+    pub async fn elsewhere(&self) -> Vec<Elsewhere> {
+        let Some(presence) = self.presence() else { return vec![] };
+        let mut elsewhere = presence.elsewhere().await.unwrap_or_default();
+        elsewhere.retain(|member| member.name != self.0.owner);
+        elsewhere
+    }
+
+    /// Everybody but this name to whom letters can be written: the other workers, those in other
+    /// processes, and the owner.
+    pub async fn others(&self, name: &str) -> Vec<String> {
         let mut others = self.names();
+        others.extend(self.elsewhere().await.into_iter().map(|member| member.name));
         others.push(self.0.owner.clone());
         others.retain(|other| other != name);
         others
@@ -204,6 +270,9 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
     }
 
     fn set(&self, name: &str, activity: Activity) {
+        if let Some(presence) = self.presence() {
+            presence.set_busy(name, matches!(activity, Activity::Busy));
+        }
         self.0.by_name.send_if_modified(|by_name| match by_name.get_mut(name) {
             Some(worker) => {
                 worker.activity = activity;
@@ -227,7 +296,7 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         if to.is_empty() || to.contains(&letter.from) {
             return Err(WriteError::NobodyElse);
         }
-        let others = self.others(&letter.from);
+        let others = self.others(&letter.from).await;
         if let Some(unknown) = to.iter().find(|name| !others.contains(name)) {
             let others = if others.is_empty() { "nobody".into() } else { others.join(", ") };
             return Err(WriteError::Unknown(unknown.clone(), others));
@@ -291,13 +360,25 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         self.transport().has_mail(name, &in_flight).await.unwrap_or(false)
     }
 
-    /// Waits until no worker is at work. Then they have sent all that they will send, unless
+    /// Whether a member in another process is at work: it says so, or has letters that it has not
+    /// acknowledged.
+    pub async fn is_at_work_elsewhere(&self, member: &Elsewhere) -> bool {
+        let none = BTreeSet::new();
+        member.busy || self.transport().has_mail(&member.name, &none).await.unwrap_or(false)
+    }
+
+    /// Waits until no worker is at work, here or in another process. Then they have sent all that they will send, unless
     /// somebody else writes to them.
     pub async fn all_idle(&self) {
         let mut changes = self.0.by_name.subscribe();
         loop {
             changes.mark_unchanged();
+            // From before the look, so that nothing falls between the two.
+            let changed_elsewhere = self.presence().map(|presence| presence.changed());
             let mut at_work = false;
+            for member in self.elsewhere().await {
+                at_work = at_work || self.is_at_work_elsewhere(&member).await;
+            }
             for name in self.names() {
                 at_work = at_work || self.is_at_work(&name).await;
             }
@@ -306,9 +387,16 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
             if !at_work && !changes.has_changed().unwrap_or(false) {
                 return;
             }
-            // An error means that nothing can change any more.
-            if changes.changed().await.is_err() {
-                return;
+            let changed_elsewhere = async {
+                match changed_elsewhere {
+                    Some(changed) => changed.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                // An error means that nothing can change any more.
+                changed = changes.changed() => if changed.is_err() { return },
+                () = changed_elsewhere => {}
             }
         }
     }
@@ -327,16 +415,25 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         let is_gone = |by_name: &BTreeMap<String, Worker<T>>| !has_task(by_name, id);
         // One that does not reach its next await keeps its name until it does.
         let _ = time::timeout(timeout, changes.wait_for(is_gone)).await;
+        if let Some(presence) = self.presence() {
+            presence.leave(name).await;
+        }
         true
     }
 
     /// Stops all workers, and waits until they have ended.
     pub async fn stop_all(&self) {
+        let names = self.names();
         for worker in self.0.by_name.borrow().values() {
             worker.task.abort();
         }
         // An error means that there are no workers any more.
         let _ = self.0.by_name.subscribe().wait_for(BTreeMap::is_empty).await;
+        if let Some(presence) = self.presence() {
+            for name in names {
+                presence.leave(&name).await;
+            }
+        }
     }
 }
 

@@ -41,7 +41,7 @@ fn main() {
     // All leases end together: the worst case.
     let all = board.look(|tasks| tasks.all().cloned().collect::<Vec<_>>()).unwrap();
     let left = |task| Task { status: Status::InProgress, lease_end: Some(1), ..task };
-    board.change(|_| Ok((all.into_iter().map(left).collect(), ()))).unwrap();
+    board.change(|_| Ok((all.iter().cloned().map(left).collect(), ()))).unwrap();
     assert!(board.claimable().unwrap());
     timed("a claim among 10,000 whose lease has ended", claim);
 }

@@ -1,5 +1,5 @@
-use crate::{FencingToken, Task, TaskError, Tasks, list};
-use durable::{Folder, Journal, LockedJournal, Update};
+use crate::{FencingToken, Log, Storage, Task, TaskError, Tasks, lease::now, list, storage::File};
+use durable::{Folder, Update};
 use std::{
     ffi::OsStr,
     fmt, mem,
@@ -25,6 +25,12 @@ pub enum BoardError {
     /// The file cannot be read or written. The message names it, and the line where there is one.
     #[error(transparent)]
     Disk(#[from] durable::Error),
+    /// The storage failed in a way of its own; the message names the host where there is one.
+    #[error(transparent)]
+    Storage(Box<dyn std::error::Error + Send + Sync>),
+    /// Somebody else has written since this was decided. A [`Storage`] decides again.
+    #[error("the board has changed meanwhile")]
+    Outdated,
 }
 
 /// The board: the same one for everybody who opens the same file, in whichever process.
@@ -65,12 +71,14 @@ struct Shared {
     notices: Mutex<Vec<String>>,
     /// Tells those who wait in this process that something has changed.
     changes: watch::Sender<()>,
+    /// Tells when others may have written; none when they send no signal.
+    signal: Option<watch::Receiver<()>>,
     /// Counts what runs on blocking threads, and the claims that are held.
     in_flight: TaskTracker,
 }
 
 struct State {
-    journal: Journal<Task>,
+    storage: Box<dyn Storage>,
     tasks: Tasks,
 }
 
@@ -84,28 +92,35 @@ impl Board {
     /// # Errors
     /// [`BoardError::Disk`].
     pub fn open(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Board, BoardError> {
-        let opened = match Journal::open(folder, &name) {
-            Err(durable::Error::Damaged { .. }) => Journal::salvage(folder, &name),
-            other => other,
-        };
-        let (journal, news) = opened?;
-        let (lines, mut tasks) = (news.records.len(), Tasks::default());
-        let notices = news.quarantined.iter().map(ToString::to_string).collect();
-        for task in news.records {
-            tasks.set(task);
-        }
-        let has_many_lines = lines > MAX_EXTRA_LINES + 2 * tasks.all().len();
+        Board::on(File::open(folder, name.as_ref())?, None)
+    }
+
+    /// Opens the board in this storage. `signal` changes when others may have written; without it
+    /// they are looked for every [`POLL_INTERVAL`].
+    ///
+    /// # Errors
+    /// Those of the storage.
+    pub fn on(
+        storage: impl Storage + 'static,
+        signal: Option<watch::Receiver<()>>,
+    ) -> Result<Board, BoardError> {
         let in_flight = TaskTracker::new();
         // Closed, or `drain` would wait for ever. It accepts tasks all the same.
         in_flight.close();
         let board = Board(Arc::new(Shared {
-            state: Mutex::new(State { journal, tasks }),
+            state: Mutex::new(State { storage: Box::new(storage), tasks: Tasks::default() }),
             dropped: Mutex::default(),
-            notices: Mutex::new(notices),
+            notices: Mutex::default(),
             changes: watch::Sender::default(),
+            signal,
             in_flight,
         }));
-        if has_many_lines {
+        let mut lines = 0;
+        let tasks = board.locked(false, |_, tasks, read| {
+            lines += read;
+            Ok(tasks.all().len())
+        })?;
+        if lines > MAX_EXTRA_LINES + 2 * tasks.unwrap_or_default() {
             board.compact()?;
         }
         Ok(board)
@@ -149,32 +164,47 @@ impl Board {
         // Tasks that cannot be given back now must not keep anybody from looking. They stay noted
         // for the next time.
         let _ = self.give_back();
-        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
-        let read = match journal.lock_if_new() {
-            Ok(None) => Ok(()),
-            Ok(Some((mut held, news))) => self.read_in(&mut held, tasks, news),
-            Err(error) => Err(error.into()),
-        };
-        (look(tasks), read.err())
+        let read = self.locked(false, |_, _, _| Ok(()));
+        (look(&self.0.state.lock().unwrap().tasks), read.err())
     }
 
-    /// Changes tasks. `decide` sees them as they are, with everybody else locked out, and returns
-    /// the tasks that change, and a value for the caller. `Ok` means that the change is on the
-    /// disk.
+    /// Reads in what others have written, and runs `work` with the number of their records while
+    /// nobody else can write; it may run again, with what was written meanwhile. Unless `always`,
+    /// it runs only when there is something new.
+    fn locked<T>(
+        &self,
+        always: bool,
+        mut work: impl FnMut(&mut dyn Log, &mut Tasks, usize) -> Result<T, BoardError>,
+    ) -> Result<Option<T>, BoardError> {
+        let State { storage, tasks } = &mut *self.0.state.lock().unwrap();
+        let mut value = None;
+        storage.locked(always, &mut |log, news| {
+            let read = news.records.len();
+            self.read_in(log, tasks, news)?;
+            value = Some(work(log, tasks, read)?);
+            Ok(())
+        })?;
+        Ok(value)
+    }
+
+    /// Changes tasks. `decide` sees them as they are, and returns the tasks that change, and a
+    /// value for the caller; when somebody else was faster, it decides again. `Ok` means that the
+    /// change is stored.
     ///
     /// # Errors
-    /// That of `decide`, or [`BoardError::Disk`]; then nothing has changed.
+    /// That of `decide`, or those of the storage; then nothing has changed.
     pub fn change<T>(
         &self,
-        decide: impl FnOnce(&Tasks) -> Result<(Vec<Task>, T), BoardError>,
+        mut decide: impl FnMut(&Tasks) -> Result<(Vec<Task>, T), BoardError>,
     ) -> Result<T, BoardError> {
-        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
-        let (mut held, news) = journal.lock()?;
-        self.read_in(&mut held, tasks, news)?;
-        self.write_releases(&mut held, tasks)?;
-        let (changed, value) = decide(tasks)?;
-        self.write(&mut held, tasks, changed)?;
-        Ok(value)
+        let changed = self.locked(true, |log, tasks, _| {
+            self.write_releases(log, tasks)?;
+            let (changed, value) = decide(tasks)?;
+            self.write(log, tasks, changed)?;
+            Ok(value)
+        })?;
+        // With `always` it runs.
+        changed.ok_or(BoardError::Outdated)
     }
 
     /// Writes the file anew, with one line for each task. Other processes notice by themselves.
@@ -182,10 +212,7 @@ impl Board {
     /// # Errors
     /// [`BoardError::Disk`].
     pub fn compact(&self) -> Result<(), BoardError> {
-        let State { journal, tasks } = &mut *self.0.state.lock().unwrap();
-        let (mut held, news) = journal.lock()?;
-        self.read_in(&mut held, tasks, news)?;
-        held.compact(tasks.all())?;
+        self.locked(true, |log, tasks, _| log.compact(tasks))?;
         Ok(())
     }
 
@@ -195,7 +222,7 @@ impl Board {
     /// Those of [`Tasks::created`] and [`change`](Board::change).
     pub fn create(&self, task: Task) -> Result<Task, BoardError> {
         self.change(|tasks| {
-            let task = tasks.created(task)?;
+            let task = tasks.created(task.clone())?;
             Ok((vec![task.clone()], task))
         })
     }
@@ -218,10 +245,10 @@ impl Board {
     pub fn update(
         &self,
         id: u64,
-        edit: impl FnOnce(&mut Task),
+        edit: impl Fn(&mut Task),
     ) -> Result<(Task, Vec<u64>), BoardError> {
         self.change(|tasks| {
-            let (task, freed) = tasks.updated(id, edit)?;
+            let (task, freed) = tasks.updated(id, &edit)?;
             Ok((vec![task.clone()], (task, freed)))
         })
     }
@@ -230,11 +257,7 @@ impl Board {
     ///
     /// # Errors
     /// [`TaskError::Changed`] when they are not, and those of [`change`](Board::change).
-    pub fn update_begun(
-        &self,
-        begun: &Task,
-        edit: impl FnOnce(&mut Task),
-    ) -> Result<(), BoardError> {
+    pub fn update_begun(&self, begun: &Task, edit: impl Fn(&mut Task)) -> Result<(), BoardError> {
         self.change(|tasks| {
             let now = tasks.get(begun.id)?;
             if (now.status, &now.owner) != (begun.status, &begun.owner) {
@@ -263,7 +286,8 @@ impl Board {
     }
 
     /// Waits until the tasks satisfy a condition. It looks after every change in this process, and
-    /// every [`POLL_INTERVAL`] for the changes of others and the end of leases. It changes nothing
+    /// for the changes of others and the end of leases every
+    /// [`POLL_INTERVAL`], or when the storage says so. It changes nothing
     /// and may be dropped at any time.
     ///
     /// # Errors
@@ -284,12 +308,36 @@ impl Board {
         // Subscribed before the first look, so that no change falls between a look and the wait for
         // the next one.
         let mut changes = self.0.changes.subscribe();
+        let mut signal = self.0.signal.clone();
+        if let Some(signal) = &mut signal {
+            signal.mark_unchanged();
+        }
         loop {
             let condition = condition.clone();
-            if self.blocking(move |board| board.look(|tasks| condition(tasks))).await? {
+            let look = move |tasks: &Tasks| (condition(tasks), tasks.next_lease_end());
+            let (holds, lease_end) = self.blocking(move |board| board.look(look)).await?;
+            if holds {
                 return Ok(());
             }
-            let _ = timeout(interval, changes.changed()).await;
+            match &mut signal {
+                None => {
+                    let _ = timeout(interval, changes.changed()).await;
+                }
+                // Nothing but a change or the end of a lease can make a difference.
+                Some(signal) => {
+                    let until_lease_ends = match lease_end {
+                        Some(end) => Duration::from_millis(end.saturating_sub(now())),
+                        None => Duration::MAX,
+                    };
+                    let changed = async {
+                        tokio::select! {
+                            _ = changes.changed() => {}
+                            () = until_changed(signal) => {}
+                        }
+                    };
+                    let _ = timeout(until_lease_ends.max(interval), changed).await;
+                }
+            }
         }
     }
 
@@ -328,15 +376,11 @@ impl Board {
     }
 
     /// Gives the tasks of dropped claims back, under the lock. After an error they stay noted.
-    fn write_releases(
-        &self,
-        held: &mut LockedJournal<'_, Task>,
-        tasks: &mut Tasks,
-    ) -> Result<(), BoardError> {
+    fn write_releases(&self, log: &mut dyn Log, tasks: &mut Tasks) -> Result<(), BoardError> {
         let tokens = std::mem::take(&mut *self.0.dropped.lock().unwrap());
         // A stale one has nothing to give back.
         let released = tokens.iter().filter_map(|token| tasks.released(*token).ok()).collect();
-        let written = self.write(held, tasks, released);
+        let written = self.write(log, tasks, released);
         if written.is_err() {
             self.0.dropped.lock().unwrap().extend(tokens);
         }
@@ -346,11 +390,13 @@ impl Board {
     /// Appends these tasks, and only then changes them in memory.
     fn write(
         &self,
-        held: &mut LockedJournal<'_, Task>,
+        log: &mut dyn Log,
         tasks: &mut Tasks,
         changed: Vec<Task>,
     ) -> Result<(), BoardError> {
-        held.append_all(&changed)?;
+        if !changed.is_empty() {
+            log.append(&changed)?;
+        }
         if !changed.is_empty() {
             self.0.changes.send_replace(());
         }
@@ -364,7 +410,7 @@ impl Board {
     /// who wait in this process.
     fn read_in(
         &self,
-        held: &mut LockedJournal<'_, Task>,
+        log: &mut dyn Log,
         tasks: &mut Tasks,
         news: Update<Task>,
     ) -> Result<(), BoardError> {
@@ -396,7 +442,7 @@ impl Board {
             self.0.notices.lock().unwrap().push(notice);
         }
         if news.rewound {
-            held.compact(tasks.all())?;
+            log.compact(tasks)?;
         }
         Ok(())
     }
@@ -405,6 +451,13 @@ impl Board {
 impl fmt::Debug for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+/// Never, once nobody is left who could signal.
+async fn until_changed(signal: &mut watch::Receiver<()>) {
+    if signal.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

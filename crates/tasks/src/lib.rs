@@ -24,7 +24,8 @@
 //!
 //! - [`Task`], [`Status`]: what is stored.
 //! - [`Tasks`]: all tasks in memory, and the pure decisions about them. No disk, no clock.
-//! - [`Board`]: the tasks in an append-only journal that processes share. Its methods block;
+//! - [`Board`]: the tasks in an append-only log that processes share: a file, or another
+//!   [`Storage`]. Its methods block;
 //!   [`Board::blocking`] runs them on a blocking thread, and [`Board::wait_for`] waits for a
 //!   change.
 //! - [`FencingToken`]: claims of a limited time, which a worker that died does not keep.
@@ -34,11 +35,13 @@ mod board;
 mod claims;
 mod graph;
 mod lease;
+mod storage;
 mod task;
 mod tasks;
 
 pub use board::{Board, BoardError, POLL_INTERVAL};
 pub use claims::{Claim, Claims};
 pub use lease::{FencingToken, LEASE};
+pub use storage::{Log, Storage, Work};
 pub use task::{MAX_ATTEMPTS, Status, Task, list};
 pub use tasks::{TaskError, Tasks};

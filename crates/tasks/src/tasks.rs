@@ -105,6 +105,11 @@ impl Tasks {
         self.leases.range(..=(now, u64::MAX)).map(|(_, id)| &self.tasks[id])
     }
 
+    /// When the first lease ends, in milliseconds since 1970.
+    pub fn next_lease_end(&self) -> Option<u64> {
+        self.leases.first().map(|(end, _)| *end)
+    }
+
     /// Whether a claim at this time (milliseconds since 1970) would find something to do. It costs
     /// next to nothing.
     pub fn is_claimable(&self, now: u64) -> bool {

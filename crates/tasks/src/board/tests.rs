@@ -122,8 +122,9 @@ fn a_file_of_many_changes_is_compacted_when_it_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let board = open(&dir);
     board.create(task("a", 0, &[])).unwrap();
-    let many = (0..1100).map(|n| Task { id: 1, priority: n, ..task("a", 0, &[]) }).collect();
-    board.change(|_| Ok((many, ()))).unwrap();
+    let many: Vec<Task> =
+        (0..1100).map(|n| Task { id: 1, priority: n, ..task("a", 0, &[]) }).collect();
+    board.change(|_| Ok((many.clone(), ()))).unwrap();
     let lines =
         || std::fs::read_to_string(dir.path().join("board/tasks.jsonl")).unwrap().lines().count();
     assert_eq!(lines(), 1102);

@@ -1,0 +1,4 @@
+mod board;
+mod faults;
+mod load;
+mod mail;

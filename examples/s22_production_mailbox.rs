@@ -1,0 +1,485 @@
+//! # s22: mail and tasks on a server
+//!
+//! The mailboxes of s09 are files, so a team lives on one machine, and in one process: a file tells
+//! nobody that it has changed, and a name has its reader in the process that holds the lock. Here
+//! both the mail and the board are on a Redis server, and a teammate is wherever its process is.
+//!
+//! ```text
+//! machine A                     Redis                                  machine B
+//! lead ── send ──> stream mail:ann ── group `readers`: pending ──> receive ── ann, a process
+//!                     │                 │ acknowledged: over           │  that has joined
+//!                     │                 │ not acknowledged, its reader │
+//!                     │                 v died: the next reader        │
+//!                     └── pub/sub "ann": look! ────────────────────────┘
+//! lead ── create ──> stream board: appended only by whoever knows the newest entry <── claim ── ann
+//! ```
+//!
+//! New here: a [`Transport`](rungs_mailbox::Transport) and a board that processes on several machines share. Nothing in s09
+//! and s11 changes for it but where a member is looked for.
+//!
+//! - A mailbox is a **stream**, which a **consumer group** reads. The group knows what is delivered
+//!   and not acknowledged, and how often; the decision what to deliver again, and what is a dead
+//!   letter, is that of s09.
+//! - A **name is a lease**: a key that vanishes unless its process renews it. So a mailbox has one
+//!   reader; when that dies, the next one of its name takes over, with the letters in flight. A
+//!   reader that was only slow finds that it has lost the name, and can acknowledge nothing.
+//! - **Every change is one script**, which the server runs whole or not at all, and recognises when
+//!   it is sent again. Whoever loses the connection does not know whether a letter was stored; it
+//!   sends again, and the letter is there once.
+//! - The board needs no lock: a change is appended only if nobody has written since it was decided,
+//!   else it is decided again. The **fencing tokens** of s11 work as before, so the clocks of the
+//!   machines may differ.
+//! - Messages (**pub/sub**) only wake who waits: a lost one loses nothing, and nobody polls.
+//!
+//! Without a server the team is that of s11, in files; it says so. The crate `rungs-redis` has the
+//! streams, behind the same two traits as the files.
+//!
+//! Terms: **stream**, **consumer group**, **pending entries list**, **name lease**,
+//! **idempotent send**, **optimistic concurrency control**, **publish/subscribe**.
+//!
+//! Run it: `cargo run --example s22_production_mailbox`
+//!
+//! You will see a lead put tasks on a board, and two more processes of this program join its team
+//! and do them; without a Redis server, two teammates in one process.
+//!
+//! Try, and predict first:
+//! 1. Start `redis-server`, and this lesson in one terminal with `-- --join blue`, in two others
+//!    with `-- --join blue --as ann` and `--as bob`. Kill one of them with `kill -9` in the middle
+//!    of a task. Who does the task then, and after how long?
+//! 2. `redis-cli XPENDING 'rungs:{blue}:mail:ann' readers` while ann works on a letter. What
+//!    changes when its turn ends?
+//! 3. Take the `SET .. NX` out of the script `SEND` in `crates/redis/src/mail.rs`. Which test fails,
+//!    and what would an agent do with the second letter?
+//!
+//! Pitfalls: a list with `BLPOP`, or pub/sub alone, loses what its reader has taken and not handled;
+//! a server that flushes once a second loses the last one in a crash; a replica that becomes the
+//! primary may lack what the old one had accepted.
+//!
+//! A product also limits what each user of the server may do, encrypts the letters, and counts how
+//! long they wait.
+//!
+//! Builds on s09, s11. Motto: *Redis carries the mail.*
+
+use lessons::{
+    Flag, Stage,
+    s01_loop::agent_loop,
+    s07_task_system::{self, Board},
+    s09_agent_teams::{self, LEAD, Letter, LetterFilter, Mailboxes, Team},
+    s11_autonomous_agents, s13_streaming,
+};
+use rungs_core::{Agent, Chat, Context, Error, Layer, NextTurn, Reply, Result};
+use rungs_mailbox::{Presence, check_name};
+use rungs_redis::{Cause, DEFAULT_URL, Failure, Mail, NAME_LEASE, Server, open_board};
+use rungs_tasks::{Claims, LEASE};
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
+
+/// Names the server.
+const REDIS_URL: &str = "REDIS_URL";
+/// Where the name of a folder's own team is kept, among its state.
+const TEAM_FILE: &str = "team";
+/// What a member that has joined reads first.
+const WELCOME: &str = "You have joined the team from a process of your own. Tell lead in one \
+    sentence that you are here. Tasks and mail come by themselves.";
+/// What it says of itself.
+const ROLE: &str = "joined from another process";
+/// How long an exit waits until the names are given back.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often a lead that has to wait for its name tries again.
+const NAME_INTERVAL: Duration = Duration::from_secs(1);
+
+const FLAGS: &[Flag] = &[
+    Flag { name: "join", value: Some("TEAM"), help: "the team on the Redis server of REDIS_URL" },
+    Flag { name: "as", value: Some("NAME"), help: "joins it as a teammate, not as its lead" },
+];
+
+/// Lets a member that has joined write letters. Its lead is elsewhere, and so is whoever types:
+/// what counts is that the lead has written.
+struct LedElsewhere(Team);
+
+impl Layer for LedElsewhere {
+    async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
+        let team = self.0.clone();
+        let allow = move |letter: Letter, _: &Context| {
+            if letter.from == LEAD {
+                team.allow_letters();
+            }
+            letter
+        };
+        next.run(chat, &cx.with(LetterFilter(Box::new(allow)))).await
+    }
+}
+
+/// Adds the lead of a team, wherever its mail and its tasks are.
+pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
+    let agent = s09_agent_teams::install(s07_task_system::install(agent, claims.board()), team);
+    s11_autonomous_agents::install(agent, team, claims)
+}
+
+/// Adds a member of a team whose lead is in another process, once its name is that of this process.
+/// It begins when the prompt does, and ends when it is dismissed.
+pub fn install_member(
+    agent: Agent,
+    mail: &Mail,
+    team: &Team,
+    claims: &Claims,
+    name: &str,
+) -> Agent {
+    team.allow_letters();
+    let agent = s07_task_system::install(agent, claims.board());
+    let agent = s09_agent_teams::install_led_elsewhere(agent, team);
+    let agent = s11_autonomous_agents::install(agent, team, claims);
+    let (names, name, begun) = (mail.names().clone(), name.to_string(), AtomicBool::new(false));
+    let (team, own) = (team.clone(), agent.name().to_string());
+    agent.wrap(LedElsewhere(team.clone())).wake(move |cx| {
+        let is_own = cx.name() == own;
+        // In a task of its own: whoever waits here may be dropped.
+        if is_own && !begun.swap(true, Relaxed) {
+            tokio::spawn(begin(team.clone(), name.clone(), cx.clone()));
+        }
+        let (names, name) = (names.clone(), name.clone());
+        async move {
+            // Not for the member itself: its mail and its tasks wake it.
+            if is_own {
+                names.lost(&name).await;
+                cx.notice(format!("{name} is no member of the team any more"));
+            }
+            false
+        }
+    })
+}
+
+async fn begin(team: Team, name: String, cx: Context) {
+    let welcome = Letter::new(&name, WELCOME);
+    if let Err(error) = team.spawn(&name, ROLE.into(), welcome, &cx).await {
+        cx.notice(format!("{name} cannot begin: {}", error.0));
+    }
+}
+
+/// The team of this folder, for whoever names none: the same one after a restart.
+async fn own_team(stage: &Stage) -> Result<String> {
+    let state = stage.state().await?;
+    let read = move || -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        if let Ok(team) = std::fs::read_to_string(state.path().join(TEAM_FILE)) {
+            return Ok(team.trim().into());
+        }
+        let team = format!("team-{:08x}", getrandom::u32()?);
+        state.write(TEAM_FILE, format!("{team}\n").as_bytes())?;
+        Ok(team)
+    };
+    spawn_blocking(read).await.map_err(Error::other)?.map_err(Error::other)
+}
+
+/// Takes the name of the lead. One that died has it a little longer.
+async fn lead(mail: &Mail, stage: &Stage) -> Result<()> {
+    let end = Instant::now() + NAME_LEASE;
+    loop {
+        match Presence::join(mail.names(), LEAD, LEAD).await {
+            Err(error) if Instant::now() < end => {
+                stage.screen.say(&format!("{error}; waiting for it"));
+                sleep(NAME_INTERVAL).await;
+            }
+            joined => return joined.map_err(Error::other),
+        }
+    }
+}
+
+/// The server, if there is one. Only a team that was named needs it.
+async fn server(stage: &Stage) -> Result<Option<Server>> {
+    let named = stage.flags.get("join");
+    let team = match named {
+        Some(team) => team.clone(),
+        None => own_team(stage).await?,
+    };
+    check_name(&team).map_err(Error::other)?;
+    let variable = stage.setting(REDIS_URL);
+    let url = variable.as_deref().unwrap_or(DEFAULT_URL);
+    match Server::connect(url, &team).await {
+        Ok(server) => {
+            stage.screen.say(&format!(
+                "mail and tasks: team {team} on Redis at {}; others join with --join {team} --as \
+                 NAME",
+                server.host()
+            ));
+            if let Some(limit) = server.durability().await.map_err(Error::other)? {
+                stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
+            }
+            Ok(Some(server))
+        }
+        // A server that is there, and was named, is to be used.
+        Err(failure) if named.is_none() && (variable.is_none() || is_absent(&failure)) => {
+            stage.screen.say(&format!(
+                "{failure}. Mail and tasks are files in this folder, for this process alone"
+            ));
+            Ok(None)
+        }
+        Err(failure) => Err(Error::other(failure)),
+    }
+}
+
+fn is_absent(failure: &Failure) -> bool {
+    failure.cause == Cause::Unreachable
+}
+
+async fn build(stage: &Stage) -> Result<Agent> {
+    let agent = s13_streaming::install(stage.agent());
+    let Some(server) = server(stage).await? else {
+        let state = stage.state().await?;
+        let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
+        let team = Team::new(Mailboxes::open(&state).await.map_err(Error::other)?);
+        return Ok(install(agent, &team, &Claims::new(board, LEASE)));
+    };
+    let claims = Claims::new(open_board(&server).await.map_err(Error::other)?, LEASE);
+    let mail = Mail::new(&server).map_err(Error::other)?;
+    let team = Team::new(mail.clone());
+    let agent = match stage.flags.get("as") {
+        Some(name) if name != LEAD => {
+            stage.serves.store(true, Relaxed);
+            Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
+            install_member(agent, &mail, &team, &claims, name)
+        }
+        _ => {
+            lead(&mail, stage).await?;
+            install(agent, &team, &claims)
+        }
+    };
+    let names = mail.names().clone();
+    Ok(agent.on_exit("leaving the team", CLOSE_TIMEOUT, async move || names.leave_all().await))
+}
+
+/// The agent of lesson eleven, with its mail and its tasks on a server.
+pub fn main() -> ExitCode {
+    lessons::run_with(FLAGS, "s22_production_mailbox", build, agent_loop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lessons::{
+        s04_subagent,
+        s07_task_system::{Status, Task},
+        s10_team_protocols,
+        testing::{Play, play, results},
+    };
+    use rehearsal::{Scene, call, calls, say, say_results, scene};
+    use rungs_core::tools;
+    use rungs_redis::testing::PrivateServer;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+    use tokio::task::JoinHandle;
+
+    /// How long a name and a claim last in these tests.
+    const SHORT: Duration = Duration::from_secs(1);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A process of a team: a connection, a board and a model of its own.
+    struct Process {
+        play: Play,
+        mail: Mail,
+        board: Board,
+    }
+
+    async fn connect(url: &str) -> (Mail, Claims) {
+        let server = Server::connect(url, "blue").await.unwrap();
+        let claims = Claims::new(open_board(&server).await.unwrap(), SHORT);
+        (Mail::with_lease(&server, SHORT).unwrap(), claims)
+    }
+
+    async fn lead(server: &PrivateServer, scenes: impl IntoIterator<Item = Scene>) -> Process {
+        let (mail, claims) = connect(&server.url()).await;
+        Presence::join(mail.names(), LEAD, LEAD).await.unwrap();
+        let team = Team::new(mail.clone());
+        let play = play(scenes, |agent, _| {
+            let agent = install(s04_subagent::install(tools::all(agent)), &team, &claims);
+            s10_team_protocols::install(agent, &team, LONG)
+        });
+        Process { play: play.await, mail, board: claims.board().clone() }
+    }
+
+    async fn member(
+        (mail, claims): (Mail, Claims),
+        name: &str,
+        scenes: impl IntoIterator<Item = Scene>,
+    ) -> Process {
+        Presence::join(mail.names(), name, ROLE).await.unwrap();
+        let team = Team::new(mail.clone());
+        let welcome = scene("You have joined the team", [say("I am here.")]);
+        let play = play([welcome].into_iter().chain(scenes), |agent, _| {
+            let agent = s04_subagent::install(tools::all(agent));
+            let agent = install_member(agent, &mail, &team, &claims, name);
+            s10_team_protocols::install(agent, &team, LONG)
+        });
+        Process { play: play.await, mail, board: claims.board().clone() }
+    }
+
+    impl Process {
+        /// The prompt of a process of which nobody types: it ends when nothing is expected.
+        fn serve(&self) -> JoinHandle<bool> {
+            let agent = self.play.agent.clone();
+            tokio::spawn(async move { agent.woken(&Chat::default()).await })
+        }
+
+        /// The results that the member was given.
+        fn results(&self, name: &str) -> Vec<String> {
+            let bodies = self.play.bodies_of(&format!("You are {name}, a teammate"));
+            let newest = bodies.iter().filter_map(|body| body["messages"].as_array()?.last());
+            let blocks = newest.filter_map(|message| message["content"].as_array()).flatten();
+            blocks.filter_map(|block| block["content"][0]["text"].as_str()).map(plain).collect()
+        }
+
+        async fn task(&self, id: u64) -> Task {
+            let get = move |board: &Board| board.look(|tasks| tasks.get(id).cloned());
+            self.board.blocking(get).await.unwrap().unwrap()
+        }
+
+        async fn create(&self, subject: &str) {
+            let task = Task { subject: subject.into(), ..Task::default() };
+            self.board.blocking(move |board| board.create(task.clone())).await.unwrap();
+        }
+    }
+
+    /// Without random ids.
+    fn plain(text: &str) -> String {
+        let words = text.split(' ').map(|word| match word.split_once('-') {
+            Some((name, id)) if id.len() >= 16 => format!("{name}-ID"),
+            _ => word.to_string(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn finish(result: &str) -> rehearsal::Turn {
+        call("finish_task", json!({ "result": result }))
+    }
+
+    fn bash(command: &str) -> (&'static str, Value) {
+        ("bash", json!({ "command": command }))
+    }
+
+    /// Answers to whatever members write.
+    fn noted() -> Scene {
+        scene("from=.(ann|bob).>", [say("noted")])
+    }
+
+    #[tokio::test]
+    async fn members_in_other_processes_do_the_tasks_of_one_board_and_the_lead_waits_for_them() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let work = || {
+            let turns = [calls([bash("sleep 0.1")]), finish("fine"), say("done")];
+            scene("<task id=.(\\d+)", turns)
+        };
+        let ann = member(connect(&server.url()).await, "ann", [work()]).await;
+        let bob = member(connect(&server.url()).await, "bob", [work()]).await;
+        let serving = [ann.serve(), bob.serve()];
+        let create = || ("task_create", json!({"subject": "x"}));
+        let dismiss = |name: &str| ("dismiss", json!({ "name": name }));
+        let lead = lead(
+            &server,
+            [
+                scene("^go$", [calls((0..8).map(|_| create())), say("free")]),
+                scene("^end$", [calls([dismiss("ann"), dismiss("bob")]), say_results()]),
+                noted(),
+            ],
+        )
+        .await;
+        let mut chat = Chat::default();
+        lead.play.run_until_idle(&mut chat, "go").await;
+        let mut owners = BTreeSet::new();
+        for id in 1..=8 {
+            let task = lead.task(id).await;
+            assert_eq!((task.status, task.attempt), (Status::Done, 1), "{task}");
+            owners.extend(task.owner);
+        }
+        assert_eq!(owners, ["ann", "bob"].map(String::from).into());
+        let reply = lead.play.run(&mut chat, "end").await.unwrap();
+        let gone = "is gone; its mail waits for the next of that name";
+        assert_eq!(reply.text(), format!("ann {gone} | bob {gone}"));
+        for process in serving {
+            assert!(!process.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rules_of_a_team_hold_between_processes() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let touch = || bash("touch a");
+        let plan = ("request", json!({"to": "lead", "kind": "plan", "text": "one"}));
+        let ann = [
+            scene("lead.>\\s*work", [calls([touch(), plan]), say("waiting")]),
+            scene(r"\[ann-[0-9a-f]{16} approved\]", [calls([touch()]), say("done")]),
+        ];
+        let ann = member(connect(&server.url()).await, "ann", ann).await;
+        let _serving = ann.serve();
+        let write = ("send_message", json!({"to": "ann", "text": "work"}));
+        let nobody = ("send_message", json!({"to": "eve", "text": "work"}));
+        let respond = json!({"id": "{{ m[1] }}", "approve": true, "text": "yes"});
+        let scenes = [
+            scene("^go$", [calls([write, nobody, ("list_teammates", json!({}))]), say("free")]),
+            scene(r"\[request (\w+-[0-9a-f]{16}), ", [call("respond", respond), say("x")]),
+            noted(),
+        ];
+        let lead = lead(&server, scenes).await;
+        let mut chat = Chat::default();
+        lead.play.run_until_idle(&mut chat, "go").await;
+        let said: Vec<String> = chat.messages().iter().flat_map(|one| results(one)).collect();
+        assert_eq!(
+            said[..2],
+            [
+                "sent to ann",
+                "there is no \"eve\" to write to; there is: ann, nobody"
+                    .replace(", nobody", "")
+                    .as_str(),
+            ]
+        );
+        assert!(said[2].starts_with("ann (joined from another process), at work, on "), "{said:?}");
+        let of_ann = ann.results("ann");
+        assert!(of_ann[0].contains("plan"), "{of_ann:?}");
+        assert_eq!(of_ann.last().unwrap(), "(no output)");
+        assert!(ann.play.dir.path().join("a").exists());
+    }
+
+    const URL: &str = "RUNGS_TEST_URL";
+
+    /// A member in a process that can be killed: this test, started again with a variable that says
+    /// where its server is. It never ends its task.
+    #[tokio::test]
+    async fn process() {
+        let Ok(url) = std::env::var(URL) else { return };
+        let (mail, claims) = connect(&url).await;
+        let stuck = scene("<task id", [calls([bash("sleep 600")]), say("x")]);
+        member((mail, claims), "ann", [stuck]).await.serve().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_task_and_the_name_of_a_process_that_died_go_to_others() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let this = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["examples::s22_production_mailbox::tests::process", "--exact"])
+            .env(URL, server.url())
+            .stdout(std::process::Stdio::null())
+            .spawn();
+        let mut ann = this.unwrap();
+        let lead = lead(&server, [scene("^go$", [say("free")]), noted()]).await;
+        lead.create("x").await;
+        while lead.task(1).await.status != Status::InProgress {
+            sleep(Duration::from_millis(20)).await;
+        }
+        ann.kill().unwrap();
+        ann.wait().unwrap();
+        let bob = [scene("<task id=.1. attempt=.2", [finish("fine"), say("done")])];
+        let bob = member(connect(&server.url()).await, "bob", bob).await;
+        let _serving = bob.serve();
+        lead.play.run_until_idle(&mut Chat::default(), "go").await;
+        let task = lead.task(1).await;
+        assert_eq!((task.result.as_deref(), task.owner.as_deref()), (Some("fine"), Some("bob")));
+        let names = lead.mail.names().elsewhere().await.unwrap();
+        assert_eq!(names.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["bob"]);
+        Presence::join(lead.mail.names(), "ann", "").await.unwrap();
+    }
+}
