@@ -66,6 +66,7 @@ mod examples {
     pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
+    pub mod s19_interrupts;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }

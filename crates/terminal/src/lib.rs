@@ -1,7 +1,8 @@
 //! The terminal: the [`Screen`] that shows events and asks questions, the line editor behind it,
-//! the [`Prompt`] that all lessons share, [`Signals`] and [`TerminalModes`]. It shows what an agent
-//! emits and knows no mechanism.
+//! the [`Prompt`] that all lessons share, [`Signals`], the [`Interrupt`] of a turn, and
+//! [`TerminalModes`]. It shows what an agent emits and knows no mechanism.
 mod editor;
+mod interrupt;
 mod line_editor;
 mod modes;
 mod output;
@@ -15,6 +16,7 @@ mod stdin;
 mod tally;
 mod text;
 
+pub use interrupt::Interrupt;
 pub use modes::TerminalModes;
 pub use prompt::{Prompt, command_list};
 pub use screen::Screen;

@@ -1,10 +1,10 @@
 //! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of
 //! it.
 use crate::{
-    Screen, Signals,
+    Interrupt, Screen, Signals,
     line_editor::{Look, Typed},
 };
-use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Reply, Result};
 use rungs_http::Backoff;
 use std::{
     collections::VecDeque,
@@ -26,6 +26,9 @@ const INTERRUPTED: u8 = 130;
 
 /// What is said when Ctrl+C has stopped a turn.
 const STOPPED: &str = "stopped; the conversation stays, and so does what was done to files";
+
+/// How long a turn that was asked to stop may take before it is dropped.
+const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// How soon after another one a Ctrl+C leaves instead of stopping the turn.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
@@ -147,15 +150,8 @@ impl Prompt {
                 },
             };
             let start = Instant::now();
-            let end = tokio::select! {
-                end = agent.run(&mut session.chat, prompt, agent_loop) => Ok(end),
-                code = signals.next() => Err(code),
-                never = screen.show_elapsed() => match never {},
-                () = screen.closed().cancelled() => return session.code(),
-            };
-            let end = match end {
+            let end = match self.turn(session, agent, screen, signals, prompt, agent_loop).await {
                 Ok(end) => end,
-                Err(code) if session.stops(code, &cx, signals) => Err(Error::Cancelled),
                 Err(code) => return code,
             };
             if woken {
@@ -172,6 +168,48 @@ impl Prompt {
             }
             screen.show_tally(start.elapsed());
         }
+    }
+
+    /// Runs one turn to its end, or until the person or a signal stops it. The error is the exit
+    /// code of a program that ends with it.
+    async fn turn<L>(
+        &self,
+        session: &mut Session,
+        agent: &Agent,
+        screen: &Screen,
+        signals: &mut Signals,
+        prompt: Message,
+        agent_loop: L,
+    ) -> Result<Result<Reply>, u8>
+    where
+        L: for<'a> Loop<'a> + Copy,
+    {
+        let interrupt = Interrupt::default();
+        let mut chat = std::mem::take(&mut session.chat);
+        let agent = agent.clone().with(interrupt.clone());
+        let end = {
+            let mut turn = pin!(agent.run(&mut chat, prompt, agent_loop));
+            let stopped = tokio::select! {
+                end = &mut turn => Ok(end),
+                code = signals.next() => Err(code),
+                never = screen.show_elapsed() => match never {},
+                () = screen.closed().cancelled() => Err(session.code()),
+            };
+            match stopped {
+                Ok(end) => Ok(end),
+                Err(code) => {
+                    let leaves = !session.stops(code, &agent.context(), signals);
+                    let end = match interrupt.request() {
+                        true => tokio::time::timeout(STOP_GRACE, turn).await.ok(),
+                        false => None,
+                    };
+                    if leaves { Err(code) } else { Ok(end.unwrap_or(Err(Error::Cancelled))) }
+                }
+            }
+        };
+        chat.close_open_calls("not run: the turn was stopped");
+        session.chat = chat;
+        end
     }
 
     async fn next(
