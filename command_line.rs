@@ -3,7 +3,7 @@ use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// An option that one lesson adds to the command line.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,8 @@ pub(crate) struct Args {
     pub(crate) prompt: Vec<String>,
     pub(crate) keep: bool,
     pub(crate) sandbox: bool,
+    /// The folder to work in, instead of the current one or a new one.
+    pub(crate) folder: Option<PathBuf>,
     pub(crate) help: bool,
     /// The values of the lesson's own options that were given; empty for one without a value.
     pub(crate) flags: BTreeMap<&'static str, String>,
@@ -39,6 +41,7 @@ impl Args {
             match arg {
                 Long("keep") => args.keep = true,
                 Long("sandbox") => args.sandbox = true,
+                Long("folder") => args.folder = Some(parser.value()?.into()),
                 Long("help") | Short('h') => args.help = true,
                 Value(word) => args.prompt.push(word.string()?),
                 Long(name) => {
@@ -53,6 +56,9 @@ impl Args {
                 }
                 other => return Err(other.unexpected()),
             }
+        }
+        if args.sandbox && args.folder.is_some() {
+            return Err("--sandbox makes a folder, --folder names one; give one of them".into());
         }
         Ok(args)
     }
@@ -78,6 +84,7 @@ Usage
   cargo run --example LESSON -- \"question\"   one answer, on standard output
   echo question | cargo run --example LESSON each line is a prompt
   --keep                                     keeps the folder in which a rehearsal plays
-  --sandbox                                  a live model works in such a folder, tooFLAGS
+  --sandbox                                  a live model works in such a folder, too
+  --folder FOLDER                            works in this folder, such as one that was keptFLAGS
 
 At the prompt";

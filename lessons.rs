@@ -66,7 +66,11 @@ mod examples {
     pub mod s11_autonomous_agents;
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
+    pub mod s14_tools_extended;
+    pub mod s17_session_management;
+    pub mod s18_parallel_tools;
     pub mod s19_interrupts;
+    pub mod s20_cache_optimization;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }
@@ -76,6 +80,7 @@ mod command_line;
 mod inspect;
 pub mod models;
 mod settings;
+pub mod spending;
 mod stage;
 #[cfg(test)]
 mod testing;

@@ -66,6 +66,14 @@ impl Settings {
         })
     }
 
+    /// All keys that are set, also those of providers that were not chosen.
+    pub(crate) fn keys(&self) -> Vec<Secret> {
+        let names = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY", "LLM_API_KEY"];
+        let from = [&self.environment, &self.file];
+        let set = from.iter().flat_map(|from| names.iter().filter_map(|name| from.get(*name)));
+        set.map(|key| Secret::new(key.trim())).collect()
+    }
+
     /// The names of the variables that commands get although they would be withheld:
     /// `RUNGS_COMMAND_ENV`, separated by commas or blanks.
     pub(crate) fn passed_variables(&self) -> Vec<&str> {

@@ -9,8 +9,8 @@ use crate::{
 use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
-    Agent, Answer, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format},
+    Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
+    client::{Endpoint, Format, Secret},
     tools,
 };
 use rungs_files::read_config;
@@ -21,11 +21,15 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Mutex,
     time::Duration,
 };
 
 /// Where config, skills and lessons are found, wherever the program is started.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// With this variable commands can start the program itself once more.
+const PROGRAM: &str = "RUNGS_PROGRAM";
 
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
@@ -53,6 +57,10 @@ pub struct Stage {
     pub window: u32,
     /// The lesson's own options, as given on the command line; empty for one without a value.
     pub flags: BTreeMap<&'static str, String>,
+    /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
+    pub chat: Mutex<Chat>,
+    /// The keys that this program knows. What a lesson writes to disk must not hold them.
+    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -116,7 +124,10 @@ pub fn run_with(
     agent_loop: impl for<'a> Loop<'a> + Copy,
 ) -> ExitCode {
     // First of all, while there is one thread: what holds a secret is read, and then erased.
-    let variables: Vec<_> = std::env::vars_os().collect();
+    let mut variables: Vec<_> = std::env::vars_os().collect();
+    if let Ok(program) = std::env::current_exe() {
+        variables.push((PROGRAM.into(), program.into()));
+    }
     let settings = Settings::load(&dotenv());
     let protected = protect();
     let modes = TerminalModes::save();
@@ -197,11 +208,13 @@ async fn play(
     }
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
-    let (endpoint, play) = Play::begin(lesson, settings.choose()?, args.sandbox, screen).await?;
+    let folder = args.folder.as_deref().map(existing).transpose()?;
+    let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, screen)?;
-    let folder = match play.workspace.path() {
-        Some(fresh) => fresh.to_path_buf(),
-        None => std::env::current_dir().map_err(Error::at("the current folder"))?,
+    let folder = match (folder, play.workspace.path()) {
+        (Some(named), _) => named,
+        (None, Some(fresh)) => fresh.to_path_buf(),
+        (None, None) => std::env::current_dir().map_err(Error::at("the current folder"))?,
     };
     screen.say(&play.first_line(&endpoint, &folder));
     if let Some(names) = environment.withheld() {
@@ -211,8 +224,10 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let flags = args.flags;
-    let stage = Stage { lesson, client, folder, system, window, flags, screen: screen.clone() };
+    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let screen_of = screen.clone();
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, keys, screen: screen_of };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -227,6 +242,7 @@ async fn play(
         plays_alone: play.server.is_some(),
         question: (!args.prompt.is_empty()).then_some(question),
         history: Some(history(lesson)),
+        chat: stage.chat.into_inner().unwrap_or_default(),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
     let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
@@ -252,10 +268,18 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, screen) = (BTreeMap::new(), screen.clone());
-    let stage = Stage { lesson, client, folder, system, window, flags, screen };
+    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let screen = screen.clone();
+    let stage = Stage { lesson, client, folder, system, window, flags, chat, keys, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
+}
+
+/// The folder that `--folder` names, as an absolute path.
+fn existing(named: &Path) -> Result<PathBuf> {
+    let wrong = |why: &str| Error::setting("--folder", format!("{}: {why}", named.display()));
+    let folder = named.canonicalize().map_err(|error| wrong(&error.to_string()))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong("it is no folder")) }
 }
 
 /// Deletes and ends, in the background, what programs that were killed have left.
@@ -283,22 +307,24 @@ struct Play {
 }
 
 impl Play {
-    /// With `sandbox`, a live model works in the script's own folder too.
+    /// With `--sandbox`, a live model works in the script's own folder too; with `--folder`, nobody
+    /// does.
     async fn begin(
         lesson: &str,
         choice: Choice,
-        sandbox: bool,
+        args: &Args,
         screen: &Screen,
     ) -> Result<(Endpoint, Self)> {
         let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
         let script = match choice {
             // Nobody sees what it suggests.
-            Choice::Live(_) if !sandbox && !screen.is_terminal() => Script::default(),
+            Choice::Live(_) if !args.sandbox && !screen.is_terminal() => Script::default(),
             _ => Script::load(&file).map_err(|error| Error::config(error.0))?,
         };
         let suggestions = script.suggest().to_vec();
         let workspace = match choice {
-            Choice::Live(_) if !sandbox => Workspace::Here,
+            Choice::Live(_) if !args.sandbox => Workspace::Here,
+            Choice::Rehearsal(_) if args.folder.is_some() => Workspace::Here,
             _ => script.workspace().map_err(Error::other)?,
         };
         let (endpoint, server) = match choice {

@@ -673,7 +673,7 @@ mod tests {
         assert_eq!(play.run(&mut chat, "write").await.unwrap().text(), refused);
         // The fork has the text, and so it may write.
         let written = play.run(&mut fork, "write").await.unwrap().text();
-        assert_eq!(written, "replaced f.txt: 1 lines");
+        assert_eq!(written, "replaced f.txt: 1 line");
     }
 
     /// A conversation of two turns, the first with a long answer.

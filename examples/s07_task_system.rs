@@ -25,11 +25,13 @@
 //! Run it: `cargo run --example s07_task_system`
 //!
 //! You will see a goal broken into four tasks, one change refused because the task would wait for
-//! itself, and the board saying at each step what can begin next.
+//! itself, the board saying at each step what can begin next, and a second process that reads the
+//! same board from the disk.
 //!
 //! Try, and predict first:
 //! 1. Run it with `-- --keep` and look at `.rungs/s07_task_system/tasks.jsonl` in the folder that
-//!    stays. How many lines has a task that was created, begun and finished?
+//!    stays. How many lines has a task that was created, begun and finished? Start the lesson there
+//!    again, with `-- --folder` and the folder's name, and type `:tasks`.
 //! 2. Delete the last three characters of that file and start the lesson in that folder with a live
 //!    model, or read the test `damage_is_set_aside_and_reported` in `crates/tasks`. What is lost?
 //! 3. Give two tasks the same priority. Which one does `task_next` take?

@@ -54,7 +54,7 @@ use rungs_process::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
 /// How many jobs run at once.
 const MAX_RUNNING_JOBS: usize = 100;
@@ -146,7 +146,7 @@ async fn run(jobs: &Jobs, call: Call, cx: &Context) -> Result<String, ToolError>
         Call::BgList {} => Ok(list(jobs, me)),
         Call::BgLogs { id, lines } => {
             let job = jobs.find(me, id).ok_or_else(|| missing(id))?;
-            Ok(logs(&job, lines.unwrap_or(DEFAULT_LOG_LINES)))
+            Ok(logs(&job, lines.unwrap_or(DEFAULT_LOG_LINES), cx.cwd()))
         }
         Call::BgKill { id } => match jobs.kill(me, id).ok_or_else(|| missing(id))?.end {
             Some(end) => Ok(format!("it had ended already ({end})")),
@@ -162,16 +162,18 @@ fn list(jobs: &Jobs, me: &str) -> String {
 }
 
 /// The newest output of a job, and where all of it is.
-fn logs(job: &Job, lines: usize) -> String {
-    let (lines, count) = job.log.newest(lines.min(Log::MAX_LINES));
+fn logs(job: &Job, lines: usize, cwd: &Path) -> String {
+    let path = job.log.path().strip_prefix(cwd).unwrap_or(job.log.path());
+    let (lines, _) = job.log.newest(lines.min(Log::MAX_LINES));
     let end = job.end.as_deref().unwrap_or("running");
     let incomplete = match job.log.fault() {
         Some(why) => format!(" (incomplete: {why})"),
         None => String::new(),
     };
     format!(
-        "{end}, {count} lines, all of them in {}{incomplete}; the last {}:\n{}",
-        job.log.path().display(),
+        "{end}, {}, all of it in {}{incomplete}; the last {}:\n{}",
+        job.lines(),
+        path.display(),
         lines.len(),
         lines.join("\n")
     )
@@ -179,12 +181,11 @@ fn logs(job: &Job, lines: usize) -> String {
 
 /// What the model is told of a job that has ended.
 fn notice(job: &Job) -> String {
-    let (lines, count) = job.log.newest(NOTICE_LINES);
-    let (id, command) = (job.id, &job.command);
+    let (lines, _) = job.log.newest(NOTICE_LINES);
+    let (id, command, count) = (job.id, &job.command, job.lines());
     let (end, lines) = (job.end.as_deref().unwrap_or_default(), lines.join("\n"));
     format!(
-        "<job id=\"{id}\">\n`{command}` ended ({end}), {count} lines. The last ones:\n\
-         {lines}\n</job>"
+        "<job id=\"{id}\">\n`{command}` ended ({end}), {count}. The last ones:\n{lines}\n</job>"
     )
 }
 
@@ -194,9 +195,8 @@ struct Background(Jobs);
 impl Layer for Background {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
         for job in self.0.ended(cx.name(), &chat.state::<ReportedEnds>().0) {
-            let notice = notice(&job);
-            cx.notice(notice.lines().nth(1).unwrap_or_default());
-            chat.push(Message::inserted("job", notice));
+            cx.notice(format!("job {job}"));
+            chat.push(Message::inserted("job", notice(&job)));
             chat.update(|reported: &mut ReportedEnds| reported.0.insert(job.id));
         }
         next.run(chat, cx).await
@@ -307,7 +307,7 @@ mod tests {
         let play = background([scene("^go$", turns), scene("quick", [say("noted")])]).await;
         let (answer, chat) = play.ask("go").await;
         assert_eq!((answer.as_str(), chat.messages().len()), ("noted", 4));
-        let end = "`echo quick` ended (exit status: 0), 1 lines. The last ones:\nquick";
+        let end = "`echo quick` ended (exit status: 0), 1 line. The last ones:\nquick";
         assert_eq!(inserted(&chat, "job"), [format!("<job id=\"1\">\n{end}\n</job>")]);
         assert_eq!(chat.messages()[2].content.last().unwrap().origin().unwrap().name, "job");
         assert!(!play.agent.woken(&chat).await, "nothing more is expected");

@@ -851,7 +851,7 @@ mod tests {
             [
                 &format!("\"../ann\" is no name: {names}"),
                 &format!("\"Ann\" is no name: {names}"),
-                "there is a lead already",
+                "\"lead\" is there already",
                 "there is no \"../ann\" to write to; there is: nobody",
                 "nobody but you would get this letter",
                 "nobody but you would get this letter",

@@ -33,7 +33,8 @@
 //! Run it: `cargo run --example s10_team_protocols`
 //!
 //! You will see a teammate refused when it acts before its plan is approved, a plan rejected and
-//! then approved, a second answer that does not count, and a shutdown that both sides agreed to.
+//! then approved, a second answer that does not count, a shutdown that both sides agreed to, and
+//! each change of state of either side.
 //!
 //! Try, and predict first:
 //! 1. Give a turn of the teammate a `delay_ms: 10000` in
@@ -102,17 +103,12 @@ pub enum Event {
     TimedOut,
 }
 
-/// An event that must not happen in this state.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("illegal: {1:?} in state {0:?}")]
-pub struct Illegal(State, Event);
-
 impl State {
     /// The protocol: where this event leads from this state.
     ///
     /// # Errors
     /// When it must not happen.
-    pub fn after(self, event: Event) -> Result<State, Illegal> {
+    pub fn after(self, event: Event) -> Result<State, ToolError> {
         use {Event::*, State::*};
         match (self, event) {
             (Idle, Ask) => Ok(Requesting),
@@ -121,7 +117,7 @@ impl State {
             (Idle, Asked) => Ok(Responding),
             (Responding, Respond) => Ok(Idle),
             (Requesting | Waiting | Responding, TimedOut) => Ok(Idle),
-            (state, event) => Err(Illegal(state, event)),
+            (state, event) => Err(ToolError(format!("illegal: {event:?} in state {state:?}"))),
         }
     }
 }
@@ -165,6 +161,8 @@ struct Registry {
     approved: HashSet<Member>,
     /// The names of agents that have agreed to end, and do so when their turn has ended.
     leaving: HashSet<String>,
+    /// Changes of state that the person was not shown yet.
+    changes: Vec<String>,
 }
 
 /// The result of a tool. The error is text for the model too.
@@ -172,9 +170,8 @@ type Answer<T = String> = Result<T, ToolError>;
 
 impl Registry {
     /// The request of this id; a new one, if none is known.
-    fn request(&mut self, id: &str, kind: Kind, from: &Member, to: &Member) -> &mut Request {
-        let (from, to, states) = (from.clone(), to.clone(), BTreeMap::new());
-        let new = Request { kind, from, to, states, answer: None };
+    fn request(&mut self, id: &str, kind: Kind, from: Member, to: Member) -> &mut Request {
+        let new = Request { kind, from, to, states: BTreeMap::new(), answer: None };
         self.requests.entry(id.into()).or_insert(new)
     }
 
@@ -184,7 +181,9 @@ impl Registry {
         let unknown = || ToolError(format!("{id} is no request of yours or to you"));
         let request = self.requests.get_mut(id).filter(mine).ok_or_else(unknown)?;
         let state = request.states.entry(me.name.clone()).or_insert(State::Idle);
-        *state = state.after(event)?;
+        let before = *state;
+        *state = before.after(event)?;
+        self.changes.push(format!("{}: {before:?} ── {event:?} ──> {state:?}, {id}", me.name));
         Ok(request)
     }
 
@@ -197,7 +196,7 @@ impl Registry {
         }
         // Nothing is approved until the answer comes.
         self.approved.remove(from);
-        self.request(id, kind, from, to);
+        self.request(id, kind, from.clone(), to.clone());
         self.step(id, from, Event::Ask)
     }
 
@@ -207,8 +206,7 @@ impl Registry {
         // A side that is idle has nothing to time out. One that has not read the request is entered
         // as idle here, so it can no longer answer.
         let _ = self.step(id, &request.to, Event::TimedOut);
-        self.step(id, &request.from, Event::TimedOut).ok()?;
-        Some(request)
+        self.step(id, &request.from, Event::TimedOut).ok().cloned()
     }
 }
 
@@ -298,6 +296,7 @@ impl Protocol {
         let Ok(note) = serde_json::from_value(letter.data.clone()) else { return letter };
         let ignored = |ToolError(why)| format!("ignored: {why}");
         let head = self.take(note, &letter, cx).unwrap_or_else(ignored);
+        self.registry.lock().unwrap().changes.drain(..).for_each(|change| cx.notice(change));
         Letter { text: format!("[{head}]\n{}", letter.text), ..letter }
     }
 
@@ -306,7 +305,7 @@ impl Protocol {
         let (from, mut registry) = (self.team.member(&letter.from), self.registry.lock().unwrap());
         match note {
             Note::Request { id, kind } => {
-                let request = registry.request(&id, kind, &from, &me);
+                let request = registry.request(&id, kind, from, me.clone());
                 // It may come again, or reach a later teammate of the same name.
                 if request.to != me || !request.states.contains_key(&me.name) {
                     registry.step(&id, &me, Event::Asked)?;
@@ -356,14 +355,15 @@ impl Layer for Protocol {
     }
 
     async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
-        // None: the lead, or a subagent of the lead. They need no plan.
-        let mate = self.team.works_for(cx);
-        let may_act =
-            mate.is_none_or(|mate| self.registry.lock().unwrap().approved.contains(&mate));
-        if may_act || cx.effect(&call).is_harmless() {
-            return next.run(call, cx).await;
+        // The lead and its subagents work for no teammate. They need no plan.
+        let approved = |mate| self.registry.lock().unwrap().approved.contains(&mate);
+        if !self.team.works_for(cx).is_none_or(approved) && !cx.effect(&call).is_harmless() {
+            return call
+                .refuse("not run: you have no approved plan; first `request` one from lead");
         }
-        call.refuse("not run: you have no approved plan; first `request` one from lead")
+        let result = next.run(call, cx).await;
+        self.registry.lock().unwrap().changes.drain(..).for_each(|change| cx.notice(change));
+        result
     }
 }
 
@@ -419,7 +419,8 @@ mod tests {
         ];
         for (state, row) in table {
             for (event, to) in events.into_iter().zip(row) {
-                let expected = to.ok_or(Illegal(state, event));
+                let illegal = || ToolError(format!("illegal: {event:?} in state {state:?}"));
+                let expected = to.ok_or_else(illegal);
                 assert_eq!(state.after(event), expected, "{state:?} {event:?}");
             }
         }

@@ -38,9 +38,10 @@
 //!
 //! Run it: `cargo run --example s11_autonomous_agents`
 //!
-//! You will see two teammates do the tasks of a board that nobody assigns: a task that waits for
-//! others begins when they are done, and one that failed is tried again by a worker that is told
-//! why.
+//! You will see two teammates do the tasks of a board that nobody assigns, each claim with its
+//! token and lease: a task that waits for others begins when they are done, and one that failed is
+//! tried again by a worker that is told why. Then a task is taken from a slow worker, whose answer
+//! comes too late and is refused.
 //!
 //! Try, and predict first:
 //! 1. `cargo test -p rungs-tasks --test claims -- --nocapture`: processes claim tasks while many of
@@ -241,6 +242,7 @@ fn is_tasks_fault(error: &Error) -> bool {
 impl Layer for Autonomy {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let Some(claim) = self.claim(chat, cx).await? else { return next.run(chat, cx).await };
+        cx.notice(format!("claimed {claim}"));
         // Each task begins a new conversation: what was said about others would only fill the
         // window.
         *chat = cx.agent.new_chat();
@@ -494,7 +496,7 @@ mod tests {
         let task = workers.task(1);
         assert_eq!((task.result.as_deref(), task.attempt), (Some("fine"), 2));
         assert_eq!(task.failures, [""; 0]);
-        assert!(workers.sent_to_teammates().contains("this comes too late"));
+        assert!(workers.sent_to_teammates().contains("too late: the fencing token of attempt "));
     }
 
     #[tokio::test]
@@ -524,7 +526,7 @@ mod tests {
         for said in [
             "not run: tasks come to you by themselves",
             "# sub\\nyou hold no task | not run: tasks come to you",
-            "attempt 1 is over, and this comes too late: #1 [pending] a",
+            "too late: the fencing token of attempt 1 is stale; now #1 [pending] a",
         ] {
             assert!(sent.contains(said), "{said}: {sent}");
         }

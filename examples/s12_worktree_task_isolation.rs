@@ -274,7 +274,10 @@ pub fn list(trees: &Trees) -> Result<String, ToolError> {
         Err(error) => error.to_string(),
     });
     let lines: Vec<String> = lines.collect();
-    Ok(if lines.is_empty() { "There are no trees.".into() } else { lines.join("\n") })
+    if lines.is_empty() {
+        return Ok("There are no trees.".into());
+    }
+    Ok(format!("in {}, each on its own branch:\n{}", trees.place().display(), lines.join("\n")))
 }
 
 /// What the subagent is told.
@@ -526,8 +529,8 @@ mod tests {
                     format!("edited {n}\n{branch}"),
                     format!("|same.txt\nwritten.txt\n{left_out}\n|same.txt\n{left_out}\n|"),
                     format!(
-                        "committed as {commit}, files changed: 3\n{branch} at {commit}, commits \
-                         that are on no other branch: 1; in ROOT/{STATE}/trees/{name}"
+                        "committed as {commit}, files changed: 3\n{branch} at {commit}, 1 commit \
+                         on no other branch"
                     ),
                 ] {
                     assert!(part.contains(&said), "{said} is not in {part}");
@@ -652,20 +655,19 @@ mod tests {
         assert_eq!(list().await, "There are no trees.");
         repo.call("work_on", json!({"tasks": [1]})).await.unwrap();
         let (name, tree) = repo.tree(1);
-        let (note, tree) = (tree.join("note"), format!("ROOT/{STATE}/trees/{name}"));
+        let (note, tree) = (tree.join("note"), format!("{STATE}/trees/{name}"));
         fs::write(&note, "").unwrap();
         let commit = git(&repo.root, &format!("rev-parse --short rungs/{name}"));
-        let state =
-            format!("rungs/{name} at {commit}, commits that are on no other branch: 1; in {tree}");
-        assert_eq!(list().await, format!("{state}\nin no commit of it:\nuntracked: note"));
+        let state = format!("rungs/{name} at {commit}, 1 commit on no other branch");
+        let place = format!("in {STATE}/trees, each on its own branch:");
+        assert_eq!(list().await, format!("{place}\n{state}; in no commit: untracked: note"));
         let refused = format!(
             "{tree} was not removed. What is not on rungs/{name} would be lost:\nuntracked: note"
         );
         assert_eq!(remove(1).await.unwrap_err(), refused);
         fs::remove_file(&note).unwrap();
-        let stays = format!(
-            "the branch rungs/{name} stays at {commit}, commits that are on no other branch: 1"
-        );
+        let stays =
+            format!("the branch rungs/{name} stays at {commit}, 1 commit on no other branch");
         assert_eq!(remove(1).await.unwrap(), format!("removed {tree}; {stays}"));
         assert_eq!(git(&repo.root, "worktree list").lines().count(), 1);
         assert_eq!(git(&repo.root, &format!("show rungs/{name}:a.txt")), "a");

@@ -84,6 +84,11 @@ fn live(lesson: &str, url: &str, folder: &Path) -> Command {
     command
 }
 
+fn stdio(mut command: Command) -> Command {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
@@ -244,11 +249,14 @@ fn a_server_that_is_not_there_is_named() {
 
 #[test]
 fn only_the_answer_is_on_standard_output() {
-    let play =
-        play([call("bash", json!({"command": "echo 7"})), say("It is {{ results[0].text }}")]);
+    let look = call("bash", json!({"command": "echo 7"})).say("I'll look.");
+    let play = play([look, say("It is {{ results[0].text }}")]);
     let done = play.lesson(&["how", "many?"]).output().unwrap();
     assert_eq!((done.status.code(), stdout(&done)), (Some(0), "It is 7\n".into()));
+    assert!(stderr(&done).contains("\nI'll look.\n> $ echo 7\n"), "{}", stderr(&done));
     assert_eq!(play.asked()[0], "how many?");
+    let done = with_input(play.lesson(&[]), b"one\ntwo\n");
+    assert_eq!((done.status.code(), stdout(&done)), (Some(0), "It is 7\nIt is 7\n".into()));
 }
 
 #[test]
@@ -372,7 +380,10 @@ fn a_reader_that_leaves_is_no_failure() {
     // The reader goes after one line.
     BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let done = child.wait_with_output().unwrap();
-    assert_eq!((done.status.code(), &*first), (Some(0), "I'll look.\n"));
+    assert_eq!(
+        (done.status.code(), &*first),
+        (Some(0), "There are 4 files here, and 1 commit in git.\n")
+    );
     for unwanted in ["panicked", "roken pipe"] {
         assert!(!stderr(&done).contains(unwanted), "{}", stderr(&done));
     }
@@ -381,9 +392,12 @@ fn a_reader_that_leaves_is_no_failure() {
 #[test]
 fn control_characters_are_escaped() {
     let red = json!({"command": r"printf '\033[31mred'"});
-    let play = play([call("bash", red).say("a\u{1b}[2Jb\u{202e}c"), say("end")]);
+    let said = "a\u{1b}[2Jb\u{202e}c";
+    let play = play([call("bash", red).say(said), say(said)]);
     let done = play.lesson(&["go"]).output().unwrap();
-    assert!(stdout(&done).contains("a\\u{1b}[2Jb\\u{202e}c"), "{}", stdout(&done));
+    for shown in [stdout(&done), stderr(&done)] {
+        assert!(shown.contains("a\\u{1b}[2Jb\\u{202e}c"), "{shown}");
+    }
     let shown = stdout(&done) + &stderr(&done);
     assert!(shown.contains("red"), "{shown}");
     for dangerous in ['\u{1b}', '\u{202e}'] {
@@ -426,6 +440,37 @@ fn keep_keeps_the_folder_of_a_rehearsal() {
     assert!(Path::new(&folder).join("till.sh").exists(), "{err}");
     assert!(err.ends_with(&format!("kept: {folder}\n")), "{err}");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_a_lesson_keeps_on_disk_is_there_after_a_restart_in_the_same_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |input: &[u8]| {
+        let mut lesson = common::lesson("s07_task_system");
+        lesson.env("RUNGS_PROVIDER", "offline").arg("--folder").arg(folder.path());
+        with_input(stdio(lesson), input)
+    };
+    let planned = run(b"Plan the release on the board.\n");
+    assert_eq!(planned.status.code(), Some(0), "{}", stderr(&planned));
+    let again = stderr(&run(b":tasks\n"));
+    assert!(again.contains("\n#1 [pending] Run the tests, priority 5\n#2 "), "{again}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_wrong_use() {
+    for (args, why) in [
+        (&["--folder", "/none"][..], "--folder: /none: No such file or directory (os error 2)"),
+        (&["--folder", "/dev/null"], "--folder: /dev/null: it is no folder"),
+        (&["--folder"], "missing argument for option '--folder'; --help says what there is"),
+        (
+            &["--sandbox", "--folder", "/"],
+            "--sandbox makes a folder, --folder names one; give one of them; --help says what \
+             there is",
+        ),
+    ] {
+        let done = offline(args).output().unwrap();
+        assert_eq!((done.status.code(), stderr(&done)), (Some(2), format!("error: {why}\n")));
+    }
 }
 
 /// Ends a program with each signal once it is `ready`: the exit code is right, and nothing that it

@@ -7,11 +7,12 @@ use durable::Folder;
 use rehearsal::{Scene, Server, Turn, call, calls, say, scene, script};
 use rungs_core::Chat;
 use rungs_mailbox::Mailbox;
+use rungs_sessions::{Redactor, Sessions};
 use rungs_tasks::{Board, Status, Task};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
-    env,
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
     io::Write,
     path::Path,
     process::{Child, Stdio},
@@ -58,8 +59,12 @@ fn spawn_two() -> Turn {
 }
 
 fn start(lesson: &str, server: &Server, model: &str, folder: &Path) -> Child {
+    start_with(lesson, &["go"], server, model, folder)
+}
+
+fn start_with(lesson: &str, args: &[&str], server: &Server, model: &str, folder: &Path) -> Child {
     let mut command = common::lesson(lesson);
-    command.arg("go").current_dir(folder).env("RUNGS_PROVIDER", "anthropic");
+    command.args(args).current_dir(folder).env("RUNGS_PROVIDER", "anthropic");
     command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", model);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -299,4 +304,94 @@ fn no_task_of_s11_is_lost_or_finished_twice() {
     assert!(done > 5 * kills && left <= 2 * kills, "{done} done, {left} in progress");
     drop(board);
     assert_eq!(Board::open(&state, "tasks.jsonl").unwrap().take_notices(), [""; 0]);
+}
+
+/// The kills of s17 in the long form.
+const LONG_SESSION_KILLS: u32 = 500;
+/// The kills of one session, which is resumed after each.
+const KILLS_OF_A_SESSION: u32 = 20;
+
+#[test]
+fn a_session_of_s17_knows_every_call_that_ran_and_goes_on() {
+    let long = env::var("LONG").is_ok_and(|value| value == "1");
+    let count = if long { LONG_SESSION_KILLS } else { 5 };
+    let _ = writeln!(std::io::stderr(), "sessions of s17: {count} kills (LONG=1: 500)");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (mut resumed, mut calls_run, mut interrupted) = (0, 0, 0);
+    let mut folder = tempfile::tempdir().unwrap();
+    let mut sent_before = 0;
+    for i in 0..count {
+        if i % KILLS_OF_A_SESSION == 0 {
+            folder = tempfile::tempdir().unwrap();
+            sent_before = 0;
+        }
+        let state = Folder::open(folder.path(), ".rungs/s17_session_management").unwrap();
+        let sessions = Sessions::new(state.folder("sessions").unwrap(), Redactor::default());
+        // One that was killed at once had nothing to write.
+        let is_new = sessions.find("").is_err();
+        // Every command leaves a line of its own.
+        let work = |n: &str| json!({"command": format!("echo {i}-{{{{ n }}}}{n} >> work.log")});
+        let two = calls([("bash", work("a")), ("bash", work("b"))]);
+        let server = serve(&runtime, [scene("^go$", [two.repeat(200)])]);
+        let args: &[&str] = if is_new { &["go"] } else { &["--continue", "go"] };
+        let lesson = "s17_session_management";
+        let child = start_with(lesson, args, &server, "m", folder.path());
+        kill_after_requests(vec![child], &server, requests_before(i + 1, count, 12));
+
+        let ran = fs::read_to_string(folder.path().join("work.log")).unwrap_or_default();
+        let Ok(id) = sessions.find("") else {
+            assert_eq!(ran, "");
+            continue;
+        };
+        let tree = sessions.read(&id).unwrap();
+        let (mut commands, mut begun, mut results) =
+            (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        for record in tree.records() {
+            if record.kind == "call" {
+                begun.extend(record.read::<String>());
+            }
+            let message: Value = record.read().unwrap_or_default();
+            for block in message["content"].as_array().into_iter().flatten() {
+                let text = |key: &str| block[key].as_str().unwrap_or_default().to_string();
+                match block["type"].as_str() {
+                    Some("tool_use") => {
+                        commands.insert(block["input"]["command"].to_string(), text("id"));
+                    }
+                    Some("tool_result") => {
+                        results.insert(text("tool_use_id"));
+                        interrupted += u32::from(block.to_string().contains("may have run"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for line in ran.lines() {
+            let command = json!(format!("echo {line} >> work.log")).to_string();
+            let id = commands.get(&command);
+            assert!(id.is_some_and(|id| begun.contains(id)), "{line} ran, and is not recorded");
+            calls_run += 1;
+        }
+        let seen = server.requests();
+        for (n, request) in seen.iter().enumerate() {
+            let messages = request.body["messages"].as_array().unwrap();
+            if n == 0 {
+                assert!(messages.len() >= sent_before, "{} of {sent_before}", messages.len());
+                resumed += u32::from(!is_new);
+            }
+            // What was sent had been written before.
+            for block in messages.last().unwrap()["content"].as_array().unwrap() {
+                if let Some(id) = block["tool_use_id"].as_str() {
+                    assert!(results.contains(id), "the result of {id} was sent, and is not saved");
+                }
+            }
+            sent_before = sent_before.max(messages.len());
+        }
+        // The strict model would have refused a conversation with an unanswered call.
+        assert!(seen.iter().all(|request| matches!(request.status, 0 | 200)));
+    }
+    assert!(resumed > count / 4 && calls_run > 0, "{resumed} resumed, {calls_run} calls");
+    let _ = writeln!(
+        std::io::stderr(),
+        "{resumed} resumed, {calls_run} lines of calls checked, {interrupted} told as interrupted"
+    );
 }

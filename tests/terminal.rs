@@ -213,6 +213,29 @@ fn lines_typed_while_a_turn_runs_are_asked_next_one_by_one() {
 }
 
 #[test]
+fn a_streamed_reply_appears_as_it_arrives_and_stays_when_it_is_cut() {
+    let runtime = Runtime::new().unwrap();
+    let slow = say("one two three four five").think("I count.").pace_ms(400);
+    let scenes = [
+        scene("^go$", [slow.fault(json!({"cut_after": 9}))]),
+        scene("Your reply broke off", [say("r five")]),
+    ];
+    let server = serve(&runtime, scenes);
+    let Some(mut terminal) = on_terminal(&live("s13_streaming", &server)) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("\x1b[2mI count.\x1b[0m");
+    terminal.shows("one two");
+    assert!(!terminal.screen().contains("three"), "{:?}", terminal.screen());
+    terminal.shows("\none two three fo\r\n[cut off here]\r\n");
+    terminal.shows("; the model is asked to continue");
+    terminal.shows("r five\r\n");
+    terminal.types("\x04");
+    terminal.ends(0);
+    assert_eq!(terminal.screen().matches("one two").count(), 1);
+}
+
+#[test]
 fn keys_that_leave_restore_the_terminal() {
     for (key, code) in [("\x04", 0), ("\x03", 130)] {
         let Some(mut terminal) = offline() else { return };

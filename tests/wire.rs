@@ -208,6 +208,201 @@ async fn an_error_inside_a_stream_is_reported() {
 }
 
 #[tokio::test]
+async fn a_stream_without_its_last_event_is_an_error() {
+    for format in FORMATS {
+        let fault = json!({"end_after": 3, "times": "always"});
+        let error = streamed_with(format, fault).await.unwrap_err();
+        assert!(matches!(error, Error::Net { .. }), "{error:?}");
+        let expected = "the stream ended after 3 events, without its last one";
+        assert!(error.to_string().ends_with(expected), "{format:?}: {error}");
+    }
+}
+
+/// What the events of a stream add up to, written by `write`.
+async fn written(format: Format, events: &[Value], write: impl Fn(&Value) -> String) -> Reply {
+    let body: String = events.iter().map(&write).collect();
+    let end = if format == Format::OpenAi { write(&json!("[DONE]")) } else { String::new() };
+    let (url, _) = fixed(http("200 OK", "content-type: text/plain\r\n", &(body + &end)));
+    let client = Client::new(Endpoint::new(format, &url, "m")).unwrap();
+    streamed(&client, &Request::of(&chat())).await.unwrap()
+}
+
+/// The data of an event.
+fn data(event: &Value) -> String {
+    if event == "[DONE]" { "[DONE]".into() } else { event.to_string() }
+}
+
+fn choice(index: u32, delta: &Value, reason: &Value) -> Value {
+    json!({"index": index, "delta": delta, "finish_reason": reason})
+}
+
+/// The events of a reply with text, one call in pieces, and all that may stand between them.
+fn events_of(format: Format) -> Vec<Value> {
+    match format {
+        Format::Anthropic => {
+            let of = |kind: &str, index: u32, key: &str, value: Value| {
+                let kind = format!("content_block_{kind}");
+                json!({"type": kind, "index": index, key: value})
+            };
+            let delta = |index: u32, value: Value| of("delta", index, "delta", value);
+            let start = |index: u32, value: Value| of("start", index, "content_block", value);
+            let stop = |index: u32| of("stop", index, "is_new", Value::Null);
+            vec![
+                json!({"type": "message_start", "message": {"stop_reason": null,
+                    "usage": {"input_tokens": 9, "output_tokens": 1}}}),
+                start(0, json!({"type": "fallback", "from": "a"})),
+                stop(0),
+                start(1, json!({"type": "text", "text": ""})),
+                json!({"type": "ping"}),
+                delta(1, json!({"type": "text_delta", "text": "Hel"})),
+                delta(1, json!({"type": "text_delta", "text": "lo"})),
+                stop(1),
+                start(2, json!({"type": "tool_use", "id": "1", "name": "t", "input": {}})),
+                delta(2, json!({"type": "input_json_delta", "partial_json": ""})),
+                delta(2, json!({"type": "input_json_delta", "partial_json": "{\"a\":"})),
+                json!({"type": "next_year", "index": 2}),
+                delta(2, json!({"type": "input_json_delta", "partial_json": " 1}"})),
+                stop(2),
+                json!({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 3}}),
+                json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"},
+                    "usage": {"output_tokens": 5}}),
+                json!({"type": "message_stop"}),
+            ]
+        }
+        Format::OpenAi => {
+            let chunk = |delta, reason| json!({"choices": [choice(0, &delta, &reason)]});
+            let call = |call: Value| chunk(json!({"tool_calls": [call]}), Value::Null);
+            vec![
+                chunk(json!({"role": "assistant", "content": ""}), Value::Null),
+                chunk(json!({"content": "Hel"}), Value::Null),
+                json!({"choices": null}),
+                chunk(json!({"content": "lo"}), json!("")),
+                call(json!({"index": 0, "id": "1", "function": {"name": "t", "arguments": ""}})),
+                call(json!({"index": 0, "function": {"arguments": "{\"a\":"}})),
+                call(json!({"index": 0, "function": {"arguments": " 1}"}})),
+                chunk(json!({}), json!("tool_calls")),
+                json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 5}}),
+            ]
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_read_however_its_lines_are_written() {
+    for format in FORMATS {
+        let events = events_of(format);
+        let usual = written(format, &events, |event| format!("data: {}\n\n", data(event))).await;
+        let usage = (usual.usage.input_tokens, usual.usage.output_tokens);
+        assert_eq!((usual.text(), usage), ("Hello".into(), (9, 5)));
+        assert_eq!((usual.calls().len(), &usual.calls()[0].input), (1, &json!({"a": 1})));
+        let others: [fn(&Value) -> String; 7] = [
+            |event| format!("data:{}\n\n", data(event)),
+            |event| format!("data: {}\r\n\r\n", data(event)),
+            |event| format!("data: {}\r\r", data(event)),
+            |event| format!(": a comment\n\n:\ndata: {}\n: another\n\n\n\n", data(event)),
+            |event| format!("id: 7\nretry: 10\nevent: x\ndata: {}\nnew: y\n\n", data(event)),
+            |event| format!("event: ping\n\ndata: {}\n\ndata\n\n", data(event)),
+            // JSON over several lines.
+            |event| format!("data: {}\n\n", data(event).replace(",\"", ",\ndata: \"")),
+        ];
+        for (number, write) in others.into_iter().enumerate() {
+            let reply = written(format, &events, write).await;
+            assert_eq!(reply, usual, "{format:?}, number {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_million_characters_may_stand_in_one_line() {
+    let long = "ä".repeat(500_000) + &"x".repeat(500_000);
+    for format in FORMATS {
+        let mut events = events_of(format);
+        let place = events.iter().position(|event| event.to_string().contains("\"Hel\"")).unwrap();
+        let longer = events[place].to_string().replace("Hel", &long);
+        events[place] = serde_json::from_str(&longer).unwrap();
+        let reply = written(format, &events, |event| format!("data: {}\n\n", data(event))).await;
+        assert!(reply.text() == long.clone() + "lo" && reply.calls().len() == 1);
+    }
+}
+
+#[tokio::test]
+async fn chunks_that_repeat_the_reason_and_share_an_index_are_told_apart() {
+    let chunk = |delta| json!({"choices": [choice(0, &delta, &json!("tool_calls"))]});
+    let call = |id: &str, arguments: &str| {
+        chunk(json!({"tool_calls": [{"index": 0, "id": id, "type": "function",
+            "function": {"name": "t", "arguments": arguments}}]}))
+    };
+    let events = [
+        chunk(json!({"role": "assistant", "content": "Both"})),
+        chunk(json!({"content": " at once"})),
+        call("a", "{\"n\": 1}"),
+        call("b", "{\"n\": 2}"),
+    ];
+    let write = |event: &Value| format!("data: {}\n\n", data(event));
+    let reply = written(Format::OpenAi, &events, write).await;
+    let calls: Vec<(String, Value)> = reply.calls().into_iter().map(|c| (c.id, c.input)).collect();
+    let expected = [("a".to_string(), json!({"n": 1})), ("b".to_string(), json!({"n": 2}))];
+    assert_eq!((reply.text(), calls), ("Both at once".into(), expected.to_vec()));
+    assert_eq!(reply.stop, StopReason::ToolUse);
+}
+
+#[tokio::test]
+async fn citations_belong_to_their_text() {
+    let citation = json!({"type": "char_location", "cited_text": "x"});
+    let start = json!({"type": "text", "text": "", "citations": []});
+    let events = [
+        json!({"type": "content_block_start", "index": 0, "content_block": start}),
+        json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "citations_delta", "citation": citation}}),
+        json!({"type": "content_block_delta", "index": 0,
+            "delta": {"type": "text_delta", "text": "cited"}}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+        json!({"type": "message_stop"}),
+    ];
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let (url, _) = fixed(http("200 OK", "", &body));
+    let client = Client::new(Endpoint::new(Format::Anthropic, &url, "m")).unwrap();
+    // A whole stream where none was asked for is put together by core itself.
+    let reply = plain(&client, &Request::of(&chat())).await.unwrap();
+    let Block::Text { text, more, .. } = &reply.message.content[0] else { panic!("{reply:?}") };
+    assert_eq!((&**text, &more["citations"]), ("cited", &json!([citation])));
+}
+
+#[tokio::test]
+async fn pings_and_comments_begin_the_time_limit_of_silence_anew() {
+    let parts = |format| {
+        let events = events_of(format).into_iter().map(|event| format!("data: {event}\n\n"));
+        let end = (format == Format::OpenAi).then(|| "data: [DONE]\n\n".to_string());
+        let mut parts: Vec<String> = events.chain(end).collect();
+        let pings = ["event: ping\ndata: {\"type\": \"ping\"}\n\n", ": ping\n\n"].repeat(4);
+        parts.splice(3..3, pings.into_iter().map(String::from));
+        parts
+    };
+    for format in FORMATS {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let parts = parts(format);
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 64 * 1024]).unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+            for part in parts {
+                if part.contains("ping") {
+                    std::thread::sleep(Duration::from_millis(150));
+                }
+                let _ = stream.write_all(part.as_bytes());
+            }
+        });
+        let mut endpoint = Endpoint::new(format, &url, "m");
+        endpoint.limits.idle = Duration::from_secs(1);
+        let client = Client::new(endpoint).unwrap();
+        let start = std::time::Instant::now();
+        assert_eq!(streamed(&client, &Request::of(&chat())).await.unwrap().text(), "Hello");
+        assert!(start.elapsed() > Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_event_is_an_error_that_names_its_place() {
     for format in FORMATS {
         let error = streamed_with(format, json!({"malformed_after": 2})).await.unwrap_err();

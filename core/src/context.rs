@@ -157,6 +157,11 @@ impl Context {
         }
     }
 
+    /// Whether this is a [side request](Context::side_request): nobody sees its reply arrive.
+    pub fn is_unseen(&self) -> bool {
+        self.value::<Unseen>().is_some()
+    }
+
     /// A line for the person.
     pub fn notice(&self, line: impl Into<String>) {
         self.emit(Event::Notice(line.into()));
@@ -190,13 +195,16 @@ impl Context {
     /// # Errors
     /// As for [`Agent::ask`].
     pub async fn side_request(&self, request: Request) -> Result<Reply> {
-        let mut unseen = self.clone();
+        let mut unseen = self.with(Unseen);
         unseen.agent.ui = Arc::new(Quiet);
         unseen.agent.parts_mut().listeners.clear();
         unseen.agent.scope.deltas_shown = Arc::default();
         NextSend(&self.agent.parts.layers).run(request, &unseen).await
     }
 }
+
+/// A value of side requests.
+struct Unseen;
 
 /// What [`Context::show_result`] was given: a value of one call.
 #[derive(Default)]

@@ -17,7 +17,8 @@ use crate::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use rungs_files::shorten;
-use std::{collections::HashSet, future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{collections::HashSet, future::Future, panic::AssertUnwindSafe};
 
 /// How often a reply that pauses for a server's own tools is sent back before that counts as an
 /// error.
@@ -302,7 +303,11 @@ async fn unpaused(mut request: Request, cx: &Context) -> Result<Reply> {
             return Ok(reply);
         }
         request.messages.push(reply.message.clone());
-        let mut more = next.run(request.clone(), cx).await?;
+        // What was shown of the reply so far stays: more of it follows.
+        let shown = cx.agent.scope.deltas_shown.swap(false, Relaxed);
+        let more = next.run(request.clone(), cx).await;
+        cx.agent.scope.deltas_shown.fetch_or(shown, Relaxed);
+        let mut more = more?;
         fit(&mut more, &request);
         request.messages.pop();
         let content = reply.message.content.iter().chain(&more.message.content).cloned().collect();

@@ -22,7 +22,7 @@ pub enum Error {
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
     },
-    /// No answer came: no connection, a time limit, a broken body.
+    /// No whole answer came: no connection, a time limit, a broken body or stream.
     #[error("{host}: {why}")]
     Net {
         /// Host and port.
@@ -30,7 +30,7 @@ pub enum Error {
         /// What happened.
         why: String,
     },
-    /// An answer came that is no answer of this API: HTML, cut or malformed JSON, a cut stream.
+    /// An answer came that is no answer of this API: HTML, cut or malformed JSON.
     #[error("{host}: {why}")]
     Unreadable {
         /// Host and port.

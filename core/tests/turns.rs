@@ -176,7 +176,7 @@ async fn a_file_that_was_read_only_in_a_withdrawn_step_counts_as_unread() {
     let reply = agent.run(&mut chat, "write", agent_loop).await.unwrap();
     assert_eq!(reply.text(), "f: it exists, and it has not been read; read it first");
     let reply = agent.run(&mut chat, "read first", agent_loop).await.unwrap();
-    assert_eq!(reply.text(), "replaced f: 1 lines");
+    assert_eq!(reply.text(), "replaced f: 1 line");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! Where a model lives and how it is asked.
-pub use rungs_http::{Limits, Secret};
+pub use rungs_http::{Auth, Limits, Secret};
 
 /// The most tokens of a reply that does not stream: what the slowest model gives within ten
 /// minutes, by the rule of the official SDKs (an hour for 128,000), which refuse to ask for more.
@@ -12,17 +12,6 @@ pub enum Format {
     Anthropic,
     /// OpenAI Chat Completions: base URL + `/chat/completions`.
     OpenAi,
-}
-
-/// How the server knows us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Local servers ask for nothing.
-    None,
-    /// The header `x-api-key`.
-    ApiKey(Secret),
-    /// The header `authorization: Bearer`.
-    Bearer(Secret),
 }
 
 /// Where a model lives and how it is asked.

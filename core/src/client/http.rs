@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue};
 use rungs_http::{
-    Advice, Refusal, Retries, advice, base_url, cause, client, header, is_local, proxy, read_body,
-    redact, redirect_host, reported, retry_after, status_of, unreadable,
+    Advice, Refusal, Retries, advice, base_url, cause, client, header, header_value, is_local,
+    proxy, read_body, redirect_host, reported, retry_after, status_of, unreadable,
 };
 use serde_json::{Value, json};
 use std::{sync::Mutex, time::Duration};
@@ -252,35 +252,23 @@ impl Http {
 
     /// A text of bounded length without the key, should the server have repeated it.
     fn clean(&self, text: String) -> String {
-        match &self.endpoint.auth {
-            Auth::ApiKey(key) | Auth::Bearer(key) => redact(text, key.expose()),
-            Auth::None => redact(text, ""),
-        }
+        self.endpoint.auth.redact(text)
     }
 }
 
 fn headers(endpoint: &Endpoint) -> Result<HeaderMap> {
-    let value = |text: &str, variable: &str| {
-        let value = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii());
-        let why = "it holds characters that no header can carry";
-        value.ok_or_else(|| Error::setting(variable, why))
-    };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let mut variable = endpoint.key_variable.unwrap_or("OPENAI_API_KEY");
+    let mut variable = "OPENAI_API_KEY";
     if endpoint.format == Format::Anthropic {
-        variable = endpoint.key_variable.unwrap_or("ANTHROPIC_API_KEY");
-        headers.insert("anthropic-version", value(&endpoint.version, "ANTHROPIC_VERSION")?);
+        let version = header_value(&endpoint.version);
+        let version = version.map_err(|why| Error::setting("ANTHROPIC_VERSION", why))?;
+        headers.insert("anthropic-version", version);
+        variable = "ANTHROPIC_API_KEY";
     }
-    let (name, mut key) = match &endpoint.auth {
-        Auth::None => return Ok(headers),
-        Auth::ApiKey(key) => ("x-api-key", value(key.expose(), variable)?),
-        Auth::Bearer(key) => {
-            ("authorization", value(&format!("Bearer {}", key.expose()), variable)?)
-        }
-    };
-    key.set_sensitive(true);
-    headers.insert(name, key);
+    let key = endpoint.auth.header();
+    let key = key.map_err(|why| Error::setting(endpoint.key_variable.unwrap_or(variable), why))?;
+    headers.extend(key);
     Ok(headers)
 }
 

@@ -6,6 +6,7 @@ mod openai;
 mod stream;
 
 pub use endpoint::{Auth, Endpoint, Format, Limits, Secret};
+pub use rungs_json::{CacheCreation, Usage};
 pub use stream::PartialReply;
 
 use crate::{Block, Chat, Context, Error, Message, Replying, Result, ToolCall, ToolSpec};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use http::{Http, Outgoing};
 use reqwest::Response;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
@@ -78,58 +78,6 @@ pub enum Lifetime {
     FiveMinutes,
     /// An hour, at a higher price; must stand before the five-minute marks.
     Hour,
-}
-
-/// Tokens of one request. All zero means that the server did not say (some never do), not that it
-/// cost nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Usage {
-    /// Of the prompt, after the last cache breakpoint.
-    pub input_tokens: u64,
-    /// Of the reply, thinking included.
-    pub output_tokens: u64,
-    /// Of the prompt, written to the cache.
-    pub cache_creation_input_tokens: u64,
-    /// Of the prompt, read from the cache.
-    pub cache_read_input_tokens: u64,
-    /// The written ones by lifetime, where the server tells them apart.
-    pub cache_creation: CacheCreation,
-}
-
-/// Tokens written to the prompt cache, by lifetime.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CacheCreation {
-    /// Kept for five minutes.
-    pub ephemeral_5m_input_tokens: u64,
-    /// Kept for an hour.
-    pub ephemeral_1h_input_tokens: u64,
-}
-
-impl Usage {
-    /// The whole prompt, cached or not.
-    pub fn prompt_tokens(&self) -> u64 {
-        self.input_tokens + self.cache_creation_input_tokens + self.cache_read_input_tokens
-    }
-
-    /// Takes over what a server's `usage` says, field by field: a count that is missing, null or in
-    /// a form of next year is no reason to lose a reply.
-    pub(crate) fn update(&mut self, said: &Value) {
-        let lifetimes = &mut self.cache_creation;
-        for (count, path) in [
-            (&mut self.input_tokens, "/input_tokens"),
-            (&mut self.output_tokens, "/output_tokens"),
-            (&mut self.cache_creation_input_tokens, "/cache_creation_input_tokens"),
-            (&mut self.cache_read_input_tokens, "/cache_read_input_tokens"),
-            (&mut lifetimes.ephemeral_5m_input_tokens, "/cache_creation/ephemeral_5m_input_tokens"),
-            (&mut lifetimes.ephemeral_1h_input_tokens, "/cache_creation/ephemeral_1h_input_tokens"),
-        ] {
-            if let Some(said) = said.pointer(path).and_then(Value::as_f64) {
-                *count = said as u64;
-            }
-        }
-    }
 }
 
 /// Why the model stopped.

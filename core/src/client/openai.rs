@@ -174,24 +174,9 @@ pub(super) fn reply(answer: &Value) -> Result<Reply, String> {
     let stop = stop(reason, &Value::Null, !said.calls.is_empty(), said.refused);
     Ok(Reply {
         message: Arc::new(Message::assistant(content)),
-        usage: usage(&answer["usage"]),
+        usage: Usage::of_completion(&answer["usage"]),
         stop,
     })
-}
-
-/// `prompt_tokens` includes the cached ones, which the Messages API counts apart.
-fn usage(usage: &Value) -> Usage {
-    let count = |value: &Value| value.as_u64().unwrap_or(0);
-    let details = &usage["prompt_tokens_details"];
-    let read = count(&details["cached_tokens"]).max(count(&usage["prompt_cache_hit_tokens"]));
-    let written = count(&details["cache_write_tokens"]);
-    Usage {
-        input_tokens: count(&usage["prompt_tokens"]).saturating_sub(read + written),
-        output_tokens: count(&usage["completion_tokens"]),
-        cache_creation_input_tokens: written,
-        cache_read_input_tokens: read,
-        ..Usage::default()
-    }
 }
 
 /// Chunks into deltas. The blocks that the format lacks are opened here. Calls are passed on at the
@@ -225,7 +210,7 @@ impl Decode for Decoder {
             }
         }
         if chunk["usage"].is_object() {
-            out.push(Delta::Usage(usage(&chunk["usage"])));
+            out.push(Delta::Usage(Usage::of_completion(&chunk["usage"])));
         }
         out
     }

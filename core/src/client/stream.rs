@@ -33,18 +33,26 @@ pub(super) fn deltas(body: Body, decoder: Box<dyn Decode>, http: Arc<Http>) -> D
     steps.map_ok(|deltas| stream::iter(deltas.into_iter().map(Ok))).try_flatten().boxed()
 }
 
-/// The bytes of a response; one that falls silent for too long ends with an error.
+/// How much of a stream is read: around each piece of a reply there may be a few hundred bytes.
+const MAX_STREAM_BYTES: usize = 1 << 30;
+
+/// The bytes of a response; one that falls silent for too long ends with an error. What must be
+/// held to read it is a line, which is no longer than a whole reply.
 pub(super) fn bytes(response: Response, limits: &Limits) -> Body {
     let (body, idle) = (response.bytes_stream().boxed(), limits.idle);
-    let begin = (body, 0, limits.first_byte);
-    let parts = stream::try_unfold(begin, move |(mut body, mut length, limit)| async move {
+    let begin = (body, 0, 0, limits.first_byte);
+    let parts = stream::try_unfold(begin, move |(mut body, mut all, mut line, limit)| async move {
         match timeout(limit, body.next()).await {
             Ok(Some(Ok(part))) => {
-                length += part.len();
-                if length > MAX_REPLY_BYTES {
+                all += part.len();
+                line = match part.iter().rposition(|byte| *byte == b'\n') {
+                    Some(end) => part.len() - end,
+                    None => line + part.len(),
+                };
+                if line > MAX_REPLY_BYTES || all > MAX_STREAM_BYTES {
                     return Err(io::Error::other("it is larger than any reply can be"));
                 }
-                Ok(Some((part, (body, length, idle))))
+                Ok(Some((part, (body, all, line, idle))))
             }
             Ok(Some(Err(error))) => Err(io::Error::other(cause(&error))),
             Ok(None) => Ok(None),
@@ -76,19 +84,16 @@ impl Decoding {
                 if let Some(deltas) = self.decoder.end() {
                     return Ok(Some(deltas));
                 }
-                let (http, seen) = (&self.http, self.seen);
-                return Err(match end {
+                let seen = self.seen;
+                return Err(self.http.net(match end {
                     Some(Err(EventError::Cut(why))) => {
-                        http.net(format!("the stream was cut after {seen} events: {why}"))
+                        format!("the stream was cut after {seen} events: {why}")
                     }
-                    Some(Err(EventError::Malformed(why))) => http.unreadable(format!(
-                        "event {} of the stream is malformed: {why}",
-                        seen + 1
-                    )),
-                    _ => http.unreadable(format!(
-                        "the stream was cut after {seen} events, before its end"
-                    )),
-                });
+                    Some(Err(EventError::Malformed(why))) => {
+                        format!("event {} of the stream is malformed: {why}", seen + 1)
+                    }
+                    _ => format!("the stream ended after {seen} events, without its last one"),
+                }));
             }
         };
         self.seen += 1;

@@ -120,10 +120,10 @@ mod tests {
             folder.edit("o", "0", true).await.unwrap(),
             "edited f, 1 place:\n     1\t0ne\n     2\t2\n"
         );
-        assert_eq!(folder.write("three\n").await.unwrap(), "replaced f: 1 lines");
+        assert_eq!(folder.write("three\n").await.unwrap(), "replaced f: 1 line");
         assert_eq!(folder.content(), b"three\n");
         let deep = json!({"file_path": "a/b/c", "old_string": "", "new_string": "x"});
-        assert_eq!(folder.call(Edit, deep.clone()).await.unwrap(), "created a/b/c: 1 lines");
+        assert_eq!(folder.call(Edit, deep.clone()).await.unwrap(), "created a/b/c: 1 line");
         let again = folder.call(Edit, deep).await.unwrap_err();
         assert_eq!(again, "a/b/c: `old_string` is empty, which only makes a new file");
     }
@@ -151,7 +151,7 @@ mod tests {
         );
         assert!(folder.write("x").await.is_err(), "an edit shows no more than its place");
         folder.read().await;
-        assert_eq!(folder.write("x").await.unwrap(), "replaced f: 1 lines");
+        assert_eq!(folder.write("x").await.unwrap(), "replaced f: 1 line");
         let cx = Agent::new(crate::test::Mute, folder.dir.path()).context();
         let folder = Folder { cx, ..folder };
         assert!(folder.write("y").await.is_err(), "another conversation has read nothing");
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(folder.content(), b"a\nB\na\nc\n");
         assert_eq!(folder.write("x").await.unwrap_err(), changed);
         fs::remove_file(folder.dir.path().join("f")).unwrap();
-        assert_eq!(folder.write("x").await.unwrap(), "created f: 1 lines");
+        assert_eq!(folder.write("x").await.unwrap(), "created f: 1 line");
     }
 
     #[tokio::test]

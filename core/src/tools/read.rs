@@ -128,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn says_what_cannot_be_read() {
         for (content, input, error) in [
-            (&b"1\n"[..], json!({"file_path": "f", "offset": 9}), "f: it has only 1 lines"),
+            (&b"1\n"[..], json!({"file_path": "f", "offset": 9}), "f: it has only 1 line"),
             (b"\x7fELF\0\0", json!({"file_path": "f"}), "f: this is a binary file"),
             (b"", json!({"file_path": "g"}), "g: no such file"),
             (b"", json!({"file_path": "."}), ".: this is a folder"),

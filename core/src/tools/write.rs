@@ -1,6 +1,6 @@
 use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking, edit::note};
 use crate::{Context, paths};
-use rungs_files::{ReadTracker, write_file};
+use rungs_files::{ReadTracker, line_count, write_file};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,8 +30,7 @@ impl Tool for Write {
     }
 
     fn summary(&self, input: &WriteInput) -> Option<String> {
-        let lines = input.content.lines().count();
-        let lines = if lines == 1 { "1 line".into() } else { format!("{lines} lines") };
+        let lines = line_count(input.content.lines().count());
         Some(format!("write {} ({lines})", input.file_path))
     }
 

@@ -1,10 +1,13 @@
 //! Changing a file as a language model does: from what it remembers of it.
 use crate::{
-    Doubt, EditError, PathError, PathErrorKind, ReadError, ReadTracker, Root, Stamp, edit,
-    notebook,
-    text::{self, read_text},
+    CellError, Doubt, EditError, PathError, PathErrorKind, ReadError, ReadTracker, Root, Stamp,
+    edit, notebook,
+    text::{self, line_count, read_text},
 };
 use std::{fs::File, io, path::PathBuf};
+
+pub(crate) const OLD_OUTPUTS: &str =
+    "[the outputs of this cell are still those of its old source]\n";
 
 /// A change that was made.
 #[derive(Debug, PartialEq)]
@@ -58,6 +61,32 @@ pub enum ChangeError {
         /// Why.
         error: EditError,
     },
+    /// One of several edits was not made, so none was.
+    #[error("edit {number} of {count}: {error}\n(none of the {count} edits was made)")]
+    OneOf {
+        /// Which one, counted from 1.
+        number: usize,
+        /// How many there are.
+        count: usize,
+        /// Why.
+        error: Box<ChangeError>,
+    },
+    /// A cell would be changed in a notebook that the model does not know.
+    #[error("{name}: {doubt}; cells are counted in what `read` shows, so read it first")]
+    CountsCells {
+        /// The file.
+        name: String,
+        /// Why the model may not know what it holds.
+        doubt: Doubt,
+    },
+    /// The cell cannot be changed like this.
+    #[error("{name}: {error}")]
+    Cell {
+        /// The file.
+        name: String,
+        /// Why.
+        error: CellError,
+    },
     /// The system does not tell the state of the file.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -75,17 +104,17 @@ pub struct Replacement<'a> {
 }
 
 /// The file that a path names.
-struct Named<'a> {
+pub(crate) struct Named<'a> {
     root: &'a Root,
-    path: &'a str,
+    pub(crate) path: &'a str,
     /// The path, and for which file it was taken if that is another.
-    name: String,
+    pub(crate) name: String,
     /// Relative to the root and free of links.
-    relative: PathBuf,
+    pub(crate) relative: PathBuf,
 }
 
 impl<'a> Named<'a> {
-    fn new(root: &'a Root, path: &'a str) -> Result<Self, PathError> {
+    pub(crate) fn new(root: &'a Root, path: &'a str) -> Result<Self, PathError> {
         let relative = root.resolve(path)?;
         let name = match root.look_alike_note(path, &relative) {
             Some(note) => format!("{path} ({note})"),
@@ -94,7 +123,7 @@ impl<'a> Named<'a> {
         Ok(Named { root, path, name, relative })
     }
 
-    fn real(&self) -> PathBuf {
+    pub(crate) fn real(&self) -> PathBuf {
         self.root.path().join(&self.relative)
     }
 
@@ -104,7 +133,7 @@ impl<'a> Named<'a> {
     }
 
     /// The file with its state, or `None` when there is none.
-    fn open(&self) -> Result<Option<(File, Stamp)>, ChangeError> {
+    pub(crate) fn open(&self) -> Result<Option<(File, Stamp)>, ChangeError> {
         match self.root.open_resolved(&self.relative).map_err(PathErrorKind::from) {
             Ok(file) => {
                 let stamp = Stamp::of(&file)?;
@@ -115,7 +144,24 @@ impl<'a> Named<'a> {
         }
     }
 
-    fn write(&self, content: &str, old: Option<&Stamp>) -> Result<Stamp, PathError> {
+    pub(crate) fn text(&self, file: File) -> Result<String, ChangeError> {
+        read_text(file).map_err(|error| ChangeError::Read { name: self.name.clone(), error })
+    }
+
+    /// A text after an edit: of a notebook its JSON too, and whether it has old outputs.
+    pub(crate) fn replace(
+        &self,
+        text: &str,
+        Replacement { old, new, all }: Replacement<'_>,
+    ) -> Result<(Option<String>, edit::Edited, bool), EditError> {
+        if !self.is_notebook() {
+            return Ok((None, edit::replace(text, old, new, all)?, false));
+        }
+        let edited = notebook::replace_in_notebook(text, old, new, all)?;
+        Ok((Some(edited.json), edited.shown, edited.has_old_outputs))
+    }
+
+    pub(crate) fn write(&self, content: &str, old: Option<&Stamp>) -> Result<Stamp, PathError> {
         let written = self.root.write_resolved(&self.relative, content.as_bytes(), old);
         written.map_err(|kind| PathError::new(self.path, kind))
     }
@@ -124,7 +170,8 @@ impl<'a> Named<'a> {
     fn put(self, content: &str, old: Option<&Stamp>) -> Result<Changed, ChangeError> {
         let stamp = self.write(content, old)?;
         let verb = if old.is_some() { "replaced" } else { "created" };
-        let mut message = format!("{verb} {}: {} lines", self.name, content.lines().count());
+        let lines = line_count(content.lines().count());
+        let mut message = format!("{verb} {}: {lines}", self.name);
         if self.is_notebook()
             && let Some(fault) = notebook::notebook_fault(content)
         {
@@ -183,15 +230,8 @@ pub fn edit_file(
     if let (Some(doubt), true) = (doubt, all) {
         return Err(ChangeError::ReplacesAll { name, doubt });
     }
-    let text = match read_text(old_file) {
-        Ok(text) => text,
-        Err(error) => return Err(ChangeError::Read { name, error }),
-    };
-    let edited = match file.is_notebook() {
-        true => notebook::replace_in_notebook(&text, old, new, all)
-            .map(|edited| (Some(edited.json), edited.shown, edited.has_old_outputs)),
-        false => edit::replace(&text, old, new, all).map(|edited| (None, edited, false)),
-    };
+    let text = file.text(old_file)?;
+    let edited = file.replace(&text, Replacement { old, new, all });
     let (json, shown, has_old_outputs) = match edited {
         Ok(edited) => edited,
         Err(error) => return Err(ChangeError::Edit { name, doubt, error }),
@@ -200,7 +240,7 @@ pub fn edit_file(
     let stamp = file.write(content, Some(&state))?;
     let mut message = format!("edited {name}, {}", shown.excerpt());
     if has_old_outputs {
-        message.push_str("[the outputs of this cell are still those of its old source]\n");
+        message.push_str(OLD_OUTPUTS);
     }
     // Of a file that was never read, the model now knows this place and no more.
     let stamp = doubt.is_none().then_some(stamp);

@@ -108,7 +108,7 @@ pub enum ReadError {
     )]
     TooLargeToEdit,
     /// It has only this many lines, fewer than the first line that was asked for.
-    #[error("it has only {0} lines")]
+    #[error("it has only {}", text::line_count(*.0))]
     PastEnd(usize),
     /// This line is too far from the beginning of the file to be reached in the time there is.
     #[error(

@@ -111,7 +111,7 @@ mod tests {
             ("1\n2\n", 0, 0, Ok("     1\t1\n[more lines follow; go on with offset 2]\n")),
             ("\u{feff}with a mark\n", 1, 9, Ok("     1\twith a mark\n")),
             ("", 1, 9, Ok("(the file is empty)")),
-            ("1\n", 9, 9, Err("it has only 1 lines")),
+            ("1\n", 9, 9, Err("it has only 1 line")),
             ("a\0b", 1, 9, Err("this is a binary file")),
         ] {
             assert_eq!(

@@ -1,6 +1,6 @@
 //! A directory handle, and how files below it are found and opened.
 use crate::{
-    PathError, PathErrorKind, look_alike,
+    PathError, PathErrorKind, absolute, look_alike,
     search::{display_path, is_shown_as},
 };
 use rustix::{
@@ -255,7 +255,9 @@ impl Bounds {
         if path.as_os_str().is_empty() || path.as_os_str().as_bytes().contains(&0) {
             return Err(PathErrorKind::InvalidPath);
         }
-        let absolute = self.path.join(path);
+        // By its text alone, as whoever judges a call before it runs takes it: `link/..` is where
+        // the link is, not above the place where it leads.
+        let absolute = absolute(&self.path, path);
         // A longer one could be made, folder by folder, but no other program could open it.
         if absolute.as_os_str().len() >= MAX_PATH_BYTES {
             return Err(PathErrorKind::Io(Errno::NAMETOOLONG.into()));

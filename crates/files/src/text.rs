@@ -181,6 +181,11 @@ pub fn truncate_to_budget(
     texts
 }
 
+/// How many lines, in words: `1 line`, `2 lines`.
+pub fn line_count(lines: usize) -> String {
+    if lines == 1 { "1 line".into() } else { format!("{lines} lines") }
+}
+
 /// A text of at most so many bytes as it is; a longer one as its beginning and its end, half as
 /// much, so that it is not cut again if it comes by once more.
 pub fn shorten(text: &str, max_bytes: usize) -> String {

@@ -132,16 +132,16 @@ impl Root {
 }
 
 /// One file that is about to be replaced.
-struct Replacement<'a> {
-    folder: OwnedFd,
-    name: &'a Path,
-    old: Option<&'a Stamp>,
+pub(crate) struct Replacement<'a> {
+    pub(crate) folder: OwnedFd,
+    pub(crate) name: &'a Path,
+    pub(crate) old: Option<&'a Stamp>,
 }
 
 impl Replacement<'_> {
     /// Fails unless the name is a regular file in the expected state, or is free when no file is
     /// expected.
-    fn check_state(&self) -> Result<Option<Stat>, PathErrorKind> {
+    pub(crate) fn check_state(&self) -> Result<Option<Stat>, PathErrorKind> {
         let stat = match rustix::fs::statat(&self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if self.old.is_none() => return Ok(None),
@@ -167,12 +167,12 @@ impl Replacement<'_> {
 
     /// A new file with a name that cannot be guessed, locked. `private` until it gets the mode of
     /// the file that it replaces.
-    fn create_temporary(&self, private: bool) -> io::Result<(String, File)> {
+    pub(crate) fn create_temporary(&self, private: bool) -> io::Result<(String, File)> {
         let mode = Mode::from_raw_mode(if private { 0o600 } else { 0o666 });
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
-            let name = format!("{TEMPORARY_PREFIX}{:016x}{TEMPORARY_SUFFIX}", getrandom::u64()?);
+            let name = temporary_name()?;
             let file = match rustix::fs::openat(&self.folder, &name, flags, mode) {
                 Ok(file) => File::from(file),
                 Err(Errno::EXIST) => continue,
@@ -193,6 +193,23 @@ impl Replacement<'_> {
         content: &[u8],
         replaced: Option<Stat>,
     ) -> Result<Stamp, PathErrorKind> {
+        self.fill(file, content, replaced)?;
+        lock(&self.folder)?;
+        self.check_state()?;
+        match rename(&self.folder, temporary, self.name, self.old.is_some()) {
+            Err(Errno::EXIST) => return Err(PathErrorKind::Conflict),
+            renamed => renamed?,
+        }
+        Ok(Stamp::of(file)?)
+    }
+
+    /// Puts the content on the disk, with the owner and the mode of the file that is replaced.
+    pub(crate) fn fill(
+        &self,
+        file: &mut File,
+        content: &[u8],
+        replaced: Option<Stat>,
+    ) -> Result<(), PathErrorKind> {
         file.write_all(content)?;
         if let Some(replaced) = replaced {
             let owner = (Uid::from_raw(replaced.st_uid), Gid::from_raw(replaced.st_gid));
@@ -203,15 +220,13 @@ impl Replacement<'_> {
             rustix::fs::fchmod(&*file, Mode::from_raw_mode(replaced.st_mode) & permissions)?;
         }
         // Renamed before its content is on the disk, the file could be empty after a power cut.
-        file.sync_data()?;
-        lock(&self.folder)?;
-        self.check_state()?;
-        match rename(&self.folder, temporary, self.name, self.old.is_some()) {
-            Err(Errno::EXIST) => return Err(PathErrorKind::Conflict),
-            renamed => renamed?,
-        }
-        Ok(Stamp::of(file)?)
+        Ok(file.sync_data()?)
     }
+}
+
+/// A new name for a temporary file, which cannot be guessed.
+pub(crate) fn temporary_name() -> io::Result<String> {
+    Ok(format!("{TEMPORARY_PREFIX}{:016x}{TEMPORARY_SUFFIX}", getrandom::u64()?))
 }
 
 /// Whether this is the name of a temporary file.
@@ -223,7 +238,7 @@ pub(crate) fn is_temporary(name: &OsStr) -> bool {
 
 /// Removes the temporary files in a folder whose writers were killed. That fails silently: what
 /// cannot be removed harms nobody.
-fn remove_left_over(folder: &OwnedFd) {
+pub(crate) fn remove_left_over(folder: &OwnedFd) {
     let Ok(names) = rustix::fs::Dir::read_from(folder) else { return };
     for name in names.flatten() {
         if !is_temporary(OsStr::from_bytes(name.file_name().to_bytes())) {
@@ -244,7 +259,7 @@ fn remove_left_over(folder: &OwnedFd) {
 
 /// Locks the folder until its handle is closed, so that check and rename are one step among all
 /// processes that use this function.
-fn lock(folder: &OwnedFd) -> io::Result<()> {
+pub(crate) fn lock(folder: &OwnedFd) -> io::Result<()> {
     for _ in 0..LOCK_ATTEMPTS {
         match rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_RETRY_DELAY),
@@ -255,7 +270,12 @@ fn lock(folder: &OwnedFd) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::WouldBlock, "another program keeps its folder locked"))
 }
 
-fn rename(folder: &OwnedFd, temporary: &str, name: &Path, replace: bool) -> Result<(), Errno> {
+pub(crate) fn rename(
+    folder: &OwnedFd,
+    temporary: &str,
+    name: &Path,
+    replace: bool,
+) -> Result<(), Errno> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     if !replace {
         let flags = rustix::fs::RenameFlags::NOREPLACE;

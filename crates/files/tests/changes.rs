@@ -1,7 +1,7 @@
 //! Files changed by name, from what was read of them.
 use rungs_files::{
-    ChangeError, Content, LineRange, ReadTracker, Replacement, Root, Stamp, edit_file, glob, read,
-    write_file,
+    ChangeError, Changed, Content, FileEdit, LineRange, ReadTracker, Replacement, Root, Stamp,
+    edit_file, edit_files, glob, read, write_file,
 };
 use serde_json::{Value, json};
 use std::{
@@ -58,6 +58,20 @@ impl Folder {
         changed.map(|changed| changed.message).map_err(|error| error.to_string())
     }
 
+    fn edit_all(&self, edits: &[(&str, &str, &str)]) -> Result<Vec<String>, String> {
+        let edit = |(path, old, new): &(&str, &str, &str)| FileEdit {
+            file_path: path.to_string(),
+            old_string: old.to_string(),
+            new_string: new.to_string(),
+            replace_all: None,
+        };
+        let edits: Vec<FileEdit> = edits.iter().map(edit).collect();
+        let changed = edit_files(&self.root, &self.tracker, &edits);
+        let messages =
+            |changed: Vec<Changed>| changed.into_iter().map(|file| file.message).collect();
+        changed.map(messages).map_err(|error| error.to_string())
+    }
+
     fn write(&self, path: &str, content: &str) -> Result<String, String> {
         let changed = write_file(&self.root, &self.tracker, path, content);
         changed.map(|changed| changed.message).map_err(|error| error.to_string())
@@ -89,7 +103,7 @@ fn a_name_stands_for_the_only_one_that_looks_the_same() {
         assert!(edited.starts_with(&format!("edited {path} (this is `")), "{edited}");
     }
     folder.read(shot).unwrap();
-    assert_eq!(folder.write(shot, "x").unwrap(), format!("replaced {shot} ({note}): 1 lines"));
+    assert_eq!(folder.write(shot, "x").unwrap(), format!("replaced {shot} ({note}): 1 line"));
     assert_eq!(folder.content(&format!("my\u{a0}files/{SCREENSHOT}")), "x");
     // A new file in a folder that looks the same.
     folder.write("my files/new.txt", "x").unwrap();
@@ -348,7 +362,7 @@ fn a_written_notebook_that_is_none_is_said() {
     assert_eq!(folder.write("good.ipynb", &notebook()).unwrap(), "created good.ipynb: 24 lines");
     let said = folder.write("bad.ipynb", "x = 1\n").unwrap();
     let expected =
-        "created bad.ipynb: 1 lines; this is no notebook: expected value at line 1 column 1";
+        "created bad.ipynb: 1 line; this is no notebook: expected value at line 1 column 1";
     assert_eq!(said, expected);
 }
 
@@ -390,8 +404,61 @@ fn what_a_whole_new_text_loses_unseen_is_said() {
     ] {
         folder.put("f", old);
         folder.read("f").unwrap();
-        let lines = new.lines().count();
-        assert_eq!(folder.write("f", new).unwrap(), format!("replaced f: {lines} lines{note}"));
+        let lines = rungs_files::line_count(new.lines().count());
+        assert_eq!(folder.write("f", new).unwrap(), format!("replaced f: {lines}{note}"));
         assert_eq!(folder.content("f"), new);
     }
+}
+
+#[test]
+fn several_edits_in_several_files_are_made_in_their_order() {
+    let folder = Folder::build();
+    folder.put("a", "one\r\ntwo\r\n");
+    symlink("a", folder.at("link")).unwrap();
+    let made = folder.edit_all(&[
+        ("a", "one", "1"),
+        ("b/new", "", "x = 1\n"),
+        ("link", "1\ntwo", "1\n2"),
+        ("b/new", "x", "y"),
+    ]);
+    let made = made.unwrap();
+    assert_eq!(
+        (folder.content("a"), folder.content("b/new")),
+        ("1\r\n2\r\n".into(), "y = 1\n".into())
+    );
+    assert!(
+        made[0].starts_with("edited a, 2 edits:\n--- a\n+++ a\n@@ -1,2 +1,2 @@\n"),
+        "{}",
+        made[0]
+    );
+    assert_eq!(
+        made[1],
+        "created b/new, 2 edits:\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+y = 1\n"
+    );
+    assert!(folder.at("link").is_symlink());
+}
+
+#[test]
+fn of_several_edits_none_is_made_when_one_does_not_fit() {
+    let folder = Folder::build();
+    folder.put("a", "one\n");
+    folder.put("n.ipynb", json!({"cells": [{"cell_type": "code", "source": "x"}]}).to_string());
+    let before = (folder.content("a"), folder.content("n.ipynb"));
+    let first = [("a", "one", "two"), ("n.ipynb", "x", "y"), ("new/b", "", "b")];
+    for (last, said) in [
+        (("c", "x", "y"), "edit 4 of 4: c: no such file\n(none of the 4 edits was made)"),
+        (("../c", "", "y"), "edit 4 of 4: ../c: it is outside the working directory"),
+        (("a", "one", "x"), "edit 4 of 4: a: it has not been read, and `old_string` is not in"),
+        (("new/b", "", "x"), "edit 4 of 4: new/b: `old_string` is empty"),
+        ((".", "x", "y"), "edit 4 of 4: .: this is a folder"),
+        (("new/b/c", "", "y"), "new/b: this is a folder"),
+    ] {
+        let edits = [&first[..], &[last]].concat();
+        let error = folder.edit_all(&edits).unwrap_err();
+        assert!(error.contains(said), "{error}");
+        assert_eq!((folder.content("a"), folder.content("n.ipynb")), before, "{error}");
+        assert!(!folder.at("new").exists(), "{error}");
+    }
+    folder.edit_all(&first).unwrap();
+    assert_eq!(folder.content("a"), "two\n");
 }

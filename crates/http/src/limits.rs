@@ -1,4 +1,6 @@
 //! Keys and time limits.
+use crate::redact;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// A key. It is never shown: not by `Debug`, not in an error, not in a log.
@@ -20,6 +22,52 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(***)")
+    }
+}
+
+/// How the server knows us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Local servers ask for nothing.
+    None,
+    /// The header `x-api-key`.
+    ApiKey(Secret),
+    /// The header `authorization: Bearer`.
+    Bearer(Secret),
+}
+
+impl Auth {
+    /// The header that carries the key, if there is one; nothing shows its value.
+    ///
+    /// # Errors
+    /// When the key holds characters that no header can carry.
+    pub fn header(&self) -> Result<Option<(HeaderName, HeaderValue)>, &'static str> {
+        let (name, mut key) = match self {
+            Auth::None => return Ok(None),
+            Auth::ApiKey(key) => (HeaderName::from_static("x-api-key"), header_value(&key.0)?),
+            Auth::Bearer(key) => (AUTHORIZATION, header_value(&format!("Bearer {}", key.0))?),
+        };
+        key.set_sensitive(true);
+        Ok(Some((name, key)))
+    }
+
+    /// A text of bounded length without the key.
+    pub fn redact(&self, text: String) -> String {
+        match self {
+            Auth::ApiKey(key) | Auth::Bearer(key) => redact(text, &key.0),
+            Auth::None => redact(text, ""),
+        }
+    }
+}
+
+/// The value of a header.
+///
+/// # Errors
+/// When the text holds characters that no header can carry.
+pub fn header_value(text: &str) -> Result<HeaderValue, &'static str> {
+    match HeaderValue::from_str(text) {
+        Ok(value) if text.is_ascii() => Ok(value),
+        _ => Err("it holds characters that no header can carry"),
     }
 }
 

@@ -49,6 +49,8 @@ pub fn cause(error: &reqwest::Error) -> String {
     let what = if error.is_connect() { "no connection" } else { "sending failed" };
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     match causes.last() {
+        // Whoever reads a body says what was cut.
+        Some(cause) if error.is_body() || error.is_decode() => cause.to_string(),
         Some(cause) => format!("{what}: {cause}"),
         None => what.into(),
     }

@@ -143,11 +143,13 @@ pub fn add_call_piece(calls: &mut Vec<Value>, mut piece: Value) {
         let agrees =
             |key: &str| call[key].is_null() || piece[key].is_null() || call[key] == piece[key];
         let [mine, its] = [&call["function"]["name"], &piece["function"]["name"]];
-        let is_whole = call["function"]["arguments"]
-            .as_str()
-            .is_some_and(|text| !text.is_empty() && arguments(text).is_object());
+        // Only where it matters: to parse the whole again for each piece takes time by its square.
+        let is_whole = || {
+            let text = call["function"]["arguments"].as_str().unwrap_or("");
+            text.trim_end().ends_with(['}', '"']) && arguments(text).is_object()
+        };
         let is_unnamed = mine.is_null() || its.is_null() || its == "";
-        agrees("id") && agrees("index") && (is_unnamed || mine == its && !is_whole)
+        agrees("id") && agrees("index") && (is_unnamed || mine == its && !is_whole())
     };
     match calls.iter_mut().rev().find(continues) {
         Some(call) => {

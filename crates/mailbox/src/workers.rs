@@ -64,7 +64,7 @@ pub enum SpawnError {
     #[error(transparent)]
     Name(#[from] Error),
     /// The name is in use.
-    #[error("there is a {0} already")]
+    #[error("{0:?} is there already")]
     Taken(String),
     /// There are as many as there may be.
     #[error("there are {0} already, which is the most; end one first")]
@@ -424,8 +424,8 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(spawn("ann", "one"), "spawned");
-        assert_eq!(spawn("ann", "two"), "there is a ann already");
-        assert_eq!(spawn("lead", ""), "there is a lead already");
+        assert_eq!(spawn("ann", "two"), "\"ann\" is there already");
+        assert_eq!(spawn("lead", ""), "\"lead\" is there already");
         assert!(spawn("../joe", "").starts_with("\"../joe\" is no name"));
         assert_eq!(spawn("bob", ""), "spawned");
         assert_eq!(spawn("eve", ""), "spawned");

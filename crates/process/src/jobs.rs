@@ -107,11 +107,21 @@ impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: `{}` ", self.id, self.command)?;
         match &self.end {
-            Some(end) => write!(f, "{end}")?,
+            Some(end) => write!(f, "ended ({end})")?,
             None if self.killed => write!(f, "is being stopped")?,
             None => write!(f, "running for {} s", self.started.elapsed().as_secs())?,
         }
-        write!(f, ", {} lines", self.log.newest(0).1)
+        write!(f, ", {}", self.lines())
+    }
+}
+
+impl Job {
+    /// How many lines it has printed, in words: `1 line`, `2 lines`.
+    pub fn lines(&self) -> String {
+        match self.log.newest(0).1 {
+            1 => "1 line".into(),
+            lines => format!("{lines} lines"),
+        }
     }
 }
 
@@ -655,7 +665,7 @@ mod tests {
         let running = start(&jobs, "ann", "sleep 100").await.unwrap();
         assert_eq!(
             jobs.list("ann")[0].to_string(),
-            "1: `echo a; echo b; exit 3` exit status: 3, 2 lines"
+            "1: `echo a; echo b; exit 3` ended (exit status: 3), 2 lines"
         );
         assert!(running.to_string().starts_with("2: `sleep 100` running for "), "{running}");
         jobs.kill("ann", 2);

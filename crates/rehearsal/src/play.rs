@@ -192,12 +192,16 @@ fn choose(script: &Script, conversation: &Conversation) -> Choice {
     };
     // A text that matches a scene goes before results: the results of an interrupted turn and the
     // next prompt are in one message.
-    if newest.role == Role::User {
-        for text in newest.of_type("text").rev().filter_map(|block| block["text"].as_str()) {
-            if let Some(scene) = script.scene_for(text) {
-                return Choice::Turn { scene, place: 0, text: text.to_string() };
-            }
-        }
+    let begun = |yields| {
+        let newest = Some(newest).filter(|message| message.role == Role::User)?;
+        let mut texts = newest.of_type("text").rev().filter_map(|block| block["text"].as_str());
+        texts.find_map(|text| {
+            let scene = script.scene_for(text, yields)?;
+            Some(Choice::Turn { scene, place: 0, text: text.to_string() })
+        })
+    };
+    if let Some(turn) = begun(false) {
+        return turn;
     }
     let id = match newest.role {
         Role::Assistant => {
@@ -205,7 +209,9 @@ fn choose(script: &Script, conversation: &Conversation) -> Choice {
         }
         _ => newest.of_type("tool_result").rev().find_map(|block| block["tool_use_id"].as_str()),
     };
-    let Some((scene, place)) = id.and_then(place_of) else { return Choice::Unknown };
+    let Some((scene, place)) = id.and_then(place_of) else {
+        return begun(true).unwrap_or(Choice::Unknown);
+    };
     let Some(known) = script.scene(scene) else { return Choice::Unknown };
     if known.turn(place + 1).is_none() {
         return Choice::SceneOver;

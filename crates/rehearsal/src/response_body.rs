@@ -78,10 +78,16 @@ impl ResponseBody {
             FaultKind::Cut { .. } => {
                 vec![Step::Send(bytes.split_to(half)), Step::Flush, Step::Cut]
             }
+            FaultKind::CutBytes { after } => {
+                let part = bytes.split_to(bytes.len().min(*after));
+                vec![Step::Send(part), Step::Flush, Step::Cut]
+            }
             FaultKind::Stall { .. } => {
                 vec![Step::Send(bytes.split_to(half)), Step::Flush, Step::Stall]
             }
-            FaultKind::Malformed { .. } => vec![Step::Send(bytes.split_to(half))],
+            FaultKind::End { .. } | FaultKind::Malformed { .. } => {
+                vec![Step::Send(bytes.split_to(half))]
+            }
             FaultKind::Split { bytes: size } => split(&bytes, *size),
             FaultKind::Status(_)
             | FaultKind::ErrorEvent { .. }
@@ -101,13 +107,19 @@ impl ResponseBody {
         pace: Duration,
     ) -> Self {
         let (events, end) = events_with_fault(events, fault, format, request_id);
-        let mut steps = VecDeque::new();
+        let (mut steps, mut sent) = (VecDeque::new(), 0);
         for event in events {
             if !pace.is_zero() && !steps.is_empty() {
                 steps.push_back(Step::Wait(pace));
             }
-            let bytes = Bytes::from(event.text());
+            let mut bytes = Bytes::from(event.text());
+            sent += bytes.len();
             match fault {
+                Some(FaultKind::CutBytes { after }) if sent >= *after => {
+                    bytes.truncate(bytes.len() + after - sent);
+                    steps.extend([Step::Send(bytes), Step::Flush, Step::Cut]);
+                    break;
+                }
                 Some(FaultKind::Split { bytes: size }) => steps.extend(split(&bytes, *size)),
                 _ => steps.push_back(Step::Send(bytes)),
             }
@@ -136,6 +148,7 @@ fn events_with_fault(
             events.truncate(*after);
             return (events, vec![Step::Flush, Step::Cut]);
         }
+        Some(FaultKind::End { after }) => events.truncate(*after),
         Some(FaultKind::Stall { after }) => {
             events.truncate(*after);
             return (events, vec![Step::Flush, Step::Stall]);
@@ -163,6 +176,7 @@ fn events_with_fault(
         }
         Some(
             FaultKind::Split { .. }
+            | FaultKind::CutBytes { .. }
             | FaultKind::CutArguments { .. }
             | FaultKind::Status(_)
             | FaultKind::Body { .. },

@@ -13,7 +13,7 @@ scenes:
         call:
           - bash: {command: "ls {{ m[1] }}"}
           - read: {path: a.txt}
-      - say: "{% for result in results %}{{ result.tool }}={{ result.text }};{% endfor %}"
+      - say: "{% for r in results %}{{ r.tool }}={{ r.text }}{{ '!' if r.is_error }};{% endfor %}"
 "#;
 
 fn assistant(calls: Value) -> Value {
@@ -155,10 +155,10 @@ async fn calls_and_results_make_the_round_trip() {
     messages.push(message);
     messages.extend(ids.iter().map(|id| {
         json!({"role": "tool", "tool_call_id": id,
-            "content": [{"type": "text", "text": "x"}]})
+            "content": [{"type": "text", "text": if *id == ids[0] { "Error: x" } else { "x" }}]})
     }));
     let last = post(&server, CHAT, &json!({"model": "m", "messages": messages})).await.json();
-    let choice = json!({"index": 0, "message": {"role": "assistant", "content": "bash=x;read=x;",
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": "bash=x!;read=x;",
         "refusal": null},
         "logprobs": null, "finish_reason": "stop"});
     assert_eq!(last["choices"], json!([choice]));

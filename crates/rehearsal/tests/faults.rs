@@ -125,6 +125,31 @@ async fn connections_are_cut() {
 }
 
 #[tokio::test]
+async fn connections_are_cut_between_any_two_bytes() {
+    for path in FORMATS {
+        let server = serve(always(json!({"cut_after_bytes": 1_000_000}))).await;
+        let whole = post(&server, path, &stream(hello())).await;
+        assert!(joined(&whole) == self::whole() && !whole.cut);
+        for after in [0, 1, 100, 151] {
+            let server = serve(always(json!({"cut_after_bytes": after}))).await;
+            for body in [stream(hello()), hello()] {
+                let answer = post(&server, path, &body).await;
+                assert_eq!((answer.status, answer.text.len(), answer.cut), (200, after, true));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_without_its_last_events() {
+    let server = serve(always(json!({"end_after": 5}))).await;
+    for path in FORMATS {
+        let answer = post(&server, path, &stream(hello())).await;
+        assert_eq!((answer.events().len(), answer.cut), (5, false), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn errors_happen_inside_a_stream() {
     let server = serve(always(json!({"error_event": "overloaded_error", "after": 3}))).await;
     let answer = post(&server, MESSAGES, &stream(hello())).await;

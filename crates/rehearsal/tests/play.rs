@@ -28,6 +28,9 @@ scenes:
     turns: [{}]
   - when: broken
     turns: [{say: '{{ m[7] }}'}]
+  - when: ^mail
+    yields: true
+    turns: [{say: "{{ text }} is read."}]
 "#;
 
 /// Results with this text for all calls of a reply.
@@ -145,6 +148,10 @@ async fn only_the_newest_message_chooses_the_turn() {
         answer(texts(&["look", "buy 2 figs", "<environment>linux</environment>"])).await["text"],
         "2 figs it is."
     );
+    // A scene that yields begins when nothing else does.
+    assert_eq!(answer(json!([user("look"), turn, with("mail 1")])).await, two);
+    assert_eq!(answer(texts(&["buy 2 figs", "mail 1"])).await["text"], "2 figs it is.");
+    assert_eq!(answer(texts(&["hello", "mail 1"])).await["text"], "mail 1 is read.");
 }
 
 #[tokio::test]

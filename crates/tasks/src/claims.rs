@@ -1,5 +1,6 @@
 use crate::{Board, BoardError, FencingToken, Task, TaskError, lease::now};
 use std::{
+    fmt,
     future::pending,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -197,6 +198,15 @@ impl Claim {
             }
         };
         self.0.board.blocking(renew).await;
+    }
+}
+
+/// What was claimed, which attempt it is, and when the claim ends unless it is renewed.
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holding { task, lease, .. } = &*self.0;
+        write!(f, "#{} {}: attempt {} (fencing token)", task.id, task.subject, task.attempt)?;
+        write!(f, ", lease {} s", lease.as_secs_f32())
     }
 }
 

@@ -32,7 +32,7 @@ pub enum TaskError {
     #[error("a subject is one line, and not empty")]
     InvalidSubject,
     /// The fencing token is stale: the task was answered, changed by hand, or taken over.
-    #[error("attempt {attempt} is over, and this comes too late: {task}")]
+    #[error("too late: the fencing token of attempt {attempt} is stale; now {task}")]
     Stale {
         /// The attempt of the token.
         attempt: u32,

@@ -1,7 +1,8 @@
 //! A prompt without any lesson, for the tests on a terminal: the model is the server at `MODEL`.
-//! `:later` shows lines from elsewhere while the prompt is open.
+//! `:later` shows lines from elsewhere while the prompt is open, `:aside` asks the model beside the
+//! conversation.
 use rungs_core::{
-    Agent, Chat, Client, Error, Reply, Result,
+    Agent, Chat, Client, Error, Message, Reply, Request, Result,
     client::{Endpoint, Format},
     tools,
 };
@@ -55,6 +56,11 @@ async fn run(screen: Screen) -> Result<u8> {
     let agent = agent.command("later", "says something later", async move |_, args, cx| {
         later(args, cx.agent.clone());
         Ok::<(), Error>(())
+    });
+    let agent = agent.command("aside", "asks the model", async |_, text, cx| {
+        let mut chat = Chat::default();
+        chat.push(Message::user(text));
+        cx.side_request(Request::of(&chat)).await.map(drop)
     });
     let prompt = Prompt {
         name: "t".into(),

@@ -61,6 +61,10 @@ impl Editor {
             Ok(Signal::Success(line)) => {
                 // The editor itself writes its history only when it is dropped.
                 let _ = editor.sync_history();
+                if line.trim().is_empty() && !look.suggestion.is_empty() {
+                    // The suggestion comes in place of the empty line.
+                    eprint!("\x1b[A\x1b[2K");
+                }
                 Typed::Line(line.replace("\\\n", "\n"))
             }
             Ok(Signal::ExternalBreak(text)) => {

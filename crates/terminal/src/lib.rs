@@ -1,6 +1,7 @@
 //! The terminal: the [`Screen`] that shows events and asks questions, the line editor behind it,
 //! the [`Prompt`] that all lessons share, [`Signals`], the [`Interrupt`] of a turn, and
 //! [`TerminalModes`]. It shows what an agent emits and knows no mechanism.
+mod diff;
 mod editor;
 mod interrupt;
 mod line_editor;
@@ -9,6 +10,7 @@ mod output;
 mod paint;
 mod prompt;
 mod question;
+mod running;
 mod screen;
 mod signals;
 mod speaker;

@@ -1,8 +1,10 @@
 //! Standard output and standard error, which are one terminal where a person sits.
+use crate::paint::{Colour, paint};
 use std::{
     io::{IsTerminal, Result, Write},
     time::{Duration, Instant},
 };
+use unicode_width::UnicodeWidthStr;
 
 /// How long nothing may be written before the screen shows that the program is at work.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -24,6 +26,7 @@ pub(crate) struct Output {
 
 pub(crate) struct Stream {
     to: Box<dyn Write + Send>,
+    pub is_terminal: bool,
     pub colour: bool,
 }
 
@@ -39,13 +42,18 @@ impl Output {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let (out, err) = (std::io::stdout(), std::io::stderr());
-        let (out_colour, err_colour) = (wanted && out.is_terminal(), wanted && err.is_terminal());
+        let stream = |to: Box<dyn Write + Send>, is_terminal: bool| Stream {
+            to,
+            is_terminal,
+            colour: wanted && is_terminal,
+        };
+        let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
         // Whether to colour is decided here, for each stream; the crate knows only one answer for
         // both.
         colored::control::set_override(true);
         Output {
-            out: Stream { to: Box::new(out), colour: out_colour },
-            err: Stream { to: Box::new(err), colour: err_colour },
+            out: stream(Box::new(out), out_terminal),
+            err: stream(Box::new(err), err_terminal),
             pieces: String::new(),
             thinking: false,
             held: None,
@@ -73,12 +81,16 @@ impl Output {
         self.set_status(line)
     }
 
+    /// Puts this line in the place of the one before, which blanks erase: escape sequences are for
+    /// colours alone.
     pub(crate) fn set_status(&mut self, line: &str) -> Result<()> {
         if self.status == line {
             return Ok(());
         }
+        let blanks = " ".repeat(self.status.width());
         self.status = line.into();
-        self.err.write(&format!("\r\x1b[2K{line}"))
+        let line = paint(line, self.err.colour, Colour::Result);
+        self.err.write(&format!("\r{blanks}\r{line}"))
     }
 }
 

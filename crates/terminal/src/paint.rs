@@ -10,6 +10,10 @@ pub(crate) enum Colour {
     Call,
     Result,
     Failed,
+    /// A line of a diff.
+    Added,
+    /// A line of a diff.
+    Removed,
     Note,
     /// The terminal's own.
     Plain,
@@ -26,7 +30,8 @@ pub(crate) fn paint(text: &str, colour: bool, kind: Colour) -> String {
         Colour::Prompt => text.bold().to_string(),
         Colour::Call => text.color(Color::AnsiColor(31)).to_string(),
         Colour::Result => text.dimmed().to_string(),
-        Colour::Failed => text.color(Color::AnsiColor(160)).to_string(),
+        Colour::Failed | Colour::Removed => text.color(Color::AnsiColor(160)).to_string(),
+        Colour::Added => text.color(Color::AnsiColor(64)).to_string(),
         Colour::Note => text.color(Color::AnsiColor(130)).to_string(),
         Colour::Plain => text.into(),
         Colour::Agent(n) => text.color(Color::AnsiColor(AGENTS[n])).to_string(),

@@ -3,6 +3,7 @@
 use crate::{
     Interrupt, Screen, Signals,
     line_editor::{Look, Typed},
+    tally::Meter,
 };
 use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Reply, Result};
 use rungs_http::Backoff;
@@ -12,6 +13,7 @@ use std::{
     pin::pin,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 /// How many turns that nobody typed may fail in a row before a program ends to which nobody can
 /// type.
@@ -20,6 +22,9 @@ const MAX_UNATTENDED_FAILURES: u32 = 3;
 /// How long to wait before the agent's wakes, which expected nothing, are asked again: what they
 /// wait for may also begin elsewhere.
 const WAKE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer of the wakes may take that is waited for before the prompt is shown.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// The exit code of a program that Ctrl+C has ended, as shells count it.
 const INTERRUPTED: u8 = 130;
@@ -53,6 +58,8 @@ pub struct Prompt {
     pub question: Option<String>,
     /// The file that keeps lines typed on a terminal.
     pub history: Option<PathBuf>,
+    /// The conversation that it goes on with.
+    pub chat: Chat,
 }
 
 /// What to do next.
@@ -63,6 +70,8 @@ enum Next {
     Prompt(String),
     /// Run a turn for which nobody typed anything.
     Woken,
+    /// Nothing is expected any more, and all that was suggested is played.
+    AllPlayed,
     Leave(u8),
 }
 
@@ -79,17 +88,17 @@ impl Prompt {
     where
         L: for<'a> Loop<'a> + Copy,
     {
-        let agent = agent.ui(screen.clone());
+        let agent = agent.ui(screen.clone()).wrap(Meter(screen.clone()));
         let _quiet = screen.echo_off();
         if self.question.is_none() && screen.is_terminal() {
             screen.say(FIRST);
         }
         let mut session = Session {
-            chat: Chat::default(),
+            chat: self.chat.clone(),
             question: self.question.clone(),
             queue: VecDeque::new(),
             suggestions_played: 0,
-            all_played: false,
+            end_said: false,
             typed: false,
             input_ended: self.question.is_some(),
             failed: false,
@@ -97,7 +106,7 @@ impl Prompt {
             interrupted: None,
         };
         let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
-        if session.queue.is_empty() && code == 0 {
+        if session.queue.is_empty() && code == 0 && self.all_played(&session) {
             self.say_last_line(&mut session, &screen);
         }
         for failure in agent.exit().await {
@@ -127,11 +136,16 @@ impl Prompt {
             let (prompt, woken) = match self.next(session, agent, screen, signals).await {
                 Next::Leave(code) => return code,
                 Next::Woken => (Message::empty(), true),
+                Next::AllPlayed => {
+                    self.say_last_line(session, screen);
+                    continue;
+                }
                 Next::Prompt(text) => (Message::user(text), false),
                 Next::Line(line) => match Meaning::of(&line, agent) {
                     Meaning::Nothing => continue,
                     Meaning::Leave => return session.code(),
                     Meaning::Command(command) => {
+                        let start = Instant::now();
                         let running = self.command(command, &mut session.chat, agent);
                         let done = tokio::select! {
                             done = running => Ok(done),
@@ -144,6 +158,7 @@ impl Prompt {
                             Err(code) if session.stops(code, &cx, signals) => cx.notice(STOPPED),
                             Err(code) => return code,
                         }
+                        screen.show_tally(start.elapsed());
                         continue;
                     }
                     Meaning::Prompt(text) => (Message::user(text), false),
@@ -200,7 +215,7 @@ impl Prompt {
                 Err(code) => {
                     let leaves = !session.stops(code, &agent.context(), signals);
                     let end = match interrupt.request() {
-                        true => tokio::time::timeout(STOP_GRACE, turn).await.ok(),
+                        true => timeout(STOP_GRACE, turn).await.ok(),
                         false => None,
                     };
                     if leaves { Err(code) } else { Ok(end.unwrap_or(Err(Error::Cancelled))) }
@@ -228,8 +243,10 @@ impl Prompt {
             screen.echo(&prompt, &line);
             return Next::Line(line);
         }
-        if screen.is_terminal() {
-            self.say_last_line(session, screen);
+        // Not while jobs and teammates go on. Where that is known at once, the prompt comes after.
+        let all_played = screen.is_terminal() && self.all_played(session);
+        if all_played && timeout(AT_ONCE, agent.woken(&session.chat)).await == Ok(false) {
+            return Next::AllPlayed;
         }
         let suggestion =
             self.suggestions.get(session.suggestions_played).map_or("", |s| s.as_str());
@@ -244,6 +261,9 @@ impl Prompt {
             while !agent.woken(chat).await {
                 if ended {
                     return Next::Leave(0);
+                }
+                if all_played {
+                    return Next::AllPlayed;
                 }
                 tokio::time::sleep(WAKE_INTERVAL).await;
             }
@@ -311,14 +331,15 @@ impl Prompt {
         }
     }
 
-    /// Once, when all suggestions were played. On a pipe that is at the very end, since jobs and
-    /// teammates may go on after the last of them.
-    fn say_last_line(&self, session: &mut Session, screen: &Screen) {
+    /// Whether all suggestions were played and that was not said yet.
+    fn all_played(&self, session: &Session) -> bool {
         let all = self.suggestions.len();
-        if all > 0 && session.suggestions_played == all && !session.all_played {
-            session.all_played = true;
-            screen.say(&self.last_line);
-        }
+        all > 0 && session.suggestions_played == all && !session.end_said
+    }
+
+    fn say_last_line(&self, session: &mut Session, screen: &Screen) {
+        session.end_said = true;
+        screen.say(&self.last_line);
     }
 
     /// Runs a command; false when there is none of that name.
@@ -398,7 +419,7 @@ struct Session {
     queue: VecDeque<String>,
     suggestions_played: usize,
     /// Whether it was said that all suggestions were played.
-    all_played: bool,
+    end_said: bool,
     /// Whether a line came that is not blank.
     typed: bool,
     /// Whether no more input will come.

@@ -2,10 +2,12 @@
 mod arriving;
 
 use crate::{
+    diff,
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
     paint::{Colour, paint},
     question,
+    running::Running,
     speaker::Speakers,
     stdin::Echo,
     tally::Tally,
@@ -35,6 +37,7 @@ struct Inner {
     tally: Mutex<Tally>,
     cost: OnceLock<Box<Cost>>,
     speakers: Speakers,
+    running: Running,
     /// One question at a time.
     question: tokio::sync::Mutex<()>,
     /// Set at the end of input: from then on nobody is there.
@@ -51,7 +54,11 @@ type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 const TICK: Duration = Duration::from_millis(100);
 
 impl Screen {
-    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set.
+    /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set;
+    /// the only other escape sequences are those with which the line editor moves the cursor.
+    ///
+    /// Standard output has the answers alone where it is no terminal: what the model says beside
+    /// its calls goes to standard error, with all other progress.
     pub fn stdio() -> Self {
         Screen(Arc::new(Inner {
             editor_thread: LineEditor::new(),
@@ -59,6 +66,7 @@ impl Screen {
             tally: Tally::default().into(),
             cost: OnceLock::new(),
             speakers: Speakers::default(),
+            running: Running::default(),
             question: ().into(),
             ended: false.into(),
             closed: CancellationToken::new(),
@@ -81,11 +89,17 @@ impl Screen {
         loop {
             tokio::time::sleep(TICK).await;
             let mut output = self.0.output.lock().unwrap();
-            let line = format!("{} s; Ctrl+C stops it", start.elapsed().as_secs());
-            let line = paint(&line, output.err.colour, Colour::Result);
+            let line = fitted(std::io::stderr(), &self.0.running.status(start), 1);
+            let line = line.lines().next().unwrap_or_default();
             // The next line that is written finds out that the terminal is gone.
-            let _ = output.show_status(&line);
+            let _ = output.show_status(line);
         }
+    }
+
+    /// Counts a request for [`show_tally`](Screen::show_tally).
+    pub(crate) fn count(&self, usage: &Usage) {
+        let cost = self.0.cost.get().and_then(|cost| cost(usage));
+        self.0.tally.lock().unwrap().add(usage, cost);
     }
 
     /// What the requests since the last time took, in one line, to a person who can see it.
@@ -180,10 +194,9 @@ impl Screen {
         self.0.put(To::Err, |c| format!("{}{line}\n", paint(prompt, c, Colour::Prompt)));
     }
 
-    /// What Enter has played, in place of the empty line above; a plain prompt has shown it.
+    /// What Enter has played; a plain prompt has shown it.
     pub(crate) fn echo_suggestion(&self, prompt: &str, line: &str) {
         if self.0.editor_thread.has_editor() {
-            self.0.put(To::Err, |_| "\x1b[A\x1b[2K".into());
             self.echo(prompt, line);
         }
     }
@@ -196,14 +209,23 @@ impl Screen {
 
     /// Lines on standard error, beside the name of the agent, and below `mark`.
     fn line(&self, cx: &Context, kind: Colour, mark: &str, text: &str) {
+        self.rows(cx, mark, &[(kind, text.into())]);
+    }
+
+    /// The same, each row in a colour of its own.
+    fn rows(&self, cx: &Context, mark: &str, rows: &[(Colour, String)]) {
         let speaker = self.0.speakers.get(cx.name());
-        let text = fitted(std::io::stderr(), text, speaker.width() + mark.len());
-        let text = format!("{mark}{text}");
-        self.0.put(To::Err, |c| match &*speaker.name {
-            "" => format!("{}\n", paint(&text, c, kind)),
-            name => {
-                let name = paint(name, c, speaker.colour);
-                format!("{}{name} {}\n", speaker.indent, paint(&text, c, kind))
+        let before = speaker.width() + mark.len();
+        let fit =
+            |(kind, text): &(Colour, String)| (*kind, fitted(std::io::stderr(), text, before));
+        let rows: Vec<(Colour, String)> = rows.iter().map(fit).collect();
+        self.0.put(To::Err, |c| {
+            let rows: Vec<String> =
+                rows.iter().map(|(kind, text)| paint(&format!("{mark}{text}"), c, *kind)).collect();
+            let text = rows.join(&format!("\n{}", " ".repeat(before)));
+            match &*speaker.name {
+                "" => format!("{text}\n"),
+                name => format!("{}{} {text}\n", speaker.indent, paint(name, c, speaker.colour)),
             }
         });
     }
@@ -272,21 +294,24 @@ impl Ui for Screen {
             Event::ThinkingDelta(text) if front => self.thinking_delta(text),
             // Two streams in one window can't be read: children are shown whole.
             Event::TextDelta(_) | Event::ThinkingDelta(_) => {}
-            Event::Reply(reply) => {
-                let cost = self.0.cost.get().and_then(|cost| cost(&reply.usage));
-                self.0.tally.lock().unwrap().add(&reply.usage, cost);
-                if front {
-                    self.reply(reply);
-                } else if !reply.text().trim().is_empty() {
-                    line(Colour::Plain, &escaped(reply.text().trim_end()));
-                }
-            }
+            Event::Reply(reply) if front => self.reply(reply),
+            Event::Reply(reply) if reply.text().trim().is_empty() => {}
+            Event::Reply(reply) => line(Colour::Plain, &escaped(reply.text().trim_end())),
             Event::ReplyDiscarded if front => self.reply_discarded(),
             Event::ReplyDiscarded => {}
-            Event::Call(_, summary) => {
+            Event::Call(call, summary) => {
+                self.0.running.begin(cx.name(), call, summary);
                 self.line(cx, Colour::Call, "> ", &CALL.of(summary).join("\n"));
             }
-            Event::Result(_, result, text) => {
+            Event::Result(call, result, text) => {
+                if let Some(call) = self.0.running.end(cx.name(), call) {
+                    self.line(cx, Colour::Call, "< ", &call);
+                }
+                if !result.is_error
+                    && let Some(rows) = diff::rows(text, !front)
+                {
+                    return self.rows(cx, "", &rows);
+                }
                 let (kind, excerpt) = match (result.is_error, front) {
                     (true, _) => (Colour::Failed, ERROR),
                     (false, true) => (Colour::Result, RESULT),
@@ -357,6 +382,7 @@ struct Status<'a>(&'a Screen);
 impl Drop for Status<'_> {
     fn drop(&mut self) {
         let _ = self.0.0.output.lock().unwrap().set_status("");
+        self.0.0.running.clear();
     }
 }
 

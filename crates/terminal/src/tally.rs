@@ -1,6 +1,19 @@
 //! What the requests of a turn took.
-use rungs_core::client::Usage;
+use crate::Screen;
+use rungs_core::{Context, Layer, NextSend, Reply, Request, Result, client::Usage};
 use std::time::Duration;
+
+/// Counts the requests of an agent and its children, those beside the conversation too, which are
+/// shown to nobody.
+pub(crate) struct Meter(pub Screen);
+
+impl Layer for Meter {
+    async fn send(&self, request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
+        let reply = next.run(request, cx).await?;
+        self.0.count(&reply.usage);
+        Ok(reply)
+    }
+}
 
 /// The requests of all agents, until they are shown.
 #[derive(Default)]

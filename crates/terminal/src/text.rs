@@ -8,16 +8,16 @@ const MAX_LONG_LINE_CHARS: usize = 800;
 
 /// How much of a text is shown: its first and its last lines, each up to so many characters.
 pub(crate) struct Excerpt {
-    first: usize,
-    last: usize,
-    chars: usize,
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) chars: usize,
 }
 
 /// Of a call, such as a command of several lines.
 pub(crate) const CALL: Excerpt = Excerpt { first: 6, last: 3, chars: MAX_LONG_LINE_CHARS };
 /// Of a result, and of one of an agent in the background.
 pub(crate) const RESULT: Excerpt = Excerpt { first: 3, last: 2, chars: MAX_LINE_CHARS };
-pub(crate) const CHILD_RESULT: Excerpt = Excerpt { first: 1, last: 1, chars: MAX_LINE_CHARS };
+pub(crate) const CHILD_RESULT: Excerpt = Excerpt { first: 2, last: 1, chars: MAX_LINE_CHARS };
 /// Of an error, whose end often says most.
 pub(crate) const ERROR: Excerpt = Excerpt { first: 8, last: 12, chars: MAX_LONG_LINE_CHARS };
 
@@ -49,24 +49,27 @@ impl Excerpt {
 
 /// A text in rows of at most `width` columns, broken between words where that is possible. Before
 /// the first row stand `before` columns already; all others begin with as many blanks, and the rows
-/// of a broken line with those that the line begins with.
+/// of a broken line with those that the line begins with. On a narrow terminal, room for words is
+/// worth more than an indentation.
 pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
     let mut rows: Vec<String> = vec![];
+    let indent = if before > width * 2 / 5 { width / 8 } else { before };
+    let room = |taken: usize| width.saturating_sub(taken).max(MIN_COLUMNS);
+    let (first_room, other_room) = (room(before), room(indent));
     // How wide a tab is depends on where it stands.
     for line in text.replace('\t', "    ").split('\n') {
         let own = line.len() - line.trim_start_matches(' ').len();
-        // On a narrow terminal, room for words is worth more than an indentation.
-        let own = if before + own > width / 2 { 0 } else { own };
-        let room = width.saturating_sub(before).max(MIN_COLUMNS);
+        let own = if indent + own > width / 2 { 0 } else { own };
         let (mut row, mut columns) = (String::new(), 0);
+        let mut room = if rows.is_empty() { first_room } else { other_room };
         let mut next_row = |row: &mut String| {
             let full = std::mem::replace(row, " ".repeat(own));
             rows.push(full);
-            own
+            (own, other_room)
         };
         for word in line.split_inclusive(' ') {
             if columns > own && columns + word.trim_end().width() > room {
-                columns = next_row(&mut row);
+                (columns, room) = next_row(&mut row);
             }
             for c in word.chars() {
                 let wide = c.width().unwrap_or(0);
@@ -74,7 +77,7 @@ pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
                     if c == ' ' {
                         continue;
                     }
-                    columns = next_row(&mut row);
+                    (columns, room) = next_row(&mut row);
                 }
                 row.push(c);
                 columns += wide;
@@ -83,13 +86,16 @@ pub(crate) fn wrapped(text: &str, width: usize, before: usize) -> String {
         rows.push(row);
     }
     let rows: Vec<&str> = rows.iter().map(|row| row.trim_end_matches(' ')).collect();
-    rows.join(&format!("\n{}", " ".repeat(before)))
+    rows.join(&format!("\n{}", " ".repeat(indent)))
 }
 
+/// The first `width` characters of a longer text, without the word that ends beyond them, unless
+/// that one is most of the text.
 pub(crate) fn clipped(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.into(),
+    let Some((end, _)) = text.char_indices().nth(width) else { return text.into() };
+    match text[..end].rfind(' ').filter(|space| *space > end / 2) {
+        Some(space) => format!("{} ...", text[..space].trim_end()),
+        None => format!("{}...", &text[..end]),
     }
 }
 
@@ -140,6 +146,10 @@ mod tests {
         assert_eq!(rows("日本語日本語", 11, 0), "日本語日本\n語");
         assert_eq!(rows("a  b\tc   ", 80, 0), "a  b    c");
         assert_eq!(rows("narrow", 3, 40), "narrow");
+        assert_eq!(
+            rows("one two three four five\nsix", 16, 9),
+            "one two\n  three four\n  five\n  six"
+        );
     }
 
     #[test]
@@ -153,8 +163,8 @@ mod tests {
             RESULT.of_result(&text(1000)),
             "  1\n  2\n  3\n  ... 995 more lines ...\n  999\n  1000"
         );
-        assert_eq!(CHILD_RESULT.of(&text(3)), ["1", "2", "3"]);
-        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "... 2 more lines ...", "4"]);
+        assert_eq!(CHILD_RESULT.of(&text(4)), ["1", "2", "3", "4"]);
+        assert_eq!(CHILD_RESULT.of(&text(5)), ["1", "2", "... 2 more lines ...", "5"]);
         assert_eq!(ERROR.of(&text(21)).len(), 21);
         assert_eq!(ERROR.of(&text(500)).len(), 21);
         for empty in ["", " \n\n"] {
@@ -168,5 +178,8 @@ mod tests {
         assert_eq!(shown, [format!("{}...", "ä".repeat(160))]);
         assert_eq!(ERROR.of(&"ä".repeat(161)), ["ä".repeat(161)]);
         assert_eq!(CALL.of("a\x1b[2J\nb"), ["a\\u{1b}[2J", "b"]);
+        let words = "four ".repeat(33);
+        assert_eq!(RESULT.of(&words), [format!("{}...", "four ".repeat(32))]);
+        assert_eq!(RESULT.of(&format!("a {words}")), [format!("a {}...", "four ".repeat(31))]);
     }
 }

@@ -276,6 +276,12 @@ fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
         assert_eq!(looks, same, "{text}");
     }
     assert_eq!(letters(&plain), expected);
+    // The line editor moves the cursor; nothing else does.
+    let bytes = plain.bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    let (_, turn) = text.split_once("> $ echo a; false").unwrap();
+    let (turn, _) = turn.split_once("2 requests").unwrap();
+    assert!(turn.contains("done") && !turn.contains('\u{1b}'), "{turn:?}");
     let dumb = everything(&[("TERM", "dumb")], &ALL[..3]).unwrap();
     assert!(!dumb.bytes().contains(&0x1b), "{:?}", String::from_utf8_lossy(&dumb.bytes()));
     let shown = letters(&dumb).replace("(Enter: the suggestion)\n", "");
@@ -317,12 +323,13 @@ fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
 
 #[test]
 fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
-    for size in SIZES {
+    let envs = [&[][..], &[("NO_COLOR", "1")]];
+    for (size, env) in SIZES.into_iter().zip(envs.into_iter().cycle()) {
         let scenes = [scene(
             ".",
             [call("bash", json!({"command": "sleep 1.2"})), say("done").delay_ms(900)],
         )];
-        let Some(terminal) = Terminal::start(Model::new(scenes), size, &[]) else { return };
+        let Some(terminal) = Terminal::start(Model::new(scenes), size, env) else { return };
         terminal.edits();
         terminal.types("go\r");
         terminal.shows("> $ sleep 1.2");
@@ -402,6 +409,9 @@ fn a_line_under_the_turn_says_what_it_took() {
     // The program counts a dollar for a token.
     let (time, cost) = line.rsplit_once(", $").unwrap();
     assert_eq!((time.ends_with('s'), cost), (true, "2468.0000"));
+    // A request beside the conversation is shown to nobody, and costs as much as another.
+    terminal.types(":aside go\r");
+    terminal.shows("1 request, 1.2k tokens in, 34 out, ");
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub enum Error {
     /// Removing the worktree would lose work.
     #[error(
         "{} was not removed. What is not on {} would be lost:\n{}{}",
-        .0.path.display(), .0.branch, .0.losses, ignored_hint(.0)
+        .0.relative.display(), .0.branch, .0.losses, ignored_hint(.0)
     )]
     Dirty(Box<State>),
     /// The branch cannot be merged by itself.

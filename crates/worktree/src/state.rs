@@ -6,6 +6,8 @@ use std::{fmt, path::PathBuf};
 pub struct State {
     /// Its folder.
     pub path: PathBuf,
+    /// The same as seen from the folder of the [`Trees`](crate::Trees), if it is below that.
+    pub relative: PathBuf,
     /// Its branch.
     pub branch: String,
     /// The abbreviated id of the newest commit of the branch.
@@ -16,15 +18,22 @@ pub struct State {
     pub losses: Losses,
 }
 
+/// In one row, without the folder.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { path, branch, commit, ahead, losses } = self;
-        write!(f, "{branch} at {commit}, commits that are on no other branch: {ahead}")?;
-        write!(f, "; in {}", path.display())?;
+        let State { branch, commit, losses, .. } = self;
+        write!(f, "{branch} at {commit}, {}", self.own_commits())?;
         if !losses.work.is_empty() || !losses.ignored.is_empty() {
-            write!(f, "\nin no commit of it:\n{losses}")?;
+            write!(f, "; in no commit: {}", losses.to_string().replace('\n', ", "))?;
         }
         Ok(())
+    }
+}
+
+impl State {
+    fn own_commits(&self) -> String {
+        let commits = if self.ahead == 1 { "commit" } else { "commits" };
+        format!("{} {commits} on no other branch", self.ahead)
     }
 }
 
@@ -40,9 +49,9 @@ pub struct Removed {
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let State { path, branch, commit, ahead, losses } = &self.state;
-        write!(f, "removed {}; the branch {branch} stays at {commit}, ", path.display())?;
-        write!(f, "commits that are on no other branch: {ahead}")?;
+        let State { relative, branch, commit, losses, .. } = &self.state;
+        write!(f, "removed {}; the branch {branch} stays at {commit}, ", relative.display())?;
+        f.write_str(&self.state.own_commits())?;
         if !losses.ignored.is_empty() {
             write!(f, "\nDeleted with it, {losses}")?;
         }

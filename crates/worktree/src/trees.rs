@@ -178,7 +178,19 @@ impl Trees {
         let commit = short_id(&tip).map_err(git_error())?;
         let ahead = commits_ahead(&repository, &tip, &branch).map_err(git_error())?;
         let losses = Losses::of(&repository, &path)?;
-        Ok(State { path, branch, commit, ahead, losses })
+        let relative = self.relative(&path);
+        Ok(State { path, relative, branch, commit, ahead, losses })
+    }
+
+    /// The folder of all the worktrees, as seen from the folder of which this was made.
+    pub fn place(&self) -> PathBuf {
+        self.relative(&self.canonical_place())
+    }
+
+    /// As seen from the folder of which this was made, if it is below that.
+    fn relative(&self, path: &Path) -> PathBuf {
+        let folder = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        path.strip_prefix(folder).unwrap_or(path).into()
     }
 
     /// The state of each worktree, or why it cannot be told; also files that were quarantined.

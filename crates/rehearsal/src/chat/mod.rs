@@ -327,7 +327,12 @@ fn add(conversation: &mut Conversation, index: usize, message: &Value) -> Result
                 return Err(refuse("expected a string or a list of texts."));
             }
             let id = internal_id(message["tool_call_id"].as_str().unwrap_or_default());
-            let block = json!({"type": "tool_result", "tool_use_id": id, "content": text});
+            let mut block = json!({"type": "tool_result", "tool_use_id": id, "content": text});
+            // There is no field for it, so clients say it in the text.
+            if let Some(text) = text.strip_prefix("Error: ") {
+                block["content"] = text.into();
+                block["is_error"] = true.into();
+            }
             conversation.push(index, Role::User, vec![block]);
         }
         role => {

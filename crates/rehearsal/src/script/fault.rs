@@ -19,6 +19,10 @@ pub(crate) enum FaultKind {
     Status(ErrorStatus),
     /// The connection is cut.
     Cut { after: usize },
+    /// The same, after this many bytes of the body.
+    CutBytes { after: usize },
+    /// The stream ends as if it were whole.
+    End { after: usize },
     /// An error event inside a stream that began with status 200.
     ErrorEvent { kind: String, message: Option<String>, after: usize },
     /// The bytes arrive in pieces of this size.
@@ -77,6 +81,8 @@ struct Keys {
     #[serde(default)]
     html: bool,
     cut_after: Option<usize>,
+    cut_after_bytes: Option<usize>,
+    end_after: Option<usize>,
     error_event: Option<String>,
     after: Option<usize>,
     split: Option<NonZeroUsize>,
@@ -92,8 +98,8 @@ struct Keys {
 #[derive(Debug, thiserror::Error)]
 enum FaultMistake {
     #[error(
-        "a fault has exactly one of status, cut_after, error_event, split, cut_arguments, \
-         stall_after, malformed_after, unknown_after, body"
+        "a fault has exactly one of status, cut_after, cut_after_bytes, end_after, error_event, \
+         split, cut_arguments, stall_after, malformed_after, unknown_after, body"
     )]
     NotOneKind,
     #[error("`{0}` is allowed only beside `status`")]
@@ -149,6 +155,8 @@ impl Keys {
             status,
             self.body.map(|text| FaultKind::Body { text, content_type }),
             self.cut_after.map(|after| FaultKind::Cut { after }),
+            self.cut_after_bytes.map(|after| FaultKind::CutBytes { after }),
+            self.end_after.map(|after| FaultKind::End { after }),
             self.error_event.map(|kind| FaultKind::ErrorEvent { kind, message, after }),
             self.split.map(|bytes| FaultKind::Split { bytes: bytes.get() }),
             self.cut_arguments.map(|characters| FaultKind::CutArguments { characters }),

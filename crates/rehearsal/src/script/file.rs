@@ -55,6 +55,8 @@ pub(crate) struct RelativePath(pub(crate) String);
 #[derive(Clone, Debug)]
 pub(crate) struct Scene {
     pub(crate) when: Regex,
+    /// Whether it gives way to other texts and to results.
+    pub(crate) yields: bool,
     pub(crate) turns: Vec<Turn>,
 }
 
@@ -135,10 +137,13 @@ impl<'de> Deserialize<'de> for Scene {
         #[serde(deny_unknown_fields)]
         struct Keys {
             when: Pattern,
+            #[serde(default)]
+            yields: bool,
             turns: Vec<Turn>,
         }
-        let Keys { when, turns } = Keys::deserialize(deserializer)?;
-        Scene::new(when, turns).map_err(D::Error::custom)
+        let Keys { when, yields, turns } = Keys::deserialize(deserializer)?;
+        let scene = Scene::new(when, turns).map_err(D::Error::custom)?;
+        Ok(Scene { yields, ..scene })
     }
 }
 
@@ -153,7 +158,7 @@ impl Scene {
         if last.repeat.is_some_and(|times| times.get() > 1) && !last.leads_on() {
             return Err(ScriptMistake::Unreachable(turns.len() - 1));
         }
-        Ok(Scene { when: when.0, turns })
+        Ok(Scene { when: when.0, yields: false, turns })
     }
 }
 

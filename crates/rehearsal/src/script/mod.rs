@@ -98,9 +98,11 @@ impl Script {
         self.file.scenes.get(scene)
     }
 
-    /// The first scene whose regular expression matches this text.
-    pub(crate) fn scene_for(&self, text: &str) -> Option<usize> {
-        self.file.scenes.iter().position(|scene| scene.when.is_match(text))
+    /// The first scene whose regular expression matches this text, if it is one that `yields`, or
+    /// one that does not.
+    pub(crate) fn scene_for(&self, text: &str, yields: bool) -> Option<usize> {
+        let first = self.file.scenes.iter().position(|scene| scene.when.is_match(text))?;
+        (self.file.scenes[first].yields == yields).then_some(first)
     }
 }
 

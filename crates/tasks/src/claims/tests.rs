@@ -52,13 +52,16 @@ fn set_lease_end(board: &Board, lease_end: u64) {
 async fn a_claim_is_answered_once() {
     let (_dir, claims) = claims(LASTING);
     let claim = claims.claim("ann").await.unwrap().unwrap();
+    let seconds = LASTING.as_secs();
+    let shown = format!("#1 a: attempt 1 (fencing token), lease {seconds} s");
+    assert_eq!(claim.to_string(), shown);
     assert!(claim.is_open());
     assert_eq!(claims.claim("bob").await.unwrap().map(|claim| claim.task().id), None);
     assert_eq!(claim.finish("fine").await.unwrap(), Vec::<u64>::new());
     assert!(!claim.is_open());
     let done = task(&claims);
     assert_eq!((done.status, done.result.as_deref()), (Status::Done, Some("fine")));
-    let stale = "attempt 1 is over, and this comes too late: #1 [done] a, owner ann";
+    let stale = "too late: the fencing token of attempt 1 is stale; now #1 [done] a, owner ann";
     assert_eq!(claim.finish("again").await.unwrap_err().to_string(), stale);
     assert_eq!(claim.fail("no").await.unwrap_err().to_string(), stale);
     assert_eq!(claim.release().await.unwrap_err().to_string(), stale);
@@ -210,8 +213,8 @@ async fn a_claim_that_was_taken_over_is_lost_and_gives_nothing_back() {
     assert!(!old.is_open());
     // Asked again it says so at once.
     timeout(FOREVER, old.hold()).await.unwrap();
-    let stale =
-        "attempt 1 is over, and this comes too late: #1 [in_progress] a, owner bob, attempt 2";
+    let stale = "too late: the fencing token of attempt 1 is stale; now #1 [in_progress] a, owner \
+                 bob, attempt 2";
     assert_eq!(old.finish("late").await.unwrap_err().to_string(), stale);
     drop(old);
     assert_eq!(task(&claims), before);
@@ -235,7 +238,7 @@ async fn a_late_answer_is_refused_and_does_not_end_the_turn_in_which_it_was_give
     let (_dir, claims) = claims(SHORT);
     let claim = claims.claim("ann").await.unwrap().unwrap();
     claims.board().update(1, |task| task.status = Status::Pending).unwrap();
-    let stale = "attempt 1 is over, and this comes too late: #1 [pending] a";
+    let stale = "too late: the fencing token of attempt 1 is stale; now #1 [pending] a";
     assert_eq!(claim.finish("late").await.unwrap_err().to_string(), stale);
     assert!(!claim.is_open());
     assert!(timeout(SHORT * 3, claim.hold()).await.is_err());

@@ -89,8 +89,9 @@ fn every_answer_that_comes_too_late_is_refused_and_changes_nothing() {
     let (_dir, board) = board(&[("a", 0, &[])]);
     let late = board.claim("alice", OVER).unwrap().unwrap();
     let newer = board.claim("bob", LASTING).unwrap().unwrap();
-    let too_late =
-        |now: &str| [(); 4].map(|()| format!("attempt 1 is over, and this comes too late: {now}"));
+    let too_late = |now: &str| {
+        [(); 4].map(|()| format!("too late: the fencing token of attempt 1 is stale; now {now}"))
+    };
     let before = task(&board, 1);
     assert_eq!(refused(&board, late.token()), too_late("#1 [in_progress] a, owner bob, attempt 2"));
     assert_eq!(task(&board, 1), before);
@@ -99,7 +100,7 @@ fn every_answer_that_comes_too_late_is_refused_and_changes_nothing() {
     // Also the answer that was accepted is accepted once.
     assert_eq!(
         refused(&board, newer.token())[1],
-        "attempt 2 is over, and this comes too late: #1 [done] a, owner bob, attempt 2"
+        "too late: the fencing token of attempt 2 is stale; now #1 [done] a, owner bob, attempt 2"
     );
 }
 
@@ -133,7 +134,9 @@ fn a_task_that_fails_three_times_is_set_aside_with_the_reasons_until_it_is_pendi
     assert_eq!(all(&board)[1], "#2 [pending] b, after #1");
 
     board.update(1, |task| task.status = Status::Pending).unwrap();
-    assert!(refused(&board, third.token())[1].starts_with("attempt 3 is over"));
+    assert!(
+        refused(&board, third.token())[1].starts_with("too late: the fencing token of attempt 3 ")
+    );
     for attempt in 4..=6 {
         let again = board.claim("erin", LASTING).unwrap().unwrap();
         assert_eq!((again.attempt, again.failures.len()), (attempt, attempt as usize - 4));
@@ -150,7 +153,7 @@ fn a_released_task_has_not_failed_and_its_next_claim_has_a_new_token() {
         board.release(claim.token()).unwrap();
         let expected = Task { id: 1, subject: "a".into(), attempt, ..Task::default() };
         assert_eq!(task(&board, 1), expected);
-        assert!(refused(&board, claim.token())[1].contains("is over"));
+        assert!(refused(&board, claim.token())[1].contains(" is stale; now "));
     }
 }
 
@@ -172,7 +175,7 @@ fn a_change_by_hand_ends_the_claim_and_a_task_taken_without_a_lease_stays_with_i
         assert!(
             refused(&board, claim.token())
                 .iter()
-                .all(|message| message.starts_with("attempt 1 is over"))
+                .all(|message| message.starts_with("too late: the fencing token of attempt 1 "))
         );
         assert_eq!(task(&board, 1), before);
     }

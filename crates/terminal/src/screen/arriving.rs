@@ -1,5 +1,6 @@
 //! Replies while they arrive: the text on standard output, the thinking before it on standard
-//! error.
+//! error. Where standard output is no terminal, it has the answers alone, whole: whether a text is
+//! one, or stands beside calls, is known at its end.
 use super::{Inner, Screen, fitted};
 use crate::{
     output::{Output, To},
@@ -12,8 +13,10 @@ impl Screen {
     pub(super) fn text_delta(&self, text: &str) {
         let mut output = self.0.output.lock().unwrap();
         self.0.end_thinking(&mut output);
-        output.pieces.push_str(text);
-        self.0.write(&mut output, To::Out, &escaped(text));
+        if output.out.is_terminal {
+            output.pieces.push_str(text);
+            self.0.write(&mut output, To::Out, &escaped(text));
+        }
     }
 
     pub(super) fn thinking_delta(&self, text: &str) {
@@ -36,9 +39,13 @@ impl Screen {
             self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
             let before = if pieces.is_empty() { "" } else { "\n" };
-            let text = fitted(std::io::stdout(), &escaped(text.trim_end_matches('\n')), 0);
-            let text = format!("{before}{text}\n");
-            self.0.write(&mut output, To::Out, &text);
+            let text = escaped(text.trim_end_matches('\n'));
+            let (to, text) = if output.out.is_terminal || reply.calls().is_empty() {
+                (To::Out, fitted(std::io::stdout(), &text, 0))
+            } else {
+                (To::Err, fitted(std::io::stderr(), &text, 0))
+            };
+            self.0.write(&mut output, to, &format!("{before}{text}\n"));
         } else if !pieces.is_empty() {
             self.0.write(&mut output, To::Out, "\n");
         }

@@ -68,11 +68,9 @@ fn only_merged_and_clean_worktrees_are_cleaned_up() {
         [
             "removed 1-merged, whose work is merged".to_string(),
             "kept 2-ahead: rungs/2-ahead is not merged".into(),
-            format!(
-                "kept 3-dirty: {0}/3-dirty was not removed. What is not on rungs/3-dirty would be \
-                 lost:\nuntracked: more",
-                place.display()
-            ),
+            "kept 3-dirty: .trees/3-dirty was not removed. What is not on rungs/3-dirty would be \
+             lost:\nuntracked: more"
+                .into(),
             format!("kept 4-taken: somebody works in {}/4-taken", place.display()),
         ]
     );

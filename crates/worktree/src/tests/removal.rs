@@ -59,8 +59,7 @@ fn a_worktree_with_uncommitted_work_is_not_removed() {
         work(&tree);
         let before = git(&tree, "status --porcelain --ignored");
         let refused = format!(
-            "{} was not removed. What is not on rungs/{n} would be lost:\n{lost}",
-            tree.display()
+            ".trees/{name} was not removed. What is not on rungs/{n} would be lost:\n{lost}"
         );
         assert_eq!(error(trees.remove(&name, true)), refused);
         assert_eq!(git(&tree, "status --porcelain --ignored"), before);
@@ -75,13 +74,7 @@ fn ignored_files_are_deleted_only_on_request() {
     write(&at, "out/product", "");
     write(&at, "x\n.log", "");
     let ignored = "ignored by git: out/, \"x\\n.log\"";
-    assert!(
-        trees
-            .state("1")
-            .unwrap()
-            .to_string()
-            .ends_with(&format!("\nin no commit of it:\n{ignored}"))
-    );
+    assert!(trees.state("1").unwrap().to_string().ends_with(&format!("; in no commit: {ignored}")));
     let asks = format!("would be lost:\n{ignored}\nWith `ignored: true` they are deleted");
     assert!(error(trees.remove("1", false)).ends_with(&asks));
     // Also in a read-only folder, as build tools make them.

@@ -1,0 +1,377 @@
+//! What a session's file tells of a conversation, and how it follows that conversation.
+use crate::{
+    REDACTED, Record, Result, Session, Sessions, Tree, Turn,
+    record::{Entry, TURN},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// The kinds of records of a conversation, beside those of every session.
+pub(crate) const MESSAGE: &str = "message";
+pub(crate) const STATES: &str = "states";
+pub(crate) const CALL: &str = "call";
+pub(crate) const RESULT: &str = "result";
+
+/// The states that changed, by name; none for one that is gone.
+type Changed<S> = BTreeMap<String, Option<S>>;
+
+/// A record, as far as a conversation knows its kind.
+#[derive(Debug)]
+enum Node<M, S> {
+    Message(Arc<M>),
+    States(Changed<S>),
+    Turn(Turn),
+    Call(String),
+    Result(String),
+    Other,
+}
+
+/// A session, and the path to where its conversation is: messages `M`, states `S`, turns and calls.
+///
+/// It is a mirror: [`sync`](Conversation::sync) compares the path with the conversation as it is
+/// now, and appends what is new. Where both differ, a new branch begins. So whatever is done to a
+/// conversation (history rewritten, a prompt withdrawn, text joined to an unsent message) needs
+/// nothing of its own. Every method that returns a [`Result`] blocks.
+#[derive(Debug)]
+pub struct Conversation<M, S> {
+    session: Session,
+    /// From the root to where the conversation is, with the numbers of the records.
+    path: Vec<(u64, Node<M, S>)>,
+    /// As they are at the end of the path.
+    states: BTreeMap<String, S>,
+    /// A turn that has begun, and whose first message is not written yet.
+    turn: Option<Turn>,
+    /// Whether keys were replaced in what was read.
+    is_redacted: bool,
+    /// Where the turn began: the record, and how many messages there were.
+    begun: Option<(u64, usize)>,
+}
+
+/// A conversation as it is now.
+#[derive(Debug)]
+pub struct Now<M, S> {
+    /// Its messages, in order.
+    pub messages: Vec<Arc<M>>,
+    /// Its states, by name.
+    pub states: BTreeMap<String, S>,
+}
+
+/// The file of the conversation that an agent holds, once there is one.
+#[derive(Debug)]
+pub struct Current<M, S> {
+    id: Mutex<String>,
+    open: Mutex<Option<Conversation<M, S>>>,
+}
+
+impl<M, S> Default for Current<M, S> {
+    fn default() -> Self {
+        Current { id: Mutex::default(), open: Mutex::default() }
+    }
+}
+
+impl<M, S> Current<M, S>
+where
+    M: Serialize + DeserializeOwned + PartialEq,
+    S: Serialize + DeserializeOwned + PartialEq + Clone,
+{
+    /// The id of the conversation that was held last.
+    pub fn id(&self) -> String {
+        self.id.lock().unwrap().clone()
+    }
+
+    /// Runs `work` on the conversation of this id. It is opened if another one is, and opened again
+    /// if `work` fails: others may have changed or removed its file, which then gets what it lacks.
+    ///
+    /// # Errors
+    /// Those of `open` and of `work`.
+    pub fn with<R>(
+        &self,
+        id: &str,
+        open: impl FnOnce() -> Result<(Session, Tree)>,
+        work: impl Fn(&mut Conversation<M, S>) -> Result<R>,
+    ) -> Result<R> {
+        let mut current = self.open.lock().unwrap();
+        if let Some(known) = current.as_mut().filter(|known| known.id() == id) {
+            if let Ok(done) = work(known) {
+                return Ok(done);
+            }
+            // Its lock must be free to open it again.
+            *current = None;
+        }
+        let opened = current.insert(Conversation::new(open()?));
+        *self.id.lock().unwrap() = id.into();
+        work(opened)
+    }
+}
+
+impl<M, S> Conversation<M, S>
+where
+    M: Serialize + DeserializeOwned + PartialEq,
+    S: Serialize + DeserializeOwned + PartialEq + Clone,
+{
+    /// The conversation of this session, where it is now.
+    pub fn new((session, tree): (Session, Tree)) -> Self {
+        let mut new = Conversation {
+            session,
+            path: vec![],
+            states: BTreeMap::new(),
+            turn: None,
+            is_redacted: false,
+            begun: None,
+        };
+        new.read(&tree, tree.head());
+        new
+    }
+
+    fn read(&mut self, tree: &Tree, head: u64) {
+        let path = tree.path(head);
+        self.is_redacted = path.iter().any(|record| record.data.get().contains(REDACTED));
+        self.path = path.into_iter().map(|record| (record.id, Node::read(record))).collect();
+        self.states = self.states_of_path();
+    }
+
+    /// The id of the session.
+    pub fn id(&self) -> &str {
+        self.session.id()
+    }
+
+    /// Whether keys were replaced in what was read, so that the messages are not those that were
+    /// sent.
+    pub fn is_redacted(&self) -> bool {
+        self.is_redacted
+    }
+
+    /// The record at which the conversation is.
+    pub fn head(&self) -> u64 {
+        self.path.last().map_or(0, |(id, _)| *id)
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> impl Iterator<Item = &Arc<M>> {
+        self.placed().map(|(_, message)| message)
+    }
+
+    /// The messages, with their places on the path.
+    fn placed(&self) -> impl Iterator<Item = (usize, &Arc<M>)> {
+        self.path.iter().enumerate().filter_map(|(place, (_, node))| match node {
+            Node::Message(message) => Some((place, message)),
+            _ => None,
+        })
+    }
+
+    /// The states.
+    pub fn states(&self) -> &BTreeMap<String, S> {
+        &self.states
+    }
+
+    fn states_of_path(&self) -> BTreeMap<String, S> {
+        let mut states = BTreeMap::new();
+        for (_, node) in &self.path {
+            let Node::States(changed) = node else { continue };
+            for (name, state) in changed {
+                match state {
+                    Some(state) => drop(states.insert(name.clone(), state.clone())),
+                    None => drop(states.remove(name)),
+                }
+            }
+        }
+        states
+    }
+
+    /// The calls that have begun since the newest message was written, and those of their results
+    /// that are known.
+    pub fn calls<R: DeserializeOwned>(&self) -> (Vec<&str>, Vec<R>) {
+        let (mut begun, mut results) = (vec![], vec![]);
+        for (_, node) in self.path.iter().rev() {
+            match node {
+                Node::Call(id) => begun.push(id.as_str()),
+                Node::Result(json) => results.extend(serde_json::from_str(json).ok()),
+                Node::Message(_) => break,
+                _ => {}
+            }
+        }
+        (begun, results)
+    }
+
+    /// A turn begins, whose prompt is in the conversation already. Its record is written with its
+    /// first message, since a turn in which nothing is said is none.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn begin_turn(&mut self, label: &str, now: &Now<M, S>) -> Result<()> {
+        let turn = Turn { before: self.head(), label: label.into() };
+        self.begun = Some((turn.before, self.messages().count()));
+        self.turn = Some(turn);
+        self.sync(now)
+    }
+
+    /// The turn has ended. If its prompt was withdrawn, the conversation goes on from where it was.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn end_turn(
+        &mut self,
+        sessions: &Sessions,
+        withdrawn: bool,
+        now: &Now<M, S>,
+    ) -> Result<()> {
+        if let Some((before, count)) = self.begun.take()
+            && withdrawn
+            && now.messages.len() <= count
+        {
+            self.read(&sessions.read(self.id())?, before);
+        }
+        self.sync(now)?;
+        self.turn = None;
+        Ok(())
+    }
+
+    /// Writes what the file does not know of this conversation, so that it survives the end of the
+    /// program.
+    ///
+    /// # Errors
+    /// Those of [`Session::append`]. What was written is not known then: open the session again.
+    pub fn sync(&mut self, now: &Now<M, S>) -> Result<()> {
+        let Now { messages, states } = now;
+        let same = self.part_where_different(messages);
+        let mut nodes = vec![];
+        if same < messages.len() {
+            nodes.extend(self.turn.take().map(Node::Turn));
+        }
+        nodes.extend(messages[same..].iter().cloned().map(Node::Message));
+        let mut changed = Changed::new();
+        for (name, state) in states {
+            if self.states.get(name) != Some(state) {
+                changed.insert(name.clone(), Some(state.clone()));
+            }
+        }
+        let gone = self.states.keys().filter(|name| !states.contains_key(*name));
+        changed.extend(gone.map(|name| (name.clone(), None)));
+        if !changed.is_empty() {
+            nodes.push(Node::States(changed));
+            self.states = states.clone();
+        }
+        if nodes.is_empty() && self.head() != self.session.head() {
+            nodes.push(Node::Other);
+        }
+        self.append(nodes)
+    }
+
+    /// Leaves the part of the path that these messages do not follow. Returns how many they share.
+    fn part_where_different(&mut self, messages: &[Arc<M>]) -> usize {
+        let (mut same, mut end) = (0, 0);
+        let mut differs = false;
+        for (place, known) in self.placed() {
+            differs = !messages.get(same).is_some_and(|m| Arc::ptr_eq(m, known) || m == known);
+            if differs {
+                break;
+            }
+            (same, end) = (same + 1, place + 1);
+        }
+        if differs {
+            let left = self.path.split_off(end);
+            let mut left_turns = left.into_iter().rev().filter_map(|(_, node)| match node {
+                Node::Turn(turn) => Some(turn),
+                _ => None,
+            });
+            // That turn goes on, on another branch: a rewind of it leads to what was before it.
+            self.turn = self.turn.take().or_else(|| left_turns.next());
+            self.states = self.states_of_path();
+        }
+        same
+    }
+
+    /// This call is about to run.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync): the call must not run then.
+    pub fn begin_call(&mut self, id: &str) -> Result<()> {
+        self.append(vec![Node::Call(id.into())])
+    }
+
+    /// The result of one of several calls. That of a single call is in the next message anyway.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn end_call(&mut self, result: &impl Serialize) -> Result<()> {
+        match serde_json::to_string(result) {
+            Ok(json) => self.append(vec![Node::Result(json)]),
+            // It has no form that could be saved, and the message that holds it will say so.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Names the session. An empty title takes the name back.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn title(&mut self, title: &str) -> Result<()> {
+        self.append_entry(Entry::title(title))
+    }
+
+    /// Names the place at which the conversation is. Without a name there is nothing to do: every
+    /// step is saved.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn save(&mut self, name: &str) -> Result<()> {
+        if name.is_empty() { Ok(()) } else { self.append_entry(Entry::save(name)) }
+    }
+
+    fn append_entry(&mut self, entry: Entry) -> Result<()> {
+        let ids = self.session.append(self.head(), vec![entry])?;
+        self.path.extend(ids.into_iter().map(|id| (id, Node::Other)));
+        Ok(())
+    }
+
+    /// Takes back so many turns, or all since a saved place (see [`Tree::before`]), with their
+    /// states. What is taken back stays in the file. Returns those turns.
+    ///
+    /// # Errors
+    /// [`Error::NoPlace`](crate::Error::NoPlace), and as for [`sync`](Conversation::sync).
+    pub fn rewind(&mut self, sessions: &Sessions, to: &str) -> Result<Vec<Turn>> {
+        let tree = sessions.read(self.id())?;
+        let (place, turns) = tree.before(self.head(), to)?;
+        self.read(&tree, place);
+        self.append(vec![Node::Other])?;
+        Ok(turns)
+    }
+
+    fn append(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let entries = nodes.iter().map(Node::entry).collect();
+        let ids = self.session.append(self.head(), entries)?;
+        self.path.extend(ids.into_iter().zip(nodes));
+        Ok(())
+    }
+}
+
+impl<M: Serialize + DeserializeOwned, S: Serialize + DeserializeOwned> Node<M, S> {
+    fn read(record: &Record) -> Self {
+        let node = match record.kind.as_str() {
+            MESSAGE => record.read().map(Node::Message),
+            STATES => record.read().map(Node::States),
+            TURN => record.read().map(Node::Turn),
+            CALL => record.read().map(Node::Call),
+            RESULT => Some(Node::Result(record.data.get().into())),
+            _ => None,
+        };
+        node.unwrap_or(Node::Other)
+    }
+
+    fn entry(&self) -> Entry {
+        match self {
+            Node::Message(message) => Entry::new(MESSAGE, message),
+            Node::States(states) => Entry::new(STATES, states),
+            Node::Turn(turn) => Entry::turn(turn),
+            Node::Call(id) => Entry::new(CALL, id),
+            Node::Result(json) => Entry::raw(RESULT, json),
+            Node::Other => Entry::head(),
+        }
+    }
+}
