@@ -69,7 +69,7 @@ async fn run(screen: Screen) -> Result<u8> {
         plays_alone: true,
         last_line: "all was played".into(),
         history: std::env::var_os("HISTORY").map(PathBuf::from),
-        question: None,
+        ..Prompt::default()
     };
     Ok(prompt.run(agent, screen, signals, agent_loop).await)
 }

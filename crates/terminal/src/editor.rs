@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How many lines the history keeps.
@@ -48,7 +48,7 @@ impl Editor {
     pub(crate) fn edit(&mut self, look: &Look, typed: &str) -> Typed {
         let hint = Arc::new(Mutex::new(look.suggestion.clone()));
         let interrupted = Arc::new(AtomicBool::new(false));
-        let keys = Keys::new(interrupted.clone());
+        let keys = Keys::new(interrupted.clone(), look.leaves_until);
         let mut editor = self.editor(look, keys, hint.clone());
         let Draft { mut text, cursor } = std::mem::take(&mut self.draft);
         text.insert_str(cursor, typed);
@@ -72,6 +72,7 @@ impl Editor {
                 self.erase(&mut editor, &hint);
                 Typed::TakenBack
             }
+            Ok(Signal::CtrlC) => Typed::Interrupt,
             Ok(Signal::CtrlD) if interrupted.load(Relaxed) => Typed::Interrupt,
             // The terminal is gone, or Ctrl+D.
             _ => Typed::End,
@@ -116,10 +117,11 @@ struct Keys {
     emacs: Emacs,
     /// Whether of the two keys that can leave the newest was Ctrl+C.
     interrupted: Arc<AtomicBool>,
+    leaves_until: Option<Instant>,
 }
 
 impl Keys {
-    fn new(interrupted: Arc<AtomicBool>) -> Self {
+    fn new(interrupted: Arc<AtomicBool>, leaves_until: Option<Instant>) -> Self {
         let mut keys = default_emacs_keybindings();
         keys.add_binding(
             KeyModifiers::ALT,
@@ -129,7 +131,7 @@ impl Keys {
         keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('c'), Keys::interrupt());
         let complete = vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
-        Keys { emacs: Emacs::new(keys), interrupted }
+        Keys { emacs: Emacs::new(keys), interrupted, leaves_until }
     }
 
     /// Leaves an empty line, as Ctrl+D does, and else clears it; ends a search in the history, in
@@ -144,6 +146,9 @@ impl Keys {
 impl EditMode for Keys {
     fn parse_event(&mut self, event: ReedlineRawEvent) -> ReedlineEvent {
         let event = self.emacs.parse_event(event);
+        if event == Keys::interrupt() && self.leaves_until.is_some_and(|end| Instant::now() < end) {
+            return ReedlineEvent::CtrlC;
+        }
         if event == ReedlineEvent::CtrlD {
             self.interrupted.store(false, Relaxed);
         } else if event == Keys::interrupt() {

@@ -71,11 +71,11 @@ impl Output {
         }
     }
 
-    /// Shows this line for the time being, if nothing was written for a while and the cursor is at
-    /// the beginning of a row.
-    pub(crate) fn show_status(&mut self, line: &str) -> Result<()> {
+    /// Shows this line for the time being, if nothing was written for a while (or it is `urgent`)
+    /// and the cursor is at the beginning of a row.
+    pub(crate) fn show_status(&mut self, line: &str, urgent: bool) -> Result<()> {
         let middle = self.thinking || !self.pieces.is_empty() && !self.pieces.ends_with('\n');
-        if middle || self.held.is_some() || self.newest.elapsed() < SILENCE {
+        if middle || self.held.is_some() || (!urgent && self.newest.elapsed() < SILENCE) {
             return Ok(());
         }
         self.set_status(line)

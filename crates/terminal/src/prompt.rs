@@ -90,6 +90,7 @@ impl Prompt {
     {
         let agent = agent.ui(screen.clone()).wrap(Meter(screen.clone()));
         let _quiet = screen.echo_off();
+        screen.set_commands(names(&agent));
         if self.question.is_none() && screen.is_terminal() {
             screen.say(FIRST);
         }
@@ -141,11 +142,12 @@ impl Prompt {
                     continue;
                 }
                 Next::Prompt(text) => (Message::user(text), false),
-                Next::Line(line) => match Meaning::of(&line, agent) {
+                Next::Line(line) => match Meaning::of(&line, &names(agent)) {
                     Meaning::Nothing => continue,
                     Meaning::Leave => return session.code(),
                     Meaning::Command(command) => {
                         let start = Instant::now();
+                        let _keys = screen.keys();
                         let running = self.command(command, &mut session.chat, agent);
                         let done = tokio::select! {
                             done = running => Ok(done),
@@ -178,7 +180,10 @@ impl Prompt {
                 Ok(_) => {}
                 // Somebody else was quicker with what woke it.
                 Err(Error::NothingToAnswer) if woken => {}
-                Err(Error::Cancelled) => cx.notice(STOPPED),
+                Err(Error::Cancelled) => {
+                    screen.lines_to_draft().await;
+                    cx.notice(STOPPED);
+                }
                 Err(error) => session.fail(&cx, &error),
             }
             screen.show_tally(start.elapsed());
@@ -200,6 +205,7 @@ impl Prompt {
         L: for<'a> Loop<'a> + Copy,
     {
         let interrupt = Interrupt::default();
+        let _keys = screen.keys();
         let mut chat = std::mem::take(&mut session.chat);
         let agent = agent.clone().with(interrupt.clone());
         let end = {
@@ -283,7 +289,8 @@ impl Prompt {
                 prompt: prompt.clone(),
                 suggestion: suggestion.into(),
                 history: self.history.clone(),
-                commands: commands(agent).map(|(name, _)| name.into()).collect(),
+                commands: names(agent),
+                leaves_until: session.interrupted.map(|time| time + LEAVES_WITHIN),
                 colour: false,
             };
             match screen.prompt(look, &mut other).await {
@@ -363,7 +370,7 @@ impl Prompt {
 
 /// What a line means.
 #[derive(Debug, PartialEq)]
-enum Meaning<'a> {
+pub(crate) enum Meaning<'a> {
     Nothing,
     Leave,
     /// Its name and its arguments.
@@ -374,10 +381,10 @@ enum Meaning<'a> {
 impl Meaning<'_> {
     /// Commands begin with a colon. As elsewhere, a slash will do too, before a name that is known:
     /// a path begins with one too.
-    fn of<'a>(line: &'a str, agent: &Agent) -> Meaning<'a> {
+    pub(crate) fn of<'a>(line: &'a str, commands: &[String]) -> Meaning<'a> {
         let line = line.trim();
         let name = line.split_whitespace().next().unwrap_or_default();
-        let known = |name: &str| commands(agent).any(|(known, _)| known == name);
+        let known = |name: &str| commands.iter().any(|known| known == name);
         match line.strip_prefix([':', '/']).unwrap_or(line) {
             "" if line.is_empty() => Meaning::Nothing,
             "q" | "quit" | "exit" => Meaning::Leave,
@@ -402,6 +409,11 @@ Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a se
 fn commands(agent: &Agent) -> impl Iterator<Item = (&str, &str)> {
     let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
     agent.commands().chain(shared)
+}
+
+/// Their names.
+fn names(agent: &Agent) -> Vec<String> {
+    commands(agent).map(|(name, _)| name.into()).collect()
 }
 
 /// The commands of this agent's prompt, a line each.
