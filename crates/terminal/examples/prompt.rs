@@ -1,8 +1,8 @@
 //! A prompt without any lesson, for the tests on a terminal: the model is the server at `MODEL`.
 //! `:later` shows lines from elsewhere while the prompt is open, `:aside` asks the model beside the
-//! conversation.
+//! conversation, `:ask` has a question come later, `:stream` shows words as a reply that arrives.
 use rungs_core::{
-    Agent, Chat, Client, Error, Message, Reply, Request, Result,
+    Agent, Chat, Client, Error, Event, Message, Question, Reply, Request, Result,
     client::{Endpoint, Format},
     tools,
 };
@@ -61,6 +61,21 @@ async fn run(screen: Screen) -> Result<u8> {
         let mut chat = Chat::default();
         chat.push(Message::user(text));
         cx.side_request(Request::of(&chat)).await.map(drop)
+    });
+    let agent = agent.command("stream", "shows so many words, one by one", async |_, count, cx| {
+        for n in 0..count.trim().parse().unwrap_or(0) {
+            cx.emit(Event::TextDelta(format!("word{n} ")));
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        cx.notice("end");
+        Ok::<(), Error>(())
+    });
+    let agent = agent.command("ask", "asks a question later", async |_, millis, cx| {
+        let millis = millis.trim().parse().unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        let answer = cx.choose(Question::new("Sure?").choice("yes")).await;
+        cx.notice(format!("{answer:?}"));
+        Ok::<(), Error>(())
     });
     let prompt = Prompt {
         name: "t".into(),

@@ -154,9 +154,11 @@ impl LineEditor {
             self.end_open(&mut state).await;
         }
         // A line that was typed before a question appeared is no answer to it.
-        let may_be_old = !self.terminal || matches!(wish, Wish::Prompt(_));
-        if may_be_old && let Some(typed) = state.kept.pop_front() {
-            return typed;
+        if !self.terminal || matches!(wish, Wish::Prompt(_)) {
+            self.collect(&mut state);
+            if let Some(typed) = state.kept.pop_front() {
+                return typed;
+            }
         }
         if !state.open && self.wishes.send(wish).is_err() {
             return Typed::End;

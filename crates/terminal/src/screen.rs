@@ -341,16 +341,22 @@ impl Ui for Screen {
         };
         let text = format!("{who}{}", question::text(&question));
         if self.is_terminal() {
+            // The beginning of a line too.
+            let _keys = InputModes::set(Input::Keys);
             self.0.editor_thread.set_aside().await;
         }
         let _lines = self.is_terminal().then(|| InputModes::set(Input::Lines));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
-        let _hold = Hold::new(self);
+        let hold = Hold::new(self);
+        let mut asked = Asked { hold, is_answered: false };
         loop {
             match self.0.editor_thread.wish(Wish::Answer).await {
                 Typed::Line(line) | Typed::Ahead(line) => {
                     match question::answer(&line, question.choices.len()) {
-                        Some(answer) => return answer,
+                        Some(answer) => {
+                            asked.is_answered = true;
+                            return answer;
+                        }
                         // Nobody sits there: the line was meant for the prompt.
                         None if !self.is_terminal() => {
                             self.0.editor_thread.keep(line).await;
@@ -380,6 +386,24 @@ impl Ui for Screen {
 
     fn attended(&self) -> bool {
         self.is_terminal() && !self.0.ended.load(Relaxed)
+    }
+}
+
+/// A question that is open. If it is taken back, what comes next begins on a row of its own.
+struct Asked<'a> {
+    hold: Hold<'a>,
+    is_answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut output = self.hold.0.0.output.lock().unwrap();
+        output.row_begins();
+        if !self.is_answered
+            && let Some(held) = &mut output.held
+        {
+            held.insert(0, (To::Err, "\n".into()));
+        }
     }
 }
 

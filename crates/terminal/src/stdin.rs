@@ -146,7 +146,8 @@ impl Keys {
             // Ctrl+W.
             (_, 0x17) => {
                 let word = self.draft.trim_ascii_end();
-                let end = word.iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
+                let end =
+                    word.iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
                 self.draft.truncate(end);
             }
             (_, byte) if byte.is_ascii_control() && byte != b'\t' => {}

@@ -36,7 +36,7 @@ impl Screen {
             let line = fitted(std::io::stderr(), &line, 1);
             let line = line.lines().next().unwrap_or_default();
             // The next line that is written finds out that the terminal is gone.
-            let _ = output.show_status(line, waiting != Waiting::default());
+            let _ = output.show_status(line, waiting != Waiting::default(), width());
         }
     }
 }
