@@ -146,6 +146,7 @@ mod tests {
     use lessons::{
         s04_subagent, s06_context_compact, s08_background_tasks, s09_agent_teams,
         s17_session_management::{self, SessionLog},
+        s18_parallel_tools,
         testing::{Play, play},
     };
     use rehearsal::{Scene, call, calls, say, scene};
@@ -426,6 +427,34 @@ mod tests {
         let mut saved = open().resume(chat.id(), &play.agent.context()).await.unwrap();
         assert_eq!((blocks(&saved), blocks(&saved).len()), (blocks(&chat), 6));
         goes_on(&play, &mut saved).await;
+    }
+
+    #[tokio::test]
+    async fn a_turn_can_be_stopped_at_any_moment() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let step = |n: u32| bash(format!("sleep 0.0{n}; echo {n}"));
+        let steps =
+            calls([step(1), step(4), ("ask_person", json!({}))]).think("hm").say("look at it");
+        let go = [calls([step(2), step(3)]).think("hm").pace_ms(2), steps.pace_ms(2)];
+        let mut play = stage([scene("^go$", go)]).await;
+        let agent = s18_parallel_tools::install(play.agent.clone().ui(Person::default()), 8);
+        play.agent = agent;
+        let mut chat = Chat::default();
+        for _ in 0..if std::env::var_os("LONG").is_some() { 300 } else { 8 } {
+            let interrupt = Interrupt::default();
+            let agent = play.agent.clone().with(interrupt.clone());
+            let after = Duration::from_millis(random.u64(..300));
+            let press = async {
+                tokio::time::sleep(after).await;
+                interrupt.request();
+            };
+            let (end, ()) = tokio::join!(agent.run(&mut chat, "go", agent_loop), press);
+            assert!(matches!(end, Err(Error::Cancelled)), "{after:?} {end:?}");
+            assert!(chat.open_calls().is_empty());
+            goes_on(&play, &mut chat).await;
+        }
     }
 
     /// Never gives a result, and hears nothing.

@@ -104,7 +104,7 @@ impl Prompt {
             input_ended: self.question.is_some(),
             failed: false,
             backoff: Backoff::default(),
-            interrupted: None,
+            interrupts: Interrupts::default(),
         };
         let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
         if session.queue.is_empty() && code == 0 && self.all_played(&session) {
@@ -157,8 +157,13 @@ impl Prompt {
                         match done {
                             Ok(Ok(known)) => session.failed |= !known && !cx.attended(),
                             Ok(Err(error)) => session.fail(&cx, &error),
-                            Err(code) if session.stops(code, &cx, signals) => cx.notice(STOPPED),
-                            Err(code) => return code,
+                            Err(code) => {
+                                let goes_on = session.goes_on(&cx);
+                                if !goes_on || !session.interrupts.stops(code, signals) {
+                                    return code;
+                                }
+                                cx.notice(STOPPED);
+                            }
                         }
                         screen.show_tally(start.elapsed());
                         continue;
@@ -205,32 +210,22 @@ impl Prompt {
         L: for<'a> Loop<'a> + Copy,
     {
         let interrupt = Interrupt::default();
-        let _keys = screen.keys();
-        let mut chat = std::mem::take(&mut session.chat);
         let agent = agent.clone().with(interrupt.clone());
-        let end = {
-            let mut turn = pin!(agent.run(&mut chat, prompt, agent_loop));
-            let stopped = tokio::select! {
-                end = &mut turn => Ok(end),
-                code = signals.next() => Err(code),
-                never = screen.show_elapsed() => match never {},
-                () = screen.closed().cancelled() => Err(session.code()),
-            };
-            match stopped {
-                Ok(end) => Ok(end),
-                Err(code) => {
-                    let leaves = !session.stops(code, &agent.context(), signals);
-                    let end = match interrupt.request() {
-                        true => timeout(STOP_GRACE, turn).await.ok(),
-                        false => None,
-                    };
-                    if leaves { Err(code) } else { Ok(end.unwrap_or(Err(Error::Cancelled))) }
-                }
-            }
+        let (goes_on, code) = (session.goes_on(&agent.context()), session.code());
+        let _keys = screen.keys();
+        let mut turn = pin!(agent.run(&mut session.chat, prompt, agent_loop));
+        let code = tokio::select! {
+            end = &mut turn => return Ok(end),
+            code = signals.next() => code,
+            never = screen.show_elapsed() => match never {},
+            () = screen.closed().cancelled() => code,
         };
-        chat.close_open_calls("not run: the turn was stopped");
-        session.chat = chat;
-        end
+        let stops = goes_on && session.interrupts.stops(code, signals);
+        let end = match interrupt.request() {
+            true => timeout(STOP_GRACE, turn).await.unwrap_or(Err(Error::Cancelled)),
+            false => Err(Error::Cancelled),
+        };
+        if stops { Ok(end) } else { Err(code) }
     }
 
     async fn next(
@@ -290,7 +285,7 @@ impl Prompt {
                 suggestion: suggestion.into(),
                 history: self.history.clone(),
                 commands: names(agent),
-                leaves_until: session.interrupted.map(|time| time + LEAVES_WITHIN),
+                leaves_until: session.interrupts.leaves_until(),
                 colour: false,
             };
             match screen.prompt(look, &mut other).await {
@@ -403,7 +398,8 @@ const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q
 /// What the keys do.
 const KEYS: &str = "\
 q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line; Tab completes
-Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a second, it leaves";
+Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a second, it leaves
+what is typed while the agent works waits below what it shows, and is asked next";
 
 /// The commands of this agent's prompt, with a line of help each.
 fn commands(agent: &Agent) -> impl Iterator<Item = (&str, &str)> {
@@ -440,8 +436,7 @@ struct Session {
     failed: bool,
     /// Of the turns that nobody typed.
     backoff: Backoff,
-    /// When Ctrl+C has stopped a turn.
-    interrupted: Option<Instant>,
+    interrupts: Interrupts,
 }
 
 impl Session {
@@ -451,16 +446,9 @@ impl Session {
         cx.emit(Event::Failure(error.to_string()));
     }
 
-    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C of a person
-    /// who can go on at the prompt.
-    fn stops(&mut self, code: u8, cx: &Context, signals: &Signals) -> bool {
-        let again = self.interrupted.is_some_and(|before| before.elapsed() < LEAVES_WITHIN);
-        self.interrupted = Some(Instant::now());
-        let stops = code == INTERRUPTED && cx.attended() && !self.input_ended && !again;
-        if stops {
-            signals.forgive();
-        }
-        stops
+    /// Whether a person is there who can go on at the prompt.
+    fn goes_on(&self, cx: &Context) -> bool {
+        cx.attended() && !self.input_ended
     }
 
     /// Whether nothing was typed, and nothing else began a turn.
@@ -470,5 +458,28 @@ impl Session {
 
     fn code(&self) -> u8 {
         u8::from(self.failed)
+    }
+}
+
+/// When Ctrl+C has stopped something last.
+#[derive(Default)]
+struct Interrupts(Option<Instant>);
+
+impl Interrupts {
+    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C within a
+    /// second.
+    fn stops(&mut self, code: u8, signals: &Signals) -> bool {
+        let leaves = self.leaves_until().is_some_and(|end| Instant::now() < end);
+        self.0 = Some(Instant::now());
+        let stops = code == INTERRUPTED && !leaves;
+        if stops {
+            signals.forgive();
+        }
+        stops
+    }
+
+    /// Until when another Ctrl+C leaves, whatever is in the line.
+    fn leaves_until(&self) -> Option<Instant> {
+        self.0.map(|time| time + LEAVES_WITHIN)
     }
 }
