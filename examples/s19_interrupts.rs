@@ -29,8 +29,8 @@
 //!
 //! Run it: `cargo run --example s19_interrupts`
 //!
-//! You will see five checks, a second each; press Ctrl+C in the middle of one, or type a line and
-//! Enter, and go on. Then a long answer: stop it in the middle of a word.
+//! You will see five checks, one after the other; press Ctrl+C in the middle of one, or type a line
+//! and Enter, and go on. Then a long answer: stop it in the middle of a word.
 //!
 //! Try, and predict first:
 //! 1. Stop the third check, and type `:messages`. What is the result of the call that was running,
@@ -99,10 +99,10 @@ impl Layer for Interrupts {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
         // What is typed after Ctrl+C is for the next turn.
         while !cx.cancel().is_cancelled()
-            && let Some(line) = cx.typed()
+            && let Some(typed) = cx.typed()
         {
-            cx.notice(format!("joins the turn: {line}"));
-            chat.push(Message::user(line));
+            cx.notice(format!("joins the turn: {}", typed.text()));
+            chat.push(typed);
         }
         next.run(chat, cx).await
     }

@@ -3,11 +3,11 @@ mod arriving;
 mod status;
 
 use crate::{
+    commands::Meaning,
     diff,
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
     paint::{Colour, paint},
-    prompt::Meaning,
     question,
     running::Running,
     speaker::Speakers,
