@@ -15,10 +15,10 @@
 //! typed  ──> waits on the screen ──> ask: [.., results, what was typed] ──> model
 //! ```
 //!
-//! New here: two tokens with different lives. The turn has one of its own
-//! ([`Context::cancel`]), a child of the agent's ([`Context::shutdown`]). Ctrl+C fires the first, so
-//! subagents and commands stop; jobs in the background and teammates hang on the second, and live
-//! on. The terminal makes the request as a value of the turn, [`Interrupt`].
+//! New here: two tokens with different lives. The turn has one of its own ([`Context::cancel`]), a
+//! child of the agent's ([`Context::shutdown`]). Ctrl+C fires the first, so subagents and commands
+//! stop; jobs in the background and teammates hang on the second, and live on. The terminal makes
+//! the request as a value of the turn, [`Interrupt`].
 //!
 //! Stopping is cooperative first: whoever watches the token ends by itself and says how far it came
 //! (a command returns its output so far). Whoever does not is dropped, which in Rust ends a future

@@ -1,9 +1,17 @@
-//! The request to stop a turn.
+//! The request to stop a turn, and what Ctrl+C means.
+use crate::Signals;
 use rungs_core::CancellationToken;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
+use std::time::{Duration, Instant};
+
+/// The exit code of a program that Ctrl+C has ended, as shells count it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// How soon after another one a Ctrl+C leaves instead of stopping the turn.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// A request to stop what runs. The prompt gives one to each turn as a value
 /// (`cx.value::<Interrupt>()`) and makes the request when the person presses Ctrl+C, or a signal
@@ -46,6 +54,29 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// When Ctrl+C has stopped something last.
+#[derive(Default)]
+pub(crate) struct Interrupts(Option<Instant>);
+
+impl Interrupts {
+    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C within a
+    /// second.
+    pub(crate) fn stops(&mut self, code: u8, signals: &Signals) -> bool {
+        let leaves = self.leaves_until().is_some_and(|end| Instant::now() < end);
+        self.0 = Some(Instant::now());
+        let stops = code == INTERRUPTED && !leaves;
+        if stops {
+            signals.forgive();
+        }
+        stops
+    }
+
+    /// Until when another Ctrl+C leaves, whatever is in the line.
+    pub(crate) fn leaves_until(&self) -> Option<Instant> {
+        self.0.map(|time| time + LEAVES_WITHIN)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     Interrupt, Screen, Signals,
     commands::{Meaning, command_list, names},
+    interrupt::{INTERRUPTED, Interrupts},
     line_editor::{Look, Typed},
     tally::Meter,
 };
@@ -27,17 +28,11 @@ const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer of the wakes may take that is waited for before the prompt is shown.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// The exit code of a program that Ctrl+C has ended, as shells count it.
-const INTERRUPTED: u8 = 130;
-
 /// What is said when Ctrl+C has stopped a turn.
 const STOPPED: &str = "stopped; the conversation stays, and so does what was done to files";
 
 /// How long a turn that was asked to stop may take before it is dropped.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-
-/// How soon after another one a Ctrl+C leaves instead of stopping the turn.
-const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 
 /// The exit code for wrong use.
 const USAGE_ERROR: u8 = 2;
@@ -407,28 +402,5 @@ impl Session {
 
     fn code(&self) -> u8 {
         u8::from(self.failed)
-    }
-}
-
-/// When Ctrl+C has stopped something last.
-#[derive(Default)]
-struct Interrupts(Option<Instant>);
-
-impl Interrupts {
-    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C within a
-    /// second.
-    fn stops(&mut self, code: u8, signals: &Signals) -> bool {
-        let leaves = self.leaves_until().is_some_and(|end| Instant::now() < end);
-        self.0 = Some(Instant::now());
-        let stops = code == INTERRUPTED && !leaves;
-        if stops {
-            signals.forgive();
-        }
-        stops
-    }
-
-    /// Until when another Ctrl+C leaves, whatever is in the line.
-    fn leaves_until(&self) -> Option<Instant> {
-        self.0.map(|time| time + LEAVES_WITHIN)
     }
 }

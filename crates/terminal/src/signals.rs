@@ -26,8 +26,8 @@ impl Signals {
     /// clean up: Ctrl+C and Ctrl+\, a hangup, a request to terminate, and those that a program does
     /// not expect. It must be called within a tokio runtime of several threads.
     ///
-    /// A program that hangs ends all the same: when it has not ended within five seconds of a signal,
-    /// or gets Ctrl+C again after two, `last` is called, and the process exits.
+    /// A program that hangs ends all the same: when it has not ended within five seconds of a
+    /// signal, or gets Ctrl+C again after two, `last` is called, and the process exits.
     ///
     /// # Errors
     /// When the system refuses a handler.
