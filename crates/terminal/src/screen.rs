@@ -11,7 +11,7 @@ use crate::{
     question,
     running::Running,
     speaker::Speakers,
-    stdin::{Input, InputModes},
+    stdin::{Input, InputModes, MarkedPaste},
     tally::Tally,
     text::{CALL, CHILD_RESULT, ERROR, MAX_LINE_CHARS, RESULT, clipped, escaped, wrapped},
 };
@@ -191,8 +191,9 @@ impl Screen {
     }
 
     /// While this lives, what is typed while nobody asks is shown below all else, key by key.
-    pub(crate) fn keys(&self) -> Option<InputModes> {
-        self.0.editor_thread.has_editor().then(|| InputModes::set(Input::Keys))
+    pub(crate) fn keys(&self) -> Option<(InputModes, MarkedPaste)> {
+        let keys = || (InputModes::set(Input::Keys), MarkedPaste::begin());
+        self.0.editor_thread.has_editor().then(keys)
     }
 
     /// The names of the commands: a line that begins with one is no text for a turn.

@@ -8,7 +8,7 @@ use rustix::{
 };
 use std::{
     collections::VecDeque,
-    io::{BufRead, Read, stdin},
+    io::{BufRead, Read, Write, stdin},
     sync::Mutex,
     time::Duration,
 };
@@ -102,29 +102,42 @@ struct Keys {
     typed: VecDeque<Typed>,
     draft: Vec<u8>,
     escape: Escape,
+    /// Whether what comes is pasted: an end of line in it does not send the line.
+    pasted: bool,
 }
 
 /// How far an escape sequence, such as that of an arrow key, has come.
-#[derive(Default, PartialEq)]
+#[derive(Default)]
 enum Escape {
     #[default]
     None,
     Begun,
-    Control,
+    /// What stands between its begin and its end.
+    Control(Vec<u8>),
 }
+
+/// What a terminal puts around text that is pasted, where it was asked to.
+const PASTE_BEGINS: &[u8] = b"200";
+const PASTE_ENDS: &[u8] = b"201";
 
 impl Keys {
     fn add(&mut self, byte: u8) {
-        match (&self.escape, byte) {
-            (Escape::Begun, b'[' | b'O') => self.escape = Escape::Control,
+        match (std::mem::take(&mut self.escape), byte) {
+            (Escape::Begun, b'[' | b'O') => self.escape = Escape::Control(vec![]),
             // Alt+Enter begins a new line, as in the editor.
-            (Escape::Begun, b'\r' | b'\n') => {
-                self.escape = Escape::None;
-                self.draft.push(b'\n');
+            (Escape::Begun, b'\r' | b'\n') => self.draft.push(b'\n'),
+            (Escape::Begun, _) => {}
+            (Escape::Control(code), b'@'..=b'~') => match &*code {
+                PASTE_BEGINS => self.pasted = true,
+                PASTE_ENDS => self.pasted = false,
+                _ => {}
+            },
+            (Escape::Control(mut code), byte) => {
+                code.push(byte);
+                self.escape = Escape::Control(code);
             }
-            (Escape::Begun, _) | (Escape::Control, b'@'..=b'~') => self.escape = Escape::None,
-            (Escape::Control, _) => {}
             (_, 0x1b) => self.escape = Escape::Begun,
+            (_, b'\n' | b'\r') if self.pasted => self.draft.push(b'\n'),
             // What came while an editor had the terminal ends as the key does, with a return.
             (_, b'\n' | b'\r') if self.draft.ends_with(b"\\") => {
                 self.draft.pop();
@@ -197,6 +210,31 @@ impl Drop for InputModes {
     }
 }
 
+/// While it lives, a terminal marks what is pasted.
+#[derive(Debug)]
+pub(crate) struct MarkedPaste;
+
+impl MarkedPaste {
+    /// What switches it off again.
+    pub(crate) const OFF: &str = "\x1b[?2004l";
+
+    pub(crate) fn begin() -> Self {
+        write("\x1b[?2004h");
+        MarkedPaste
+    }
+}
+
+impl Drop for MarkedPaste {
+    fn drop(&mut self) {
+        write(Self::OFF);
+    }
+}
+
+/// Whoever cannot be reached needs no modes.
+fn write(code: &str) {
+    let _ = std::io::stderr().write_all(code.as_bytes());
+}
+
 /// Returns what they were, if they were otherwise.
 fn change(new: impl FnOnce(LocalModes) -> LocalModes) -> Option<LocalModes> {
     let stdin = stdin();
@@ -238,6 +276,7 @@ mod tests {
             ("one\x15two", vec![], "two"),
             ("a\x1b[D\x1b[1;5C\x1bOHb\x07\x0c", vec![], "ab"),
             ("a\x1b\rb\\\rc\r", vec![line("a\nb\nc")], ""),
+            ("\x1b[200~a\rb\x1b[201~c\rd", vec![line("a\nbc")], "d"),
             ("a\x04\r\x04", vec![line("a"), Typed::End], ""),
         ] {
             assert_eq!(typed(keys), (lines, draft.to_string()), "{keys:?}");

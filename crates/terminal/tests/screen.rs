@@ -285,6 +285,8 @@ fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
     let text = String::from_utf8_lossy(&bytes);
     let (_, turn) = text.split_once("> $ echo a; false").unwrap();
     let (turn, _) = turn.split_once("2 requests").unwrap();
+    // From here on the terminal no longer marks what is pasted.
+    let turn = turn.replace("\u{1b}[?2004l", "");
     assert!(turn.contains("done") && !turn.contains('\u{1b}'), "{turn:?}");
     let dumb = everything(&[("TERM", "dumb")], &ALL[..3]).unwrap();
     assert!(!dumb.bytes().contains(&0x1b), "{:?}", String::from_utf8_lossy(&dumb.bytes()));
@@ -353,6 +355,9 @@ fn lines_that_wait_are_shown_and_after_ctrl_c_they_stand_in_the_editor() {
     terminal.types("\x03");
     assert_eq!(terminal.ends().code(), Some(130));
     assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+    let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+    let last = |code: &str| bytes.rfind(code);
+    assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasted text would be marked in the shell");
 }
 
 #[test]
@@ -378,6 +383,34 @@ fn what_is_typed_while_words_arrive_stands_below_them_and_takes_none_away() {
             "{size:?}"
         );
     }
+}
+
+#[test]
+fn what_is_pasted_while_a_turn_runs_is_one_line() {
+    let model = Model::new([scene("^slow$", [say("x").delay_ms(800)]), echo_scene()]);
+    let Some(terminal) = Terminal::start(model, (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("slow\r");
+    wait_for_request(&terminal);
+    terminal.types("\x1b[200~one\rtwo\r\x1b[201~three\r");
+    terminal.until("one", |screen| screen.ends_with("; waiting: one two three"));
+    terminal.shows("you said one\ntwo\nthree");
+}
+
+#[test]
+fn an_open_question_ends_with_ctrl_c() {
+    let Some(terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types(":ask 0\r");
+    terminal.shows("answer:");
+    terminal.types("hal");
+    terminal.shows("answer: hal");
+    terminal.types("\x03");
+    terminal.shows("\nstopped; the conversation stays");
+    terminal.types("next\r");
+    terminal.shows("you said next");
+    let text = terminal.settled().join("\n");
+    assert!(text.contains("\nanswer: hal^C\nstopped; "), "{text}");
 }
 
 #[test]
