@@ -307,6 +307,32 @@ fn a_line_typed_while_a_tool_runs_waits_and_joins_its_result() {
 }
 
 #[test]
+fn a_line_that_is_half_typed_when_a_turn_begins_by_itself_stays_whole() {
+    let runtime = Runtime::new().unwrap();
+    let job = json!({"command": "until [ -e go-on ]; do sleep 0.1; done"});
+    let scenes = [
+        scene("^go$", [call("bash_background", job), say("begun")]),
+        scene("<job", [say("noted").delay_ms(1000)]),
+        scene(".", [say("you said {{ text }}")]),
+    ];
+    let server = serve(&runtime, scenes);
+    let here = tempfile::tempdir().unwrap();
+    let mut command = live("s08_background_tasks", &server);
+    command.current_dir(here.path());
+    let Some(mut terminal) = on_terminal(&command) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("begun");
+    terminal.types("fix the te");
+    terminal.shows("fix the te");
+    std::fs::write(here.path().join("go-on"), "").unwrap();
+    wait(|| server.request_count() == 3, || "the end of the job began no turn".into());
+    terminal.types("sts\r");
+    terminal.shows("waiting: fix the tests");
+    terminal.shows("you said fix the tests");
+}
+
+#[test]
 fn a_tool_that_ignores_a_request_to_terminate_holds_up_nothing() {
     let (runtime, marker) = (Runtime::new().unwrap(), marker());
     let stubborn = format!("trap '' TERM; sleep {marker}; sleep {marker}");

@@ -6,7 +6,7 @@ use rungs_core::{
     client::{Endpoint, Format},
     tools,
 };
-use rungs_terminal::{Prompt, Screen, Signals};
+use rungs_terminal::{Prompt, Screen, Signals, TerminalModes};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 async fn agent_loop(agent: &Agent, chat: &mut Chat) -> Result<Reply> {
@@ -47,7 +47,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(screen: Screen) -> Result<u8> {
-    let signals = Signals::new(|| {}).map_err(Error::other)?;
+    let modes = TerminalModes::save();
+    let signals = Signals::new(move || modes.restore()).map_err(Error::other)?;
     let folder = std::env::current_dir().map_err(Error::other)?;
     let url = std::env::var("MODEL").unwrap_or_default();
     let client = Client::new(Endpoint::new(Format::Anthropic, &url, "model"))?;
@@ -77,6 +78,10 @@ async fn run(screen: Screen) -> Result<u8> {
         cx.notice(format!("{answer:?}"));
         Ok::<(), Error>(())
     });
+    let agent = match std::env::var_os("HANGS") {
+        Some(_) => agent.on_exit("never ends", Duration::from_secs(60), std::future::pending),
+        None => agent,
+    };
     let prompt = Prompt {
         name: "t".into(),
         help: "what there is to know".into(),

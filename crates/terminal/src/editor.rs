@@ -34,7 +34,7 @@ pub(crate) struct Draft {
 
 /// Lets a person edit a line.
 pub(crate) struct Editor {
-    pub draft: Draft,
+    pub draft: Arc<Mutex<Draft>>,
     /// When set, the editor ends at once, and keeps the line as its draft.
     pub take_back: Arc<AtomicBool>,
     /// How soon it notices that.
@@ -50,7 +50,7 @@ impl Editor {
         let interrupted = Arc::new(AtomicBool::new(false));
         let keys = Keys::new(interrupted.clone(), look.leaves_until);
         let mut editor = self.editor(look, keys, hint.clone());
-        let Draft { mut text, cursor } = std::mem::take(&mut self.draft);
+        let Draft { mut text, cursor } = std::mem::take(&mut *self.draft.lock().unwrap());
         text.insert_str(cursor, typed);
         let position = cursor + typed.len();
         if !text.is_empty() {
@@ -68,7 +68,8 @@ impl Editor {
                 Typed::Line(line.replace("\\\n", "\n"))
             }
             Ok(Signal::ExternalBreak(text)) => {
-                self.draft = Draft { text, cursor: editor.current_insertion_point() };
+                let cursor = editor.current_insertion_point();
+                *self.draft.lock().unwrap() = Draft { text, cursor };
                 self.erase(&mut editor, &hint);
                 Typed::TakenBack
             }

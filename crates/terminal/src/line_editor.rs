@@ -12,7 +12,7 @@ use std::{
     io::IsTerminal,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc as std_mpsc,
     },
@@ -83,6 +83,8 @@ pub(crate) struct LineEditor {
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
     typed_ahead: Arc<TypedAhead>,
+    /// The line that the editor was taken away from.
+    draft: Arc<Mutex<Draft>>,
     terminal: bool,
     editor: bool,
 }
@@ -111,11 +113,13 @@ impl LineEditor {
         let take_back = Arc::new(AtomicBool::new(false));
         let (flag, typed_ahead) = (take_back.clone(), Arc::new(TypedAhead::default()));
         let (ahead, with_editor) = (typed_ahead.clone(), editor);
+        let draft = Arc::new(Mutex::new(Draft::default()));
+        let editor_draft = draft.clone();
         // No tokio thread: one that waits for a line would hold up the end of the program.
         std::thread::spawn(move || {
             let mut reader = Reader {
                 editor: with_editor.then(|| Editor {
-                    draft: Draft::default(),
+                    draft: editor_draft,
                     take_back: flag.clone(),
                     poll: POLL,
                 }),
@@ -134,7 +138,7 @@ impl LineEditor {
             }
         });
         let state = State { typed, open: false, kept: VecDeque::new(), aside: String::new() };
-        LineEditor { wishes, state: state.into(), take_back, typed_ahead, terminal, editor }
+        LineEditor { wishes, state: state.into(), take_back, typed_ahead, draft, terminal, editor }
     }
 
     /// Whether a person types.
@@ -174,6 +178,12 @@ impl LineEditor {
         if self.terminal {
             self.end_open(&mut *self.state.lock().await).await;
         }
+    }
+
+    /// What stood in the editor is from now on typed without one: a turn begins.
+    pub(crate) fn draft_leaves_editor(&self) {
+        let draft = std::mem::take(&mut *self.draft.lock().unwrap());
+        self.typed_ahead.prepend(&draft.text);
     }
 
     async fn end_open(&self, state: &mut State) {

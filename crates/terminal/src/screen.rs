@@ -1,5 +1,6 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 mod arriving;
+mod hold;
 mod status;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     tally::Tally,
     text::{CALL, CHILD_RESULT, ERROR, MAX_LINE_CHARS, RESULT, clipped, escaped, wrapped},
 };
+use hold::{Asked, Hold};
 use rungs_core::{Answer, CancellationToken, Context, Event, Question, Ui, client::Usage};
 use rustix::termios::tcgetwinsize;
 use std::{
@@ -140,6 +142,7 @@ impl Screen {
             };
             if typed.is_err() {
                 self.0.editor_thread.take_back().await;
+                self.0.editor_thread.draft_leaves_editor();
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
@@ -348,8 +351,7 @@ impl Ui for Screen {
         }
         let _lines = self.is_terminal().then(|| InputModes::set(Input::Lines));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
-        let hold = Hold::new(self);
-        let mut asked = Asked { hold, is_answered: false };
+        let mut asked = Asked::new(self);
         loop {
             match self.0.editor_thread.wish(Wish::Answer).await {
                 Typed::Line(line) | Typed::Ahead(line) => {
@@ -387,51 +389,5 @@ impl Ui for Screen {
 
     fn attended(&self) -> bool {
         self.is_terminal() && !self.0.ended.load(Relaxed)
-    }
-}
-
-/// A question that is open. If it is taken back, what comes next begins on a row of its own.
-struct Asked<'a> {
-    hold: Hold<'a>,
-    is_answered: bool,
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        let mut output = self.hold.0.0.output.lock().unwrap();
-        output.row_begins();
-        if !self.is_answered
-            && let Some(held) = &mut output.held
-        {
-            held.insert(0, (To::Err, "\n".into()));
-        }
-    }
-}
-
-/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is
-/// dropped.
-struct Hold<'a>(&'a Screen);
-
-impl<'a> Hold<'a> {
-    fn new(terminal: &'a Screen) -> Self {
-        terminal.0.output.lock().unwrap().held = Some(vec![]);
-        Hold(terminal)
-    }
-
-    /// Shows what was held, after this.
-    fn begin_with(self, text: &str) {
-        if let Some(held) = &mut self.0.0.output.lock().unwrap().held {
-            held.insert(0, (To::Err, text.into()));
-        }
-    }
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        let inner = &self.0.0;
-        let mut output = inner.output.lock().unwrap();
-        for (to, text) in output.held.take().unwrap_or_default() {
-            inner.write(&mut output, to, &text);
-        }
     }
 }

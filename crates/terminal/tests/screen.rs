@@ -5,7 +5,7 @@ use common::{Model, Terminal};
 use rehearsal::{Scene, call, say, scene};
 use rustix::{process::Signal, termios::LocalModes};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rows and columns.
 const SIZES: [(u16, u16); 4] = [(24, 120), (24, 80), (24, 40), (5, 40)];
@@ -185,6 +185,24 @@ fn other_signals_leave_at_once() {
         assert_eq!(terminal.ends().code(), Some(code));
         assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
     }
+}
+
+/// It takes nearly that long, so it runs with `LONG=1` alone.
+#[test]
+fn a_program_that_hangs_ends_within_five_seconds_of_a_request_to_terminate() {
+    if std::env::var_os("LONG").is_none() {
+        return;
+    }
+    let model = Model::new([scene(".", [say("x").delay_ms(60_000)])]);
+    let Some(mut terminal) = Terminal::start(model, (24, 80), &[("HANGS", "1")]) else { return };
+    terminal.edits();
+    terminal.types("one\r");
+    wait_for_request(&terminal);
+    let begin = Instant::now();
+    terminal.sends(Signal::TERM);
+    assert_eq!(terminal.ends().code(), Some(143));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
 }
 
 fn wait_for_request(terminal: &Terminal) {
