@@ -71,6 +71,7 @@ mod examples {
     pub mod s16_event_bus;
     pub mod s17_session_management;
     pub mod s18_parallel_tools;
+    pub mod s19_interrupts;
     pub mod s20_cache_optimization;
     pub mod s22_production_mailbox;
     pub mod s23_worktree_advanced;

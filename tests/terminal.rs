@@ -235,6 +235,121 @@ fn a_streamed_reply_appears_as_it_arrives_and_stays_when_it_is_cut() {
     assert_eq!(terminal.screen().matches("one two").count(), 1);
 }
 
+/// The last messages that the server was sent: of each its role and the texts of its blocks.
+fn newest(server: &Server, count: usize) -> Vec<(String, Vec<String>)> {
+    let body = server.requests().last().unwrap().body.clone();
+    let messages = body["messages"].as_array().unwrap().clone();
+    let text = |block: &Value| match &block["content"] {
+        Value::Null => block["text"].as_str().unwrap_or_default().to_string(),
+        Value::Array(blocks) => blocks.iter().filter_map(|b| b["text"].as_str()).collect(),
+        content => content.as_str().unwrap_or_default().to_string(),
+    };
+    let texts = |message: &Value| match &message["content"] {
+        Value::Array(blocks) => blocks.iter().map(text).collect(),
+        content => vec![content.as_str().unwrap_or_default().to_string()],
+    };
+    let shape = |message: &Value| (message["role"].as_str().unwrap().to_string(), texts(message));
+    messages[messages.len() - count..].iter().map(shape).collect()
+}
+
+#[test]
+fn ctrl_c_keeps_what_was_shown_of_an_answer_and_the_conversation_goes_on() {
+    let runtime = Runtime::new().unwrap();
+    let long: String = (0..2000).map(|n| format!("word{n} ")).collect();
+    let scenes = [scene("^long$", [say(&long).pace_ms(20)]), scene("^next$", [say("fine")])];
+    let server = serve(&runtime, scenes);
+    let Some(mut terminal) = on_terminal(&live("s19_interrupts", &server)) else { return };
+    terminal.edits();
+    terminal.types("long\r");
+    terminal.shows("word3 ");
+    terminal.types("\x03");
+    terminal.shows("stopped; the conversation stays");
+    terminal.types("next\r");
+    terminal.shows("fine");
+    let [(_, said), (_, next)] = &newest(&server, 2)[..] else { panic!("two messages") };
+    assert!(said[0].starts_with("word0 word1 word2 word3") && long.starts_with(said[0].trim()));
+    assert_eq!(said[1], "\n[cut off here]");
+    assert!(next[0].contains("The person stopped the turn here") && next[1] == "next", "{next:?}");
+    terminal.types("\x04");
+    terminal.ends(0);
+    assert!(terminal.is_cooked());
+    // What the editor switches on for pasting it has switched off.
+    let screen = terminal.screen();
+    let count = |code: &str| screen.matches(code).count();
+    assert_eq!(count("\x1b[?2004h"), count("\x1b[?2004l"));
+}
+
+#[test]
+fn a_line_typed_while_a_tool_runs_waits_and_joins_its_result() {
+    let runtime = Runtime::new().unwrap();
+    let turns = [
+        call("bash", json!({"command": "until [ -e go-on ]; do sleep 0.1; done; echo one"})),
+        say("heard {{ texts | join('+') }}"),
+    ];
+    let server = serve(&runtime, [scene("^go$", turns)]);
+    let here = tempfile::tempdir().unwrap();
+    let mut command = live("s19_interrupts", &server);
+    command.current_dir(here.path());
+    let Some(mut terminal) = on_terminal(&command) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("> $ until");
+    // A command is for the prompt, and what follows it too.
+    terminal.types("be kind\r:messages\rlater\r");
+    terminal.shows("waiting: be kind | :messages | later");
+    std::fs::write(here.path().join("go-on"), "").unwrap();
+    terminal.shows("joins the turn: be kind");
+    terminal.shows("heard be kind");
+    wait(|| server.request_count() == 3, || "the last line was not asked".into());
+    assert_eq!(newest(&server, 3)[0].1, ["one\n", "be kind"]);
+    terminal.types("\x04");
+    terminal.ends(0);
+}
+
+#[test]
+fn a_line_that_is_half_typed_when_a_turn_begins_by_itself_stays_whole() {
+    let runtime = Runtime::new().unwrap();
+    let job = json!({"command": "until [ -e go-on ]; do sleep 0.1; done"});
+    let scenes = [
+        scene("^go$", [call("bash_background", job), say("begun")]),
+        scene("<job", [say("noted").delay_ms(1000)]),
+        scene(".", [say("you said {{ text }}")]),
+    ];
+    let server = serve(&runtime, scenes);
+    let here = tempfile::tempdir().unwrap();
+    let mut command = live("s08_background_tasks", &server);
+    command.current_dir(here.path());
+    let Some(mut terminal) = on_terminal(&command) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("begun");
+    terminal.types("fix the te");
+    terminal.shows("fix the te");
+    std::fs::write(here.path().join("go-on"), "").unwrap();
+    wait(|| server.request_count() == 3, || "the end of the job began no turn".into());
+    terminal.types("sts\r");
+    terminal.shows("waiting: fix the tests");
+    terminal.shows("you said fix the tests");
+}
+
+#[test]
+fn a_tool_that_ignores_a_request_to_terminate_holds_up_nothing() {
+    let (runtime, marker) = (Runtime::new().unwrap(), marker());
+    let stubborn = format!("trap '' TERM; sleep {marker}; sleep {marker}");
+    let server = serve(&runtime, [scene("^go$", [call("bash", json!({"command": stubborn}))])]);
+    let Some(mut terminal) = on_terminal(&live("s19_interrupts", &server)) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    wait(|| !processes(&marker).is_empty(), || "nothing runs".into());
+    terminal.types("half a line");
+    let begin = Instant::now();
+    terminal.sends(Signal::TERM);
+    terminal.ends(143);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(terminal.is_cooked());
+    assert!(runtime.block_on(gone(&marker)));
+}
+
 #[test]
 fn keys_that_leave_restore_the_terminal() {
     for (key, code) in [("\x04", 0), ("\x03", 130)] {

@@ -1,7 +1,7 @@
 //! The context: the agent as its tools and layers see it.
 use crate::{
-    Agent, Answer, Chat, Effect, Event, Question, Quiet, Reply, Request, Result, State, ToolCall,
-    ToolResult, dispatch::NextSend, state::States, turn::Progress,
+    Agent, Answer, Chat, Effect, Event, Message, Question, Quiet, Reply, Request, Result, State,
+    ToolCall, ToolResult, dispatch::NextSend, state::States, turn::Progress,
 };
 use rungs_files::absolute;
 use rungs_process::Environment;
@@ -172,9 +172,9 @@ impl Context {
         self.agent.ui.choose(question, self).await
     }
 
-    /// A line that the person typed while a turn runs, if any.
-    pub fn typed(&self) -> Option<String> {
-        self.agent.ui.typed()
+    /// What the person typed while a turn runs, a line at a time, as a message of their own.
+    pub fn typed(&self) -> Option<Message> {
+        self.agent.ui.typed().map(Message::user)
     }
 
     /// Whether a person is there to be asked.

@@ -1,12 +1,12 @@
 //! A prompt without any lesson, for the tests on a terminal: the model is the server at `MODEL`.
 //! `:later` shows lines from elsewhere while the prompt is open, `:aside` asks the model beside the
-//! conversation.
+//! conversation, `:ask` has a question come later, `:stream` shows words as a reply that arrives.
 use rungs_core::{
-    Agent, Chat, Client, Error, Message, Reply, Request, Result,
+    Agent, Chat, Client, Error, Event, Message, Question, Reply, Request, Result,
     client::{Endpoint, Format},
     tools,
 };
-use rungs_terminal::{Prompt, Screen, Signals};
+use rungs_terminal::{Prompt, Screen, Signals, TerminalModes};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 async fn agent_loop(agent: &Agent, chat: &mut Chat) -> Result<Reply> {
@@ -47,7 +47,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(screen: Screen) -> Result<u8> {
-    let signals = Signals::new(|| {}).map_err(Error::other)?;
+    let modes = TerminalModes::save();
+    let signals = Signals::new(move || modes.restore()).map_err(Error::other)?;
     let folder = std::env::current_dir().map_err(Error::other)?;
     let url = std::env::var("MODEL").unwrap_or_default();
     let client = Client::new(Endpoint::new(Format::Anthropic, &url, "model"))?;
@@ -62,6 +63,25 @@ async fn run(screen: Screen) -> Result<u8> {
         chat.push(Message::user(text));
         cx.side_request(Request::of(&chat)).await.map(drop)
     });
+    let agent = agent.command("stream", "shows so many words, one by one", async |_, count, cx| {
+        for n in 0..count.trim().parse().unwrap_or(0) {
+            cx.emit(Event::TextDelta(format!("word{n} ")));
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        cx.notice("end");
+        Ok::<(), Error>(())
+    });
+    let agent = agent.command("ask", "asks a question later", async |_, millis, cx| {
+        let millis = millis.trim().parse().unwrap_or(0);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        let answer = cx.choose(Question::new("Sure?").choice("yes")).await;
+        cx.notice(format!("{answer:?}"));
+        Ok::<(), Error>(())
+    });
+    let agent = match std::env::var_os("HANGS") {
+        Some(_) => agent.on_exit("never ends", Duration::from_secs(60), std::future::pending),
+        None => agent,
+    };
     let prompt = Prompt {
         name: "t".into(),
         help: "what there is to know".into(),
@@ -69,8 +89,7 @@ async fn run(screen: Screen) -> Result<u8> {
         plays_alone: true,
         last_line: "all was played".into(),
         history: std::env::var_os("HISTORY").map(PathBuf::from),
-        question: None,
-        chat: Default::default(),
+        ..Prompt::default()
     };
     Ok(prompt.run(agent, screen, signals, agent_loop).await)
 }

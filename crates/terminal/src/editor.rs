@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How many lines the history keeps.
@@ -34,7 +34,7 @@ pub(crate) struct Draft {
 
 /// Lets a person edit a line.
 pub(crate) struct Editor {
-    pub draft: Draft,
+    pub draft: Arc<Mutex<Draft>>,
     /// When set, the editor ends at once, and keeps the line as its draft.
     pub take_back: Arc<AtomicBool>,
     /// How soon it notices that.
@@ -48,9 +48,9 @@ impl Editor {
     pub(crate) fn edit(&mut self, look: &Look, typed: &str) -> Typed {
         let hint = Arc::new(Mutex::new(look.suggestion.clone()));
         let interrupted = Arc::new(AtomicBool::new(false));
-        let keys = Keys::new(interrupted.clone());
+        let keys = Keys::new(interrupted.clone(), look.leaves_until);
         let mut editor = self.editor(look, keys, hint.clone());
-        let Draft { mut text, cursor } = std::mem::take(&mut self.draft);
+        let Draft { mut text, cursor } = std::mem::take(&mut *self.draft.lock().unwrap());
         text.insert_str(cursor, typed);
         let position = cursor + typed.len();
         if !text.is_empty() {
@@ -68,10 +68,12 @@ impl Editor {
                 Typed::Line(line.replace("\\\n", "\n"))
             }
             Ok(Signal::ExternalBreak(text)) => {
-                self.draft = Draft { text, cursor: editor.current_insertion_point() };
+                let cursor = editor.current_insertion_point();
+                *self.draft.lock().unwrap() = Draft { text, cursor };
                 self.erase(&mut editor, &hint);
                 Typed::TakenBack
             }
+            Ok(Signal::CtrlC) => Typed::Interrupt,
             Ok(Signal::CtrlD) if interrupted.load(Relaxed) => Typed::Interrupt,
             // The terminal is gone, or Ctrl+D.
             _ => Typed::End,
@@ -116,10 +118,11 @@ struct Keys {
     emacs: Emacs,
     /// Whether of the two keys that can leave the newest was Ctrl+C.
     interrupted: Arc<AtomicBool>,
+    leaves_until: Option<Instant>,
 }
 
 impl Keys {
-    fn new(interrupted: Arc<AtomicBool>) -> Self {
+    fn new(interrupted: Arc<AtomicBool>, leaves_until: Option<Instant>) -> Self {
         let mut keys = default_emacs_keybindings();
         keys.add_binding(
             KeyModifiers::ALT,
@@ -129,7 +132,7 @@ impl Keys {
         keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('c'), Keys::interrupt());
         let complete = vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
-        Keys { emacs: Emacs::new(keys), interrupted }
+        Keys { emacs: Emacs::new(keys), interrupted, leaves_until }
     }
 
     /// Leaves an empty line, as Ctrl+D does, and else clears it; ends a search in the history, in
@@ -144,6 +147,9 @@ impl Keys {
 impl EditMode for Keys {
     fn parse_event(&mut self, event: ReedlineRawEvent) -> ReedlineEvent {
         let event = self.emacs.parse_event(event);
+        if event == Keys::interrupt() && self.leaves_until.is_some_and(|end| Instant::now() < end) {
+            return ReedlineEvent::CtrlC;
+        }
         if event == ReedlineEvent::CtrlD {
             self.interrupted.store(false, Relaxed);
         } else if event == Keys::interrupt() {

@@ -8,14 +8,15 @@ use crate::{
     stdin::{Lines, TypedAhead},
 };
 use std::{
+    collections::VecDeque,
     io::IsTerminal,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc as std_mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -63,6 +64,17 @@ pub(crate) struct Look {
     pub commands: Vec<String>,
     /// Where lines are kept from run to run; made readable by its owner alone.
     pub history: Option<PathBuf>,
+    /// Until when Ctrl+C leaves whatever is in the line: it has just stopped a turn.
+    pub leaves_until: Option<Instant>,
+}
+
+/// What was typed while nobody asked.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Waiting {
+    /// Whole lines, which the next prompt gets, or the turn.
+    pub lines: Vec<String>,
+    /// The beginning of another one.
+    pub draft: String,
 }
 
 /// Standard input, and the one thread that reads it.
@@ -71,6 +83,8 @@ pub(crate) struct LineEditor {
     state: tokio::sync::Mutex<State>,
     take_back: Arc<AtomicBool>,
     typed_ahead: Arc<TypedAhead>,
+    /// The line that the editor was taken away from.
+    draft: Arc<Mutex<Draft>>,
     terminal: bool,
     editor: bool,
 }
@@ -79,8 +93,10 @@ struct State {
     typed: mpsc::UnboundedReceiver<Typed>,
     /// Whether the thread is at work on a wish.
     open: bool,
-    /// Lines that came for nobody.
-    kept: std::collections::VecDeque<String>,
+    /// What came for nobody.
+    kept: VecDeque<Typed>,
+    /// The half-typed line that stood there before a question.
+    aside: String,
 }
 
 impl LineEditor {
@@ -97,11 +113,13 @@ impl LineEditor {
         let take_back = Arc::new(AtomicBool::new(false));
         let (flag, typed_ahead) = (take_back.clone(), Arc::new(TypedAhead::default()));
         let (ahead, with_editor) = (typed_ahead.clone(), editor);
+        let draft = Arc::new(Mutex::new(Draft::default()));
+        let editor_draft = draft.clone();
         // No tokio thread: one that waits for a line would hold up the end of the program.
         std::thread::spawn(move || {
             let mut reader = Reader {
                 editor: with_editor.then(|| Editor {
-                    draft: Draft::default(),
+                    draft: editor_draft,
                     take_back: flag.clone(),
                     poll: POLL,
                 }),
@@ -119,8 +137,8 @@ impl LineEditor {
                 }
             }
         });
-        let state = State { typed, open: false, kept: Default::default() };
-        LineEditor { wishes, state: state.into(), take_back, typed_ahead, terminal, editor }
+        let state = State { typed, open: false, kept: VecDeque::new(), aside: String::new() };
+        LineEditor { wishes, state: state.into(), take_back, typed_ahead, draft, terminal, editor }
     }
 
     /// Whether a person types.
@@ -139,8 +157,12 @@ impl LineEditor {
         if self.terminal {
             self.end_open(&mut state).await;
         }
-        if let Some(line) = state.kept.pop_front() {
-            return Typed::Ahead(line);
+        // A line that was typed before a question appeared is no answer to it.
+        if !self.terminal || matches!(wish, Wish::Prompt(_)) {
+            self.collect(&mut state);
+            if let Some(typed) = state.kept.pop_front() {
+                return typed;
+            }
         }
         if !state.open && self.wishes.send(wish).is_err() {
             return Typed::End;
@@ -158,6 +180,12 @@ impl LineEditor {
         }
     }
 
+    /// What stood in the editor is from now on typed without one: a turn begins.
+    pub(crate) fn draft_leaves_editor(&self) {
+        let draft = std::mem::take(&mut *self.draft.lock().unwrap());
+        self.typed_ahead.prepend(&draft.text);
+    }
+
     async fn end_open(&self, state: &mut State) {
         if !state.open {
             return;
@@ -166,7 +194,7 @@ impl LineEditor {
         if let Ok(Some(Typed::Line(line) | Typed::Ahead(line))) =
             timeout(TAKE_BACK, state.typed.recv()).await
         {
-            state.kept.push_back(line);
+            state.kept.push_back(Typed::Ahead(line));
         }
         self.take_back.store(false, Relaxed);
         state.open = false;
@@ -179,21 +207,73 @@ impl LineEditor {
 
     /// Gives a line back that was meant for somebody else.
     pub(crate) async fn keep(&self, line: String) {
-        self.state.lock().await.kept.push_front(line);
+        self.state.lock().await.kept.push_front(Typed::Ahead(line));
     }
 
-    /// A line typed while nobody asked, if there is one.
-    pub(crate) fn typed(&self) -> Option<String> {
-        let mut state = self.state.try_lock().ok()?;
-        if let Some(line) = state.kept.pop_front() {
-            return Some(line);
-        }
-        if !self.terminal || state.open {
-            return None;
-        }
-        match self.typed_ahead.line(Duration::ZERO) {
-            Some(Typed::Line(line)) => Some(line.trim_end().into()),
+    /// What was typed while nobody asked; nothing while somebody does.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let Ok(mut state) = self.state.try_lock() else { return Waiting::default() };
+        self.collect(&mut state);
+        let line = |typed: &Typed| match typed {
+            Typed::Ahead(line) => Some(line.clone()),
             _ => None,
+        };
+        Waiting {
+            lines: state.kept.iter().filter_map(line).collect(),
+            draft: self.typed_ahead.draft(),
+        }
+    }
+
+    /// The first line typed while nobody asked, if it is one that is wanted.
+    pub(crate) fn typed(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let mut state = self.state.try_lock().ok()?;
+        self.collect(&mut state);
+        match state.kept.front() {
+            Some(Typed::Ahead(line)) if wanted(line) => {}
+            _ => return None,
+        }
+        match state.kept.pop_front() {
+            Some(Typed::Ahead(line)) => Some(line),
+            _ => None,
+        }
+    }
+
+    /// Before a question: what was typed by then is for others.
+    pub(crate) async fn set_aside(&self) {
+        let mut state = self.state.lock().await;
+        self.collect(&mut state);
+        state.aside = self.typed_ahead.take_draft();
+    }
+
+    /// Makes of the lines that wait a draft for the editor: they were for a turn that was stopped.
+    pub(crate) async fn lines_to_draft(&self) {
+        let mut state = self.state.lock().await;
+        self.collect(&mut state);
+        let mut lines = String::new();
+        while let Some(Typed::Ahead(line)) = state.kept.front() {
+            lines += &format!("{line}\n");
+            state.kept.pop_front();
+        }
+        if self.typed_ahead.draft().is_empty() {
+            lines.pop();
+        }
+        self.typed_ahead.prepend(&lines);
+    }
+
+    /// Takes over what a person has typed while nobody asked.
+    fn collect(&self, state: &mut State) {
+        if !self.terminal || state.open {
+            return;
+        }
+        self.typed_ahead.prepend(&std::mem::take(&mut state.aside));
+        while state.kept.back() != Some(&Typed::End)
+            && let Some(typed) = self.typed_ahead.line(Duration::ZERO)
+        {
+            match typed {
+                Typed::Line(line) if line.trim().is_empty() => {}
+                Typed::Line(line) => state.kept.push_back(Typed::Ahead(line.trim_end().into())),
+                other => state.kept.push_back(other),
+            }
         }
     }
 }
@@ -213,7 +293,7 @@ impl Reader {
             return match self.typed_ahead.line(Duration::ZERO) {
                 Some(Typed::Line(line)) => Typed::Ahead(line),
                 Some(other) => other,
-                None => editor.edit(look, &self.typed_ahead.rest()),
+                None => editor.edit(look, &self.typed_ahead.take_draft()),
             };
         }
         while !self.take_back.swap(false, Relaxed) {

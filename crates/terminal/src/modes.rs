@@ -1,5 +1,7 @@
 //! The modes of the terminal, as they were before the program changed them.
+use crate::stdin::MarkedPaste;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 /// The modes that standard input's terminal had when this was made. When the last clone is dropped,
@@ -32,6 +34,9 @@ impl Saved {
                 != (saved.local_modes, saved.input_modes, saved.output_modes)
         {
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, saved);
+            if std::io::stderr().is_terminal() {
+                let _ = std::io::stderr().write_all(MarkedPaste::OFF.as_bytes());
+            }
         }
     }
 }

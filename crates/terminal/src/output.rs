@@ -20,8 +20,12 @@ pub(crate) struct Output {
     pub held: Option<Vec<(To, String)>>,
     /// When something was written last.
     newest: Instant,
+    /// How many columns were written since the last row began, over rows that the terminal wraps.
+    columns: usize,
     /// The line that stands for the time being below all others, and is erased by what comes.
     status: String,
+    /// Whether it stands in the row below the cursor's.
+    is_below: bool,
 }
 
 pub(crate) struct Stream {
@@ -58,40 +62,68 @@ impl Output {
             thinking: false,
             held: None,
             newest: Instant::now(),
+            columns: 0,
             status: String::new(),
+            is_below: false,
         }
     }
 
     pub(crate) fn write(&mut self, to: To, text: &str) -> Result<()> {
         self.set_status("")?;
         self.newest = Instant::now();
+        self.columns = match text.rsplit_once('\n') {
+            Some((_, row)) => columns(row),
+            None => self.columns + columns(text),
+        };
         match to {
             To::Out => self.out.write(text),
             To::Err => self.err.write(text),
         }
     }
 
-    /// Shows this line for the time being, if nothing was written for a while and the cursor is at
-    /// the beginning of a row.
-    pub(crate) fn show_status(&mut self, line: &str) -> Result<()> {
-        let middle = self.thinking || !self.pieces.is_empty() && !self.pieces.ends_with('\n');
-        if middle || self.held.is_some() || self.newest.elapsed() < SILENCE {
+    /// Somebody else has begun a new row.
+    pub(crate) fn row_begins(&mut self) {
+        self.columns = 0;
+    }
+
+    /// Shows this line for the time being, if nothing was written for a while, or at once. In the
+    /// middle of a row, of a terminal with so many columns, it stands below it.
+    pub(crate) fn show_status(&mut self, line: &str, at_once: bool, width: usize) -> Result<()> {
+        // Where a row is just full, terminals differ in where the cursor is.
+        let is_full = self.columns > 0 && self.columns.is_multiple_of(width);
+        let waits = !at_once && (self.columns > 0 || self.newest.elapsed() < SILENCE);
+        if self.held.is_some() || is_full || waits {
             return Ok(());
         }
         self.set_status(line)
     }
 
-    /// Puts this line in the place of the one before, which blanks erase: escape sequences are for
-    /// colours alone.
+    /// Puts this line in the place of the one before, which blanks erase.
     pub(crate) fn set_status(&mut self, line: &str) -> Result<()> {
         if self.status == line {
             return Ok(());
         }
         let blanks = " ".repeat(self.status.width());
+        if self.status.is_empty() {
+            self.is_below = self.columns > 0;
+        }
         self.status = line.into();
         let line = paint(line, self.err.colour, Colour::Result);
-        self.err.write(&format!("\r{blanks}\r{line}"))
+        if !self.is_below {
+            return self.err.write(&format!("\r{blanks}\r{line}"));
+        }
+        // A vertical tab moves down in the same column, and scrolls where there is no row.
+        let (make_room, save, down, back) = ("\x0b\x1b[A", "\x1b7", "\x1b[B", "\x1b8");
+        self.err.write(&format!("{make_room}{save}{down}\r{blanks}\r{line}{back}"))
     }
+}
+
+/// How many columns this text takes, which may be coloured.
+fn columns(text: &str) -> usize {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().width();
+    let after_code = |part: &str| part.split_once('m').map_or(0, |(_, rest)| rest.width());
+    first + parts.map(after_code).sum::<usize>()
 }
 
 impl Stream {

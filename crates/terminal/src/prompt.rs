@@ -1,11 +1,13 @@
 //! The prompt that all lessons share: reads a line, runs a turn, and again; and every way out of
 //! it.
 use crate::{
-    Screen, Signals,
+    Interrupt, Screen, Signals,
+    commands::{Meaning, command_list, names},
+    interrupt::{INTERRUPTED, Interrupts},
     line_editor::{Look, Typed},
     tally::Meter,
 };
-use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Result};
+use rungs_core::{Agent, Chat, Context, Error, Event, Loop, Message, Reply, Result};
 use rungs_http::Backoff;
 use std::{
     collections::VecDeque,
@@ -26,17 +28,17 @@ const WAKE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer of the wakes may take that is waited for before the prompt is shown.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// The exit code of a program that Ctrl+C has ended, as shells count it.
-const INTERRUPTED: u8 = 130;
-
 /// What is said when Ctrl+C has stopped a turn.
 const STOPPED: &str = "stopped; the conversation stays, and so does what was done to files";
 
-/// How soon after another one a Ctrl+C leaves instead of stopping the turn.
-const LEAVES_WITHIN: Duration = Duration::from_secs(1);
+/// How long a turn that was asked to stop may take before it is dropped.
+const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// The exit code for wrong use.
 const USAGE_ERROR: u8 = 2;
+
+/// What a person reads first.
+const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q leaves.";
 
 /// How a conversation is held.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +89,7 @@ impl Prompt {
     {
         let agent = agent.ui(screen.clone()).wrap(Meter(screen.clone()));
         let _quiet = screen.echo_off();
+        screen.set_commands(names(&agent));
         if self.question.is_none() && screen.is_terminal() {
             screen.say(FIRST);
         }
@@ -100,7 +103,7 @@ impl Prompt {
             input_ended: self.question.is_some(),
             failed: false,
             backoff: Backoff::default(),
-            interrupted: None,
+            interrupts: Interrupts::default(),
         };
         let code = self.hold(&mut session, &agent, &screen, &mut signals, agent_loop).await;
         if session.queue.is_empty() && code == 0 && self.all_played(&session) {
@@ -138,11 +141,12 @@ impl Prompt {
                     continue;
                 }
                 Next::Prompt(text) => (Message::user(text), false),
-                Next::Line(line) => match Meaning::of(&line, agent) {
+                Next::Line(line) => match Meaning::of(&line, &names(agent)) {
                     Meaning::Nothing => continue,
                     Meaning::Leave => return session.code(),
                     Meaning::Command(command) => {
                         let start = Instant::now();
+                        let _keys = screen.keys();
                         let running = self.command(command, &mut session.chat, agent);
                         let done = tokio::select! {
                             done = running => Ok(done),
@@ -152,8 +156,13 @@ impl Prompt {
                         match done {
                             Ok(Ok(known)) => session.failed |= !known && !cx.attended(),
                             Ok(Err(error)) => session.fail(&cx, &error),
-                            Err(code) if session.stops(code, &cx, signals) => cx.notice(STOPPED),
-                            Err(code) => return code,
+                            Err(code) => {
+                                let goes_on = session.goes_on(&cx);
+                                if !goes_on || !session.interrupts.stops(code, signals) {
+                                    return code;
+                                }
+                                cx.notice(STOPPED);
+                            }
                         }
                         screen.show_tally(start.elapsed());
                         continue;
@@ -162,15 +171,8 @@ impl Prompt {
                 },
             };
             let start = Instant::now();
-            let end = tokio::select! {
-                end = agent.run(&mut session.chat, prompt, agent_loop) => Ok(end),
-                code = signals.next() => Err(code),
-                never = screen.show_elapsed() => match never {},
-                () = screen.closed().cancelled() => return session.code(),
-            };
-            let end = match end {
+            let end = match self.turn(session, agent, screen, signals, prompt, agent_loop).await {
                 Ok(end) => end,
-                Err(code) if session.stops(code, &cx, signals) => Err(Error::Cancelled),
                 Err(code) => return code,
             };
             if woken {
@@ -182,11 +184,47 @@ impl Prompt {
                 Ok(_) => {}
                 // Somebody else was quicker with what woke it.
                 Err(Error::NothingToAnswer) if woken => {}
-                Err(Error::Cancelled) => cx.notice(STOPPED),
+                Err(Error::Cancelled) => {
+                    screen.lines_to_draft().await;
+                    cx.notice(STOPPED);
+                }
                 Err(error) => session.fail(&cx, &error),
             }
             screen.show_tally(start.elapsed());
         }
+    }
+
+    /// Runs one turn to its end, or until the person or a signal stops it. The error is the exit
+    /// code of a program that ends with it.
+    async fn turn<L>(
+        &self,
+        session: &mut Session,
+        agent: &Agent,
+        screen: &Screen,
+        signals: &mut Signals,
+        prompt: Message,
+        agent_loop: L,
+    ) -> Result<Result<Reply>, u8>
+    where
+        L: for<'a> Loop<'a> + Copy,
+    {
+        let interrupt = Interrupt::default();
+        let agent = agent.clone().with(interrupt.clone());
+        let (goes_on, code) = (session.goes_on(&agent.context()), session.code());
+        let _keys = screen.keys();
+        let mut turn = pin!(agent.run(&mut session.chat, prompt, agent_loop));
+        let code = tokio::select! {
+            end = &mut turn => return Ok(end),
+            code = signals.next() => code,
+            never = screen.show_elapsed() => match never {},
+            () = screen.closed().cancelled() => code,
+        };
+        let stops = goes_on && session.interrupts.stops(code, signals);
+        let end = match interrupt.request() {
+            true => timeout(STOP_GRACE, turn).await.unwrap_or(Err(Error::Cancelled)),
+            false => Err(Error::Cancelled),
+        };
+        if stops { Ok(end) } else { Err(code) }
     }
 
     async fn next(
@@ -245,7 +283,8 @@ impl Prompt {
                 prompt: prompt.clone(),
                 suggestion: suggestion.into(),
                 history: self.history.clone(),
-                commands: commands(agent).map(|(name, _)| name.into()).collect(),
+                commands: names(agent),
+                leaves_until: session.interrupts.leaves_until(),
                 colour: false,
             };
             match screen.prompt(look, &mut other).await {
@@ -323,55 +362,6 @@ impl Prompt {
     }
 }
 
-/// What a line means.
-#[derive(Debug, PartialEq)]
-enum Meaning<'a> {
-    Nothing,
-    Leave,
-    /// Its name and its arguments.
-    Command(&'a str),
-    Prompt(&'a str),
-}
-
-impl Meaning<'_> {
-    /// Commands begin with a colon. As elsewhere, a slash will do too, before a name that is known:
-    /// a path begins with one too.
-    fn of<'a>(line: &'a str, agent: &Agent) -> Meaning<'a> {
-        let line = line.trim();
-        let name = line.split_whitespace().next().unwrap_or_default();
-        let known = |name: &str| commands(agent).any(|(known, _)| known == name);
-        match line.strip_prefix([':', '/']).unwrap_or(line) {
-            "" if line.is_empty() => Meaning::Nothing,
-            "q" | "quit" | "exit" => Meaning::Leave,
-            "help" => Meaning::Command("help"),
-            command if line.starts_with(':') || name.strip_prefix('/').is_some_and(known) => {
-                Meaning::Command(command)
-            }
-            _ => Meaning::Prompt(line),
-        }
-    }
-}
-
-/// What a person reads first.
-const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q leaves.";
-
-/// What the keys do.
-const KEYS: &str = "\
-q, exit, quit or Ctrl+D leaves; Alt+Enter, or \\ at its end, begins a new line; Tab completes
-Ctrl+C clears the line, and stops a turn; in an empty line, or twice within a second, it leaves";
-
-/// The commands of this agent's prompt, with a line of help each.
-fn commands(agent: &Agent) -> impl Iterator<Item = (&str, &str)> {
-    let shared = [("help", "what this lesson teaches, and what to try"), ("commands", "this list")];
-    agent.commands().chain(shared)
-}
-
-/// The commands of this agent's prompt, a line each.
-pub fn command_list(agent: &Agent) -> String {
-    let lines = commands(agent).map(|(name, help)| format!(":{name:<12} {help}"));
-    lines.chain([KEYS.into()]).collect::<Vec<_>>().join("\n")
-}
-
 /// A conversation at the prompt.
 struct Session {
     chat: Chat,
@@ -390,8 +380,7 @@ struct Session {
     failed: bool,
     /// Of the turns that nobody typed.
     backoff: Backoff,
-    /// When Ctrl+C has stopped a turn.
-    interrupted: Option<Instant>,
+    interrupts: Interrupts,
 }
 
 impl Session {
@@ -401,16 +390,9 @@ impl Session {
         cx.emit(Event::Failure(error.to_string()));
     }
 
-    /// Whether the signal of this exit code only stops what runs now: the first Ctrl+C of a person
-    /// who can go on at the prompt.
-    fn stops(&mut self, code: u8, cx: &Context, signals: &Signals) -> bool {
-        let again = self.interrupted.is_some_and(|before| before.elapsed() < LEAVES_WITHIN);
-        self.interrupted = Some(Instant::now());
-        let stops = code == INTERRUPTED && cx.attended() && !self.input_ended && !again;
-        if stops {
-            signals.forgive();
-        }
-        stops
+    /// Whether a person is there who can go on at the prompt.
+    fn goes_on(&self, cx: &Context) -> bool {
+        cx.attended() && !self.input_ended
     }
 
     /// Whether nothing was typed, and nothing else began a turn.

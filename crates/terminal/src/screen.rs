@@ -1,7 +1,10 @@
 //! The coloured terminal: answers on standard output, progress and questions on standard error.
 mod arriving;
+mod hold;
+mod status;
 
 use crate::{
+    commands::Meaning,
     diff,
     line_editor::{LineEditor, Look, Typed, Wish},
     output::{Output, To},
@@ -9,21 +12,21 @@ use crate::{
     question,
     running::Running,
     speaker::Speakers,
-    stdin::Echo,
+    stdin::{Input, InputModes, MarkedPaste},
     tally::Tally,
     text::{CALL, CHILD_RESULT, ERROR, MAX_LINE_CHARS, RESULT, clipped, escaped, wrapped},
 };
+use hold::{Asked, Hold};
 use rungs_core::{Answer, CancellationToken, Context, Event, Question, Ui, client::Usage};
 use rustix::termios::tcgetwinsize;
 use std::{
-    convert::Infallible,
     io::ErrorKind,
     os::fd::AsFd,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The terminal. Clones are the same one.
@@ -36,6 +39,7 @@ struct Inner {
     /// Of the requests that were not shown yet.
     tally: Mutex<Tally>,
     cost: OnceLock<Box<Cost>>,
+    commands: OnceLock<Vec<String>>,
     speakers: Speakers,
     running: Running,
     /// One question at a time.
@@ -50,9 +54,6 @@ struct Inner {
 /// What the tokens of a request cost.
 type Cost = dyn Fn(&Usage) -> Option<f64> + Send + Sync;
 
-/// How often it is looked whether nothing was written for a while.
-const TICK: Duration = Duration::from_millis(100);
-
 impl Screen {
     /// Standard input, output and error. Colours go where a terminal is, unless `NO_COLOR` is set;
     /// the only other escape sequences are those with which the line editor moves the cursor.
@@ -65,6 +66,7 @@ impl Screen {
             output: Output::stdio().into(),
             tally: Tally::default().into(),
             cost: OnceLock::new(),
+            commands: OnceLock::new(),
             speakers: Speakers::default(),
             running: Running::default(),
             question: ().into(),
@@ -77,23 +79,6 @@ impl Screen {
     /// What the tokens of a request cost, in dollars, where that is known.
     pub fn cost_by(&self, cost: impl Fn(&Usage) -> Option<f64> + Send + Sync + 'static) {
         let _ = self.0.cost.set(Box::new(cost));
-    }
-
-    /// Shows, while nothing else is, for how long the work has been going on; never ends.
-    pub(crate) async fn show_elapsed(&self) -> Infallible {
-        let start = Instant::now();
-        let _erased = Status(self);
-        if !self.0.editor_thread.has_editor() {
-            return std::future::pending().await;
-        }
-        loop {
-            tokio::time::sleep(TICK).await;
-            let mut output = self.0.output.lock().unwrap();
-            let line = fitted(std::io::stderr(), &self.0.running.status(start), 1);
-            let line = line.lines().next().unwrap_or_default();
-            // The next line that is written finds out that the terminal is gone.
-            let _ = output.show_status(line);
-        }
     }
 
     /// Counts a request for [`show_tally`](Screen::show_tally).
@@ -137,9 +122,9 @@ impl Screen {
         let mut other = std::pin::pin!(other);
         let typed = loop {
             let plain = self.is_terminal() && !self.0.editor_thread.has_editor();
-            let _echo = plain.then(|| Echo::set(true));
+            let _lines = plain.then(|| InputModes::set(Input::Lines));
             if plain {
-                if let Some(line) = self.0.editor_thread.typed() {
+                if let Some(line) = self.0.editor_thread.typed(|_| true) {
                     return Ok(Typed::Ahead(line));
                 }
                 let enter = match &*look.suggestion {
@@ -157,6 +142,7 @@ impl Screen {
             };
             if typed.is_err() {
                 self.0.editor_thread.take_back().await;
+                self.0.editor_thread.draft_leaves_editor();
             }
             let taken_back = matches!(typed, Err(_) | Ok(Typed::TakenBack));
             match hold {
@@ -203,8 +189,26 @@ impl Screen {
 
     /// While this lives, what is typed while nobody asks is not shown: it would stand in the middle
     /// of what is written. The terminal keeps it for the next prompt.
-    pub(crate) fn echo_off(&self) -> Option<Echo> {
-        self.is_terminal().then(|| Echo::set(false))
+    pub(crate) fn echo_off(&self) -> Option<InputModes> {
+        self.is_terminal().then(|| InputModes::set(Input::Hidden))
+    }
+
+    /// While this lives, what is typed while nobody asks is shown below all else, key by key.
+    pub(crate) fn keys(&self) -> Option<(InputModes, MarkedPaste)> {
+        let keys = || (InputModes::set(Input::Keys), MarkedPaste::begin());
+        self.0.editor_thread.has_editor().then(keys)
+    }
+
+    /// The names of the commands: a line that begins with one is no text for a turn.
+    pub(crate) fn set_commands(&self, names: Vec<String>) {
+        let _ = self.0.commands.set(names);
+    }
+
+    /// After a turn was stopped: what was typed for it stands in the editor, to be sent or not.
+    pub(crate) async fn lines_to_draft(&self) {
+        if self.0.editor_thread.has_editor() {
+            self.0.editor_thread.lines_to_draft().await;
+        }
     }
 
     /// Lines on standard error, beside the name of the agent, and below `mark`.
@@ -340,14 +344,22 @@ impl Ui for Screen {
             name => format!("{name}: "),
         };
         let text = format!("{who}{}", question::text(&question));
-        let _echo = self.is_terminal().then(|| Echo::set(true));
+        if self.is_terminal() {
+            // The beginning of a line too.
+            let _keys = InputModes::set(Input::Keys);
+            self.0.editor_thread.set_aside().await;
+        }
+        let _lines = self.is_terminal().then(|| InputModes::set(Input::Lines));
         self.0.put(To::Err, |c| paint(&text, c, Colour::Prompt));
-        let _hold = Hold::new(self);
+        let mut asked = Asked::new(self);
         loop {
             match self.0.editor_thread.wish(Wish::Answer).await {
                 Typed::Line(line) | Typed::Ahead(line) => {
                     match question::answer(&line, question.choices.len()) {
-                        Some(answer) => return answer,
+                        Some(answer) => {
+                            asked.is_answered = true;
+                            return answer;
+                        }
                         // Nobody sits there: the line was meant for the prompt.
                         None if !self.is_terminal() => {
                             self.0.editor_thread.keep(line).await;
@@ -368,48 +380,14 @@ impl Ui for Screen {
 
     fn typed(&self) -> Option<String> {
         // From a pipe everything is there at once, so nothing in it was typed "meanwhile".
-        if self.attended() { self.0.editor_thread.typed() } else { None }
+        if !self.attended() {
+            return None;
+        }
+        let commands = self.0.commands.get().map_or(&[][..], Vec::as_slice);
+        self.0.editor_thread.typed(|line| matches!(Meaning::of(line, commands), Meaning::Prompt(_)))
     }
 
     fn attended(&self) -> bool {
         self.is_terminal() && !self.0.ended.load(Relaxed)
-    }
-}
-
-/// While it lives, there can be a line for the time being.
-struct Status<'a>(&'a Screen);
-
-impl Drop for Status<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.0.output.lock().unwrap().set_status("");
-        self.0.0.running.clear();
-    }
-}
-
-/// While it lives, the prompt or the question alone has the screen; the rest is shown when it is
-/// dropped.
-struct Hold<'a>(&'a Screen);
-
-impl<'a> Hold<'a> {
-    fn new(terminal: &'a Screen) -> Self {
-        terminal.0.output.lock().unwrap().held = Some(vec![]);
-        Hold(terminal)
-    }
-
-    /// Shows what was held, after this.
-    fn begin_with(self, text: &str) {
-        if let Some(held) = &mut self.0.0.output.lock().unwrap().held {
-            held.insert(0, (To::Err, text.into()));
-        }
-    }
-}
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        let inner = &self.0.0;
-        let mut output = inner.output.lock().unwrap();
-        for (to, text) in output.held.take().unwrap_or_default() {
-            inner.write(&mut output, to, &text);
-        }
     }
 }

@@ -8,8 +8,8 @@ use tokio::{
 
 /// How long the program may take to end after a signal before another Ctrl+C ends it at once.
 const GRACE_PERIOD: Duration = Duration::from_secs(2);
-/// How long it may take at most, from then on.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long it may take at most, from then on: less than five seconds in all.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(2800);
 /// A file has reached the limit of its size. With a handler, the write fails and is reported.
 const FILE_SIZE: i32 = 25;
 /// The limit of CPU time is reached.
@@ -26,8 +26,8 @@ impl Signals {
     /// clean up: Ctrl+C and Ctrl+\, a hangup, a request to terminate, and those that a program does
     /// not expect. It must be called within a tokio runtime of several threads.
     ///
-    /// A program that hangs ends all the same: when it has not ended ten seconds after a signal, or
-    /// gets Ctrl+C again after two, `last` is called, and the process exits.
+    /// A program that hangs ends all the same: when it has not ended within five seconds of a
+    /// signal, or gets Ctrl+C again after two, `last` is called, and the process exits.
     ///
     /// # Errors
     /// When the system refuses a handler.

@@ -7,7 +7,8 @@ use rustix::{
     termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
 };
 use std::{
-    io::{BufRead, Read, stdin},
+    collections::VecDeque,
+    io::{BufRead, Read, Write, stdin},
     sync::Mutex,
     time::Duration,
 };
@@ -55,34 +56,116 @@ impl Lines {
 
 /// What a person typed at a terminal while no editor was open.
 #[derive(Default)]
-pub(crate) struct TypedAhead(Mutex<Vec<u8>>);
+pub(crate) struct TypedAhead(Mutex<Keys>);
 
 impl TypedAhead {
     /// The next whole line, if there is one within `wait`.
     pub(crate) fn line(&self, wait: Duration) -> Option<Typed> {
-        let mut pending = self.0.lock().unwrap();
+        let mut keys = self.0.lock().unwrap();
         let mut bytes = [0; 4096];
         loop {
-            // What came while an editor had the terminal still ends as the key does, with a return.
-            if let Some(end) = pending.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-                let line: Vec<u8> = pending.drain(..=end).collect();
-                return Some(Typed::Line(String::from_utf8_lossy(&line[..end]).into()));
+            if let Some(typed) = keys.typed.pop_front() {
+                return Some(typed);
             }
             if !readable(wait) {
                 return None;
             }
             match read(stdin(), &mut bytes) {
-                Ok(n @ 1..) => pending.extend(&bytes[..n]),
+                Ok(n @ 1..) => bytes[..n].iter().for_each(|byte| keys.add(*byte)),
                 Err(Errno::INTR) => {}
                 _ => return Some(Typed::End),
             }
         }
     }
 
-    /// What is left: the beginning of a line.
-    pub(crate) fn rest(&self) -> String {
-        let rest = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8_lossy(&rest).chars().filter(|c| !c.is_control()).collect()
+    /// The beginning of a line that is not whole yet.
+    pub(crate) fn draft(&self) -> String {
+        let keys = self.0.lock().unwrap();
+        String::from_utf8_lossy(&keys.draft).into()
+    }
+
+    /// Takes the draft out.
+    pub(crate) fn take_draft(&self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.0.lock().unwrap().draft)).into()
+    }
+
+    /// Puts text before the draft.
+    pub(crate) fn prepend(&self, text: &str) {
+        self.0.lock().unwrap().draft.splice(..0, text.bytes());
+    }
+}
+
+/// Keys as they come without an editor, and what they make. On a terminal that hands over each key
+/// these are the keys with which its own editor would edit a line.
+#[derive(Default)]
+struct Keys {
+    typed: VecDeque<Typed>,
+    draft: Vec<u8>,
+    escape: Escape,
+    /// Whether what comes is pasted: an end of line in it does not send the line.
+    pasted: bool,
+}
+
+/// How far an escape sequence, such as that of an arrow key, has come.
+#[derive(Default)]
+enum Escape {
+    #[default]
+    None,
+    Begun,
+    /// What stands between its begin and its end.
+    Control(Vec<u8>),
+}
+
+/// What a terminal puts around text that is pasted, where it was asked to.
+const PASTE_BEGINS: &[u8] = b"200";
+const PASTE_ENDS: &[u8] = b"201";
+
+impl Keys {
+    fn add(&mut self, byte: u8) {
+        match (std::mem::take(&mut self.escape), byte) {
+            (Escape::Begun, b'[' | b'O') => self.escape = Escape::Control(vec![]),
+            // Alt+Enter begins a new line, as in the editor.
+            (Escape::Begun, b'\r' | b'\n') => self.draft.push(b'\n'),
+            (Escape::Begun, _) => {}
+            (Escape::Control(code), b'@'..=b'~') => match &*code {
+                PASTE_BEGINS => self.pasted = true,
+                PASTE_ENDS => self.pasted = false,
+                _ => {}
+            },
+            (Escape::Control(mut code), byte) => {
+                code.push(byte);
+                self.escape = Escape::Control(code);
+            }
+            (_, 0x1b) => self.escape = Escape::Begun,
+            (_, b'\n' | b'\r') if self.pasted => self.draft.push(b'\n'),
+            // What came while an editor had the terminal ends as the key does, with a return.
+            (_, b'\n' | b'\r') if self.draft.ends_with(b"\\") => {
+                self.draft.pop();
+                self.draft.push(b'\n');
+            }
+            (_, b'\n' | b'\r') => {
+                let line = std::mem::take(&mut self.draft);
+                self.typed.push_back(Typed::Line(String::from_utf8_lossy(&line).into()));
+            }
+            // Ctrl+D.
+            (_, 0x04) if self.draft.is_empty() => self.typed.push_back(Typed::End),
+            // Backspace.
+            (_, 0x08 | 0x7f) => {
+                let end = self.draft.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
+                self.draft.truncate(end);
+            }
+            // Ctrl+U.
+            (_, 0x15) => self.draft.clear(),
+            // Ctrl+W.
+            (_, 0x17) => {
+                let word = self.draft.trim_ascii_end();
+                let end =
+                    word.iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
+                self.draft.truncate(end);
+            }
+            (_, byte) if byte.is_ascii_control() && byte != b'\t' => {}
+            (_, byte) => self.draft.push(byte),
+        }
     }
 }
 
@@ -92,36 +175,77 @@ fn readable(wait: Duration) -> bool {
     poll(&mut [PollFd::new(&stdin(), PollFlags::IN)], Some(&wait)).is_ok_and(|n| n > 0)
 }
 
-/// While it lives, the terminal shows what is typed, or does not; afterwards it is as before.
-#[derive(Debug)]
-pub(crate) struct Echo {
-    on: bool,
-    changed: bool,
+/// How a terminal hands over what is typed while no editor has it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Input {
+    /// Line by line, which it lets the person edit, and shows.
+    Lines,
+    /// Line by line, without showing them.
+    Hidden,
+    /// Key by key, without showing them. Ctrl+C discards none of them.
+    Keys,
 }
 
-impl Echo {
-    pub(crate) fn set(on: bool) -> Self {
-        Echo { on, changed: set_echo(on) }
+/// While it lives, the terminal hands over input like this; afterwards it is as before.
+#[derive(Debug)]
+pub(crate) struct InputModes(Option<LocalModes>);
+
+impl InputModes {
+    pub(crate) fn set(input: Input) -> Self {
+        let (echo, canonical) = (LocalModes::ECHO, LocalModes::ICANON);
+        let (on, off) = match input {
+            Input::Lines => (echo | canonical, LocalModes::NOFLSH),
+            Input::Hidden => (canonical, echo | LocalModes::NOFLSH),
+            Input::Keys => (LocalModes::NOFLSH, echo | canonical),
+        };
+        InputModes(change(|modes| (modes | on) - off))
     }
 }
 
-impl Drop for Echo {
+impl Drop for InputModes {
     fn drop(&mut self) {
-        if self.changed {
-            set_echo(!self.on);
+        if let Some(before) = self.0 {
+            change(|_| before);
         }
     }
 }
 
-/// Whether it was otherwise before.
-fn set_echo(on: bool) -> bool {
-    let stdin = stdin();
-    let Ok(mut modes) = tcgetattr(&stdin) else { return false };
-    if modes.local_modes.contains(LocalModes::ECHO) == on {
-        return false;
+/// While it lives, a terminal marks what is pasted.
+#[derive(Debug)]
+pub(crate) struct MarkedPaste;
+
+impl MarkedPaste {
+    /// What switches it off again.
+    pub(crate) const OFF: &str = "\x1b[?2004l";
+
+    pub(crate) fn begin() -> Self {
+        write("\x1b[?2004h");
+        MarkedPaste
     }
-    modes.local_modes.set(LocalModes::ECHO, on);
-    tcsetattr(&stdin, OptionalActions::Now, &modes).is_ok()
+}
+
+impl Drop for MarkedPaste {
+    fn drop(&mut self) {
+        write(Self::OFF);
+    }
+}
+
+/// Whoever cannot be reached needs no modes.
+fn write(code: &str) {
+    let _ = std::io::stderr().write_all(code.as_bytes());
+}
+
+/// Returns what they were, if they were otherwise.
+fn change(new: impl FnOnce(LocalModes) -> LocalModes) -> Option<LocalModes> {
+    let stdin = stdin();
+    let mut modes = tcgetattr(&stdin).ok()?;
+    let before = modes.local_modes;
+    modes.local_modes = new(before);
+    if modes.local_modes == before {
+        return None;
+    }
+    tcsetattr(&stdin, OptionalActions::Now, &modes).ok()?;
+    Some(before)
 }
 
 #[cfg(test)]
@@ -135,6 +259,28 @@ mod tests {
 
     fn line(text: &str) -> Typed {
         Typed::Line(text.into())
+    }
+
+    #[test]
+    fn keys_edit_a_line_as_a_terminal_does() {
+        let typed = |keys: &str| {
+            let mut read = Keys::default();
+            keys.bytes().for_each(|byte| read.add(byte));
+            (Vec::from(read.typed), String::from_utf8(read.draft).unwrap())
+        };
+        for (keys, lines, draft) in [
+            ("one\rtwo\nthr", vec![line("one"), line("two")], "thr"),
+            ("aä\x7f\x7f\x7fb", vec![], "b"),
+            ("日本\x08x", vec![], "日x"),
+            ("one two  \x17x", vec![], "one x"),
+            ("one\x15two", vec![], "two"),
+            ("a\x1b[D\x1b[1;5C\x1bOHb\x07\x0c", vec![], "ab"),
+            ("a\x1b\rb\\\rc\r", vec![line("a\nb\nc")], ""),
+            ("\x1b[200~a\rb\x1b[201~c\rd", vec![line("a\nbc")], "d"),
+            ("a\x04\r\x04", vec![line("a"), Typed::End], ""),
+        ] {
+            assert_eq!(typed(keys), (lines, draft.to_string()), "{keys:?}");
+        }
     }
 
     #[test]

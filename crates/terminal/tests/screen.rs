@@ -2,10 +2,10 @@
 mod common;
 
 use common::{Model, Terminal};
-use rehearsal::{call, say, scene};
+use rehearsal::{Scene, call, say, scene};
 use rustix::{process::Signal, termios::LocalModes};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rows and columns.
 const SIZES: [(u16, u16); 4] = [(24, 120), (24, 80), (24, 40), (5, 40)];
@@ -16,7 +16,11 @@ const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q
 const EMPTY: &str = "t >> the suggestion   (Enter)";
 
 fn echo() -> Model {
-    Model::new([scene(".", [say("you said {{ text }}")])])
+    Model::new([echo_scene()])
+}
+
+fn echo_scene() -> Scene {
+    scene(".", [say("you said {{ text }}")])
 }
 
 /// Has `lines` come from elsewhere while the prompt is open and holds `draft`; then what is on the
@@ -183,6 +187,24 @@ fn other_signals_leave_at_once() {
     }
 }
 
+/// It takes nearly that long, so it runs with `LONG=1` alone.
+#[test]
+fn a_program_that_hangs_ends_within_five_seconds_of_a_request_to_terminate() {
+    if std::env::var_os("LONG").is_none() {
+        return;
+    }
+    let model = Model::new([scene(".", [say("x").delay_ms(60_000)])]);
+    let Some(mut terminal) = Terminal::start(model, (24, 80), &[("HANGS", "1")]) else { return };
+    terminal.edits();
+    terminal.types("one\r");
+    wait_for_request(&terminal);
+    let begin = Instant::now();
+    terminal.sends(Signal::TERM);
+    assert_eq!(terminal.ends().code(), Some(143));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+}
+
 fn wait_for_request(terminal: &Terminal) {
     terminal.until("request", |_| terminal.model.server.request_count() > 0);
 }
@@ -281,6 +303,8 @@ fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
     let text = String::from_utf8_lossy(&bytes);
     let (_, turn) = text.split_once("> $ echo a; false").unwrap();
     let (turn, _) = turn.split_once("2 requests").unwrap();
+    // From here on the terminal no longer marks what is pasted.
+    let turn = turn.replace("\u{1b}[?2004l", "");
     assert!(turn.contains("done") && !turn.contains('\u{1b}'), "{turn:?}");
     let dumb = everything(&[("TERM", "dumb")], &ALL[..3]).unwrap();
     assert!(!dumb.bytes().contains(&0x1b), "{:?}", String::from_utf8_lossy(&dumb.bytes()));
@@ -322,6 +346,112 @@ fn what_is_typed_while_a_turn_runs_is_not_mixed_into_it() {
 }
 
 #[test]
+fn lines_that_wait_are_shown_and_after_ctrl_c_they_stand_in_the_editor() {
+    let model = Model::new([scene("^slow$", [say("x").delay_ms(60_000)]), echo_scene()]);
+    let Some(mut terminal) = Terminal::start(model, (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("slow\r");
+    wait_for_request(&terminal);
+    terminal.types("first lime\x7f\x7fne\r\rsec");
+    terminal.until("both", |screen| screen.ends_with(" s; 1 waiting >> sec"));
+    terminal.types("ond\r");
+    terminal.until("lines", |s| s.ends_with(" s; Ctrl+C stops it; waiting: first line | second"));
+    terminal.types("thi\x03");
+    terminal.shows("stopped; the conversation stays");
+    terminal.until("a draft", |screen| screen.ends_with("t >> first line\n... second\n... thi"));
+    assert_eq!(terminal.model.server.request_count(), 1);
+    std::thread::sleep(Duration::from_millis(1100));
+    terminal.types("rd\r");
+    terminal.shows("you said first line\nsecond\nthird");
+    // Twice within a second, though the line is not empty.
+    terminal.types("slow\r");
+    terminal.until("a third request", |_| terminal.model.server.request_count() == 3);
+    terminal.types("draft");
+    terminal.until("keys", |screen| screen.ends_with(">> draft"));
+    terminal.types("\x03");
+    terminal.until("a draft", |screen| screen.ends_with("\nt >> draft"));
+    terminal.types("\x03");
+    assert_eq!(terminal.ends().code(), Some(130));
+    assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
+    let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+    let last = |code: &str| bytes.rfind(code);
+    assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasted text would be marked in the shell");
+}
+
+#[test]
+fn what_is_typed_while_words_arrive_stands_below_them_and_takes_none_away() {
+    for size in [(24, 80), (6, 40), (4, 43)] {
+        let Some(terminal) = Terminal::start(Model::new([echo_scene()]), size, &[]) else { return };
+        terminal.edits();
+        terminal.types(":stream 60\r");
+        terminal.shows("word1 ");
+        terminal.types("first");
+        terminal.until("keys", |screen| screen.ends_with(">> first"));
+        terminal.types("\rsecond");
+        terminal.until("both", |screen| screen.ends_with("1 waiting >> second"));
+        terminal.shows("you said first");
+        terminal.until("a draft", |screen| screen.ends_with("\nt >> second"));
+        let shown = terminal.settled().join("");
+        let begin = shown.find(":stream 60").unwrap() + ":stream 60".len();
+        let words: String = (0..60).map(|n| format!("word{n} ")).collect();
+        let squeezed = |text: &str| text.replace(' ', "");
+        assert_eq!(
+            squeezed(&shown[begin..shown.find("end").unwrap()]),
+            squeezed(&words),
+            "{size:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_pasted_while_a_turn_runs_is_one_line() {
+    let model = Model::new([scene("^slow$", [say("x").delay_ms(800)]), echo_scene()]);
+    let Some(terminal) = Terminal::start(model, (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types("slow\r");
+    wait_for_request(&terminal);
+    terminal.types("\x1b[200~one\rtwo\r\x1b[201~three\r");
+    terminal.until("one", |screen| screen.ends_with("; waiting: one two three"));
+    terminal.shows("you said one\ntwo\nthree");
+}
+
+#[test]
+fn an_open_question_ends_with_ctrl_c() {
+    let Some(terminal) = Terminal::start(echo(), (24, 80), &[]) else { return };
+    terminal.edits();
+    terminal.types(":ask 0\r");
+    terminal.shows("answer:");
+    terminal.types("hal");
+    terminal.shows("answer: hal");
+    terminal.types("\x03");
+    terminal.shows("\nstopped; the conversation stays");
+    terminal.types("next\r");
+    terminal.shows("you said next");
+    let text = terminal.settled().join("\n");
+    assert!(text.contains("\nanswer: hal^C\nstopped; "), "{text}");
+}
+
+#[test]
+fn what_was_typed_before_a_question_is_no_answer_to_it() {
+    for env in [&[][..], &[("TERM", "dumb")]] {
+        let Some(terminal) = Terminal::start(Model::new([echo_scene()]), (24, 80), env) else {
+            return;
+        };
+        terminal.shows("t >>");
+        terminal.types(":ask 600\r");
+        std::thread::sleep(Duration::from_millis(200));
+        terminal.types("1\ry");
+        terminal.shows("answer:");
+        terminal.types("no, not so\r");
+        terminal.shows("No(\"not so\")");
+        terminal.shows("you said 1");
+        if env.is_empty() {
+            terminal.until("a draft", |screen| screen.ends_with("t >> y"));
+        }
+    }
+}
+
+#[test]
 fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
     let envs = [&[][..], &[("NO_COLOR", "1")]];
     for (size, env) in SIZES.into_iter().zip(envs.into_iter().cycle()) {
@@ -334,10 +464,11 @@ fn a_sign_of_life_comes_after_half_a_second_and_goes_with_the_next_output() {
         terminal.types("go\r");
         terminal.shows("> $ sleep 1.2");
         terminal.until("time", |screen| screen.ends_with("> $ sleep 1.2\n0 s; Ctrl+C stops it"));
+        terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
         // Typed meanwhile.
         terminal.types("next");
-        terminal.until("time", |screen| screen.ends_with("\n1 s; Ctrl+C stops it"));
-        terminal.until("a draft", |screen| screen.ends_with("t >> next"));
+        terminal.until("keys", |screen| screen.ends_with("\n1 s; Ctrl+C stops it >> next"));
+        terminal.until("a draft", |screen| screen.ends_with("\nt >> next"));
         let shown = terminal.settled_turns();
         let begin = shown.iter().position(|line| line == "t >> go").unwrap();
         let turn = ["t >> go", "> $ sleep 1.2", "  (no output)", "done", "2 request"];
@@ -502,8 +633,8 @@ fn tab_completes_commands() {
         terminal.until("a prompt", |screen| screen.ends_with(EMPTY));
         terminal.types("/\t");
         terminal.until("a menu", |screen| {
-            let last = screen.lines().last().unwrap_or_default();
-            ["later", "help", "commands"].iter().all(|name| last.contains(name))
+            let menu = screen.rsplit("t >> /").next().unwrap_or_default();
+            ["later", "help", "commands"].iter().all(|name| menu.contains(name))
         });
         terminal.types("\x03");
         terminal.until("an empty line", |screen| screen.ends_with(EMPTY));
