@@ -70,6 +70,7 @@ mod examples {
     pub mod s17_session_management;
     pub mod s18_parallel_tools;
     pub mod s20_cache_optimization;
+    pub mod s21_mcp_runtime;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
 }

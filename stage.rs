@@ -61,6 +61,9 @@ pub struct Stage {
     pub chat: Mutex<Chat>,
     /// The keys that this program knows. What a lesson writes to disk must not hold them.
     pub keys: Vec<Secret>,
+    /// What commands get of the program's environment; `None` where nothing is to be started, since
+    /// the agent is only described (`--help`).
+    pub environment: Option<Environment>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -225,9 +228,18 @@ async fn play(
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
-    let screen_of = screen.clone();
-    let stage =
-        Stage { lesson, client, folder, system, window, flags, chat, keys, screen: screen_of };
+    let stage = Stage {
+        lesson,
+        client,
+        folder,
+        system,
+        window,
+        flags,
+        chat,
+        keys,
+        environment: Some(environment.clone()),
+        screen: screen.clone(),
+    };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -269,8 +281,9 @@ async fn usage(
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
     let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
-    let screen = screen.clone();
-    let stage = Stage { lesson, client, folder, system, window, flags, chat, keys, screen };
+    let (screen, environment) = (screen.clone(), None);
+    let stage =
+        Stage { lesson, client, folder, system, window, flags, chat, keys, environment, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

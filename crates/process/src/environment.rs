@@ -79,6 +79,12 @@ impl Environment {
         (!listed.is_empty()).then(|| listed.join(", ") + &more)
     }
 
+    /// The value of a variable that commands get.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.variables.iter().find(|(known, _)| known == name)?;
+        value.to_str()
+    }
+
     /// Gives it to a command, with what keeps programs from asking.
     pub(crate) fn give(&self, command: &mut Command) {
         let variables = self.variables.iter().map(|(name, value)| (name, value));
