@@ -128,6 +128,10 @@ impl Field {
             ("", about) | (about, "") => format!("{name}: {about}"),
             (title, about) => format!("{title}: {about}"),
         };
+        let about = match options(&schema["items"]) {
+            options if options.is_empty() => about,
+            options => format!("{about} (several of {})", options.join(", ")),
+        };
         let titled = ["oneOf", "anyOf"].iter().find_map(|key| schema[*key].as_array());
         let (choices, labels): (Vec<Value>, Vec<String>) = match (titled, schema["enum"].as_array())
         {
@@ -158,14 +162,15 @@ impl Field {
         let is_open = self.choices.is_empty();
         let how = if is_open { " (to give a value, write `n VALUE`)" } else { "" };
         let mut offers: Vec<(String, Given)> = vec![];
+        match &self.default {
+            Some(default) => {
+                offers.push((format!("as it is: {default}"), Given::Value(default.clone())));
+            }
+            None if !self.required => offers.push(("leave it empty".into(), Given::Nothing)),
+            None => {}
+        }
         for (label, value) in self.labels.iter().zip(&self.choices) {
             offers.push((label.clone(), Given::Value(value.clone())));
-        }
-        if is_open && let Some(default) = &self.default {
-            offers.push((format!("take {default}"), Given::Value(default.clone())));
-        }
-        if !self.required {
-            offers.push(("leave it empty".into(), Given::Nothing));
         }
         loop {
             let labels = offers.iter().map(|(label, _)| label.clone()).collect();
@@ -209,6 +214,13 @@ impl Field {
         }
         Ok(value)
     }
+}
+
+/// The values that each entry of a list can have.
+fn options(items: &Value) -> Vec<&str> {
+    let titled = items["anyOf"].as_array().or(items["oneOf"].as_array()).into_iter().flatten();
+    let plain = items["enum"].as_array().into_iter().flatten();
+    titled.map(|one| &one["const"]).chain(plain).filter_map(Value::as_str).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rmcp::{
     ClientHandler, ErrorData,
     model::{
         ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationCapability,
-        FormElicitationCapability, Implementation, ProgressNotificationParam,
+        FormElicitationCapability, Implementation, ProgressNotificationParam, ProtocolVersion,
         UrlElicitationCapability,
     },
     service::{NotificationContext, RequestContext, RoleClient},
@@ -63,7 +63,9 @@ impl ClientHandler for Handler {
             .with_url(UrlElicitationCapability::default());
         let mut capabilities = ClientCapabilities::default();
         capabilities.elicitation = Some(elicitation);
-        ClientConfig::new(capabilities, Implementation::new("rungs", env!("CARGO_PKG_VERSION")))
+        let rungs = Implementation::new("rungs", env!("CARGO_PKG_VERSION"));
+        // What `initialize` offers; the newer era has no handshake.
+        ClientConfig::new(capabilities, rungs).with_protocol_version(ProtocolVersion::V_2025_11_25)
     }
 
     async fn create_elicitation(
