@@ -340,7 +340,7 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn build(stage: &Stage) -> Result<Agent> {
-    let keys = stage.keys.iter().map(|key| key.expose().to_string()).collect();
+    let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
     let agent = install(s13_streaming::install(stage.agent()), &log);
     let (cx, flag) = (agent.context(), |name| stage.flags.get(name));
