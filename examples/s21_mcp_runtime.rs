@@ -31,7 +31,7 @@
 //! Run it: `cargo run --example s21_mcp_runtime`
 //!
 //! You will see tools of a server, which is this program, started once more with `--serve`: a
-//! price, a price list, and an order that the server asks you about.
+//! price, a price list, and an order: first the rules ask you, then the server does.
 //!
 //! Try, and predict first:
 //! 1. Type `:mcp`, then `:prompt market shopping cents=100`. Who wrote that prompt?
@@ -46,10 +46,10 @@
 //! A product also signs in by OAuth, keeps tokens in the system's keyring, offers servers its model
 //! (sampling), and lets whole organisations allow or forbid servers.
 //!
-//! Builds on s13. Motto: *The protocol is open; the trust is not.*
+//! Builds on s13 and s15. Motto: *The protocol is open; the trust is not.*
 
 use durable::Folder;
-use lessons::{Stage, s01_loop::agent_loop, s13_streaming};
+use lessons::{Stage, s01_loop::agent_loop, s13_streaming, s15_permissions};
 use rungs_core::{
     Agent, Answer, AnyTool, Block, Chat, Context, Effect, Error, Layer, Message, NextSend,
     NextTurn, Question, Reply, Request, Result, State, Tool, ToolError, ToolOutput, ToolSpec,
@@ -156,34 +156,51 @@ enum Call {
     },
     /// Lists the resources of MCP servers: texts and files that can be read.
     McpResources {},
-    /// Reads a resource of an MCP server.
-    McpReadResource {
-        /// The server.
-        server: String,
-        /// The resource's address, or one that follows a template.
-        uri: String,
-    },
 }
 
 fn effect(call: &Call) -> Effect {
     match call {
         Call::McpSearch { .. } => Effect::Internal,
         Call::McpResources {} => Effect::Reads,
-        // The address can carry anything to the server.
-        Call::McpReadResource { .. } => Effect::Anything,
     }
 }
 
-async fn run(servers: &Servers, call: Call, cx: &Context) -> Result<ToolOutput, ToolError> {
-    match call {
-        Call::McpSearch { query } => Ok(search(servers, &query, cx).into()),
-        Call::McpResources {} => Ok(servers.resources().into()),
-        Call::McpReadResource { server, uri } => {
-            let Some(server) = servers.get(&server) else {
-                return Err(ToolError(format!("there is no MCP server {server:?}")));
-            };
-            returned(within(cx, server.resource(&uri, &Watcher(cx))).await?)
-        }
+async fn run(servers: &Servers, call: Call, cx: &Context) -> Result<String, ToolError> {
+    Ok(match call {
+        Call::McpSearch { query } => search(servers, &query, cx),
+        Call::McpResources {} => servers.resources(),
+    })
+}
+
+/// Reads a resource of an MCP server.
+#[derive(Deserialize, JsonSchema)]
+struct Resource {
+    /// The server.
+    server: String,
+    /// The resource's address, or one that follows a template.
+    uri: String,
+}
+
+struct McpReadResource(Servers);
+
+impl Tool for McpReadResource {
+    type Input = Resource;
+
+    fn spec(&self) -> ToolSpec {
+        ToolSpec::of::<Resource>("mcp_read_resource")
+    }
+
+    fn effect(&self, input: &Resource) -> Effect {
+        // The address can carry anything to the server.
+        let trusted = self.0.get(&input.server).is_some_and(|server| server.config.trusted);
+        if trusted { Effect::Reads } else { Effect::Anything }
+    }
+
+    async fn call(&self, input: Resource, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let Some(server) = self.0.get(&input.server) else {
+            return Err(ToolError(format!("there is no MCP server {:?}", input.server)));
+        };
+        returned(within(cx, server.resource(&input.uri, &Watcher(cx))).await?)
     }
 }
 
@@ -276,26 +293,21 @@ async fn prompt(servers: &Servers, args: &str, chat: &mut Chat, cx: &Context) ->
 /// # Errors
 /// Names the file when the configuration or what was agreed to cannot be read.
 pub async fn connect(stage: &Stage) -> Result<Servers> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/mcp.yaml");
-    let project = stage.folder.join(".mcp.json");
-    let mut config = Config::load(&own, &project).map_err(Error::config)?;
-    let Some(environment) = &stage.environment else {
-        // Nothing is to be started.
-        config.servers.clear();
-        let approvals = Approvals::open(stage.state_folder()?).map_err(Error::other)?;
-        return Ok(Servers::start(config, approvals, &stage.folder, &Default::default()));
-    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut config = Config::default();
+    if stage.environment.is_some() {
+        let (own, project) = (root.join("config/mcp.yaml"), stage.folder.join(".mcp.json"));
+        config = Config::load(&own, &project).map_err(Error::config)?;
+    }
     config.left_out.iter().for_each(|line| stage.screen.say(line));
     let cx = stage.agent().context();
-    if config.servers.values().any(|server| server.is_projects) {
-        // Not in the project, which could bring the answer along.
-        let home = std::env::home_dir().ok_or_else(|| Error::setting("HOME", "it is not set"))?;
-        let folder = Folder::open(home, ".rungs").map_err(Error::other)?;
-        let mut trust = Trust::open(folder).map_err(Error::other)?;
-        trust.ask(&mut config, &stage.folder, &Watcher(&cx)).await.map_err(Error::other)?;
-    }
-    let approvals = Approvals::open(stage.state().await?).map_err(Error::other)?;
-    let servers = Servers::start(config, approvals, &stage.folder, environment);
+    // Beside this program, not in the project, which could bring the answer along.
+    let beside = Folder::open(root, ".rungs/s21_mcp_runtime").map_err(Error::other)?;
+    let mut trust = Trust::open(beside).map_err(Error::other)?;
+    trust.ask(&mut config, &stage.folder, &Watcher(&cx)).await.map_err(Error::other)?;
+    let environment = stage.environment.clone().unwrap_or_default();
+    let approvals = Approvals::open(stage.state_folder()?).map_err(Error::other)?;
+    let servers = Servers::start(config, approvals, &stage.folder, &environment);
     servers.settle(if cx.attended() { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
     Ok(servers)
 }
@@ -306,6 +318,7 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
         (servers.clone(), servers.clone(), servers.clone(), servers.clone());
     agent
         .tools(servers.clone(), effect, run)
+        .tool(McpReadResource(servers.clone()))
         .source(move || -> Vec<AnyTool> {
             listed.tools().into_iter().map(|tool| AnyTool::new(Remote(tool))).collect()
         })
@@ -326,13 +339,14 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
         .on_exit("ending the MCP servers", CLOSE_TIMEOUT, async move || closed.close().await)
 }
 
-/// The agent of lesson thirteen, with servers; or, with `--serve`, one of these servers.
+/// The agent of lesson fifteen, with servers; or, with `--serve`, one of these servers.
 pub fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--serve") {
         return serve();
     }
     let build = async |stage: &Stage| {
-        Ok(install(s13_streaming::install(stage.agent()), connect(stage).await?))
+        let agent = install(s13_streaming::install(stage.agent()), connect(stage).await?);
+        Ok(s15_permissions::install(agent, s15_permissions::load(&stage.folder)?))
     };
     lessons::run("s21_mcp_runtime", build, agent_loop)
 }
