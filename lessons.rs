@@ -73,6 +73,7 @@ mod examples {
     pub mod s18_parallel_tools;
     pub mod s19_interrupts;
     pub mod s20_cache_optimization;
+    pub mod s21_mcp_runtime;
     pub mod s22_production_mailbox;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;

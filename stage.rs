@@ -65,6 +65,9 @@ pub struct Stage {
     /// Set by a lesson whose program works for others: nothing is suggested to type, and an empty
     /// pipe is no mistake.
     pub serves: AtomicBool,
+    /// What commands get of the program's environment; `None` where nothing is to be started, since
+    /// the agent is only described (`--help`).
+    pub environment: Option<Environment>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -72,6 +75,32 @@ pub struct Stage {
 }
 
 impl Stage {
+    fn new(
+        lesson: &'static str,
+        client: Client,
+        folder: PathBuf,
+        system: String,
+        window: u32,
+        settings: Settings,
+        screen: &Screen,
+    ) -> Self {
+        let (flags, chat, serves) = Default::default();
+        let (environment, screen) = (None, screen.clone());
+        Stage {
+            lesson,
+            client,
+            folder,
+            system,
+            window,
+            settings,
+            flags,
+            chat,
+            serves,
+            environment,
+            screen,
+        }
+    }
+
     /// What most lessons start from: the model, the folder, the system text and the tools of core.
     pub fn agent(&self) -> Agent {
         let agent = Agent::new(self.client.clone(), &self.folder).system(self.system.as_str());
@@ -230,20 +259,8 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let (flags, chat) = (args.flags, Mutex::default());
-    let (serves, screen_of) = (AtomicBool::new(false), screen.clone());
-    let stage = Stage {
-        lesson,
-        client,
-        folder,
-        system,
-        window,
-        flags,
-        chat,
-        serves,
-        settings,
-        screen: screen_of,
-    };
+    let mut stage = Stage::new(lesson, client, folder, system, window, settings, screen);
+    (stage.flags, stage.environment) = (args.flags, Some(environment.clone()));
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -285,11 +302,7 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, chat) = (BTreeMap::new(), Mutex::default());
-    let screen = screen.clone();
-    let serves = AtomicBool::new(false);
-    let stage =
-        Stage { lesson, client, folder, system, window, flags, chat, serves, settings, screen };
+    let stage = Stage::new(lesson, client, folder, system, window, settings, screen);
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

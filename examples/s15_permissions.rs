@@ -326,7 +326,10 @@ pub fn install(agent: Agent, permissions: Permissions) -> Agent {
 }
 
 /// The rules for a folder, with this program's own configuration and state.
-fn load(folder: &Path) -> Result<Permissions> {
+///
+/// # Errors
+/// As [`Permissions::load`].
+pub fn load(folder: &Path) -> Result<Permissions> {
     let state = Folder::open(ROOT, ".rungs/s15_permissions").map_err(Error::other)?;
     let stored = StoredRules::new(state, folder);
     Permissions::load(&Path::new(ROOT).join("config/permissions.yaml"), folder, stored)

@@ -79,6 +79,12 @@ impl Environment {
         (!listed.is_empty()).then(|| listed.join(", ") + &more)
     }
 
+    /// The value of a variable that commands get.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.variables.iter().find(|(known, _)| known == name)?;
+        value.to_str()
+    }
+
     /// The same, with a variable that is given to commands whatever its name is.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Environment {

@@ -24,6 +24,7 @@ pub mod jobs;
 mod log;
 mod orphans;
 mod outputs;
+mod piped;
 mod protect;
 mod shown;
 #[doc(hidden)]
@@ -37,6 +38,7 @@ pub use filter::{FilterEnd, FilterLimits, Filtered, filter};
 pub use log::{Log, LogWriter};
 pub use orphans::{end_orphans, end_own};
 pub use outputs::Outputs;
+pub use piped::{Piped, Pipes};
 pub use protect::protect;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessSession};

@@ -1,0 +1,120 @@
+//! What a server offers, read within bounds.
+use crate::{connect::Connection, schema};
+use rmcp::{
+    model::{PaginatedRequestParams, Prompt, Resource, ResourceTemplate, SubscriptionFilter, Tool},
+    service::{RunningService, ServiceError, Subscription},
+};
+use std::{collections::HashSet, time::Duration};
+
+/// How long one list, one prompt or one resource may take.
+pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many pages of a list are read, and how many entries: a server can invent both for ever.
+const MAX_PAGES: usize = 20;
+const MAX_ENTRIES: usize = 500;
+
+/// What a server offers.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// Tools that may be called: approved, and of a form that model APIs take.
+    pub tools: Vec<Tool>,
+    /// Prompts.
+    pub prompts: Vec<Prompt>,
+    /// Resources.
+    pub resources: Vec<Resource>,
+    /// Forms of addresses of resources.
+    pub templates: Vec<ResourceTemplate>,
+}
+
+/// Reads all lists. Tools that model APIs would refuse are left out, and named.
+///
+/// # Errors
+/// When the tools cannot be listed.
+pub(crate) async fn read(connection: &Connection) -> Result<(Lists, Vec<String>), String> {
+    let service: &RunningService<_, _> = &connection.service;
+    let Some(info) = service.peer_info() else {
+        return Err("it did not say what it is".into());
+    };
+    let offers = &info.capabilities;
+    let (mut lists, mut faults) = (Lists::default(), vec![]);
+    if offers.tools.is_some() {
+        let page = |page| async move {
+            let list = service.list_tools(page).await?;
+            Ok((list.tools, list.next_cursor))
+        };
+        lists.tools = pages(page, "tools", &mut faults).await?;
+    }
+    if offers.prompts.is_some() {
+        let page = |page| async move {
+            let list = service.list_prompts(page).await?;
+            Ok((list.prompts, list.next_cursor))
+        };
+        lists.prompts = pages(page, "prompts", &mut faults).await.unwrap_or_default();
+    }
+    if offers.resources.is_some() {
+        let page = |page| async move {
+            let list = service.list_resources(page).await?;
+            Ok((list.resources, list.next_cursor))
+        };
+        lists.resources = pages(page, "resources", &mut faults).await.unwrap_or_default();
+        let page = |page| async move {
+            let list = service.list_resource_templates(page).await?;
+            Ok((list.resource_templates, list.next_cursor))
+        };
+        lists.templates = pages(page, "templates", &mut faults).await.unwrap_or_default();
+    }
+    let mut names = HashSet::new();
+    lists.tools.retain(|tool| {
+        let fault = match names.insert(tool.name.clone()) {
+            true => schema::fault(&tool.input_schema),
+            false => Some("it is listed twice".into()),
+        };
+        faults.extend(fault.iter().map(|why| format!("{:?} is left out: {why}", tool.name)));
+        fault.is_none()
+    });
+    Ok((lists, faults))
+}
+
+/// All entries of a list, up to the bounds.
+async fn pages<T, F: Future<Output = Result<(Vec<T>, Option<String>), ServiceError>>>(
+    page: impl Fn(Option<PaginatedRequestParams>) -> F,
+    what: &str,
+    faults: &mut Vec<String>,
+) -> Result<Vec<T>, String> {
+    let mut entries = vec![];
+    let mut cursor = None;
+    for _ in 0..MAX_PAGES {
+        let wanted = cursor.map(|at| PaginatedRequestParams::default().with_cursor(Some(at)));
+        let read = match tokio::time::timeout(LIST_TIMEOUT, page(wanted)).await {
+            Ok(Ok(read)) => Ok(read),
+            Ok(Err(error)) => Err(format!("its {what} cannot be listed: {error}")),
+            Err(_) => Err(format!("it did not list its {what} within {LIST_TIMEOUT:?}")),
+        };
+        let (more, next) = read.inspect_err(|why| faults.push(why.clone()))?;
+        entries.extend(more);
+        if next.is_none() && entries.len() <= MAX_ENTRIES {
+            return Ok(entries);
+        }
+        if entries.len() > MAX_ENTRIES {
+            break;
+        }
+        cursor = next;
+    }
+    entries.truncate(MAX_ENTRIES);
+    faults.push(format!("it lists more {what} than {MAX_ENTRIES}, or in too many pages"));
+    Ok(entries)
+}
+
+/// In the newer revision of the protocol, changes are told to those who ask for it.
+pub(crate) async fn subscribe(connection: &Connection) -> Option<Subscription> {
+    let info = connection.service.peer_info()?;
+    if info.protocol_version.has_initialize() {
+        return None;
+    }
+    let offers = &info.capabilities;
+    let tools = offers.tools.as_ref()?.list_changed == Some(true);
+    if !tools {
+        return None;
+    }
+    let filter = SubscriptionFilter::builder().tools_list_changed();
+    tokio::time::timeout(LIST_TIMEOUT, connection.service.listen(filter.build())).await.ok()?.ok()
+}
