@@ -68,6 +68,8 @@ mod examples {
     pub mod s12_worktree_task_isolation;
     pub mod s13_streaming;
     pub mod s14_tools_extended;
+    pub mod s15_permissions;
+    pub mod s16_event_bus;
     pub mod s17_session_management;
     pub mod s18_parallel_tools;
     pub mod s20_cache_optimization;
@@ -77,8 +79,11 @@ mod examples {
 pub use examples::*;
 
 mod command_line;
+pub mod dry_run;
 mod inspect;
 pub mod models;
+pub mod rule_files;
+pub mod rulings;
 mod settings;
 pub mod spending;
 mod stage;

@@ -32,6 +32,19 @@ pub(crate) struct Settings {
     file: HashMap<String, String>,
 }
 
+impl crate::Stage {
+    /// A setting of the person's: an environment variable, else a line of `.env`. Secrets are to be
+    /// had only here, since they are erased from the environment.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        self.settings.named(name)
+    }
+
+    /// The keys that this program knows. What a lesson writes to disk must not hold them.
+    pub fn keys(&self) -> Vec<Secret> {
+        self.settings.keys()
+    }
+}
+
 impl Settings {
     /// Reads the environment and, where it exists, this `.env` file.
     ///
@@ -57,6 +70,13 @@ impl Settings {
     /// The first of `keys` that is set and not blank: in the environment, else in the file.
     fn get(&self, keys: &[&'static str]) -> Option<&str> {
         self.find(keys).map(|(_, value)| value)
+    }
+
+    /// The value of this name, if it is set and not blank.
+    pub(crate) fn named(&self, name: &str) -> Option<String> {
+        let mut values =
+            [&self.environment, &self.file].into_iter().filter_map(|from| from.get(name));
+        values.find(|value| !value.trim().is_empty()).map(|value| value.trim().to_string())
     }
 
     fn find(&self, keys: &[&'static str]) -> Option<(&'static str, &str)> {

@@ -10,7 +10,7 @@ use durable::Folder;
 use rehearsal::{Script, Server, Workspace};
 use rungs_core::{
     Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
-    client::{Endpoint, Format, Secret},
+    client::{Endpoint, Format},
     tools,
 };
 use rungs_files::read_config;
@@ -59,11 +59,10 @@ pub struct Stage {
     pub flags: BTreeMap<&'static str, String>,
     /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
     pub chat: Mutex<Chat>,
-    /// The keys that this program knows. What a lesson writes to disk must not hold them.
-    pub keys: Vec<Secret>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
+    pub(crate) settings: Settings,
 }
 
 impl Stage {
@@ -193,7 +192,8 @@ async fn play(
     let system = read_config(&root.join("config/system.md")).map_err(Error::config)?;
     if args.help {
         let own = command_line::usage(lesson, flags);
-        screen.print(&usage(lesson, &help, &own, system, screen, build).await?);
+        let settings = settings.unwrap_or_default();
+        screen.print(&usage((lesson, settings), &help, &own, system, screen, build).await?);
         return Ok(0);
     }
     let question = args.prompt.join(" ");
@@ -224,10 +224,10 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let (flags, keys, chat) = (args.flags, settings.keys(), Mutex::default());
+    let (flags, chat) = (args.flags, Mutex::default());
     let screen_of = screen.clone();
     let stage =
-        Stage { lesson, client, folder, system, window, flags, chat, keys, screen: screen_of };
+        Stage { lesson, client, folder, system, window, flags, chat, settings, screen: screen_of };
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
@@ -257,7 +257,7 @@ async fn play(
 
 /// What `--help` prints. Nobody is asked for it, so nobody need be there.
 async fn usage(
-    lesson: &'static str,
+    (lesson, settings): (&'static str, Settings),
     help: &str,
     usage: &str,
     system: String,
@@ -268,9 +268,9 @@ async fn usage(
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
     let window = UNKNOWN_CONTEXT;
-    let (flags, keys, chat) = (BTreeMap::new(), vec![], Mutex::default());
+    let (flags, chat) = (BTreeMap::new(), Mutex::default());
     let screen = screen.clone();
-    let stage = Stage { lesson, client, folder, system, window, flags, chat, keys, screen };
+    let stage = Stage { lesson, client, folder, system, window, flags, chat, settings, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }

@@ -249,7 +249,7 @@ impl Compaction {
         // It begins as the last request did, so the prompt cache knows most of it.
         let mut asked = Chat::restore("", old.iter().cloned(), Default::default());
         let focus = if focus.is_empty() { "what is still open" } else { focus };
-        asked.push(Message::inserted("summary", format!("{SUMMARISE} Above all: {focus}.")));
+        asked.push(Message::inserted("summarise", format!("{SUMMARISE} Above all: {focus}.")));
         cx.notice("(making room: older turns are being summarised)");
         let summary = match cx.side_request(cx.request(&asked)).await {
             _ if cx.cancel().is_cancelled() => return Err(Error::Cancelled),

@@ -341,7 +341,7 @@ pub const FLAGS: &[Flag] = &[
 ];
 
 async fn build(stage: &Stage) -> Result<Agent> {
-    let keys = stage.keys.iter().map(|key| key.expose().to_string()).collect();
+    let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
     let agent = install(s13_streaming::install(stage.agent()), &log);
     begin_with(stage, &log, &agent.context()).await?;

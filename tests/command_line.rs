@@ -187,6 +187,60 @@ fn what_is_no_file_in_place_of_the_settings_is_named() {
 }
 
 #[test]
+fn rules_of_a_folder_that_cannot_be_read_are_wrong_use_and_nothing_is_asked() {
+    let play = play([say("hello")]);
+    let settings = play.folder.path().join(".claude/settings.json");
+    std::fs::create_dir(settings.parent().unwrap()).unwrap();
+    std::fs::write(&settings, "{\"permissions\": {\n\"deny\": [\"Bash(sudo\"]}}").unwrap();
+    for args in [&["hello"][..], &["check"], &["explain", "ls"]] {
+        let done = play.other_lesson("s15_permissions", args).output().unwrap();
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+        let expected = format!("error: {}:2: ", settings.display());
+        assert!(stderr(&done).lines().last().unwrap().starts_with(&expected), "{}", stderr(&done));
+    }
+    assert_eq!(play.server.request_count(), 0);
+    std::fs::remove_file(&settings).unwrap();
+    for args in [&["explain"][..], &["explain", "ls", "pwd"], &["check", "x"], &["--mode", "x"]] {
+        let done = play.other_lesson("s15_permissions", args).output().unwrap();
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+    }
+}
+
+#[test]
+fn calls_are_judged_without_being_made() {
+    let play = play([say("hello")]);
+    let lines = [
+        r#"{"tool": "bash", "input": {"command": "ls; pwd"}}"#,
+        r#"{"tool": "bash", "input": {"command": "touch made"}}"#,
+        r#"{"tool": "bash", "input": {"command": "echo $(sudo id)"}, "mode": "bypass"}"#,
+        "no JSON",
+        r#"{"tool": "edit", "input": {"file_path": "f", "old_string": "", "new_string": "x"},
+            "mode": "acceptEdits"}"#,
+        r#"{"tool": "bash", "input": {"command": "ls"}, "mode": "none"}"#,
+        r#"{"tool": "bash", "input": {}, "cwd": "/tmp"}"#,
+    ];
+    let input = lines.map(|line| line.replace("\n            ", "")).join("\n");
+    let done = with_input(play.other_lesson("s15_permissions", &["check"]), input.as_bytes());
+    let judged: Vec<Value> =
+        stdout(&done).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let decisions: Vec<&str> =
+        judged.iter().map(|line| line["decision"].as_str().unwrap_or("error")).collect();
+    assert_eq!(decisions, ["allow", "ask", "deny", "error", "allow", "error", "ask"]);
+    assert_eq!(judged[2]["rule"]["text"], "Bash(sudo:*)");
+    assert!(judged[3]["error"].as_str().unwrap().starts_with("line 4: "), "{}", judged[3]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(std::fs::read_dir(play.folder.path()).unwrap().next().is_none());
+
+    let explained = play.other_lesson("s15_permissions", &["explain", "ls | sudo id"]).output();
+    let explained = explained.unwrap();
+    let drawn = stdout(&explained);
+    let tree: Vec<&str> = drawn.lines().map(|line| line.split("  ").next().unwrap()).collect();
+    let expected = ["deny: it would run as another user", "└─ deny pipeline ls | sudo id"];
+    assert_eq!((explained.status.code(), &tree[..2]), (Some(0), &expected[..]), "{drawn}");
+    assert!(drawn.contains("deny command sudo id  Bash(sudo:*): "), "{drawn}");
+}
+
+#[test]
 fn settings_that_do_not_exist_are_reported() {
     let done = offline(&["What is in this folder?"]).env("RUNGS_ENV", "/none").output().unwrap();
     assert_eq!(done.status.code(), Some(0));

@@ -299,6 +299,35 @@ fn a_person_is_asked_before_damaged_records_are_given_up() {
 }
 
 #[test]
+fn a_call_that_asks_is_shown_as_it_is_and_the_model_hears_why_not() {
+    let runtime = Runtime::new().unwrap();
+    let hidden = "touch a\u{3164}b";
+    let go = [call("bash", json!({ "command": hidden })), say("{{ results[0].text }}")];
+    let again = [call("bash", json!({"command": "touch c"})), say("done: {{ results[0].text }}")];
+    let server = serve(&runtime, [scene("^go$", go), scene("^again$", again)]);
+    let here = tempfile::tempdir().unwrap();
+    let mut command = live("s15_permissions", &server);
+    command.env("MODEL_ID", "rehearsal").current_dir(here.path());
+    let Some(mut terminal) = on_terminal(&command) else { return };
+    terminal.edits();
+    terminal.types("go\r");
+    terminal.shows("command: touch a\\u{3164}b");
+    terminal.shows("answer: ");
+    terminal.types("n, use a plain name\r");
+    terminal.shows("not run: the person said no: use a plain name");
+    terminal.edits();
+    terminal.types("again\r");
+    terminal.shows("2  in this session: allow Bash(touch c)");
+    terminal.types("1\r");
+    terminal.shows("done: ");
+    terminal.edits();
+    terminal.types("quit\r");
+    terminal.ends(0);
+    let made: Vec<_> = std::fs::read_dir(here.path()).unwrap().collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+}
+
+#[test]
 fn a_closed_terminal_ends_the_program() {
     let Some(mut terminal) = offline() else { return };
     terminal.edits();

@@ -79,6 +79,14 @@ impl Environment {
         (!listed.is_empty()).then(|| listed.join(", ") + &more)
     }
 
+    /// The same, with a variable that is given to commands whatever its name is.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Environment {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
     /// Gives it to a command, with what keeps programs from asking.
     pub(crate) fn give(&self, command: &mut Command) {
         let variables = self.variables.iter().map(|(name, value)| (name, value));

@@ -2,6 +2,7 @@
 //! processes behind.
 //!
 //! - [`Process`]: a running command: a session of its own, no input, no terminal.
+//! - [`filter`]: a command that reads an input, and whose two outputs are kept apart.
 //! - [`Environment`]: the variables that it gets, without secrets; [`protect`] keeps those of this
 //!   process from it.
 //! - [`Clip`]: the beginning and the end of its output, and the whole of it in a file among an
@@ -18,6 +19,7 @@ mod clip;
 mod denylist;
 mod environment;
 mod file_copy;
+mod filter;
 pub mod jobs;
 mod log;
 mod orphans;
@@ -31,6 +33,7 @@ mod tree;
 pub use clip::Clip;
 pub use denylist::destructive;
 pub use environment::Environment;
+pub use filter::{FilterEnd, FilterLimits, Filtered, filter};
 pub use log::{Log, LogWriter};
 pub use orphans::{end_orphans, end_own};
 pub use outputs::Outputs;
@@ -42,7 +45,7 @@ use shown::Shown;
 use std::{
     collections::BTreeMap,
     future::Future,
-    io,
+    io::{self, PipeReader, PipeWriter},
     path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -109,30 +112,40 @@ impl Process {
     /// Says what is wrong: the command holds a NUL character, the directory or bash is missing, the
     /// environment is too large, or the system has no pipe, process or random number left.
     pub fn start(command: &str, cwd: &Path, environment: &Environment) -> io::Result<Process> {
-        if command.contains('\0') {
-            let why = "the command holds a NUL character, which no command can";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
         let (reader, writer) = io::pipe()?;
-        let (mark, owner) = (tree::mark()?, orphans::owner());
+        let errors = writer.try_clone()?;
         let long = command.len() > MAX_ARGUMENT_BYTES;
         let (argument, input) =
-            if long { (RUN_INPUT, Stdio::piped()) } else { (command, Stdio::null()) };
+            if long { (RUN_INPUT, Some(command.as_bytes().to_vec())) } else { (command, None) };
+        no_nul(command)?;
+        Process::spawn(argument, cwd, environment, input, (reader, writer, errors))
+    }
+
+    /// Starts `bash -c argument`, gives it this input if there is one, and reads one of its two
+    /// outputs.
+    fn spawn(
+        argument: &str,
+        cwd: &Path,
+        environment: &Environment,
+        input: Option<Vec<u8>>,
+        (reader, writer, errors): (PipeReader, PipeWriter, PipeWriter),
+    ) -> io::Result<Process> {
+        let (mark, owner) = (tree::mark()?, orphans::owner());
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
         let mut bash = CommandWrap::with_new("bash", |bash| {
             bash.args(["--norc", "--noprofile", "-c", argument]).current_dir(cwd);
             environment.give(bash);
-            bash.env(&mark, &owner).stdin(input).kill_on_drop(true);
+            bash.env(&mark, &owner).stdin(stdin).kill_on_drop(true);
         });
-        bash.command_mut().stdout(writer.try_clone()?).stderr(writer);
+        bash.command_mut().stdout(writer).stderr(errors);
         let started = bash.wrap(ProcessSession).spawn();
         let mut child = started.map_err(|error| explain(&error, cwd, environment))?;
         // The command still holds the writing end of the pipe, and as long as it does the output
         // has no end.
         drop(bash);
-        if let Some(mut input) = child.stdin().take() {
-            let command = command.to_owned();
+        if let (Some(mut stdin), Some(input)) = (child.stdin().take(), input) {
             // Whoever ends before it has read all of it does not want the rest.
-            tokio::spawn(async move { input.write_all(command.as_bytes()).await });
+            tokio::spawn(async move { stdin.write_all(&input).await });
         }
         let leader = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let tree = leader.map(|leader| Tree::new(leader, &mark, &owner));
@@ -158,6 +171,13 @@ impl Process {
     /// # Errors
     /// When the pipe or the process cannot be read.
     pub async fn finish(&mut self, sink: &mut impl Sink) -> io::Result<ExitStatus> {
+        let (status, left) = self.finish_tree(sink).await?;
+        self.end_output(sink, &stopped(left)).await;
+        Ok(status)
+    }
+
+    /// The same without the last line: the command lines of what was left running.
+    async fn finish_tree(&mut self, sink: &mut impl Sink) -> io::Result<(ExitStatus, Vec<String>)> {
         let status = self.wait_for_shell(sink).await?;
         // What is about to end by itself may do so: the `tee` of `make > >(tee log)`.
         let all_ended = async {
@@ -172,8 +192,7 @@ impl Process {
         };
         self.end_tree().await;
         self.read(sink);
-        self.end_output(sink, &stopped(left)).await;
-        Ok(status)
+        Ok((status, left))
     }
 
     async fn wait_for_shell(&mut self, sink: &mut impl Sink) -> io::Result<ExitStatus> {
@@ -264,6 +283,15 @@ impl Process {
         self.read(sink);
         self.end_output(sink, "").await;
     }
+}
+
+/// A command that holds a NUL character would be another one than was shown.
+fn no_nul(command: &str) -> io::Result<()> {
+    if command.contains('\0') {
+        let why = "the command holds a NUL character, which no command can";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(())
 }
 
 /// What is said of processes that were stopped: how many, and which.

@@ -70,6 +70,7 @@ async fn run(screen: Screen) -> Result<u8> {
         last_line: "all was played".into(),
         history: std::env::var_os("HISTORY").map(PathBuf::from),
         question: None,
+        chat: Default::default(),
     };
     Ok(prompt.run(agent, screen, signals, agent_loop).await)
 }

@@ -1,12 +1,12 @@
 //! Questions to the person.
-use crate::text::escaped;
+use crate::text::exact;
 use rungs_core::{Answer, Question};
 
 /// A question with its choices, up to where the answer is typed.
 pub(crate) fn text(question: &Question) -> String {
-    let mut text = escaped(&question.text);
+    let mut text = exact(&question.text);
     for (choice, number) in question.choices.iter().zip(1..) {
-        text.push_str(&format!("\n  {number}  {}", escaped(choice)));
+        text.push_str(&format!("\n  {number}  {}", exact(choice)));
     }
     text + "\n  n  no; a reason may follow\nanswer: "
 }

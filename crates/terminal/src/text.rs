@@ -115,6 +115,46 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// How many blanks, and how many empty lines, stand in a question as they are.
+const MAX_BLANKS: usize = 40;
+const MAX_EMPTY_LINES: usize = 3;
+
+/// What a person decides about, so that nothing of it is hidden: as [`escaped`], with every other
+/// character escaped too that does not show or looks like a blank, and with padding counted, since
+/// it moves what follows out of sight.
+pub(crate) fn exact(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while !rest.is_empty() {
+        let words = rest.trim_start_matches([' ', '\n']);
+        let (blanks, _) = rest.split_at(rest.len() - words.len());
+        if blanks.len() > MAX_BLANKS || blanks.matches('\n').count() > MAX_EMPTY_LINES {
+            let _ = write!(out, " [{} blanks] ", blanks.len());
+        } else {
+            out.push_str(blanks);
+        }
+        let (word, after) = words.split_at(words.find([' ', '\n']).unwrap_or(words.len()));
+        for c in word.chars() {
+            if c.is_control() || c.is_whitespace() || is_deceptive(c) || is_blank(c) {
+                let _ = write!(out, "{}", c.escape_unicode());
+            } else {
+                out.push(c);
+            }
+        }
+        rest = after;
+    }
+    out
+}
+
+/// Format characters and fillers, which take no room or look like a blank.
+fn is_blank(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200c}' | '\u{200d}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0080}'..='\u{e0fff}'
+    )
+}
+
 /// Characters that change how their neighbours are read, or can't be seen at all.
 fn is_deceptive(c: char) -> bool {
     matches!(c,
@@ -132,6 +172,22 @@ mod tests {
         assert_eq!(escaped("plain\ttext\n äöü 👩‍💻"), "plain\ttext\n äöü 👩‍💻");
         assert_eq!(escaped("\x1b[2Jx\r\u{7}"), "\\u{1b}[2Jx\\u{d}\\u{7}");
         assert_eq!(escaped("a\u{202e}b\u{9b}1m"), "a\\u{202e}b\\u{9b}1m");
+    }
+
+    #[test]
+    fn what_a_person_decides_about_hides_nothing() {
+        for (text, shown) in [
+            ("rm -r build\n  && ls", "rm -r build\n  && ls"),
+            ("ls\u{a0}a\u{3164}b\u{200d}c\u{ad}", "ls\\u{a0}a\\u{3164}b\\u{200d}c\\u{ad}"),
+            ("ls\t\u{2800}\u{e0101}\u{202e}\r", "ls\\u{9}\\u{2800}\\u{e0101}\\u{202e}\\u{d}"),
+            ("\u{e4} 日本 – “x”", "\u{e4} 日本 – “x”"),
+        ] {
+            assert_eq!(exact(text), shown);
+        }
+        let padded = |blank: &str, n| format!("ls{}; rm -r ~", blank.repeat(n));
+        assert_eq!(exact(&padded(" ", 40)), padded(" ", 40));
+        assert_eq!(exact(&padded(" ", 500)), "ls [500 blanks] ; rm -r ~");
+        assert_eq!(exact(&padded("\n", 4)), "ls [4 blanks] ; rm -r ~");
     }
 
     #[test]

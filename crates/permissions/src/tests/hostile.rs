@@ -1,0 +1,145 @@
+//! Repositories and folders that make harmless commands run something.
+use super::{decide_in, policy};
+use crate::{Mode, Ruling};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    process::Command,
+};
+
+/// A repository with one changed file; `core.fsmonitor` and others would run `canary`.
+fn repository() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let canary = dir.join("canary");
+    fs::write(&canary, "#!/bin/sh\ntouch \"$(dirname \"$0\")/ran\"\nexec cat \"$@\"\n").unwrap();
+    fs::set_permissions(&canary, fs::Permissions::from_mode(0o755)).unwrap();
+    git(dir, &["init", "-q", "-b", "main"]);
+    fs::write(dir.join("f"), "a\n").unwrap();
+    fs::write(dir.join(".gitattributes"), "f diff=x filter=x merge=x\n").unwrap();
+    git(dir, &["add", "f", ".gitattributes"]);
+    git(dir, &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "m"]);
+    fs::write(dir.join("f"), "b\n").unwrap();
+    folder
+}
+
+fn git(dir: &Path, args: &[&str]) {
+    let mut git = Command::new("git");
+    let git = git.args(args).current_dir(dir).env("HOME", dir).env("PAGER", "cat");
+    assert!(git.env_remove("GIT_DIR").output().is_ok());
+}
+
+const READING: [&str; 6] =
+    ["git status", "git diff", "git log -p", "git show", "git branch", "git log --oneline -1"];
+
+#[test]
+fn git_runs_nothing_where_it_is_allowed() {
+    let policy = policy();
+    let settings: [(&str, &str); 14] = [
+        ("core.fsmonitor", "./canary"),
+        ("diff.external", "./canary"),
+        ("diff.x.textconv", "./canary"),
+        ("diff.x.command", "./canary"),
+        ("filter.x.clean", "./canary"),
+        ("filter.x.process", "./canary"),
+        ("core.pager", "./canary"),
+        ("pager.log", "./canary"),
+        ("gpg.program", "./canary"),
+        ("log.showSignature", "true"),
+        ("core.sshCommand", "./canary"),
+        ("include.path", "../more"),
+        ("core.hooksPath", "."),
+        ("extensions.partialClone", "origin"),
+    ];
+    for (name, value) in settings {
+        let folder = repository();
+        let dir = folder.path();
+        git(dir, &["config", name, value]);
+        fs::write(dir.join("more"), "[core]\n\tfsmonitor = ./canary\n").unwrap();
+        for command in READING {
+            let ruling = decide_in(&policy, command, dir, Mode::Default).ruling;
+            assert!(!dir.join("ran").exists(), "the check itself ran something");
+            assert_eq!(ruling, Ruling::Ask, "{name}: {command}");
+        }
+    }
+    // Without them it is allowed, and runs nothing.
+    let folder = repository();
+    git(folder.path(), &["config", "remote.origin.url", "https://example.com/x"]);
+    for command in READING {
+        assert_eq!(decide_in(&policy, command, folder.path(), Mode::Default).ruling, Ruling::Allow);
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        git(folder.path(), &words);
+    }
+    assert!(!folder.path().join("ran").exists());
+}
+
+#[test]
+fn a_hook_that_reading_runs_is_asked() {
+    let folder = repository();
+    let hook = folder.path().join(".git/hooks/post-index-change");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\n").unwrap();
+    let decision = decide_in(&policy(), "git status", folder.path(), Mode::Default);
+    assert_eq!(decision.why, "the repository has the hook post-index-change");
+}
+
+#[test]
+fn files_are_judged_by_where_they_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    fs::create_dir(dir.join("d")).unwrap();
+    for file in [".env", "d/.env.local", "plain"] {
+        fs::write(dir.join(file), "A=b\n").unwrap();
+    }
+    symlink(".env", dir.join("link")).unwrap();
+    symlink("d", dir.join("folder")).unwrap();
+    symlink("loop", dir.join("loop")).unwrap();
+    symlink("../nothing/.env", dir.join("dangling")).unwrap();
+    let policy = policy();
+    let ruling = |command: &str| decide_in(&policy, command, dir, Mode::Default).ruling;
+    for command in [
+        "cat link",
+        "cat < link",
+        "head folder/.env.local",
+        "cat dangling",
+        "cat l*",
+        "cat ./l?nk",
+        "cat .??v",
+        "grep -r A .",
+        "grep -r A",
+        "grep -rn A d",
+        "rg --hidden A",
+        "rg -uu A",
+        "cat */.e*",
+        "grep A folder/../.env",
+        "cat d/../link",
+        "grep -R A plain ./",
+    ] {
+        assert_eq!(ruling(command), Ruling::Ask, "{command}");
+    }
+    for command in
+        ["cat plain", "rg A", "cat p*", "grep -r A plain", "ls -la", "ls .env", "cat pl*"]
+    {
+        assert_eq!(ruling(command), Ruling::Allow, "{command}");
+    }
+}
+
+#[test]
+fn names_of_files_that_are_options_are_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("-delete"), "").unwrap();
+    for command in ["cat *", "head -1 *", "wc *", "cat -*", "find *"] {
+        let ruling = decide_in(&policy(), command, folder.path(), Mode::Default).ruling;
+        assert_eq!(ruling, Ruling::Ask, "{command}");
+    }
+}
+
+#[test]
+fn a_toolchain_file_that_names_a_program_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let ruling = || decide_in(&policy(), "cargo --version", folder.path(), Mode::Default).ruling;
+    assert_eq!(ruling(), Ruling::Allow);
+    fs::write(folder.path().join("rust-toolchain.toml"), "[toolchain]\npath = \"evil\"\n").unwrap();
+    assert_eq!(ruling(), Ruling::Ask);
+}
