@@ -60,6 +60,8 @@ use lessons::{
     s09_agent_teams::{self, Mailboxes, Team},
     s10_team_protocols::{self, REPLY_TIMEOUT},
     s11_autonomous_agents, s12_worktree_task_isolation, s13_streaming, s14_tools_extended,
+    s15_permissions::{self, Permissions},
+    s16_event_bus::{self, EventHooks},
     s17_session_management::{self, SessionLog},
     s18_parallel_tools,
     s20_cache_optimization::{self, PromptCache},
@@ -72,15 +74,20 @@ use std::{process::ExitCode, sync::Arc};
 
 /// The layers, the outermost first, and why each stands outside of those that follow. A name whose
 /// mechanism is not installed does no harm.
-pub const ORDER: [(&str, &str); 17] = [
+pub const ORDER: [(&str, &str); 19] = [
     ("SessionTurns", "saves what a turn leaves once all others are done with it"),
     ("LoopDetector", "what others refuse is a result too, and repeats itself as well"),
     ("Bounds", "one budget for a prompt, however often others run the turn again"),
     ("Interrupts", "what it stops is all that is further in, hooks too"),
+    (
+        "EventHooks",
+        "what they rewrite is judged, copied and run; what they block is not even begun",
+    ),
     ("Protocol", "about what is refused for want of a plan, nobody is asked"),
     ("Autonomy", "a claim spans several rounds of mail, each acknowledged by itself"),
     ("Background", "about a server in the foreground, which is refused, nobody is asked"),
     ("Parallel", "a call is judged, and its files copied, when its turn has come"),
+    ("Permissions", "what is denied is not even read"),
     ("Snapshots", "holds what the tool finds"),
     ("Inbox", "what joins is counted by compaction, and saved before it is sent"),
     ("Integration", "tasks from one line begin when all others have let the prompt pass"),
@@ -106,6 +113,12 @@ pub struct Config {
     pub team: Team,
     /// What files were before they were changed (s14).
     pub snapshots: Store,
+    /// By what calls are judged (s15).
+    pub permissions: Permissions,
+    /// What looks on, and what may object (s16).
+    pub hooks: EventHooks,
+    /// What shows a line once the agent has ended (s16).
+    pub screen: Box<dyn Fn(&str) + Send>,
     /// The saved conversations (s17).
     pub log: Arc<SessionLog>,
     /// How many calls of one reply run at once (s18).
@@ -119,15 +132,18 @@ impl Config {
     ///
     /// # Errors
     /// Names the option or the file that is wrong.
-    pub async fn of(stage: &Stage) -> Result<Self> {
-        let state = stage.state().await?;
-        let keys = stage.keys.iter().map(|key| key.expose().to_string()).collect();
+    pub async fn of(stage: &Stage, agent: &Agent) -> Result<Self> {
+        let (state, screen) = (stage.state().await?, stage.screen.clone());
+        let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         Ok(Config {
             window: stage.window.into(),
             skills: Skills::find(&s05_skill_loading::places(&stage.folder)),
             board: Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?,
             team: Team::new(Mailboxes::open(&state).await.map_err(Error::other)?),
             snapshots: Store::open(&state, Limits::default()).map_err(Error::other)?,
+            permissions: s15_permissions::permissions(stage)?,
+            hooks: s16_event_bus::event_hooks(stage, agent).await?,
+            screen: Box::new(move |line| screen.say(line)),
             log: SessionLog::open(&state, keys)?,
             max_calls: s18_parallel_tools::max_calls(stage)?,
             cache: s20_cache_optimization::prompt_cache(stage)?,
@@ -151,6 +167,8 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s12_worktree_task_isolation::install(agent, &board, state.path());
     let agent = s13_streaming::install(agent);
     let agent = s14_tools_extended::install(agent, config.snapshots);
+    let agent = s15_permissions::install(agent, config.permissions);
+    let agent = s16_event_bus::install(agent, config.hooks, config.screen);
     let agent = s17_session_management::install(agent, &config.log);
     let agent = s18_parallel_tools::install(agent, config.max_calls);
     let agent = s20_cache_optimization::install(agent, config.cache);
@@ -168,6 +186,8 @@ pub fn full(agent: Agent, config: Config) -> Result<Agent> {
 
 /// The options of the lessons that have some.
 const FLAGS: &[Flag] = &[
+    s15_permissions::FLAGS[0],
+    s16_event_bus::FLAGS[0],
     s17_session_management::FLAGS[0],
     s17_session_management::FLAGS[1],
     s17_session_management::FLAGS[2],
@@ -176,9 +196,10 @@ const FLAGS: &[Flag] = &[
 ];
 
 async fn build(stage: &Stage) -> Result<Agent> {
-    let config = Config::of(stage).await?;
+    let agent = stage.agent();
+    let config = Config::of(stage, &agent).await?;
     let log = config.log.clone();
-    let agent = full(stage.agent(), config)?;
+    let agent = full(agent, config)?;
     s17_session_management::begin_with(stage, &log, &agent.context()).await?;
     Ok(agent)
 }
