@@ -103,6 +103,9 @@ pub const ORDER: [(&str, &str); 19] = [
 pub struct Config {
     /// Where they keep what must last.
     pub state: Folder,
+    /// Where the trees of tasks are (s12, s23): not among the state, which no mode lets an agent
+    /// change unasked, while whoever does a task changes its tree.
+    pub trees: Folder,
     /// The model's window, in tokens (s06).
     pub window: u64,
     /// What can be loaded (s05).
@@ -134,6 +137,8 @@ impl Config {
     /// Names the option or the file that is wrong.
     pub async fn of(stage: &Stage, agent: &Agent) -> Result<Self> {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
+        let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
+        trees.hide_from_git();
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         Ok(Config {
             window: stage.window.into(),
@@ -148,13 +153,14 @@ impl Config {
             max_calls: s18_parallel_tools::max_calls(stage)?,
             cache: s20_cache_optimization::prompt_cache(stage)?,
             state,
+            trees,
         })
     }
 }
 
 /// One line per mechanism. s01 is the loop, s02 the tools of the agent that comes in.
 fn install(agent: Agent, config: Config) -> Agent {
-    let Config { state, board, team, .. } = config;
+    let Config { state, trees, board, team, .. } = config;
     let agent = s03_todo_write::install(agent);
     let agent = s04_subagent::install(agent);
     let agent = s05_skill_loading::install(agent, config.skills);
@@ -164,7 +170,7 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s09_agent_teams::install(agent, &team);
     let agent = s10_team_protocols::install(agent, &team, REPLY_TIMEOUT);
     let agent = s11_autonomous_agents::install(agent, &team, &Claims::new(board.clone(), LEASE));
-    let agent = s12_worktree_task_isolation::install(agent, &board, state.path());
+    let agent = s12_worktree_task_isolation::install(agent, &board, trees.path());
     let agent = s13_streaming::install(agent);
     let agent = s14_tools_extended::install(agent, config.snapshots);
     let agent = s15_permissions::install(agent, config.permissions);
@@ -172,7 +178,7 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s17_session_management::install(agent, &config.log);
     let agent = s18_parallel_tools::install(agent, config.max_calls);
     let agent = s20_cache_optimization::install(agent, config.cache);
-    let agent = s23_worktree_advanced::install(agent, &board, state.path());
+    let agent = s23_worktree_advanced::install(agent, &board, trees.path());
     s24_loop_detection::install(agent)
 }
 
