@@ -416,6 +416,10 @@ fn nothing_survives(ending: Ending, code: i32) {
         let Some(mut terminal) = on_terminal(&command) else { return };
         terminal.edits();
         terminal.types("go\r");
+        if lesson.starts_with("s15_") {
+            terminal.shows("May this call of `bash` run?");
+            terminal.types("1\r");
+        }
         let behind_the_prompt =
             ["s08_", "s09_", "s10_", "s11_"].iter().any(|number| lesson.starts_with(number));
         if foreground || behind_the_prompt {
