@@ -6,6 +6,7 @@
 //! follows, whose last turns are set against its first ones.
 use rehearsal::{ReceivedRequest, Script, Server};
 use std::{
+    io::Write,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -35,7 +36,7 @@ fn main() {
             .map(|_| {
                 let server = serve(&runtime, "{say: done}");
                 let start = Instant::now();
-                lesson(name, &server).wait().unwrap();
+                lesson(name, &server, 1).wait().unwrap();
                 server.requests()[0].arrived - start
             })
             .collect();
@@ -74,12 +75,14 @@ fn turns(
     tool: Duration,
 ) -> (Vec<Duration>, String) {
     // Each call is another one, and brings another result: or the agent would be taken for stuck.
-    let calls = format!("{{repeat: {count}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
+    // A prompt may lead to so many turns only.
+    let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
+    let calls = format!("{{repeat: {of_prompt}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
     let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
-    let mut child = lesson(name, &server);
+    let mut child = lesson(name, &server, prompts);
     let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
     // The request that ends it is answered late, so that the process is still there.
-    while seen.len() <= count {
+    while seen.len() < count + prompts {
         std::thread::sleep(Duration::from_millis(5));
         memory = peak_memory(child.id()).unwrap_or(memory);
         // The server remembers the newest ones only.
@@ -98,13 +101,22 @@ fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
 }
 
 /// Begins a lesson in a folder of its own, which is not deleted before the end of the program.
-fn lesson(name: &str, server: &Server) -> std::process::Child {
+fn lesson(name: &str, server: &Server, prompts: usize) -> std::process::Child {
     // Cargo has built it beside this program, wherever that is.
     let bench = std::env::current_exe().unwrap();
     let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples").join(name));
     command.current_dir(tempfile::tempdir().unwrap().keep());
-    command.arg("go").env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    if prompts == 1 {
+        command.arg("go");
+    }
+    command.env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    if prompts > 1 {
+        input.write_all("go\n".repeat(prompts).as_bytes()).unwrap();
+    }
+    child
 }
 
 fn tool_alone() -> Duration {

@@ -74,7 +74,7 @@ use std::{process::ExitCode, sync::Arc};
 
 /// The layers, the outermost first, and why each stands outside of those that follow. A name whose
 /// mechanism is not installed does no harm.
-pub const ORDER: [(&str, &str); 19] = [
+pub const ORDER: [(&str, &str); 20] = [
     ("SessionTurns", "saves what a turn leaves once all others are done with it"),
     ("LoopDetector", "what others refuse is a result too, and repeats itself as well"),
     ("Bounds", "one budget for a prompt, however often others run the turn again"),
@@ -91,10 +91,11 @@ pub const ORDER: [(&str, &str); 19] = [
     ("Snapshots", "holds what the tool finds"),
     ("Inbox", "what joins is counted by compaction, and saved before it is sent"),
     ("Integration", "tasks from one line begin when all others have let the prompt pass"),
+    ("Runtime", "the tools that it leaves out of a request are not in the prefix that is cached"),
     ("PromptCache", "sums up all requests of a turn, those for what was cut off too"),
     ("Continuation", "whoever is further out sees whole answers"),
     ("Reminder", "what joins is counted by compaction, and saved before it is sent"),
-    ("FindLoaded", "finds the skills that compaction has left"),
+    ("FindLoaded", "its place is free: it looks once the reply is there"),
     ("Compaction", "the journal sees what is sent, not what was there before"),
     ("SessionSteps", "the last before the wire and the tool: what it saves is what happens"),
 ];
@@ -474,7 +475,7 @@ mod tests {
             let scenes = [scene("^go$", [both, say("end")])];
             let sum = sum_with(order, rewriting("a"), |_| {}, scenes).await;
             // They would wait for each other for ever.
-            tokio::time::timeout(Duration::from_secs(3), sum.go()).await.is_ok()
+            tokio::time::timeout(Duration::from_secs(2), sum.go()).await.is_ok()
         })
         .await;
     }
@@ -707,7 +708,9 @@ mod tests {
         let sum = sum(&order, []).await;
         let mut installed = sum.play.agent.layers();
         installed.insert(3, "Interrupts");
-        installed.insert(16, "FindLoaded");
+        installed.insert(13, "Runtime");
+        // Not without skills.
+        installed.insert(17, "FindLoaded");
         assert_eq!(installed, order);
         let error = sum.play.agent.clone().wrap(Stranger).arrange(order).unwrap_err();
         assert_eq!(error, "the order of layers leaves out Stranger");
