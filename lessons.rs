@@ -53,6 +53,7 @@ extern crate self as lessons;
 // An inline module, so that rustc looks for its files in the folder of the same name, where cargo
 // finds the programs.
 mod examples {
+    pub mod full;
     pub mod s01_loop;
     pub mod s02_tool_use;
     pub mod s03_todo_write;

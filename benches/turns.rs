@@ -1,73 +1,98 @@
-//! What the harness itself costs: start to first request, time per turn, memory.
+//! What the harness itself costs: start to first request, time per turn, memory; of the first
+//! lesson, which has no layer, and of `full`, which has them all.
 //!
-//! `cargo bench --bench turns`: the release build of the first lesson, as a process of its own,
-//! before a rehearsal that counts. Nothing is asserted; it prints figures.
-use rehearsal::{Script, Server};
+//! `cargo bench --bench turns`: release builds, each as a process of its own, before a rehearsal
+//! that counts. Nothing is asserted; it prints figures. With `LONG=1` a conversation of 5,000 turns
+//! follows, whose last turns are set against its first ones.
+use rehearsal::{ReceivedRequest, Script, Server};
 use std::{
+    io::Write,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 const TURNS: usize = 200;
+const LONG_TURNS: usize = 5_000;
 const STARTS: usize = 20;
+const LESSONS: [&str; 2] = ["s01_loop", "full"];
 
 fn main() {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--release", "--example", "s01_loop"]);
+    cargo.args(["build", "--release"]);
+    cargo.args(LESSONS.iter().flat_map(|lesson| ["--example", lesson]));
     // As in `tests/common`: with these of the benchmark, half of everything would be built twice.
     for (name, _) in std::env::vars() {
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             cargo.env_remove(name);
         }
     }
-    assert!(cargo.status().is_ok_and(|status| status.success()), "the lesson does not build");
+    assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-
-    let mut starts: Vec<Duration> = (0..STARTS)
-        .map(|_| {
-            let server = serve(&runtime, "{say: done}");
-            let start = Instant::now();
-            lesson(&server).wait().unwrap();
-            server.requests()[0].arrived - start
-        })
-        .collect();
-    starts.sort();
-    println!(
-        "process start to first request, median of {STARTS}: {:.1} ms",
-        ms(starts[STARTS / 2])
-    );
-
     let tool = tool_alone();
     println!("the tool alone, bash running `true`, median: {:.2} ms", ms(tool));
-    let server = serve(
-        &runtime,
-        &format!(
-            "{{repeat: {TURNS}, call: [{{bash: {{command: 'true'}}}}]}}, \
-             {{say: done, delay_ms: 300}}"
-        ),
-    );
-    let mut child = lesson(&server);
-    while server.requests().len() <= TURNS {
-        std::thread::sleep(Duration::from_millis(5));
+    for name in LESSONS {
+        println!("{name}:");
+        let mut starts: Vec<Duration> = (0..STARTS)
+            .map(|_| {
+                let server = serve(&runtime, "{say: done}");
+                let start = Instant::now();
+                lesson(name, &server, 1).wait().unwrap();
+                server.requests()[0].arrived - start
+            })
+            .collect();
+        starts.sort();
+        let (median, most) = (ms(starts[STARTS / 2]), ms(starts[STARTS - 1]));
+        println!("  start to first request, of {STARTS}: median {median:.1} ms, most {most:.1} ms");
+        let (turns, memory) = turns(&runtime, name, TURNS, tool);
+        let all = turns.iter().sum::<Duration>();
+        let mut sorted = turns.clone();
+        sorted.sort();
+        println!(
+            "  beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the \
+             last ten: {:.2} ms",
+            ms(all) / TURNS as f64,
+            ms(sorted[TURNS / 2]),
+            ms(turns[TURNS - 10..].iter().sum()) / 10.0
+        );
+        println!("  peak memory: {memory}");
     }
-    let memory = peak_memory(child.id());
+    if std::env::var_os("LONG").is_some() {
+        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, tool);
+        for first in [5, 500, 1_000, 2_500, LONG_TURNS - 10] {
+            let ten = ms(turns[first..first + 10].iter().sum()) / 10.0;
+            println!("full, turns {first} to {}: {ten:.2} ms each", first + 10);
+        }
+        println!("peak memory after {LONG_TURNS} turns: {memory}");
+    }
+}
+
+/// What each of so many turns takes beyond the tool: from the answer of the model to the next
+/// request. And the peak of memory.
+fn turns(
+    runtime: &tokio::runtime::Runtime,
+    name: &str,
+    count: usize,
+    tool: Duration,
+) -> (Vec<Duration>, String) {
+    // Each call is another one, and brings another result: or the agent would be taken for stuck.
+    // A prompt may lead to so many turns only.
+    let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
+    let calls = format!("{{repeat: {of_prompt}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
+    let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
+    let mut child = lesson(name, &server, prompts);
+    let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
+    // The request that ends it is answered late, so that the process is still there.
+    while seen.len() < count + prompts {
+        std::thread::sleep(Duration::from_millis(5));
+        memory = peak_memory(child.id()).unwrap_or(memory);
+        // The server remembers the newest ones only.
+        let last = seen.last().map(|seen| seen.arrived);
+        let new = server.requests().into_iter().filter(|new| Some(new.arrived) > last);
+        seen.extend(new.take_while(|new| new.answered.is_some()));
+    }
     child.wait().unwrap();
-    let seen = server.requests();
-    // From the answer of the model to the next request, less the tool: what the harness itself
-    // takes.
     let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());
-    let mut turns: Vec<Duration> = turns.map(|turn| turn.saturating_sub(tool)).collect();
-    let (all, last) =
-        (turns.iter().sum::<Duration>(), turns[TURNS - 10..].iter().sum::<Duration>());
-    turns.sort();
-    println!(
-        "beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
-         ten: {:.2} ms",
-        ms(all) / TURNS as f64,
-        ms(turns[TURNS / 2]),
-        ms(last) / 10.0
-    );
-    println!("peak memory: {memory}");
+    (turns.map(|turn| turn.saturating_sub(tool)).collect(), memory)
 }
 
 fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
@@ -75,12 +100,23 @@ fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
     runtime.block_on(Script::parse("bench", &script).unwrap().serve()).unwrap()
 }
 
-fn lesson(server: &Server) -> std::process::Child {
+/// Begins a lesson in a folder of its own, which is not deleted before the end of the program.
+fn lesson(name: &str, server: &Server, prompts: usize) -> std::process::Child {
     // Cargo has built it beside this program, wherever that is.
     let bench = std::env::current_exe().unwrap();
-    let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples/s01_loop"));
-    command.arg("go").env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples").join(name));
+    command.current_dir(tempfile::tempdir().unwrap().keep());
+    if prompts == 1 {
+        command.arg("go");
+    }
+    command.env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    if prompts > 1 {
+        input.write_all("go\n".repeat(prompts).as_bytes()).unwrap();
+    }
+    child
 }
 
 fn tool_alone() -> Duration {
@@ -96,10 +132,10 @@ fn tool_alone() -> Duration {
 }
 
 /// The kernel's own account, in its own words.
-fn peak_memory(pid: u32) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or("unknown on this system".into(), |line| line.trim().into())
+fn peak_memory(pid: u32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().into())
 }
 
 fn ms(time: Duration) -> f64 {

@@ -335,19 +335,29 @@ pub fn load(folder: &Path) -> Result<Permissions> {
     Permissions::load(&Path::new(ROOT).join("config/permissions.yaml"), folder, stored)
 }
 
-const MODE: Flag = Flag { name: "mode", value: Some("MODE"), help: "how much is asked; see :mode" };
+/// The option of the command line.
+pub const FLAGS: &[Flag] =
+    &[Flag { name: "mode", value: Some("MODE"), help: "how much is asked; see :mode" }];
 
-async fn build(stage: &Stage) -> Result<Agent> {
+/// The rules for the folder, in the mode that the command line names.
+///
+/// # Errors
+/// As for [`Permissions::load`] and [`Permissions::set_mode`].
+pub fn permissions(stage: &Stage) -> Result<Permissions> {
     let permissions = load(&stage.folder)?;
     if let Some(mode) = stage.flags.get("mode") {
         permissions.set_mode(mode)?;
     }
-    Ok(install(s13_streaming::install(stage.agent()), permissions))
+    Ok(permissions)
+}
+
+async fn build(stage: &Stage) -> Result<Agent> {
+    Ok(install(s13_streaming::install(stage.agent()), permissions(stage)?))
 }
 
 /// The agent of lesson thirteen, whose calls are judged.
 pub fn main() -> ExitCode {
-    let run = || lessons::run_with(&[MODE], "s15_permissions", build, agent_loop);
+    let run = || lessons::run_with(FLAGS, "s15_permissions", build, agent_loop);
     let rules = |folder: &Path| load(folder).map(|loaded| loaded.judged_by());
     dry_run(|folder| rules(folder).map(|by| (by.policy, by.mode))).unwrap_or_else(run)
 }

@@ -325,8 +325,18 @@ pub fn install(agent: Agent, hooks: EventHooks, say: impl Fn(&str) + Send + 'sta
     })
 }
 
-async fn build(stage: &Stage) -> Result<Agent> {
-    let agent = s13_streaming::install(stage.agent());
+/// The option of the command line.
+pub const FLAGS: &[Flag] = &[Flag {
+    name: "settings",
+    value: Some("FILE"),
+    help: "runs the hooks of a settings.json of Claude Code too",
+}];
+
+/// The hooks and observers that `config` and the command line name, for this agent.
+///
+/// # Errors
+/// Names the file that is wrong, and the line where it is known.
+pub async fn event_hooks(stage: &Stage, agent: &Agent) -> Result<EventHooks> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = EventsConfig::read(&root.join("config/events.yaml")).map_err(Error::config)?;
     let own = Hooks::read(&root.join("config/hooks.yaml"), Form::Own);
@@ -337,19 +347,23 @@ async fn build(stage: &Stage) -> Result<Agent> {
     let (state, screen) = (stage.state_folder()?, stage.screen.clone());
     let log = || state.open_file("events.jsonl", u64::MAX);
     let say = move |line: &str| screen.say(line);
-    let opened = Destinations::open(&config, log, |name| stage.setting(name), say.clone());
+    let opened = Destinations::open(&config, log, |name| stage.setting(name), say);
     let (destinations, statistics) = (opened.map_err(Error::config)?, Statistics::default());
     let observers = Arc::new(Observers { config, destinations, statistics });
     // Not in the folder of the agent: a repository could bring its own trust along.
     let trust = Folder::open(root, ".rungs/trust").map_err(Error::other)?;
-    Ok(install(agent.clone(), EventHooks::new(hooks, &agent, &trust, observers).await, say))
+    Ok(EventHooks::new(hooks, agent, &trust, observers).await)
+}
+
+async fn build(stage: &Stage) -> Result<Agent> {
+    let (agent, screen) = (s13_streaming::install(stage.agent()), stage.screen.clone());
+    let hooks = event_hooks(stage, &agent).await?;
+    Ok(install(agent, hooks, move |line| screen.say(line)))
 }
 
 /// The agent of lesson one, with an event bus.
 pub fn main() -> ExitCode {
-    const HELP: &str = "runs the hooks of a settings.json of Claude Code too";
-    let flags = &[Flag { name: "settings", value: Some("FILE"), help: HELP }];
-    lessons::run_with(flags, "s16_event_bus", build, agent_loop)
+    lessons::run_with(FLAGS, "s16_event_bus", build, agent_loop)
 }
 
 #[cfg(test)]

@@ -333,7 +333,8 @@ pub fn install(agent: Agent, log: &Arc<SessionLog>) -> Agent {
         })
 }
 
-const FLAGS: &[Flag] = &[
+/// The options of the command line.
+pub const FLAGS: &[Flag] = &[
     Flag { name: "continue", value: None, help: "goes on with the newest session" },
     Flag { name: "resume", value: Some("ID"), help: "goes on with this session" },
     Flag { name: "fork", value: Some("ID"), help: "shares the past of this session" },
@@ -343,14 +344,23 @@ async fn build(stage: &Stage) -> Result<Agent> {
     let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
     let agent = install(s13_streaming::install(stage.agent()), &log);
-    let (cx, flag) = (agent.context(), |name| stage.flags.get(name));
+    begin_with(stage, &log, &agent.context()).await?;
+    Ok(agent)
+}
+
+/// Begins with the session that the command line names, if it names one.
+///
+/// # Errors
+/// As for [`SessionLog::resume`].
+pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, cx: &Context) -> Result<()> {
+    let flag = |name| stage.flags.get(name);
     // Without a name it is the newest.
     if let Some(name) = flag("resume").or(flag("continue")) {
-        *stage.chat.lock().unwrap() = log.resume(name, &cx).await?;
+        *stage.chat.lock().unwrap() = log.resume(name, cx).await?;
     } else if let Some(name) = flag("fork") {
-        *stage.chat.lock().unwrap() = log.fork(name, &cx).await?;
+        *stage.chat.lock().unwrap() = log.fork(name, cx).await?;
     }
-    Ok(agent)
+    Ok(())
 }
 
 /// The agent of lesson 13, with sessions.

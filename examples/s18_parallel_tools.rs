@@ -336,25 +336,33 @@ pub fn install(agent: Agent, max_calls: usize) -> Agent {
     agent.wrap(Parallel { max_calls: max_calls.max(1) })
 }
 
-const FLAGS: &[Flag] = &[Flag {
+/// The option of the command line.
+pub const FLAGS: &[Flag] = &[Flag {
     name: "parallel",
     value: Some("N"),
     help: "how many calls of one reply run at once (10)",
 }];
 
+/// How many calls of one reply run at once, as the command line says.
+///
+/// # Errors
+/// When it says something that is no number of calls.
+pub fn max_calls(stage: &lessons::Stage) -> Result<usize> {
+    let Some(given) = stage.flags.get("parallel") else { return Ok(MAX_PARALLEL_CALLS) };
+    match given.parse::<usize>() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => {
+            let why = format!("`{given}` is no number of calls; it is 1 or more");
+            Err(Error::setting("--parallel", why))
+        }
+    }
+}
+
 /// The agent of lesson thirteen, with a tool that waits, and calls that wait together.
 pub fn main() -> ExitCode {
     let build = async |stage: &lessons::Stage| {
-        let max_calls = match stage.flags.get("parallel").map(|n| (n, n.parse::<usize>())) {
-            None => MAX_PARALLEL_CALLS,
-            Some((_, Ok(n))) if n > 0 => n,
-            Some((given, _)) => {
-                let why = format!("`{given}` is no number of calls; it is 1 or more");
-                return Err(Error::setting("--parallel", why));
-            }
-        };
         let agent = s13_streaming::install(stage.agent().tool(Follow));
-        Ok(install(agent, max_calls))
+        Ok(install(agent, max_calls(stage)?))
     };
     lessons::run_with(FLAGS, "s18_parallel_tools", build, agent_loop)
 }

@@ -318,7 +318,8 @@ fn install_clock(agent: Agent) -> Agent {
     })
 }
 
-const FLAGS: &[Flag] = &[Flag {
+/// The option of the command line.
+pub const FLAGS: &[Flag] = &[Flag {
     name: "cache",
     value: Some("LIFETIME"),
     help: "5m (the default), 1h, 1h-prefix (tools and system text for an hour), or off",
@@ -340,13 +341,21 @@ fn lifetimes(stage: &Stage) -> Result<Option<Lifetimes>> {
     Ok(is_marked.then_some(Lifetimes { prefix, conversation }))
 }
 
+/// The cache that the command line asks for, with the prices of the model that answers.
+///
+/// # Errors
+/// When the option has another value, and those of the table of models.
+pub fn prompt_cache(stage: &Stage) -> Result<Arc<PromptCache>> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models.yaml");
+    let model = &*stage.client.endpoint().model;
+    let model = if model == "rehearsal" { REHEARSAL_PRICES } else { model };
+    Ok(PromptCache::new(lifetimes(stage)?, Models::load(&models)?, model))
+}
+
 /// The agent of lesson thirteen, with a prompt cache.
 pub fn main() -> ExitCode {
     let build = async |stage: &Stage| {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models.yaml");
-        let model = &*stage.client.endpoint().model;
-        let model = if model == "rehearsal" { REHEARSAL_PRICES } else { model };
-        let cache = PromptCache::new(lifetimes(stage)?, Models::load(&models)?, model);
+        let cache = prompt_cache(stage)?;
         let agent = install(s13_streaming::install(stage.agent()), cache.clone());
         let screen = stage.screen.clone();
         let sum_up = async move || screen.say(&cache.summary());

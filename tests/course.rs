@@ -160,6 +160,26 @@ fn every_lesson_is_in_the_readme_with_its_minutes() {
     assert_none(&wrong);
 }
 
+/// What each lesson explains of Claude Code.
+const MAP: &str = "docs/claude-code.md";
+
+#[test]
+fn every_lesson_is_on_the_map_with_what_it_builds_on() {
+    let map = read(MAP);
+    let mut wrong = vec![];
+    for lesson in lessons() {
+        let head = head(&source(&lesson)).join(" ");
+        let builds_on = head.split("Builds on ").nth(1).and_then(|rest| rest.split('.').next());
+        let begin = format!("| [`{lesson}`](../examples/{lesson}.rs) |");
+        let row = map.lines().find(|line| line.starts_with(&begin)).unwrap_or_default();
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        if cells.len() != 4 || cells[1].is_empty() || Some(cells[3]) != builds_on {
+            wrong.push(format!("{MAP}: {lesson} builds on {builds_on:?}, its row: {row:?}"));
+        }
+    }
+    assert_none(&wrong);
+}
+
 #[test]
 fn every_lesson_has_a_rehearsal_that_suggests_what_to_type() {
     for lesson in lessons() {
@@ -437,7 +457,8 @@ fn code_shown_in_docs_is_the_code() {
 #[test]
 fn every_link_between_files_leads_somewhere() {
     let mut wrong = vec![];
-    for doc in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md"] {
+    let docs = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md", MAP];
+    for doc in docs {
         let text = read(doc);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();
@@ -477,13 +498,16 @@ fn play(lesson: &str, provider: &str, lines: &[&str]) -> (String, String) {
 }
 
 /// What a play must show of its mechanism: a text on standard error.
-const SHOWN: [(&str, &str); 7] = [
+const SHOWN: [(&str, &str); 10] = [
     ("s03_todo_write", "(the model is reminded of its plan)"),
     ("s06_context_compact", "(summarised: about "),
     ("s07_task_system", "  #1 [done] Run the tests, priority 5, owner main\n  #2 [pending]"),
     ("s10_team_protocols", "ann: Waiting ── Answered ──> Idle, ann-"),
     ("s11_autonomous_agents", " claimed #2 Count ch2.txt: attempt 2 (fencing token), lease 30 s\n"),
     ("s11_autonomous_agents", "  too late: the fencing token of attempt 1 is stale; now #2 ["),
+    ("full", "  mean-of-none\n"),
+    ("full", " claimed #4 Review #2: attempt 1 (fencing token), lease 30 s\n"),
+    ("full", "  merged rungs/1-add-a-median-"),
     ("s12_worktree_task_isolation", " was not removed. What is not on rungs/2-add-cherries-"),
 ];
 
