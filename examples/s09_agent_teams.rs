@@ -117,7 +117,10 @@ type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
 
 /// A lead and its teammates. A clone is the same team.
 #[derive(Clone)]
-pub struct Team(Workers<Teammate>);
+pub struct Team(Workers<Teammate>, LedElsewhere);
+
+/// Whether the lead of these teammates is in another process.
+type LedElsewhere = bool;
 
 #[derive(Clone)]
 struct Teammate {
@@ -187,7 +190,15 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
 impl Team {
     /// A lead without teammates yet, and the mailboxes between them.
     pub fn new(transport: impl Transport) -> Team {
-        Team(Workers::new(transport, LEAD, MAX_TEAMMATES))
+        Team(Workers::new(transport, LEAD, MAX_TEAMMATES), false)
+    }
+
+    /// Teammates whose lead is in another process, and so is whoever types: what counts for the
+    /// letters that they may write is that the lead has written.
+    pub fn led_elsewhere(transport: impl Transport) -> Team {
+        let team = Team(Workers::new(transport, LEAD, MAX_TEAMMATES), true);
+        team.0.allow_letters(MAX_LETTERS);
+        team
     }
 
     /// The mailboxes.
@@ -208,11 +219,6 @@ impl Team {
     /// Whether there are teammates in other processes.
     pub async fn has_elsewhere(&self) -> bool {
         !self.0.elsewhere().await.is_empty()
-    }
-
-    /// Lets the members of this process write more letters, as many as for a prompt that is typed.
-    pub fn allow_letters(&self) {
-        self.0.allow_letters(MAX_LETTERS);
     }
 
     /// Whether there are no teammates in this process.
@@ -347,7 +353,7 @@ impl Layer for Inbox {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let Some(me) = self.0.address(cx) else { return next.run(chat, cx).await };
         if me == LEAD && next.prompt().typed().next().is_some() {
-            self.0.allow_letters();
+            self.0.0.allow_letters(MAX_LETTERS);
         }
         let cx = cx.with(Wrote::default());
         let reply = next.run(chat, &cx).await?;
@@ -391,6 +397,9 @@ impl Layer for Inbox {
         }
         for mut letter in received.letters {
             chat.update(|in_flight: &mut InFlight| in_flight.0.insert(letter.id));
+            if self.0.1 && letter.from == LEAD {
+                self.0.0.allow_letters(MAX_LETTERS);
+            }
             cx.notice(letter.line(&me));
             if let Some(filter) = cx.value::<LetterFilter>() {
                 letter = filter.0(letter, cx);
@@ -403,11 +412,7 @@ impl Layer for Inbox {
 
 /// Adds the mechanism.
 pub fn install(agent: Agent, team: &Team) -> Agent {
-    install_led_elsewhere(agent, team).with(Address(LEAD.into()))
-}
-
-/// Adds the mechanism for teammates whose lead is in another process.
-pub fn install_led_elsewhere(agent: Agent, team: &Team) -> Agent {
+    let agent = if team.1 { agent } else { agent.with(Address(LEAD.into())) };
     let (listed, woken, closed) = (team.clone(), team.clone(), team.clone());
     agent
         .tools(team.clone(), effect, run)

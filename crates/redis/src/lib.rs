@@ -23,6 +23,7 @@ mod tests;
 pub use board::open_board;
 pub use failure::{Cause, Failure};
 pub use mail::Mail;
+use mail::Quiet;
 pub use names::{NAME_LEASE, Names};
 pub use server::{DEFAULT_URL, Server};
 
@@ -40,7 +41,8 @@ impl Mail {
     /// # Errors
     /// Those of [`Names::new`].
     pub fn with_lease(server: &Server, lease: Duration) -> Result<Mail, Failure> {
-        Ok(Mail { server: server.clone(), names: Names::new(server, lease)? })
+        let (server, names) = (server.clone(), Names::new(server, lease)?);
+        Ok(Mail { server, names, quiet: Quiet::default() })
     }
 
     /// The names that this process has.

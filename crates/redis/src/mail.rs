@@ -5,11 +5,11 @@ use rungs_mailbox::{
     Deliveries, Error, Letter, LetterId, Presence, Received, Transport, Unsettled, check_name,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 /// The most letters that are delivered at once; the others follow.
 const MAX_NEW_LETTERS: usize = 1000;
@@ -35,7 +35,12 @@ const FAILURE_DELAY: Duration = Duration::from_millis(500);
 pub struct Mail {
     pub(crate) server: Server,
     pub(crate) names: Names,
+    pub(crate) quiet: Quiet,
 }
+
+/// The mailboxes that had nothing to deliver beside these letters in flight, and what changes when
+/// a letter comes: to ask again costs nothing until then.
+pub(crate) type Quiet = Arc<Mutex<HashMap<String, (BTreeSet<LetterId>, watch::Receiver<()>)>>>;
 
 /// Stores a letter once, however often it is sent, and wakes its reader.
 static SEND: LazyLock<Script> = LazyLock::new(|| {
@@ -275,6 +280,7 @@ impl Transport for Mail {
         who: &'a str,
         in_flight: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<Received, Error>> {
+        self.quiet.lock().unwrap().remove(who);
         Box::pin(self.deliver(who, in_flight))
     }
 
@@ -287,6 +293,7 @@ impl Transport for Mail {
             if ids.is_empty() {
                 return Ok(());
             }
+            self.quiet.lock().unwrap().remove(who);
             let mut ack = ACK.prepare_invoke();
             ack.key(self.mail_key(who))
                 .key(self.deliveries_key(who))
@@ -310,9 +317,21 @@ impl Transport for Mail {
         in_flight: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
+            if let Some((known, wake)) = self.quiet.lock().unwrap().get(who)
+                && known == in_flight
+                && !wake.has_changed().unwrap_or(true)
+            {
+                return Ok(false);
+            }
+            // Before the look, so that nothing falls between the two.
+            let wake = self.server.wake(who);
             let look = self.look(who, 1).await?;
             let (letters, dead) = look.unsettled.due(in_flight);
-            Ok(!letters.is_empty() || !dead.is_empty())
+            if letters.is_empty() && dead.is_empty() {
+                self.quiet.lock().unwrap().insert(who.into(), (in_flight.clone(), wake));
+                return Ok(false);
+            }
+            Ok(true)
         })
     }
 

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, LazyLock, Mutex, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{Notify, watch},
@@ -40,6 +40,14 @@ struct Inner {
     changed: Arc<Notify>,
     /// Counts the names that were lost.
     lost: watch::Sender<u64>,
+    /// The members in other processes, until something is heard of them.
+    known: Mutex<Option<Known>>,
+}
+
+struct Known {
+    elsewhere: Vec<Elsewhere>,
+    at: Instant,
+    changes: watch::Receiver<()>,
 }
 
 /// What a member says of itself.
@@ -116,6 +124,7 @@ impl Names {
             held: Mutex::default(),
             changed: Arc::default(),
             lost: watch::Sender::default(),
+            known: Mutex::default(),
         }));
         tokio::spawn(renew(Arc::downgrade(&names.0)));
         Ok(names)
@@ -276,6 +285,15 @@ impl Presence for Names {
 
     fn elsewhere<'a>(&'a self) -> BoxFuture<'a, Result<Vec<Elsewhere>, Error>> {
         Box::pin(async move {
+            if let Some(known) = &*self.0.known.lock().unwrap()
+                && !known.changes.has_changed().unwrap_or(true)
+                // A member that died says nothing.
+                && known.at.elapsed() < self.0.lease
+            {
+                return Ok(known.elsewhere.clone());
+            }
+            // Before the look, so that nothing falls between the two.
+            let (changes, at) = (self.0.server.wake(MEMBERS), Instant::now());
             let list = self.0.list().await.map_err(|failure| Error::Other(Box::new(failure)))?;
             let others = list.into_iter().filter(|(_, token, _)| *token != self.0.token);
             let others = others.map(|(name, _, Member { role, host, busy })| Elsewhere {
@@ -284,7 +302,10 @@ impl Presence for Names {
                 host,
                 busy,
             });
-            Ok(others.collect())
+            let elsewhere: Vec<Elsewhere> = others.collect();
+            let known = Known { elsewhere: elsewhere.clone(), at, changes };
+            *self.0.known.lock().unwrap() = Some(known);
+            Ok(elsewhere)
         })
     }
 

@@ -196,3 +196,33 @@ async fn old_letters_are_dropped_when_they_are_settled_and_no_others() {
     let new = mail.receive("ann", &ids(&kept)).await.unwrap().letters;
     assert_eq!(new.len(), 300);
 }
+
+#[tokio::test]
+async fn whoever_asks_again_whether_there_is_anything_new_does_not_ask_the_server() {
+    let Some(server) = PrivateServer::start(&[]) else { return };
+    let mail = open_leasing(&server, LONG).await;
+    Presence::join(mail.names(), "lead", "").await.unwrap();
+    let board = crate::open_board(&mail.server).await.unwrap();
+    let look = async || {
+        assert!(!mail.has_mail("ann", &NONE).await.unwrap());
+        assert_eq!(mail.names().elsewhere().await.unwrap(), []);
+        board.blocking(|board| board.look(|tasks| tasks.next().cloned())).await.unwrap()
+    };
+    look().await;
+    // What its own name has told the members.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    look().await;
+    let commands = || {
+        let stats: String = server.command(&["INFO", "stats"]);
+        let line = stats.lines().find(|line| line.starts_with("total_commands_processed"));
+        line.unwrap().split(':').nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = commands();
+    let asking = commands() - before;
+    for _ in 0..50 {
+        assert_eq!(look().await, None);
+    }
+    assert_eq!(commands() - before, 2 * asking);
+    mail.send("ann", letter("one")).await.unwrap();
+    assert!(mail.has_mail("ann", &NONE).await.unwrap());
+}
