@@ -312,7 +312,7 @@ fn a_line_that_is_half_typed_when_a_turn_begins_by_itself_stays_whole() {
     let job = json!({"command": "until [ -e go-on ]; do sleep 0.1; done"});
     let scenes = [
         scene("^go$", [call("bash_background", job), say("begun")]),
-        scene("<job", [say("noted").delay_ms(1000)]),
+        scene("<job", [say("noted").delay_ms(2000)]),
         scene(".", [say("you said {{ text }}")]),
     ];
     let server = serve(&runtime, scenes);
