@@ -85,6 +85,7 @@ mod command_line;
 pub mod dry_run;
 mod inspect;
 pub mod models;
+mod play;
 pub mod rule_files;
 pub mod rulings;
 mod settings;
@@ -93,7 +94,8 @@ mod stage;
 #[cfg(test)]
 mod testing;
 pub use command_line::Flag;
-pub use stage::{Stage, rehearse, run, run_with};
+pub use play::rehearse;
+pub use stage::{Stage, run, run_with};
 
 /// Keeps the README's code compiling.
 #[cfg(doctest)]

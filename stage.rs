@@ -4,10 +4,11 @@ use crate::{
     command_line::{self, Args, Flag},
     inspect,
     models::{Models, UNKNOWN_CONTEXT},
-    settings::{Choice, Settings},
+    play::Play,
+    settings::Settings,
 };
 use durable::Folder;
-use rehearsal::{Script, Server, Workspace};
+use rehearsal::Workspace;
 use rungs_core::{
     Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
     client::{Endpoint, Format},
@@ -29,17 +30,13 @@ use std::{
 };
 
 /// Where config, skills and lessons are found, wherever the program is started.
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// With this variable commands can start the program itself once more.
 const PROGRAM: &str = "RUNGS_PROGRAM";
 
 /// The exit code for wrong use of the command line.
 const USAGE_ERROR: u8 = 2;
-/// How long each reply of a rehearsal takes before a person, who wants to follow it.
-const THINK_TIME: Duration = Duration::from_millis(500);
-/// How long such a reply takes from one piece, of about two words, to the next.
-const PACE: Duration = Duration::from_millis(30);
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -326,111 +323,6 @@ fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
             screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
         }
     })
-}
-
-/// What is played: the script of the lesson suggests what to type, and answers unless a live model
-/// does.
-struct Play {
-    file: PathBuf,
-    suggestions: Vec<String>,
-    workspace: Workspace,
-    /// Plays the model in a rehearsal.
-    server: Option<Server>,
-}
-
-impl Play {
-    /// With `--sandbox`, a live model works in the script's own folder too; with `--folder`, nobody
-    /// does.
-    async fn begin(
-        lesson: &str,
-        choice: Choice,
-        args: &Args,
-        screen: &Screen,
-    ) -> Result<(Endpoint, Self)> {
-        let file = Path::new(ROOT).join("config/rehearsals").join(lesson).with_extension("yaml");
-        let script = match choice {
-            // Nobody sees what it suggests.
-            Choice::Live(_) if !args.sandbox && !screen.is_terminal() => Script::default(),
-            _ => Script::load(&file).map_err(|error| Error::config(error.0))?,
-        };
-        let suggestions = script.suggest().to_vec();
-        let workspace = match choice {
-            Choice::Live(_) if !args.sandbox => Workspace::Here,
-            Choice::Rehearsal(_) if args.folder.is_some() => Workspace::Here,
-            _ => script.workspace().map_err(Error::other)?,
-        };
-        let (endpoint, server) = match choice {
-            Choice::Live(endpoint) => (*endpoint, None),
-            Choice::Rehearsal(format) => {
-                let script = match screen.is_terminal() {
-                    true => script.think_time(THINK_TIME).pace(PACE),
-                    false => script,
-                };
-                let (endpoint, server) = serve(script, format).await?;
-                (endpoint, Some(server))
-            }
-        };
-        Ok((endpoint, Play { file, suggestions, workspace, server }))
-    }
-
-    /// Who answers, and where the tools work.
-    fn first_line(&self, endpoint: &Endpoint, folder: &Path) -> String {
-        let folder = folder.display();
-        if self.server.is_some() {
-            let script = self.file.strip_prefix(ROOT).unwrap_or(&self.file).display();
-            return format!(
-                "A rehearsal, without a key: {script} plays the model. The tools are real, in \
-                 {folder}"
-            );
-        }
-        let (model, server) = (&endpoint.model, &endpoint.base_url);
-        let hint = match self.workspace {
-            Workspace::Here => " (--sandbox: in a new folder with the files of the rehearsal)",
-            Workspace::Fresh(_) => "",
-        };
-        format!("{model} at {server} answers; commands run for real, in {folder}{hint}")
-    }
-
-    /// What is said when all that the lesson suggests has been played.
-    fn last_line(&self, lesson: &str) -> String {
-        if self.suggestions.is_empty() {
-            return String::new();
-        }
-        let files = std::fs::read_dir(Path::new(ROOT).join("examples"));
-        let names =
-            files.into_iter().flatten().flatten().filter_map(|file| {
-                Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_string())
-            });
-        let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
-        let next = match later {
-            Some(next) => format!("; next: cargo run --example {next}"),
-            None => String::new(),
-        };
-        format!("That was all of the play. :help says what to try yourself{next}")
-    }
-}
-
-async fn serve(script: Script, format: Format) -> Result<(Endpoint, Server)> {
-    let server = script.serve().await.map_err(Error::at("127.0.0.1"))?;
-    let url = match format {
-        Format::Anthropic => server.url().to_string(),
-        Format::OpenAi => format!("{}/v1", server.url()),
-    };
-    Ok((Endpoint::new(format, &url, "rehearsal"), server))
-}
-
-/// A model that plays this script, for tests and examples: a [`rehearsal::script`], or YAML. It
-/// plays, and records what it is sent, until the server is dropped.
-///
-/// # Errors
-/// Names the line and the reason when YAML is no script.
-pub async fn rehearse<S>(script: S) -> Result<(Client, Server)>
-where
-    S: TryInto<Script, Error: std::error::Error + Send + Sync + 'static>,
-{
-    let script = script.try_into().map_err(Error::other)?;
-    let (endpoint, server) = serve(script.record(true), Format::Anthropic).await?;
-    Ok((Client::new(endpoint)?, server))
 }
 
 /// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the
