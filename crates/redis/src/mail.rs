@@ -271,7 +271,7 @@ impl Transport for Mail {
                 .arg(self.server.key("wake"))
                 .arg(to)
                 .arg(SENT_SECONDS);
-            self.server.run(&send).await.map_err(other)
+            self.server.store(&send).await.map_err(other)
         })
     }
 
@@ -304,7 +304,7 @@ impl Transport for Mail {
             for id in ids {
                 ack.arg(stream_id(id));
             }
-            if self.server.run::<bool>(&ack).await.map_err(other)? {
+            if self.server.store::<bool>(&ack).await.map_err(other)? {
                 return Ok(());
             }
             Err(self.taken(who))
