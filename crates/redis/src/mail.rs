@@ -144,6 +144,9 @@ static ACK: LazyLock<Script> = LazyLock::new(|| {
 /// An entry of a stream: its id, its fields and their values.
 type Entry = (String, Vec<String>);
 
+/// What [`LOOK`] returns: counts of deliveries by id, what is known of them, new letters.
+type Looked = (Vec<(String, u32)>, BTreeMap<String, String>, Vec<Entry>);
+
 fn stream_id(id: &LetterId) -> String {
     format!("{}-{}", id.number, id.nonce)
 }
@@ -196,8 +199,7 @@ impl Mail {
         check_name(who)?;
         let mut look = LOOK.prepare_invoke();
         look.key(self.mail_key(who)).key(self.deliveries_key(who)).arg(max_new);
-        let (counts, known, new): (Vec<(String, u32)>, BTreeMap<String, String>, Vec<Entry>) =
-            self.server.run(&look).await.map_err(other)?;
+        let (counts, known, new): Looked = self.server.run(&look).await.map_err(other)?;
         let mut unsettled = Unsettled::default();
         for (id, count) in counts {
             let Some(letter) = letter_id(&id) else { continue };
