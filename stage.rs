@@ -1,7 +1,7 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
 use crate::{
-    command_line::{self, Args, Flag},
+    command_line::{self, Args, Flag, existing, head, history},
     inspect,
     models::{Models, UNKNOWN_CONTEXT},
     settings::{Choice, Settings},
@@ -21,15 +21,12 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Mutex,
     time::Duration,
 };
 
 /// Where config, skills and lessons are found, wherever the program is started.
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// With this variable commands can start the program itself once more.
 const PROGRAM: &str = "RUNGS_PROGRAM";
@@ -64,7 +61,7 @@ pub struct Stage {
     pub chat: Mutex<Chat>,
     /// Set by a lesson whose program works for others: nothing is suggested to type, and an empty
     /// pipe is no mistake.
-    pub serves: AtomicBool,
+    pub serves: Mutex<bool>,
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
@@ -231,7 +228,7 @@ async fn play(
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
     let (flags, chat) = (args.flags, Mutex::default());
-    let (serves, screen_of) = (AtomicBool::new(false), screen.clone());
+    let (serves, screen_of) = (Mutex::default(), screen.clone());
     let stage = Stage {
         lesson,
         client,
@@ -249,7 +246,7 @@ async fn play(
         code = signals.next() => return Ok(code),
     };
     let agent = inspect::install(agent, stage.client);
-    let serves = stage.serves.load(Relaxed);
+    let serves = stage.serves.into_inner().unwrap_or_default();
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -287,18 +284,11 @@ async fn usage(
     let window = UNKNOWN_CONTEXT;
     let (flags, chat) = (BTreeMap::new(), Mutex::default());
     let screen = screen.clone();
-    let serves = AtomicBool::new(false);
+    let serves = Mutex::default();
     let stage =
         Stage { lesson, client, folder, system, window, flags, chat, serves, settings, screen };
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
-}
-
-/// The folder that `--folder` names, as an absolute path.
-fn existing(named: &Path) -> Result<PathBuf> {
-    let wrong = |why: &str| Error::setting("--folder", format!("{}: {why}", named.display()));
-    let folder = named.canonicalize().map_err(|error| wrong(&error.to_string()))?;
-    if folder.is_dir() { Ok(folder) } else { Err(wrong("it is no folder")) }
 }
 
 /// Deletes and ends, in the background, what programs that were killed have left.
@@ -441,20 +431,4 @@ fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
 /// that `RUNGS_ENV` names.
 fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
-}
-
-/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
-/// print.
-fn head(file: &Path) -> Result<String> {
-    let source = read_config(file).map_err(Error::config)?;
-    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    let head: String =
-        lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
-    // On a terminal there are no links.
-    Ok(head.replace("[`", "`").replace("`]", "`"))
-}
-
-/// Where the lines typed in this lesson are kept.
-fn history(lesson: &str) -> PathBuf {
-    Path::new(ROOT).join(".rungs").join(lesson).join("history.txt")
 }

@@ -24,8 +24,8 @@ const FAILURE_DELAY: Duration = Duration::from_millis(500);
 ///
 /// | key | holds |
 /// |---|---|
-/// | `mail:NAME` | the letters, a stream; its group `readers` knows what is delivered and how often, and not acknowledged |
-/// | `deliveries:NAME` | what a delivery count does not say: how many letters were delivered together |
+/// | `mail:NAME` | the letters, a stream; its group `readers` knows the deliveries |
+/// | `deliveries:NAME` | what a count does not say: how many were delivered together |
 /// | `dead:NAME` | dead letters, a stream |
 /// | `sent:NONCE` | a letter that was stored, for ten minutes |
 ///

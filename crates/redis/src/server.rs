@@ -191,7 +191,8 @@ impl Server {
         Ok(match (log.as_deref(), flush.as_deref()) {
             (Some("yes"), Some("always")) | (None, _) | (_, None) => None,
             (Some("yes"), Some("everysec")) => Some(
-                "it flushes once a second: a crash can lose the letters of the last one \
+                "it flushes once a second: a crash can lose the letters of the last \
+                 one \
                       (appendfsync always keeps all)"
                     .into(),
             ),
