@@ -374,8 +374,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         member.busy || self.transport().has_mail(&member.name, &none).await.unwrap_or(false)
     }
 
-    /// Waits until no worker is at work, here or in another process. Then they have sent all that they will send, unless
-    /// somebody else writes to them.
+    /// Waits until no worker is at work, here or in another process. Then they have sent all that
+    /// they will send, unless somebody else writes to them.
     pub async fn all_idle(&self) {
         let mut changes = self.0.by_name.subscribe();
         loop {

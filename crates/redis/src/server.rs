@@ -213,8 +213,8 @@ impl Server {
         self.run_and_wait(script, false).await
     }
 
-    /// [`run`](Server::run), for what must survive a failover: `Ok` means that a replica has it too,
-    /// where the server has any. When all replicas are gone, the server alone must do.
+    /// [`run`](Server::run), for what must survive a failover: `Ok` means that a replica has it
+    /// too, where the server had any when it was connected. When all are gone, it must do alone.
     pub(crate) async fn store<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
