@@ -1,9 +1,15 @@
 //! The command line of every lesson, and the options that a lesson adds to it.
+use crate::stage::ROOT;
 use lexopt::{
     Arg::{Long, Short, Value},
     ValueExt,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use rungs_core::{Error, Result};
+use rungs_files::read_config;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// An option that one lesson adds to the command line.
 #[derive(Debug, Clone, Copy)]
@@ -88,3 +94,26 @@ Usage
   --folder FOLDER                            works in this folder, such as one that was keptFLAGS
 
 At the prompt";
+
+/// The folder that `--folder` names, as an absolute path.
+pub(crate) fn existing(named: &Path) -> Result<PathBuf> {
+    let wrong = |why: &str| Error::setting("--folder", format!("{}: {why}", named.display()));
+    let folder = named.canonicalize().map_err(|error| wrong(&error.to_string()))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong("it is no folder")) }
+}
+
+/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
+/// print.
+pub(crate) fn head(file: &Path) -> Result<String> {
+    let source = read_config(file).map_err(Error::config)?;
+    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let head: String =
+        lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
+    // On a terminal there are no links.
+    Ok(head.replace("[`", "`").replace("`]", "`"))
+}
+
+/// Where the lines typed in this lesson are kept.
+pub(crate) fn history(lesson: &str) -> PathBuf {
+    Path::new(ROOT).join(".rungs").join(lesson).join("history.txt")
+}

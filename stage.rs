@@ -1,7 +1,7 @@
 //! What stands around every lesson: the command line, the choice of the model, and the folder in
 //! which it plays.
 use crate::{
-    command_line::{self, Args, Flag},
+    command_line::{self, Args, Flag, existing, head, history},
     inspect,
     models::{Models, UNKNOWN_CONTEXT},
     play::Play,
@@ -22,10 +22,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Mutex,
     time::Duration,
 };
 
@@ -61,7 +58,7 @@ pub struct Stage {
     pub chat: Mutex<Chat>,
     /// Set by a lesson whose program works for others: nothing is suggested to type, and an empty
     /// pipe is no mistake.
-    pub serves: AtomicBool,
+    pub serves: Mutex<bool>,
     /// What commands get of the program's environment; `None` where nothing is to be started, since
     /// the agent is only described (`--help`).
     pub environment: Option<Environment>,
@@ -263,7 +260,7 @@ async fn play(
         code = signals.next() => return Ok(code),
     };
     let agent = inspect::install(agent, stage.client);
-    let serves = stage.serves.load(Relaxed);
+    let serves = stage.serves.into_inner().unwrap_or_default();
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
         help,
@@ -304,13 +301,6 @@ async fn usage(
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
-/// The folder that `--folder` names, as an absolute path.
-fn existing(named: &Path) -> Result<PathBuf> {
-    let wrong = |why: &str| Error::setting("--folder", format!("{}: {why}", named.display()));
-    let folder = named.canonicalize().map_err(|error| wrong(&error.to_string()))?;
-    if folder.is_dir() { Ok(folder) } else { Err(wrong("it is no folder")) }
-}
-
 /// Deletes and ends, in the background, what programs that were killed have left.
 fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_blocking(move || {
@@ -346,20 +336,4 @@ fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
 /// that `RUNGS_ENV` names.
 fn dotenv() -> PathBuf {
     std::env::var_os("RUNGS_ENV").map_or_else(|| Path::new(ROOT).join(".env"), PathBuf::from)
-}
-
-/// The head of a lesson, the `//!` lines that its file begins with: what `--help` and `:help`
-/// print.
-fn head(file: &Path) -> Result<String> {
-    let source = read_config(file).map_err(Error::config)?;
-    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    let head: String =
-        lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect();
-    // On a terminal there are no links.
-    Ok(head.replace("[`", "`").replace("`]", "`"))
-}
-
-/// Where the lines typed in this lesson are kept.
-fn history(lesson: &str) -> PathBuf {
-    Path::new(ROOT).join(".rungs").join(lesson).join("history.txt")
 }

@@ -115,12 +115,9 @@ struct Wrote(AtomicBool);
 pub struct LetterFilter(pub Box<Filter>);
 type Filter = dyn Fn(Letter, &Context) -> Letter + Send + Sync;
 
-/// A lead and its teammates. A clone is the same team.
+/// A lead and its teammates, and whether the lead is in another process. A clone is the same team.
 #[derive(Clone)]
-pub struct Team(Workers<Teammate>, LedElsewhere);
-
-/// Whether the lead of these teammates is in another process.
-type LedElsewhere = bool;
+pub struct Team(Workers<Teammate>, bool);
 
 #[derive(Clone)]
 struct Teammate {
@@ -166,10 +163,7 @@ async fn run(team: &Team, call: Call, cx: &Context) -> Answer {
         return Err(ToolError("you are no member of the team; report to whoever asked you".into()));
     };
     match call {
-        Call::SpawnTeammate { name, role, prompt } => {
-            team.spawn(&name, role, Letter::new(LEAD, prompt), cx).await?;
-            Ok(format!("{name} is at work; its answer comes as mail"))
-        }
+        Call::SpawnTeammate { name, role, prompt } => team.spawn(&name, role, prompt, cx).await,
         Call::SendMessage { to, text } => team.write(&[to], &Letter::new(&me, text), cx).await,
         Call::Broadcast { text } => {
             team.write(&team.0.others(&me).await, &Letter::new(&me, text), cx).await
@@ -196,9 +190,7 @@ impl Team {
     /// Teammates whose lead is in another process, and so is whoever types: what counts for the
     /// letters that they may write is that the lead has written.
     pub fn led_elsewhere(transport: impl Transport) -> Team {
-        let team = Team(Workers::new(transport, LEAD, MAX_TEAMMATES), true);
-        team.0.allow_letters(MAX_LETTERS);
-        team
+        Team(Workers::new(transport, LEAD, MAX_TEAMMATES), true)
     }
 
     /// The mailboxes.
@@ -247,16 +239,7 @@ impl Team {
     }
 
     async fn list(&self) -> String {
-        let mut lines = vec![];
-        for (name, mate, is_at_work) in self.0.list().await {
-            let activity = if is_at_work { "at work" } else { "idle" };
-            lines.push(format!("{name} ({}), {activity}", mate.role));
-        }
-        for mate in self.0.elsewhere().await {
-            let is_at_work = self.0.is_at_work_elsewhere(&mate).await;
-            let activity = if is_at_work { "at work" } else { "idle" };
-            lines.push(format!("{} ({}), {activity}, on {}", mate.name, mate.role, mate.host));
-        }
+        let lines = self.0.lines(|mate| &mate.role).await;
         if lines.is_empty() { "There are no teammates.".into() } else { lines.join("\n") }
     }
 
@@ -272,28 +255,18 @@ impl Team {
         Ok(format!("sent to {}", to.join(", ")))
     }
 
-    /// Starts a teammate in this process, which begins with this letter.
+    /// Starts a teammate in this process, which begins with this as a letter from the lead.
     ///
     /// # Errors
     /// When the name is not valid or taken, when there are too many, when the transport fails.
-    pub async fn spawn(
-        &self,
-        name: &str,
-        role: String,
-        prompt: Letter,
-        cx: &Context,
-    ) -> Result<(), ToolError> {
+    pub async fn spawn(&self, name: &str, role: String, prompt: String, cx: &Context) -> Answer {
         let mate = cx.agent.lasting_child(name, &["spawn_teammate", "dismiss"]);
         let mate = mate.with(Address(name.into())).system(identity(name, &role));
         let info = Teammate { role: role.clone(), agent: mate.name().into() };
         let shutdown = mate.context().shutdown().clone();
         let life = shutdown.run_until_cancelled_owned(self.clone().serve(name.into(), mate));
-        self.0.join(name, &role, info, life).await?;
-        if let Err(error) = self.transport().send(name, prompt).await {
-            self.0.stop(name, CLOSE_TIMEOUT).await;
-            return Err(error.into());
-        }
-        Ok(())
+        self.0.join(name, &role, info, Letter::new(LEAD, prompt), life).await?;
+        Ok(format!("{name} is at work; its answer comes as mail"))
     }
 
     /// A teammate's life: a turn whenever there is something to tell it. It must not hold the

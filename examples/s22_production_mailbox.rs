@@ -11,11 +11,11 @@
 //!                     │                 │ not acknowledged, its reader │
 //!                     │                 v died: the next reader        │
 //!                     └── pub/sub "ann": look! ────────────────────────┘
-//! lead ── create ──> stream board: appended only by whoever knows the newest entry <── claim ── ann
+//! lead ── create ──> stream board: appended by whoever knows the newest entry <── claim ── ann
 //! ```
 //!
-//! New here: a [`Transport`](rungs_mailbox::Transport) and a board that processes on several machines share. Nothing in s09
-//! and s11 changes for it but where a member is looked for.
+//! New here: a [`Transport`](rungs_mailbox::Transport) and a board that processes on several
+//! machines share. Nothing in s09 and s11 changes for it but where a member is looked for.
 //!
 //! - A mailbox is a **stream**, which a **consumer group** reads. The group knows what is delivered
 //!   and not acknowledged, and how often; the decision what to deliver again, and what is a dead
@@ -48,11 +48,11 @@
 //!    of a task. Who does the task then, and after how long?
 //! 2. `redis-cli XPENDING 'rungs:{blue}:mail:ann' readers` while ann works on a letter. What
 //!    changes when its turn ends?
-//! 3. Take the `SET .. NX` out of the script `SEND` in `crates/redis/src/mail.rs`. Which test fails,
-//!    and what would an agent do with the second letter?
+//! 3. Take the `SET .. NX` out of the script `SEND` in `crates/redis/src/mail.rs`. Which test
+//!    fails, and what would an agent do with the second letter?
 //!
-//! Pitfalls: a list with `BLPOP`, or pub/sub alone, loses what its reader has taken and not handled;
-//! a server that flushes once a second loses the last one in a crash; a replica that becomes the
+//! Pitfalls: a list with `BLPOP`, or pub/sub alone, loses what its reader has taken and not
+//! handled; a server that flushes once a second loses the last one in a crash; a replica that becomes the
 //! primary may lack what the old one had accepted.
 //!
 //! A product also limits what each user of the server may do, encrypts the letters, and counts how
@@ -64,7 +64,7 @@ use lessons::{
     Flag, Stage,
     s01_loop::agent_loop,
     s07_task_system::{self, Board},
-    s09_agent_teams::{self, LEAD, Letter, Mailboxes, Team},
+    s09_agent_teams::{self, LEAD, Mailboxes, Team},
     s11_autonomous_agents, s13_streaming,
 };
 use rungs_core::{Agent, Context, Error, Result};
@@ -137,8 +137,7 @@ pub fn install_member(
 }
 
 async fn begin(team: Team, name: String, cx: Context) {
-    let welcome = Letter::new(&name, WELCOME);
-    if let Err(error) = team.spawn(&name, ROLE.into(), welcome, &cx).await {
+    if let Err(error) = team.spawn(&name, ROLE.into(), WELCOME.into(), &cx).await {
         cx.notice(format!("{name} cannot begin: {}", error.0));
     }
 }
@@ -220,7 +219,7 @@ async fn build(stage: &Stage) -> Result<Agent> {
     let mail = Mail::new(&server).map_err(Error::other)?;
     let agent = match stage.flags.get("as") {
         Some(name) if name != LEAD => {
-            stage.serves.store(true, Relaxed);
+            *stage.serves.lock().unwrap() = true;
             Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
             install_member(agent, &mail, &Team::led_elsewhere(mail.clone()), &claims, name)
         }

@@ -50,6 +50,7 @@ mod letter;
 mod mailbox;
 mod presence;
 mod transport;
+mod worker_error;
 mod workers;
 
 pub use deliveries::{Deliveries, Unsettled};
@@ -57,7 +58,8 @@ pub use letter::{Letter, LetterId, MAX_LETTER_BYTES, escape_tags, lines, list};
 pub use mailbox::Mailbox;
 pub use presence::{Elsewhere, Presence};
 pub use transport::{Mailboxes, Transport};
-pub use workers::{Member, SpawnError, Workers, WriteError};
+pub use worker_error::{SpawnError, WriteError};
+pub use workers::{Member, Workers};
 
 /// How often a letter is delivered at least before it becomes a dead letter.
 pub const MAX_DELIVERIES: u32 = 3;

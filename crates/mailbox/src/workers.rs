@@ -1,4 +1,6 @@
-use crate::{Elsewhere, Error, Letter, LetterId, Presence, Transport, check_name};
+use crate::{
+    Elsewhere, Error, Letter, LetterId, Presence, SpawnError, Transport, WriteError, check_name,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
@@ -10,6 +12,9 @@ use tokio::{
     task::{AbortHandle, Id},
     time,
 };
+
+/// How long a worker may take to end that could not be sent its first letter.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Named tasks, each of which works on what comes into the mailbox of its name, and an owner who
 /// writes to them and is written to. Clones are the same workers.
@@ -56,37 +61,6 @@ pub struct Member {
     pub name: String,
     /// None for the owner, and for whoever is no worker here.
     task: Option<Id>,
-}
-
-/// Why a worker cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum SpawnError {
-    /// The name cannot name a mailbox.
-    #[error(transparent)]
-    Name(#[from] Error),
-    /// The name is in use.
-    #[error("{0:?} is there already")]
-    Taken(String),
-    /// There are as many as there may be.
-    #[error("there are {0} already, which is the most; end one first")]
-    Full(usize),
-}
-
-/// Why a letter is not written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// Nobody but the sender would get it.
-    #[error("nobody but you would get this letter")]
-    NobodyElse,
-    /// There is nobody of this name; the names that there are.
-    #[error("there is no {0:?} to write to; there is: {1}")]
-    Unknown(String, String),
-    /// So many were allowed, and are written.
-    #[error("{0} letters were written since the last prompt, which is the most; come to an end")]
-    TooMany(usize),
-    /// The transport failed.
-    #[error(transparent)]
-    Transport(#[from] Error),
 }
 
 /// The place of a worker, given up when its task ends, by a panic too.
@@ -152,13 +126,30 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         end
     }
 
-    /// [`spawn`](Workers::spawn), once the name is taken from all other processes. Where there are
+    /// [`spawn`](Workers::spawn), once the name is taken from all other processes, and a first
+    /// letter to it; when that cannot be sent, the worker is stopped. Where there are
     /// others, the task ends when this process loses the name.
     ///
     /// # Errors
     /// Those of [`spawn`](Workers::spawn), when another process has the name, and when the
     /// transport fails.
     pub async fn join(
+        &self,
+        name: &str,
+        role: &str,
+        info: T,
+        first: Letter,
+        work: impl Future<Output: Send> + Send + 'static,
+    ) -> Result<(), SpawnError> {
+        self.begin(name, role, info, work).await?;
+        let sent = self.transport().send(name, first).await;
+        if sent.is_err() {
+            self.stop(name, STOP_TIMEOUT).await;
+        }
+        Ok(sent?)
+    }
+
+    async fn begin(
         &self,
         name: &str,
         role: &str,
@@ -228,6 +219,22 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         let mut elsewhere = presence.elsewhere().await.unwrap_or_default();
         elsewhere.retain(|member| member.name != self.0.owner);
         elsewhere
+    }
+
+    /// All members, a line each: name, role, whether it is at work, and where it is when it is in
+    /// another process.
+    pub async fn lines(&self, role: impl Fn(&T) -> &String) -> Vec<String> {
+        let activity = |is_at_work| if is_at_work { "at work" } else { "idle" };
+        let mut lines = vec![];
+        for (name, info, is_at_work) in self.list().await {
+            lines.push(format!("{name} ({}), {}", role(&info), activity(is_at_work)));
+        }
+        for member in self.elsewhere().await {
+            let activity = activity(self.is_at_work_elsewhere(&member).await);
+            let Elsewhere { name, role, host, .. } = member;
+            lines.push(format!("{name} ({role}), {activity}, on {host}"));
+        }
+        lines
     }
 
     /// Everybody but this name to whom letters can be written: the other workers, those in other
@@ -367,8 +374,8 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
         member.busy || self.transport().has_mail(&member.name, &none).await.unwrap_or(false)
     }
 
-    /// Waits until no worker is at work, here or in another process. Then they have sent all that they will send, unless
-    /// somebody else writes to them.
+    /// Waits until no worker is at work, here or in another process. Then they have sent all that
+    /// they will send, unless somebody else writes to them.
     pub async fn all_idle(&self) {
         let mut changes = self.0.by_name.subscribe();
         loop {

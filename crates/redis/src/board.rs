@@ -1,4 +1,7 @@
-use crate::{Failure, Server, server::SENT_SECONDS};
+use crate::{
+    Failure, Server,
+    server::{SENT_SECONDS, check_replicas, wait_command},
+};
 use durable::Update;
 use redis::{Connection, ConnectionLike, Script, ScriptInvocation};
 use rungs_tasks::{Board, BoardError, Log, Storage, Task, Tasks, Work};
@@ -124,7 +127,13 @@ impl Stream {
                 connection
             }
         };
-        match script.invoke(&mut connection) {
+        let stored = script.invoke(&mut connection).and_then(|value| {
+            if self.server.has_replicas() {
+                check_replicas(wait_command().query(&mut connection)?)?;
+            }
+            Ok(value)
+        });
+        match stored {
             Ok(value) => {
                 self.connection = Some(connection);
                 Ok(value)

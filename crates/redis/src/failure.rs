@@ -1,3 +1,4 @@
+use crate::server::NO_REPLICA;
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, ServerErrorKind};
 
 /// Why a Redis server did not do what it was asked to do: one sentence that names the host, and
@@ -91,6 +92,9 @@ fn explain(info: &ConnectionInfo, error: &RedisError) -> (Cause, String) {
     };
     if let Some((cause, problem)) = fixed {
         return (cause, problem.into());
+    }
+    if error.detail() == Some(NO_REPLICA) {
+        return (Passing, NO_REPLICA.into());
     }
     match error.kind() {
         ErrorKind::AuthenticationFailed => (

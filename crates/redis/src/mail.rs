@@ -24,8 +24,8 @@ const FAILURE_DELAY: Duration = Duration::from_millis(500);
 ///
 /// | key | holds |
 /// |---|---|
-/// | `mail:NAME` | the letters, a stream; its group `readers` knows what is delivered and how often, and not acknowledged |
-/// | `deliveries:NAME` | what a delivery count does not say: how many letters were delivered together |
+/// | `mail:NAME` | the letters, a stream; its group `readers` knows the deliveries |
+/// | `deliveries:NAME` | what a count does not say: how many were delivered together |
 /// | `dead:NAME` | dead letters, a stream |
 /// | `sent:NONCE` | a letter that was stored, for ten minutes |
 ///
@@ -144,6 +144,9 @@ static ACK: LazyLock<Script> = LazyLock::new(|| {
 /// An entry of a stream: its id, its fields and their values.
 type Entry = (String, Vec<String>);
 
+/// What [`LOOK`] returns: counts of deliveries by id, what is known of them, new letters.
+type Looked = (Vec<(String, u32)>, BTreeMap<String, String>, Vec<Entry>);
+
 fn stream_id(id: &LetterId) -> String {
     format!("{}-{}", id.number, id.nonce)
 }
@@ -196,8 +199,7 @@ impl Mail {
         check_name(who)?;
         let mut look = LOOK.prepare_invoke();
         look.key(self.mail_key(who)).key(self.deliveries_key(who)).arg(max_new);
-        let (counts, known, new): (Vec<(String, u32)>, BTreeMap<String, String>, Vec<Entry>) =
-            self.server.run(&look).await.map_err(other)?;
+        let (counts, known, new): Looked = self.server.run(&look).await.map_err(other)?;
         let mut unsettled = Unsettled::default();
         for (id, count) in counts {
             let Some(letter) = letter_id(&id) else { continue };
@@ -271,7 +273,7 @@ impl Transport for Mail {
                 .arg(self.server.key("wake"))
                 .arg(to)
                 .arg(SENT_SECONDS);
-            self.server.run(&send).await.map_err(other)
+            self.server.store(&send).await.map_err(other)
         })
     }
 
@@ -304,7 +306,7 @@ impl Transport for Mail {
             for id in ids {
                 ack.arg(stream_id(id));
             }
-            if self.server.run::<bool>(&ack).await.map_err(other)? {
+            if self.server.store::<bool>(&ack).await.map_err(other)? {
                 return Ok(());
             }
             Err(self.taken(who))

@@ -1,12 +1,15 @@
 use crate::{Cause, Failure, failure::host};
 use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, ProtocolVersion, PushInfo, PushKind,
-    ScriptInvocation, aio::MultiplexedConnection, from_redis_value,
+    ScriptInvocation, Value, aio::MultiplexedConnection, from_redis_value,
 };
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::{
@@ -21,6 +24,10 @@ const RETRY_TIME: Duration = Duration::from_secs(10);
 /// How long a connection may take, and an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a replica may take to have what was written.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is said when none has it.
+pub(crate) const NO_REPLICA: &str = "no replica has it yet, and a failover could lose it";
 /// How long the server knows what was stored: in this time a call may be tried again, and what it
 /// writes is stored once.
 pub(crate) const SENT_SECONDS: u64 = 600;
@@ -39,6 +46,8 @@ pub(crate) struct Inner {
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
     retry_time: Duration,
     wakes: Arc<Wakes>,
+    /// Whether the server had replicas when it was last connected.
+    has_replicas: AtomicBool,
 }
 
 /// Who waits for what. A message of the server says only that there may be something new; whoever
@@ -117,6 +126,7 @@ impl Server {
             connection: tokio::sync::Mutex::default(),
             retry_time,
             wakes: Arc::default(),
+            has_replicas: AtomicBool::new(false),
         }));
         server.0.connection().await?;
         tokio::spawn(reconnect(Arc::downgrade(&server.0), server.0.wakes.clone()));
@@ -144,6 +154,10 @@ impl Server {
     /// A key of the team.
     pub(crate) fn key(&self, rest: &str) -> String {
         format!("rungs:{{{}}}:{rest}", self.0.team)
+    }
+
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.0.has_replicas.load(Relaxed)
     }
 
     /// The key by which the server recognises one call that is tried again.
@@ -177,7 +191,8 @@ impl Server {
         Ok(match (log.as_deref(), flush.as_deref()) {
             (Some("yes"), Some("always")) | (None, _) | (_, None) => None,
             (Some("yes"), Some("everysec")) => Some(
-                "it flushes once a second: a crash can lose the letters of the last one \
+                "it flushes once a second: a crash can lose the letters of the last \
+                 one \
                       (appendfsync always keeps all)"
                     .into(),
             ),
@@ -195,10 +210,31 @@ impl Server {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Failure> {
+        self.run_and_wait(script, false).await
+    }
+
+    /// [`run`](Server::run), for what must survive a failover: `Ok` means that a replica has it
+    /// too, where the server had any when it was connected. When all are gone, it must do alone.
+    pub(crate) async fn store<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Failure> {
+        self.run_and_wait(script, true).await
+    }
+
+    async fn run_and_wait<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+        for_replica: bool,
+    ) -> Result<T, Failure> {
         let (end, mut delay) = (Instant::now() + self.0.retry_time, MIN_DELAY);
         loop {
             let call = |mut connection: MultiplexedConnection| async move {
-                script.invoke_async(&mut connection).await
+                let value = script.invoke_async(&mut connection).await?;
+                if for_replica && self.has_replicas() {
+                    check_replicas(wait_command().query_async(&mut connection).await?)?;
+                }
+                Ok(value)
             };
             match self.0.once(call).await {
                 Err(failure) if failure.is_passing() && Instant::now() + delay < end => {
@@ -209,6 +245,21 @@ impl Server {
             }
         }
     }
+}
+
+/// Waits until a replica has what this connection has written.
+pub(crate) fn wait_command() -> redis::Cmd {
+    let mut wait = redis::cmd("WAIT");
+    wait.arg(1).arg(REPLICA_TIMEOUT.as_millis() as u64);
+    wait
+}
+
+/// An error when no replica has it.
+pub(crate) fn check_replicas(count: u64) -> redis::RedisResult<()> {
+    if count > 0 {
+        return Ok(());
+    }
+    Err((redis::ErrorKind::Io, "WAIT", NO_REPLICA.into()).into())
 }
 
 impl Inner {
@@ -248,6 +299,11 @@ impl Inner {
             let mut connection =
                 self.client.get_multiplexed_async_connection_with_config(&config).await?;
             connection.subscribe(format!("rungs:{{{}}}:wake", self.team)).await?;
+            // A hosted server may not say.
+            let role = redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await;
+            let replicas = role.ok().and_then(|mut role| role.pop());
+            let any = matches!(replicas, Some(Value::Array(list)) if !list.is_empty());
+            self.has_replicas.store(any, Relaxed);
             Ok(connection)
         };
         let connection = match connected.await {

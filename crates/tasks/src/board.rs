@@ -221,7 +221,7 @@ impl Board {
     /// # Errors
     /// Those of [`Tasks::created`] and [`change`](Board::change).
     pub fn create(&self, task: Task) -> Result<Task, BoardError> {
-        self.change(|tasks| {
+        self.change(move |tasks| {
             let task = tasks.created(task.clone())?;
             Ok((vec![task.clone()], task))
         })

@@ -103,3 +103,40 @@ async fn a_server_that_keeps_too_little_says_so() {
     server.command::<String>(&["CONFIG", "SET", "appendonly", "no"]);
     assert!(connection.durability().await.unwrap().unwrap().contains("keeps no log"));
 }
+
+/// A primary, which listens on a port for its replica, and the replica, once it has all.
+async fn replicated() -> Option<(PrivateServer, PrivateServer)> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at_once = ["--repl-diskless-sync-delay", "0"];
+    let primary = PrivateServer::start(&["--port", &port.to_string(), at_once[0], at_once[1]])?;
+    let replica = PrivateServer::start(&["--replicaof", &format!("127.0.0.1 {port}")])?;
+    while !primary.command::<String>(&["INFO", "replication"]).contains("state=online") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Some((primary, replica))
+}
+
+#[tokio::test]
+async fn what_was_sent_survives_a_failover_to_a_replica() {
+    let Some((mut primary, replica)) = replicated().await else { return };
+    let mail = open(&primary).await;
+    assert!(mail.server.has_replicas());
+    for n in 0..20 {
+        mail.send("ann", letter(n.to_string())).await.unwrap();
+    }
+    primary.kill();
+    replica.command::<String>(&["REPLICAOF", "NO", "ONE"]);
+    let promoted = open(&replica).await;
+    assert_eq!(promoted.newest("ann", 99).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn a_server_that_has_lost_its_replicas_goes_on_alone() {
+    let Some((primary, replica)) = replicated().await else { return };
+    let server = Server::connect(&primary.url(), "blue").await.unwrap();
+    let mail = Mail::new(&server).unwrap();
+    mail.send("ann", letter("one")).await.unwrap();
+    drop(replica);
+    mail.send("ann", letter("two")).await.unwrap();
+    assert_eq!(mail.newest("ann", 99).await.unwrap().len(), 2);
+}
