@@ -326,8 +326,8 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
         .command(
             "mcp",
             "the MCP servers, and what their tools cost; `login NAME`",
-            async move |_, _, cx| {
-                cx.notice(shown.overview());
+            async move |_, typed, cx| {
+                cx.notice(shown.command(typed, &Watcher(cx)).await);
                 Ok::<(), Error>(())
             },
         )
@@ -389,7 +389,7 @@ mod tests {
             id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
             case $line in
               *server/discover*)
-                printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":"no"}}}}\n' $id ;;
+              printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":""}}}}\n' $id ;;
               *'"initialize"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{info}' ;;
               *tools/list*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{tools}' ;;
               *'"x":"hang"'*) ;;
