@@ -43,8 +43,8 @@
 //! and a way out, that is a leak, and no hash prevents it. Approval is of words, not of what the
 //! server does. A stdio server runs with your rights: only a sandbox changes that.
 //!
-//! A product also signs in by OAuth, keeps tokens in the system's keyring, offers servers its model
-//! (sampling), and lets whole organisations allow or forbid servers.
+//! A product also keeps tokens in the system's keyring (here: in a file of yours alone), offers
+//! servers its model (sampling), and lets whole organisations allow or forbid servers.
 //!
 //! Builds on s13 and s15. Motto: *The protocol is open; the trust is not.*
 
@@ -303,11 +303,11 @@ pub async fn connect(stage: &Stage) -> Result<Servers> {
     let cx = stage.agent().context();
     // Beside this program, not in the project, which could bring the answer along.
     let beside = Folder::open(root, ".rungs/s21_mcp_runtime").map_err(Error::other)?;
-    let mut trust = Trust::open(beside).map_err(Error::other)?;
+    let mut trust = Trust::open(beside.clone()).map_err(Error::other)?;
     trust.ask(&mut config, &stage.folder, &Watcher(&cx)).await.map_err(Error::other)?;
     let environment = stage.environment.clone().unwrap_or_default();
     let approvals = Approvals::open(stage.state_folder()?).map_err(Error::other)?;
-    let servers = Servers::start(config, approvals, &stage.folder, &environment);
+    let servers = Servers::start(config, approvals, beside, &stage.folder, &environment);
     servers.settle(if cx.attended() { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
     Ok(servers)
 }
@@ -325,9 +325,9 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
         .wrap(Runtime(servers))
         .command(
             "mcp",
-            "shows the MCP servers, and what their tools cost",
-            async move |_, _, cx| {
-                cx.notice(shown.overview());
+            "the MCP servers, and what their tools cost; `login NAME`",
+            async move |_, typed, cx| {
+                cx.notice(shown.command(typed, &Watcher(cx)).await);
                 Ok::<(), Error>(())
             },
         )
@@ -382,13 +382,14 @@ mod tests {
         let tools = json!({"tools": tools.collect::<Vec<_>>()});
         let info = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
                           "serverInfo": {"name": "s", "version": "1"}});
-        let image = json!({"content": [{"type": "image", "mimeType": "image/png", "data": "iVBORw=="},
-                                       {"type": "text", "text": "a picture"}]});
+        let image = json!({"type": "image", "mimeType": "image/png", "data": "iVBORw=="});
+        let image = json!({"content": [image, {"type": "text", "text": "a picture"}]});
         format!(
             r#"while IFS= read -r line; do
             id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
             case $line in
-              *server/discover*) printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":"no"}}}}\n' $id ;;
+              *server/discover*)
+              printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":""}}}}\n' $id ;;
               *'"initialize"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{info}' ;;
               *tools/list*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{tools}' ;;
               *'"x":"hang"'*) ;;
@@ -416,7 +417,13 @@ mod tests {
             left_out: vec![],
         };
         let approvals = Approvals::open(Folder::open(dir, "approved").unwrap()).unwrap();
-        let servers = Servers::start(config, approvals, dir, &Environment::default());
+        let servers = Servers::start(
+            config,
+            approvals,
+            Folder::open(dir, "tokens").unwrap(),
+            dir,
+            &Environment::default(),
+        );
         servers.settle(Duration::from_secs(60)).await;
         servers
     }

@@ -108,6 +108,21 @@ impl Servers {
         if lines.is_empty() { "There are no resources.".into() } else { lines.join("\n") }
     }
 
+    /// What a person types: nothing shows all that there is; `login NAME` signs in to a server.
+    pub async fn command(&self, typed: &str, person: &impl Person) -> String {
+        let words: Vec<&str> = typed.split_whitespace().collect();
+        let server = match words[..] {
+            [] => return self.overview(),
+            ["login", name] => self.get(name),
+            _ => None,
+        };
+        let Some(server) = server else { return "`login NAME` signs in to a server".into() };
+        match server.login(person).await {
+            Ok(()) => format!("signed in; the tools of {} come with a later prompt", server.name),
+            Err(why) => format!("not signed in to {}: {why}", server.name),
+        }
+    }
+
     /// Servers, tools, and what each costs in every request.
     pub fn overview(&self) -> String {
         let (tools, mut lines) = (self.tools(), vec![]);

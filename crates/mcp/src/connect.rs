@@ -3,6 +3,7 @@
 use crate::{
     config::{Endpoint, ServerConfig, expand},
     handler::{Handler, Line},
+    oauth::Access,
 };
 use reqwest::{
     Url,
@@ -15,8 +16,9 @@ use rmcp::{
         serve_client_with_lifecycle,
     },
     transport::{
-        StreamableHttpClientTransport, async_rw::AsyncRwTransport,
-        streamable_http_client::StreamableHttpClientTransportConfig,
+        StreamableHttpClientTransport,
+        async_rw::AsyncRwTransport,
+        streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig},
     },
 };
 use rungs_process::{Environment, Piped};
@@ -83,17 +85,19 @@ pub(crate) async fn connect(
     config: &ServerConfig,
     cwd: &Path,
     environment: &Environment,
+    access: &Access,
 ) -> Result<Connection, String> {
     let newest = ClientLifecycleMode::Auto {
         preferred_versions: vec![ProtocolVersion::V_2026_07_28],
         legacy_version: Some(ProtocolVersion::V_2025_11_25),
     };
-    match attempt(config, cwd, environment, newest).await {
+    match attempt(config, cwd, environment, access, newest).await {
         Ok(connection) => Ok(connection),
         // Some servers of the older era end, or fall silent, at a request before `initialize`.
+        Err(why) if access.is_wanted() => Err(why),
         Err(first) => {
             let older = ClientLifecycleMode::Initialize;
-            attempt(config, cwd, environment, older).await.map_err(|_| first)
+            attempt(config, cwd, environment, access, older).await.map_err(|_| first)
         }
     }
 }
@@ -102,6 +106,7 @@ async fn attempt(
     config: &ServerConfig,
     cwd: &Path,
     environment: &Environment,
+    access: &Access,
     mode: ClientLifecycleMode,
 ) -> Result<Connection, String> {
     let line = Line::new();
@@ -151,12 +156,32 @@ async fn attempt(
             config = config
                 .max_sse_event_size(MAX_MESSAGE_BYTES)
                 .max_json_response_size(MAX_MESSAGE_BYTES);
-            let transport = StreamableHttpClientTransport::with_client(client, config);
-            let service = serve_client_with_lifecycle(handler, transport, mode).await;
-            let service = Arc::new(service.map_err(|error| explain(&error))?);
+            let signed_in = access.client(&url, client.clone()).await;
+            let service = match signed_in {
+                Some(client) => http(client, config, handler, mode).await,
+                None => http(client, config, handler, mode).await,
+            };
+            let service = service.map_err(|error| {
+                access.note(error.auth_challenge());
+                match error.is_authorization_required() {
+                    true => "it wants you to sign in".into(),
+                    false => explain(&error),
+                }
+            })?;
+            let service = Arc::new(service);
             Ok(Connection { service, line, process: None, log })
         }
     }
+}
+
+async fn http<C: StreamableHttpClient + Send + 'static>(
+    client: C,
+    config: StreamableHttpClientTransportConfig,
+    handler: Handler,
+    mode: ClientLifecycleMode,
+) -> Result<RunningService<RoleClient, Handler>, ClientInitializeError> {
+    let transport = StreamableHttpClientTransport::with_client(client, config);
+    serve_client_with_lifecycle(handler, transport, mode).await
 }
 
 /// Why there is no connection, without the names of types.
@@ -178,7 +203,7 @@ fn explain(error: &ClientInitializeError) -> String {
 
 /// The address of a server: with a secret in its headers, only this machine is spoken to in the
 /// clear.
-fn address(text: &str) -> Result<Url, String> {
+pub(crate) fn address(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("the URL holds a user name or password; a secret belongs in `headers`".into());

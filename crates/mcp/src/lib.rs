@@ -20,6 +20,7 @@ mod handler;
 mod lists;
 pub mod market;
 mod names;
+mod oauth;
 mod output;
 mod person;
 mod schema;

@@ -2,12 +2,14 @@
 use crate::{
     Person,
     approvals::{Approvals, Change},
-    config::ServerConfig,
-    connect::{Connection, connect},
+    config::{Endpoint, ServerConfig},
+    connect::{Connection, address, connect},
     handler::{Handler, Line},
     lists::{self, LIST_TIMEOUT, Lists},
+    oauth::Access,
     output::Output,
 };
+use durable::Folder;
 use rmcp::{
     model::{CallToolRequestParams, GetPromptRequestParams, ReadResourceRequestParams},
     service::{RoleClient, RunningService, ServiceError},
@@ -57,6 +59,7 @@ pub struct Server {
     /// Its configuration.
     pub config: ServerConfig,
     state: Mutex<State>,
+    access: Access,
     /// Told of every change of the state.
     news: Arc<Notify>,
 }
@@ -87,8 +90,18 @@ impl Drop for Waiting<'_> {
 }
 
 impl Server {
-    pub(crate) fn new(name: String, config: ServerConfig, news: Arc<Notify>) -> Server {
-        Server { name, config, state: Mutex::default(), news }
+    pub(crate) fn new(
+        name: String,
+        config: ServerConfig,
+        folder: Arc<Folder>,
+        news: Arc<Notify>,
+    ) -> Server {
+        let address = match &config.endpoint {
+            Endpoint::Http { url, .. } => url.as_str(),
+            Endpoint::Stdio { .. } => "",
+        };
+        let access = Access::new(folder, address);
+        Server { name, config, state: Mutex::default(), access, news }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -139,7 +152,8 @@ impl Server {
             let starting = async {
                 let _one = starts.acquire().await;
                 let connected = async {
-                    let connection = connect(&self.config, &cwd, &environment).await?;
+                    let connection =
+                        connect(&self.config, &cwd, &environment, &self.access).await?;
                     match self.list(&connection, &approvals).await {
                         Ok(()) => Ok(connection),
                         Err(why) => Err(why),
@@ -156,6 +170,16 @@ impl Server {
                     Some(why) => why,
                     None => return,
                 },
+                Err(why) if self.access.is_wanted() => {
+                    let name = &self.name;
+                    self.set(Status::Failed(format!("{why}: `:mcp login {name}` lets you")));
+                    let signed_in = self.access.signed_in.notified();
+                    if shutdown.run_until_cancelled(signed_in).await.is_none() {
+                        return;
+                    }
+                    self.set(Status::Starting);
+                    continue;
+                }
                 // What never worked will not work by itself.
                 Err(why) if failures == 0 => return self.set(Status::Failed(why)),
                 Err(why) => why,
@@ -289,6 +313,18 @@ impl Server {
         Ok(Output::of_resource(result.await?.contents))
     }
 
+    /// Lets the person sign in, where the server is reached by HTTP.
+    ///
+    /// # Errors
+    /// Why that did not work.
+    pub async fn login(&self, person: &impl Person) -> Result<(), String> {
+        let Endpoint::Http { url, .. } = &self.config.endpoint else {
+            return Err("a server on this machine has no sign-in".into());
+        };
+        // Tokens are for an address that is known; one with variables in it is not.
+        self.access.login(&address(url)?, person).await
+    }
+
     /// Waits for an answer, and meanwhile shows progress and lets the person answer questions. The
     /// limit is on silence; a person's thinking does not count.
     async fn wait<T, F: Future<Output = Result<T, ServiceError>>>(
@@ -341,7 +377,11 @@ impl Server {
     }
 
     fn explain(&self, error: &ServiceError) -> String {
+        self.access.note(error.auth_challenge());
         match error {
+            error if error.is_authorization_required() || error.auth_challenge().is_some() => {
+                format!("{0} wants the person to sign in: `:mcp login {0}` lets them", self.name)
+            }
             ServiceError::McpError(error) => format!("{}: {}", self.name, error.message),
             other => format!("{}: {other}", self.name),
         }

@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     server::{Server, Status},
 };
+use durable::Folder;
 use rungs_process::Environment;
 use std::{
     collections::BTreeMap,
@@ -37,18 +38,20 @@ struct Inner {
 
 impl Servers {
     /// Starts them in the background, in this folder, with this environment; at most four at a
-    /// time. Needs a Tokio runtime.
+    /// time. Tokens of sign-ins are kept in the folder `tokens`. Needs a Tokio runtime.
     pub fn start(
         config: Config,
         approvals: Approvals,
+        tokens: Folder,
         folder: &Path,
         environment: &Environment,
     ) -> Servers {
+        let tokens = Arc::new(tokens);
         let (approvals, news) = (Arc::new(approvals), Arc::new(Notify::new()));
         let (starts, shutdown) = (Arc::new(Semaphore::new(MAX_STARTS)), CancellationToken::new());
         let (mut servers, mut tasks) = (vec![], JoinSet::new());
         for (name, config) in config.servers {
-            let server = Arc::new(Server::new(name, config, news.clone()));
+            let server = Arc::new(Server::new(name, config, tokens.clone(), news.clone()));
             servers.push(server.clone());
             let place = (folder.to_path_buf(), environment.clone());
             let (approvals, starts) = (approvals.clone(), starts.clone());

@@ -90,7 +90,13 @@ async fn start<const N: usize>(servers: [(&str, ServerConfig); N], state: &Path)
         servers.into_iter().map(|(name, config)| (name.to_string(), config)).collect();
     let config = Config { servers, max_schema_tokens: 1000, left_out: vec![] };
     let approvals = Approvals::open(Folder::open(state, "state").unwrap()).unwrap();
-    let servers = Servers::start(config, approvals, state, &Environment::default());
+    let servers = Servers::start(
+        config,
+        approvals,
+        Folder::open(state, "tokens").unwrap(),
+        state,
+        &Environment::default(),
+    );
     servers.settle(LONG).await;
     servers
 }
@@ -202,7 +208,13 @@ async fn a_flood_and_a_message_without_end_hold_up_nobody() {
             .into();
     let config = Config { servers, max_schema_tokens: 1000, left_out: vec![] };
     let approvals = Approvals::open(Folder::open(dir.path(), "state").unwrap()).unwrap();
-    let servers = Servers::start(config, approvals, dir.path(), &Environment::default());
+    let servers = Servers::start(
+        config,
+        approvals,
+        Folder::open(dir.path(), "tokens").unwrap(),
+        dir.path(),
+        &Environment::default(),
+    );
     let good = async {
         while call(&servers, "mcp__good__hi", &nobody()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -300,7 +312,13 @@ async fn at_the_end_no_process_is_left() {
             .into();
     let config = Config { servers, max_schema_tokens: 1000, left_out: vec![] };
     let approvals = Approvals::open(Folder::open(dir.path(), "state").unwrap()).unwrap();
-    let servers = Servers::start(config, approvals, dir.path(), &Environment::default());
+    let servers = Servers::start(
+        config,
+        approvals,
+        Folder::open(dir.path(), "tokens").unwrap(),
+        dir.path(),
+        &Environment::default(),
+    );
     assert!(until(|| alive(&stubborn) && alive(&hung)).await);
     let begin = Instant::now();
     servers.close().await;
