@@ -77,7 +77,8 @@ fn turns(
     // Each call is another one, and brings another result: or the agent would be taken for stuck.
     // A prompt may lead to so many turns only.
     let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
-    let calls = format!("{{repeat: {of_prompt}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
+    let calls =
+        format!("{{repeat: {of_prompt}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
     let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
     let mut child = lesson(name, &server, prompts);
     let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
