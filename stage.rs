@@ -369,7 +369,9 @@ impl Play {
             files.into_iter().flatten().flatten().filter_map(|file| {
                 Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_string())
             });
-        let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
+        let is_later = |name: &String| name.starts_with('s') && name.as_str() > lesson;
+        // After `full` comes nothing.
+        let later = names.filter(|name| lesson.starts_with('s') && is_later(name)).min();
         let next = match later {
             Some(next) => format!("; next: cargo run --example {next}"),
             None => String::new(),

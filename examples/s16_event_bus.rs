@@ -61,8 +61,7 @@ use rungs_core::{
     NextTurn, Question, Reply, Request, Result, ToolCall, ToolResult,
 };
 use rungs_hooks::{
-    Form, HookEvent, HookRuling, HookSet, Hooks, Trust, Verdict, after_call, call_fields,
-    hook_input,
+    HookEvent, HookRuling, HookSet, Hooks, Trust, Verdict, after_call, call_fields, hook_input,
 };
 use rungs_process::Environment;
 use rungs_telemetry::{Destinations, EventsConfig, Statistics};
@@ -363,7 +362,7 @@ mod tests {
     };
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Recorder, tools};
-    use rungs_hooks::Decision;
+    use rungs_hooks::{Decision, Form};
     use rungs_telemetry::WebhookConfig;
     use std::{fs, io::Write, path::PathBuf};
 
