@@ -369,10 +369,8 @@ impl Play {
             files.into_iter().flatten().flatten().filter_map(|file| {
                 Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_string())
             });
-        let is_later = |name: &String| name.starts_with('s') && name.as_str() > lesson;
-        // After `full` comes nothing.
-        let later = names.filter(|name| lesson.starts_with('s') && is_later(name)).min();
-        let next = match later {
+        let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
+        let next = match later.filter(|_| lesson != "full") {
             Some(next) => format!("; next: cargo run --example {next}"),
             None => String::new(),
         };
