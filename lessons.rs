@@ -53,7 +53,6 @@ extern crate self as lessons;
 // An inline module, so that rustc looks for its files in the folder of the same name, where cargo
 // finds the programs.
 mod examples {
-    pub mod full;
     pub mod s01_loop;
     pub mod s02_tool_use;
     pub mod s03_todo_write;
@@ -78,11 +77,15 @@ mod examples {
     pub mod s22_production_mailbox;
     pub mod s23_worktree_advanced;
     pub mod s24_loop_detection;
+
+    // Not among the others, since it is the last one.
+    pub mod full;
 }
 pub use examples::*;
 
 mod command_line;
 pub mod dry_run;
+pub mod hook_files;
 mod inspect;
 pub mod models;
 mod play;

@@ -90,7 +90,7 @@ impl Play {
                 Some(file.file_name().to_str()?.strip_suffix(".rs")?.to_string())
             });
         let later = names.filter(|name| name.starts_with('s') && name.as_str() > lesson).min();
-        let next = match later {
+        let next = match later.filter(|_| lesson != "full") {
             Some(next) => format!("; next: cargo run --example {next}"),
             None => String::new(),
         };

@@ -55,14 +55,13 @@
 //! Builds on s13. Motto: *Every action fires an event.*
 
 use durable::Folder;
-use lessons::{Flag, Stage, s01_loop::agent_loop, s13_streaming};
+use lessons::{Stage, hook_files, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
     Agent, Answer, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextSend,
     NextTurn, Question, Reply, Request, Result, ToolCall, ToolResult,
 };
 use rungs_hooks::{
-    Form, HookEvent, HookRuling, HookSet, Hooks, Trust, Verdict, after_call, call_fields,
-    hook_input,
+    HookEvent, HookRuling, HookSet, Hooks, Trust, Verdict, after_call, call_fields, hook_input,
 };
 use rungs_process::Environment;
 use rungs_telemetry::{Destinations, EventsConfig, Statistics};
@@ -325,13 +324,6 @@ pub fn install(agent: Agent, hooks: EventHooks, say: impl Fn(&str) + Send + 'sta
     })
 }
 
-/// The option of the command line.
-pub const FLAGS: &[Flag] = &[Flag {
-    name: "settings",
-    value: Some("FILE"),
-    help: "runs the hooks of a settings.json of Claude Code too",
-}];
-
 /// The hooks and observers that `config` and the command line name, for this agent.
 ///
 /// # Errors
@@ -339,11 +331,6 @@ pub const FLAGS: &[Flag] = &[Flag {
 pub async fn event_hooks(stage: &Stage, agent: &Agent) -> Result<EventHooks> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = EventsConfig::read(&root.join("config/events.yaml")).map_err(Error::config)?;
-    let own = Hooks::read(&root.join("config/hooks.yaml"), Form::Own);
-    let mut hooks = own.map_err(Error::config)?;
-    if let Some(file) = stage.flags.get("settings").map(Path::new) {
-        hooks.extend(Hooks::read(file, Form::Settings).map_err(Error::config)?);
-    }
     let (state, screen) = (stage.state_folder()?, stage.screen.clone());
     let log = || state.open_file("events.jsonl", u64::MAX);
     let say = move |line: &str| screen.say(line);
@@ -352,7 +339,7 @@ pub async fn event_hooks(stage: &Stage, agent: &Agent) -> Result<EventHooks> {
     let observers = Arc::new(Observers { config, destinations, statistics });
     // Not in the folder of the agent: a repository could bring its own trust along.
     let trust = Folder::open(root, ".rungs/trust").map_err(Error::other)?;
-    Ok(EventHooks::new(hooks, agent, &trust, observers).await)
+    Ok(EventHooks::new(hook_files::read(stage)?, agent, &trust, observers).await)
 }
 
 async fn build(stage: &Stage) -> Result<Agent> {
@@ -363,7 +350,7 @@ async fn build(stage: &Stage) -> Result<Agent> {
 
 /// The agent of lesson one, with an event bus.
 pub fn main() -> ExitCode {
-    lessons::run_with(FLAGS, "s16_event_bus", build, agent_loop)
+    lessons::run_with(&[hook_files::SETTINGS], "s16_event_bus", build, agent_loop)
 }
 
 #[cfg(test)]
@@ -375,7 +362,7 @@ mod tests {
     };
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Recorder, tools};
-    use rungs_hooks::Decision;
+    use rungs_hooks::{Decision, Form};
     use rungs_telemetry::WebhookConfig;
     use std::{fs, io::Write, path::PathBuf};
 

@@ -218,8 +218,7 @@ fn restored(log: &Log) -> Chat {
         let began = begun.contains(&call.id.as_str());
         call.refuse(if began { INTERRUPTED } else { "not run: the program ended" }).into_block()
     });
-    let content = answers.collect();
-    chat.push(Message { content, ..Message::empty() });
+    chat.push(Message { content: answers.collect(), ..Message::empty() });
     chat
 }
 
@@ -228,9 +227,8 @@ struct SessionTurns(Arc<SessionLog>);
 
 impl Layer for SessionTurns {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
-        let (prompt, before) = (next.prompt().text(), now(chat));
-        let line = prompt.lines().next().unwrap_or_default();
-        let label: String = line.chars().take(MAX_LABEL_CHARS).collect();
+        let (text, before) = (next.prompt().text(), now(chat));
+        let label: String = text.chars().take_while(|c| *c != '\n').take(MAX_LABEL_CHARS).collect();
         let begin = move |_: &Sessions, log: &mut Log| log.begin_turn(&label, &before);
         self.0.with(chat.id(), cx, begin).await?;
         let end = next.run(chat, cx).await;
@@ -343,24 +341,22 @@ pub const FLAGS: &[Flag] = &[
 async fn build(stage: &Stage) -> Result<Agent> {
     let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
-    let agent = install(s13_streaming::install(stage.agent()), &log);
-    begin_with(stage, &log, &agent.context()).await?;
-    Ok(agent)
+    begin_with(stage, &log, install(s13_streaming::install(stage.agent()), &log)).await
 }
 
 /// Begins with the session that the command line names, if it names one.
 ///
 /// # Errors
 /// As for [`SessionLog::resume`].
-pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, cx: &Context) -> Result<()> {
-    let flag = |name| stage.flags.get(name);
+pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, agent: Agent) -> Result<Agent> {
+    let (cx, flag) = (agent.context(), |name| stage.flags.get(name));
     // Without a name it is the newest.
     if let Some(name) = flag("resume").or(flag("continue")) {
-        *stage.chat.lock().unwrap() = log.resume(name, cx).await?;
+        *stage.chat.lock().unwrap() = log.resume(name, &cx).await?;
     } else if let Some(name) = flag("fork") {
-        *stage.chat.lock().unwrap() = log.fork(name, cx).await?;
+        *stage.chat.lock().unwrap() = log.fork(name, &cx).await?;
     }
-    Ok(())
+    Ok(agent)
 }
 
 /// The agent of lesson 13, with sessions.

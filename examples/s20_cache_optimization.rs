@@ -355,9 +355,8 @@ pub fn prompt_cache(stage: &Stage) -> Result<Arc<PromptCache>> {
 /// The agent of lesson thirteen, with a prompt cache.
 pub fn main() -> ExitCode {
     let build = async |stage: &Stage| {
-        let cache = prompt_cache(stage)?;
+        let (cache, screen) = (prompt_cache(stage)?, stage.screen.clone());
         let agent = install(s13_streaming::install(stage.agent()), cache.clone());
-        let screen = stage.screen.clone();
         let sum_up = async move || screen.say(&cache.summary());
         Ok(install_clock(agent).on_exit("the summary", Duration::from_secs(1), sum_up))
     };

@@ -172,8 +172,8 @@ impl Layer for Integration {
     /// Does the tasks of such a prompt before the model answers it: what came of them joins the
     /// prompt.
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
-        // One budget for all that this prompt leads to, as the layer of lesson 4 gives it, which may
-        // stand further in.
+        // One budget for all that this prompt leads to, as the layer of lesson 4 gives it, wherever
+        // that stands.
         let cx = match cx.value::<Budget>() {
             Some(_) => cx,
             None => &cx.with(Budget::default()),

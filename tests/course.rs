@@ -401,7 +401,9 @@ fn lessons_import_only_earlier_lessons_that_they_build_on() {
         // Comments may point forward; tests may not.
         for later in &lessons[i + 1..] {
             let mut with_tests = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-            if with_tests.any(|line| line.contains(later.as_str())) {
+            // That name alone is a word of English.
+            let import = if later == "full" { "full::" } else { later };
+            if with_tests.any(|line| line.contains(import)) {
                 wrong.push(format!("{lesson} imports {later}, which comes later"));
             }
         }

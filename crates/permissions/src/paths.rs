@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Component, Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// How many links are followed for one path, as in Linux.
@@ -123,8 +124,11 @@ fn components(path: &Path) -> Vec<OsString> {
 #[derive(Debug)]
 pub(crate) struct PathPattern {
     base: Base,
-    whole: GlobMatcher,
-    inside: GlobMatcher,
+    whole: Glob,
+    inside: Glob,
+    /// Compiled when a path is judged first: all rules together take longer to compile than the
+    /// program to start.
+    matchers: OnceLock<[GlobMatcher; 2]>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -155,24 +159,26 @@ impl PathPattern {
             // A file system without case must not open another door than the one that is named.
             let mut builder = GlobBuilder::new(text);
             builder.literal_separator(true).case_insensitive(false);
-            let built = builder.build();
-            built.map(|glob| glob.compile_matcher()).map_err(|error| error.to_string())
+            builder.build().map_err(|error| error.to_string())
         };
         let inside = if rest.is_empty() { "**".into() } else { format!("{rest}/**") };
-        Ok(PathPattern { base, whole: glob(&rest)?, inside: glob(&inside)? })
+        let (whole, inside) = (glob(&rest)?, glob(&inside)?);
+        Ok(PathPattern { base, whole, inside, matchers: OnceLock::new() })
     }
 
     /// Where it is seen from, and its patterns.
     pub(crate) fn globs(&self) -> (&Base, [&Glob; 2]) {
-        (&self.base, [self.whole.glob(), self.inside.glob()])
+        (&self.base, [&self.whole, &self.inside])
     }
 
     /// Whether it covers a path. To allow, the text of the path and where it leads must both be
     /// covered; to forbid, one of them is enough.
     pub(crate) fn covers(&self, place: &Place, is_allow: bool) -> bool {
+        let compile = || [&self.whole, &self.inside].map(Glob::compile_matcher);
+        let [whole, inside] = self.matchers.get_or_init(compile);
         let covers = |path: &Path| {
             self.relative(path, place, is_allow).into_iter().any(|path| {
-                let matches = |path: &Path| self.whole.is_match(path) || self.inside.is_match(path);
+                let matches = |path: &Path| whole.is_match(path) || inside.is_match(path);
                 matches(&path) || (!is_allow && matches(Path::new(&lower(&path))))
             })
         };
