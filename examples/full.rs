@@ -63,7 +63,7 @@ use lessons::{
     s15_permissions::{self, Permissions},
     s16_event_bus::{self, EventHooks},
     s17_session_management::{self, SessionLog},
-    s18_parallel_tools,
+    s18_parallel_tools, s19_interrupts,
     s20_cache_optimization::{self, PromptCache},
     s23_worktree_advanced, s24_loop_detection,
 };
@@ -178,6 +178,7 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s16_event_bus::install(agent, config.hooks, config.screen);
     let agent = s17_session_management::install(agent, &config.log);
     let agent = s18_parallel_tools::install(agent, config.max_calls);
+    let agent = s19_interrupts::install(agent);
     let agent = s20_cache_optimization::install(agent, config.cache);
     let agent = s23_worktree_advanced::install(agent, &board, trees.path());
     s24_loop_detection::install(agent)
@@ -707,7 +708,6 @@ mod tests {
         let order = ORDER.map(|(name, _)| name);
         let sum = sum(&order, []).await;
         let mut installed = sum.play.agent.layers();
-        installed.insert(3, "Interrupts");
         installed.insert(13, "Runtime");
         // Not without skills.
         installed.insert(17, "FindLoaded");

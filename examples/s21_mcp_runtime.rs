@@ -46,7 +46,7 @@
 //! A product also keeps tokens in the system's keyring (here: in a file of yours alone), offers
 //! servers its model (sampling), and lets whole organisations allow or forbid servers.
 //!
-//! Builds on s13 and s15. Motto: *The protocol is open; the trust is not.*
+//! Builds on s13, s15. Motto: *The protocol is open; the trust is not.*
 
 use durable::Folder;
 use lessons::{Stage, s01_loop::agent_loop, s13_streaming, s15_permissions};

@@ -52,8 +52,8 @@
 //!    fails, and what would an agent do with the second letter?
 //!
 //! Pitfalls: a list with `BLPOP`, or pub/sub alone, loses what its reader has taken and not
-//! handled; a server that flushes once a second loses the last one in a crash; a replica that becomes the
-//! primary may lack what the old one had accepted.
+//! handled; a server that flushes once a second loses the last one in a crash; a replica that
+//! becomes the primary may lack what the old one had accepted.
 //!
 //! A product also limits what each user of the server may do, encrypts the letters, and counts how
 //! long they wait.

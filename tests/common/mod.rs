@@ -7,12 +7,15 @@ use std::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The lessons in the table of contents, in its order.
+/// The lessons in the table of contents, in its order, and `full` at the end.
 pub(crate) fn lessons() -> Vec<String> {
     let contents = std::fs::read_to_string(Path::new(ROOT).join("lessons.rs")).unwrap();
     // Other modules are not indented.
     let modules = contents.lines().filter_map(|line| line.strip_prefix("    pub mod "));
-    modules.map(|module| module.trim_end_matches(';').to_string()).collect()
+    let mut lessons: Vec<String> =
+        modules.map(|module| module.trim_end_matches(';').to_string()).collect();
+    lessons.sort_by_key(|lesson| lesson == "full");
+    lessons
 }
 
 /// A lesson's program, without the keys and settings of whoever runs the tests, and with nothing on
