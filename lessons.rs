@@ -85,6 +85,7 @@ mod command_line;
 pub mod dry_run;
 mod inspect;
 pub mod models;
+pub mod restored;
 pub mod rule_files;
 pub mod rulings;
 mod settings;
