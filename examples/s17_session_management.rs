@@ -47,20 +47,15 @@
 //!
 //! Builds on s13. Motto: *Every conversation is saved.*
 
+use lessons::restored::{ENDED, RUNNING, Unknown, restored};
 use lessons::{Flag, Stage, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextTurn, Reply,
-    Result, SavedState, ToolCall, ToolResult,
+    Agent, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextTurn, Reply, Result,
+    SavedState, ToolCall, ToolResult,
 };
 use rungs_sessions::{Begin, Conversation, Current, Now, Redactor, Session, Sessions, Tree};
-use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
-
-/// How many characters of a prompt name its turn.
-const MAX_LABEL_CHARS: usize = 60;
-/// What the model reads of a call whose result was never saved.
-const INTERRUPTED: &str = "interrupted: the program ended while this call ran, so it may have run, \
-    wholly or in part. Look before you do it again.";
+use std::{collections::BTreeMap, process::ExitCode};
 
 /// A conversation, as its file tells it.
 type Log = Conversation<Message, SavedState>;
@@ -138,7 +133,14 @@ impl SessionLog {
     pub async fn resume(self: &Arc<Self>, name: &str, cx: &Context) -> Result<Chat> {
         let name = name.to_string();
         let id = self.on_disk(move |this| this.sessions.find(&name)).await?;
-        let chat = self.with(&id, cx, |_, log| Ok(restored(log))).await?;
+        self.go_on(&id, ENDED, cx).await
+    }
+
+    /// The session of this id. `unknown` is what its open calls are told.
+    async fn go_on(self: &Arc<Self>, id: &str, unknown: Unknown, cx: &Context) -> Result<Chat> {
+        let chat = self.with(id, cx, move |_, log| Ok(restored(log, unknown))).await?;
+        // What is known of its open calls is known now only.
+        self.sync(&chat, cx).await?;
         let (id, count) = (chat.id(), chat.messages().len());
         cx.notice(format!("session {id} goes on, {count} messages so far; files are as they are"));
         Ok(chat)
@@ -151,13 +153,14 @@ impl SessionLog {
     pub async fn fork(self: &Arc<Self>, name: &str, cx: &Context) -> Result<Chat> {
         let (name, fork, begin) = (name.to_string(), Chat::default(), begin(cx));
         let id = fork.id().to_string();
-        self.on_disk(move |this| {
+        let forked = self.on_disk(move |this| {
             let of = this.sessions.find(&name)?;
+            let unknown = if this.sessions.is_in_use(&of)? { RUNNING } else { ENDED };
             let at = this.sessions.read(&of)?.head();
-            this.sessions.fork(&of, at, &id, begin).map(drop)
-        })
-        .await?;
-        self.resume(fork.id(), cx).await
+            this.sessions.fork(&of, at, &id, begin)?;
+            Ok(unknown)
+        });
+        self.go_on(fork.id(), forked.await?, cx).await
     }
 
     /// Takes back so many turns, or all since a saved place; says what was taken back.
@@ -166,7 +169,7 @@ impl SessionLog {
         let to = to.to_string();
         let work = move |sessions: &Sessions, log: &mut Log| {
             let turns = log.rewind(sessions, &to)?;
-            Ok((restored(log), turns))
+            Ok((restored(log, ENDED), turns))
         };
         let (rewound, turns) = self.with(chat.id(), cx, work).await?;
         *chat = rewound;
@@ -200,36 +203,13 @@ fn begin(cx: &Context) -> Begin {
     Begin::new(cx.name(), cx.cwd().display().to_string())
 }
 
-/// The conversation, to go on with: open calls are answered with what is known of them.
-fn restored(log: &Log) -> Chat {
-    let mut chat = Chat::restore(log.id(), log.messages().cloned(), log.states().clone());
-    if log.is_redacted() {
-        // Signed thinking after a text that has changed would be refused.
-        chat.compact(chat.messages().to_vec());
-    }
-    let (begun, mut results) = log.calls::<Block>();
-    let answers = chat.open_calls().into_iter().map(|call| {
-        let is_its = |block: &mut Block| {
-            matches!(block, Block::ToolResult { tool_use_id, .. } if *tool_use_id == call.id)
-        };
-        if let Some(result) = results.extract_if(.., is_its).next() {
-            return result;
-        }
-        let began = begun.contains(&call.id.as_str());
-        call.refuse(if began { INTERRUPTED } else { "not run: the program ended" }).into_block()
-    });
-    chat.push(Message { content: answers.collect(), ..Message::empty() });
-    chat
-}
-
 /// Outermost, since a turn is over when all layers say so: where it began, and what it left.
 struct SessionTurns(Arc<SessionLog>);
 
 impl Layer for SessionTurns {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
-        let (text, before) = (next.prompt().text(), now(chat));
-        let label: String = text.chars().take_while(|c| *c != '\n').take(MAX_LABEL_CHARS).collect();
-        let begin = move |_: &Sessions, log: &mut Log| log.begin_turn(&label, &before);
+        let (prompt, before) = (next.prompt().text(), now(chat));
+        let begin = move |_: &Sessions, log: &mut Log| log.begin_turn(&prompt, &before);
         self.0.with(chat.id(), cx, begin).await?;
         let end = next.run(chat, cx).await;
         let (withdrawn, after) = (end.as_ref().is_err_and(Error::withdraws), now(chat));
@@ -319,7 +299,7 @@ pub fn install(agent: Agent, log: &Arc<SessionLog>) -> Agent {
             save.sync(chat, cx).await?;
             let name = name.to_string();
             save.with(chat.id(), cx, move |_, log| log.save(&name)).await?;
-            cx.notice("saved, as is every step by itself");
+            cx.notice("saved; :rewind with this name returns here");
             Ok(())
         })
         .command("rewind", "takes back N turns, or all since a saved NAME", {
@@ -347,16 +327,31 @@ async fn build(stage: &Stage) -> Result<Agent> {
 /// Begins with the session that the command line names, if it names one.
 ///
 /// # Errors
-/// As for [`SessionLog::resume`].
+/// As for [`SessionLog::resume`]; [`Error::Setting`] when there is no name, or several ask.
 pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, agent: Agent) -> Result<Agent> {
-    let (cx, flag) = (agent.context(), |name| stage.flags.get(name));
-    // Without a name it is the newest.
-    if let Some(name) = flag("resume").or(flag("continue")) {
-        *stage.chat.lock().unwrap() = log.resume(name, &cx).await?;
-    } else if let Some(name) = flag("fork") {
-        *stage.chat.lock().unwrap() = log.fork(name, &cx).await?;
-    }
+    let cx = agent.context();
+    let chat = match asked(&stage.flags)? {
+        None => return Ok(agent),
+        Some(("fork", name)) => log.fork(name, &cx).await?,
+        // Without a name it is the newest.
+        Some((_, name)) => log.resume(name, &cx).await?,
+    };
+    *stage.chat.lock().unwrap() = chat;
     Ok(agent)
+}
+
+/// The one of the [`FLAGS`] that is given, and its session.
+fn asked<'a>(flags: &'a BTreeMap<&str, String>) -> Result<Option<(&'static str, &'a str)>> {
+    let given = FLAGS.iter().filter_map(|flag| Some((flag, flags.get(flag.name)?.trim())));
+    match *given.collect::<Vec<_>>() {
+        [] => Ok(None),
+        [(Flag { name, value: Some(_), .. }, "")] => Err(Error::setting(
+            format!("--{name}"),
+            "names no session; --continue takes the newest",
+        )),
+        [(flag, name)] => Ok(Some((flag.name, name))),
+        _ => Err(Error::setting("--continue, --resume, --fork", "only one of them can be given")),
+    }
 }
 
 /// The agent of lesson 13, with sessions.
@@ -368,11 +363,12 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
     use durable::Folder;
+    use lessons::restored::{LOST, LOST_BEGIN};
     use lessons::s04_subagent;
     use lessons::s06_context_compact;
     use lessons::testing::{BlocksBad, Play, play, results};
     use rehearsal::{Scene, call, calls, say, scene};
-    use rungs_core::{State, tools};
+    use rungs_core::{Block, State, tools};
     use serde::{Deserialize, Serialize};
     use serde_json::json;
     use std::{fs, path::Path};
@@ -497,9 +493,97 @@ mod tests {
         let mut resumed = Chat::default();
         command(&play, &mut resumed, "resume", "").await;
         let known = results(resumed.messages().last().unwrap());
-        assert_eq!(known, ["first\n", INTERRUPTED, "not run: the program ended"]);
+        assert_eq!(known, ["first\n", ENDED[0], ENDED[1]]);
         play.run(&mut resumed, "go on").await.unwrap();
         assert_eq!(resumed.id(), chat.id());
+    }
+
+    /// Changes a byte of the first line of this kind that holds `text`.
+    fn damage(dir: &Path, id: &str, kind: &str, text: &str) {
+        let file = dir.join(".rungs/sessions").join(id).join("session.jsonl");
+        let mut lines: Vec<String> =
+            fs::read_to_string(&file).unwrap().lines().map(String::from).collect();
+        let kind = format!("\"kind\":\"{kind}\"");
+        let line = lines.iter_mut().find(|line| line.contains(&kind) && line.contains(text));
+        let line = line.unwrap();
+        *line = line.replacen("\"kind\"", "\"Kind\"", 1);
+        fs::write(file, lines.join("\n") + "\n").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_conversation_whose_begin_is_lost_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut chat = Chat::default();
+        program(scenes(), dir.path()).await.run(&mut chat, "one").await.unwrap();
+        damage(dir.path(), chat.id(), "message", "one");
+        let play = program(scenes(), dir.path()).await;
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", chat.id()).await;
+        assert_eq!(*resumed.messages()[0], Message::inserted("lost", LOST_BEGIN));
+        assert_eq!(resumed.messages().len(), chat.messages().len());
+        play.run(&mut resumed, "two").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn results_whose_message_is_damaged_are_known_from_their_own_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let two = ["echo first", "echo second"].map(|text| ("bash", json!({"command": text})));
+        let scenes = || {
+            let lone = call("bash", json!({"command": "echo lone"}));
+            [scene("^go$", [calls(two.clone()), lone, say("done")]), scene("^on$", [say("on")])]
+        };
+        let mut chat = Chat::default();
+        program(scenes(), dir.path()).await.run(&mut chat, "go").await.unwrap();
+        damage(dir.path(), chat.id(), "message", "second\\n");
+        damage(dir.path(), chat.id(), "message", "lone\\n");
+        let play = program(scenes(), dir.path()).await;
+        let mut resumed = Chat::default();
+        command(&play, &mut resumed, "resume", chat.id()).await;
+        let known: Vec<String> = resumed.messages().iter().flat_map(|m| results(m)).collect();
+        assert_eq!(known, ["first\n", "second\n", LOST[0]]);
+        play.run(&mut resumed, "on").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fork_of_a_session_in_use_is_told_that_its_calls_still_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = call("bash", json!({"command": "touch started; sleep 60"}));
+        let play = program([scene("^go$", [long])], dir.path()).await;
+        let other = program([], dir.path()).await;
+        let mut chat = Chat::default();
+        let id = chat.id().to_string();
+        let fork = async {
+            while !dir.path().join("started").exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let mut fork = Chat::default();
+            command(&other, &mut fork, "fork", &id).await;
+            fork
+        };
+        let fork = tokio::select! {
+            end = play.run(&mut chat, "go") => panic!("{end:?}"),
+            fork = fork => fork,
+        };
+        assert_eq!(results(fork.messages().last().unwrap()), [RUNNING[0]]);
+    }
+
+    #[test]
+    fn options_that_contradict_or_name_nothing_are_wrong_use() {
+        let wrong = [
+            &[("resume", "")][..],
+            &[("fork", " ")],
+            &[("continue", ""), ("resume", "x")],
+            &[("resume", "x"), ("fork", "x")],
+        ];
+        let of = |given: &[(&'static str, &str)]| {
+            given.iter().map(|(name, of)| (*name, of.to_string())).collect()
+        };
+        for given in wrong {
+            assert!(matches!(asked(&of(given)), Err(Error::Setting { .. })), "{given:?}");
+        }
+        for right in [("continue", ""), ("resume", "x"), ("fork", "x")] {
+            assert_eq!(asked(&of(&[right])).unwrap(), Some(right));
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a session's file tells of a conversation, and how it follows that conversation.
 use crate::{
-    REDACTED, Record, Result, Session, Sessions, Tree, Turn,
+    Error, REDACTED, Record, Result, Session, Sessions, Tree, Turn,
     record::{Entry, TURN},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,6 +14,9 @@ pub(crate) const MESSAGE: &str = "message";
 pub(crate) const STATES: &str = "states";
 pub(crate) const CALL: &str = "call";
 pub(crate) const RESULT: &str = "result";
+
+/// How many characters the label of a turn and the title of a session have at most.
+const MAX_NAME_CHARS: usize = 60;
 
 /// The states that changed, by name; none for one that is gone.
 type Changed<S> = BTreeMap<String, Option<S>>;
@@ -44,8 +47,8 @@ pub struct Conversation<M, S> {
     states: BTreeMap<String, S>,
     /// A turn that has begun, and whose first message is not written yet.
     turn: Option<Turn>,
-    /// Whether keys were replaced in what was read.
-    is_redacted: bool,
+    /// Whether the messages are not those that were sent.
+    is_changed: bool,
     /// Where the turn began: the record, and how many messages there were.
     begun: Option<(u64, usize)>,
 }
@@ -57,6 +60,17 @@ pub struct Now<M, S> {
     pub messages: Vec<Arc<M>>,
     /// Its states, by name.
     pub states: BTreeMap<String, S>,
+}
+
+/// A message, and what was recorded between it and the next one.
+#[derive(Debug)]
+pub struct Step<'a, M, R> {
+    /// The message.
+    pub message: &'a Arc<M>,
+    /// The ids of those of its calls that have begun.
+    pub begun: Vec<&'a str>,
+    /// Those results of its calls that have a record of their own.
+    pub results: Vec<R>,
 }
 
 /// The file of the conversation that an agent holds, once there is one.
@@ -119,7 +133,7 @@ where
             path: vec![],
             states: BTreeMap::new(),
             turn: None,
-            is_redacted: false,
+            is_changed: false,
             begun: None,
         };
         new.read(&tree, tree.head());
@@ -128,7 +142,13 @@ where
 
     fn read(&mut self, tree: &Tree, head: u64) {
         let path = tree.path(head);
-        self.is_redacted = path.iter().any(|record| record.data.get().contains(REDACTED));
+        let mut before = 0;
+        self.is_changed = false;
+        for record in &path {
+            let is_lost = record.parent != before;
+            self.is_changed |= is_lost || record.data.get().contains(REDACTED);
+            before = record.id;
+        }
         self.path = path.into_iter().map(|record| (record.id, Node::read(record))).collect();
         self.states = self.states_of_path();
     }
@@ -138,10 +158,10 @@ where
         self.session.id()
     }
 
-    /// Whether keys were replaced in what was read, so that the messages are not those that were
-    /// sent.
-    pub fn is_redacted(&self) -> bool {
-        self.is_redacted
+    /// Whether the messages are not those that were sent: keys were replaced in what was read, or a
+    /// record is lost.
+    pub fn is_changed(&self) -> bool {
+        self.is_changed
     }
 
     /// The record at which the conversation is.
@@ -181,28 +201,35 @@ where
         states
     }
 
-    /// The calls that have begun since the newest message was written, and those of their results
-    /// that are known.
-    pub fn calls<R: DeserializeOwned>(&self) -> (Vec<&str>, Vec<R>) {
-        let (mut begun, mut results) = (vec![], vec![]);
-        for (_, node) in self.path.iter().rev() {
-            match node {
-                Node::Call(id) => begun.push(id.as_str()),
-                Node::Result(json) => results.extend(serde_json::from_str(json).ok()),
-                Node::Message(_) => break,
+    /// The messages, each with what is known of its calls.
+    pub fn steps<R: DeserializeOwned>(&self) -> Vec<Step<'_, M, R>> {
+        let mut steps: Vec<Step<'_, M, R>> = vec![];
+        for (_, node) in &self.path {
+            match (node, steps.last_mut()) {
+                (Node::Message(message), _) => {
+                    steps.push(Step { message, begun: vec![], results: vec![] });
+                }
+                (Node::Call(id), Some(step)) => step.begun.push(id),
+                (Node::Result(json), Some(step)) => {
+                    step.results.extend(serde_json::from_str(json).ok());
+                }
                 _ => {}
             }
         }
-        (begun, results)
+        steps
     }
 
-    /// A turn begins, whose prompt is in the conversation already. Its record is written with its
-    /// first message, since a turn in which nothing is said is none.
+    /// A turn begins, whose prompt is in the conversation already; the first line names the turn.
+    /// Its record is written with its first message, since a turn in which nothing is said is none.
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).
-    pub fn begin_turn(&mut self, label: &str, now: &Now<M, S>) -> Result<()> {
-        let turn = Turn { before: self.head(), label: label.into() };
+    pub fn begin_turn(&mut self, prompt: &str, now: &Now<M, S>) -> Result<()> {
+        // A part of a key is no longer known as one: keys are replaced first.
+        let prompt = self.session.redactor.text(prompt);
+        let line = prompt.lines().next().unwrap_or_default();
+        let label = line.chars().take(MAX_NAME_CHARS).collect();
+        let turn = Turn { before: self.head(), label };
         self.begun = Some((turn.before, self.messages().count()));
         self.turn = Some(turn);
         self.sync(now)
@@ -308,18 +335,27 @@ where
     /// Names the session. An empty title takes the name back.
     ///
     /// # Errors
-    /// As for [`sync`](Conversation::sync).
+    /// [`Error::NoName`] for one of over 60 characters, and as for [`sync`](Conversation::sync).
     pub fn title(&mut self, title: &str) -> Result<()> {
+        if title.chars().count() > MAX_NAME_CHARS {
+            let why = "a title has 60 characters at most";
+            return Err(Error::NoName { name: title.into(), why });
+        }
         self.append_entry(Entry::title(title))
     }
 
-    /// Names the place at which the conversation is. Without a name there is nothing to do: every
-    /// step is saved.
+    /// Names the place at which the conversation is, for a rewind to it: every step is saved
+    /// anyway.
     ///
     /// # Errors
-    /// As for [`sync`](Conversation::sync).
+    /// [`Error::NoName`] without a name and for a number, and as for [`sync`](Conversation::sync).
     pub fn save(&mut self, name: &str) -> Result<()> {
-        if name.is_empty() { Ok(()) } else { self.append_entry(Entry::save(name)) }
+        let why = match name.parse::<u64>() {
+            _ if name.is_empty() => "every step is saved by itself; a name is for `:rewind NAME`",
+            Ok(_) => "a rewind to a number takes back so many turns",
+            Err(_) => return self.append_entry(Entry::save(name)),
+        };
+        Err(Error::NoName { name: name.into(), why })
     }
 
     fn append_entry(&mut self, entry: Entry) -> Result<()> {

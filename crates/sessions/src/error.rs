@@ -25,6 +25,12 @@ pub enum Error {
          version of the program can read it, and its file was not changed"
     )]
     Newer { id: String, version: u32 },
+    /// It cannot be a title, or the name of a place.
+    #[error("`{name}` is no name: {why}")]
+    NoName { name: String, why: &'static str },
+    /// Nothing was said in this folder so far.
+    #[error("there is no session here yet")]
+    NoneYet,
     /// There is nothing to go on with.
     #[error("there is no session that no other process holds")]
     NoneFree,

@@ -35,7 +35,7 @@ mod store;
 mod tests;
 mod tree;
 
-pub use conversation::{Conversation, Current, Now};
+pub use conversation::{Conversation, Current, Now, Step};
 pub use error::Error;
 pub use record::{Begin, Fork, Record, Turn, VERSION};
 pub use redact::{REDACTED, Redactor};

@@ -4,7 +4,7 @@ use crate::{
     export::{Transcript, html, markdown},
     record::{BEGIN, Entry, KINDS, TITLE, TURN, now},
 };
-use durable::{Folder, Journal, Lock, MAX_JOURNAL_BYTES};
+use durable::{Damage, Folder, Journal, Lock, MAX_JOURNAL_BYTES};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{collections::HashSet, fmt, io::BufRead, path::PathBuf, time::Duration};
@@ -106,7 +106,11 @@ impl Sessions {
         begin: &Begin,
         lock: Option<Lock>,
     ) -> Result<(Session, Tree)> {
-        let (journal, records, faults) = open(folder, file)?;
+        let existed = folder.list()?.iter().any(|name| name == file);
+        let (journal, records, mut faults) = open(folder, file)?;
+        if existed && records.is_empty() && faults.is_empty() {
+            faults.push(format!("session {id}: {file} is empty, so nothing is known of it"));
+        }
         let mut tree = self.tree(id, records, faults)?;
         let (redactor, last) = (self.redactor.clone(), tree.head);
         let mut session = Session { id: id.into(), journal, redactor, last, _lock: lock };
@@ -218,20 +222,32 @@ impl Sessions {
         let folder = self.folder.folder(id)?;
         let bytes = folder.read(FILE, MAX_JOURNAL_BYTES)?.unwrap_or_default();
         let Some(summary) = Summary::read(id.into(), &bytes) else { return Ok(None) };
-        let in_use = Lock::try_acquire(&folder, LOCK)?.is_none();
+        let in_use = self.is_in_use(&summary.id)?;
         Ok(Some(Summary { in_use, ..summary }))
+    }
+
+    /// Whether a process, this one included, writes to the session.
+    ///
+    /// # Errors
+    /// [`Error::NoId`] and [`Error::Disk`].
+    pub fn is_in_use(&self, id: &str) -> Result<bool> {
+        let folder = self.folder.folder(checked(id)?)?;
+        Ok(Lock::try_acquire(&folder, LOCK)?.is_none())
     }
 
     /// The id of the session that is meant: an id, the begin of one, or a title; without a name the
     /// newest one that no process writes to.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Ambiguous`] and [`Error::NoneFree`].
+    /// [`Error::Missing`], [`Error::Ambiguous`], [`Error::NoneFree`] and [`Error::NoneYet`].
     pub fn find(&self, name: &str) -> Result<String> {
         if is_id(name) && self.ids()?.iter().any(|id| id == name) {
             return Ok(name.into());
         }
         let list = self.list()?;
+        if name.is_empty() && list.is_empty() {
+            return Err(Error::NoneYet);
+        }
         if name.is_empty() {
             // A killed owner leaves no lock; but a program that it was starting has it until that
             // runs, some milliseconds later.
@@ -317,6 +333,10 @@ fn open(folder: &Folder, file: &str) -> Result<Opened> {
     };
     let (journal, update) = opened?;
     let mut faults: Vec<String> = update.quarantined.iter().map(ToString::to_string).collect();
+    if update.quarantined.is_some_and(|lost| lost.damage != Damage::Torn) {
+        let back = "if a rewind is among what is lost, turns that were taken back may be back";
+        faults.push(format!("{file}: {back}"));
+    }
     let mut records = vec![];
     for line in update.records {
         match serde_json::from_str::<Record>(line.get()) {

@@ -453,7 +453,7 @@ fn no_key_reaches_the_disk() {
         assert!(text.contains(REDACTED), "{}", path.display());
     }
     let talk = open(&sessions, ONE);
-    assert!(talk.is_redacted());
+    assert!(talk.is_changed());
     assert_eq!(told(&talk).0, [[REDACTED; 3].join("\n")]);
 }
 
@@ -548,4 +548,95 @@ fn a_transcript_shows_everything_once_also_what_was_taken_back() {
     assert_eq!(counts, [1, 1, 2, 1, 1, 1], "{page}");
     let headings: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
     assert_eq!(headings, ["## Turn 1: first", "## Turn 2: second", "## Turn 3: second again"]);
+}
+
+#[test]
+fn a_key_is_replaced_before_a_label_is_cut() {
+    let dir = folder();
+    let sessions = sessions(&dir);
+    let mut talk = create(&sessions, ONE);
+    let prompt = format!("{}ghp_0123456789abcdefghijklmnop", "x".repeat(49) + " ");
+    talk.begin_turn(&prompt, &now(&[&prompt], &[])).unwrap();
+    let label = talk.rewind(&sessions, "1").unwrap().remove(0).label;
+    assert_eq!(label, format!("{} [redacted ", "x".repeat(49)));
+    assert!(!fs::read_to_string(file(&dir, ONE)).unwrap().contains("ghp_"));
+}
+
+#[test]
+fn what_was_said_stays_in_its_place_in_markdown() {
+    let dir = folder();
+    let attack = "    ```\n```a`b\n~~~\n\r# heading\n\u{2003}```\n\
+        ![](http://x/p.png)\n\u{1b}]0;t\u{7}\u{9b}m";
+    let text = json!({"role": "user", "content": [{"type": "text", "text": attack}]});
+    let [page, html] = exported(&dir, &[text]);
+    let shown = "````\n    ```\n```a`b\n~~~\n␍# heading\n\u{2003}```\n\
+        ![](http://x/p.png)\n␛]0;t␇\u{fffd}m\n````\n";
+    assert!(page.ends_with(shown), "{page}");
+    assert!(!html.contains(['\u{1b}', '\u{9b}']), "{html}");
+    let transcript = export::Transcript {
+        title: "![](http://x) `a` <b> \u{1b}".into(),
+        facts: vec![],
+        parts: vec![],
+    };
+    let title = "# \\!\\[\\](http://x) \\`a\\` &lt;b> ␛\n\n";
+    assert_eq!(export::markdown(&transcript), title);
+}
+
+#[test]
+fn a_damaged_rewind_is_said() {
+    let dir = folder();
+    let sessions = sessions(&dir);
+    let mut talk = create(&sessions, ONE);
+    turn(&sessions, &mut talk, "one", &now(&["one", "1"], &[]));
+    turn(&sessions, &mut talk, "two", &now(&["one", "1", "two", "2"], &[]));
+    talk.rewind(&sessions, "1").unwrap();
+    turn(&sessions, &mut talk, "three", &now(&["one", "1", "three", "3"], &[]));
+    drop(talk);
+    let text = fs::read_to_string(file(&dir, ONE)).unwrap();
+    fs::write(file(&dir, ONE), text.replace("\"head\"", "\"heaD\"")).unwrap();
+    let (session, tree) = sessions.open(ONE).unwrap();
+    let back = "session.jsonl: if a rewind is among what is lost, turns that were taken back may \
+        be back";
+    assert_eq!(tree.faults[1..], [back]);
+    let talk = Talk::new((session, tree));
+    assert_eq!(told(&talk).0, ["one", "1", "two", "2", "three", "3"]);
+    assert!(talk.is_changed());
+}
+
+#[test]
+fn names_that_cannot_be_used_are_refused_and_an_empty_file_is_named() {
+    let dir = folder();
+    let sessions = sessions(&dir);
+    assert_eq!(sessions.find("").unwrap_err().to_string(), "there is no session here yet");
+    let mut talk = create(&sessions, ONE);
+    let refused = talk.save("3").unwrap_err().to_string();
+    assert_eq!(refused, "`3` is no name: a rewind to a number takes back so many turns");
+    let refused = talk.save("").unwrap_err().to_string();
+    assert!(refused.contains("every step is saved by itself"), "{refused}");
+    assert!(matches!(talk.title(&"x".repeat(61)), Err(Error::NoName { .. })));
+    talk.title(&"x".repeat(60)).unwrap();
+    drop(talk);
+    fs::write(file(&dir, ONE), "").unwrap();
+    let (_session, tree) = sessions.open(ONE).unwrap();
+    let empty = format!("session {ONE}: session.jsonl is empty, so nothing is known of it");
+    assert_eq!(tree.faults, [empty]);
+}
+
+#[test]
+fn the_turns_of_a_long_session_are_found_in_one_walk() {
+    let record = |id: u64| Record {
+        id,
+        parent: id - 1,
+        at: 0,
+        kind: record::TURN.into(),
+        data: serde_json::value::to_raw_value(&Turn { before: id - 1, label: String::new() })
+            .unwrap(),
+    };
+    let head = 40_000;
+    let records = (1..=head).map(record).collect();
+    let tree = Tree { id: ONE.into(), begin: None, faults: vec![], records, head };
+    let start = std::time::Instant::now();
+    assert_eq!(tree.turns(head).len(), 40_000);
+    // A walk for each turn takes minutes.
+    assert!(start.elapsed().as_secs() < 10);
 }

@@ -42,13 +42,7 @@ impl Tree {
     /// on at the newest one that was written before it.
     pub fn path(&self, head: u64) -> Vec<&Record> {
         let (mut path, mut next) = (vec![], head);
-        while next > 0 {
-            let place = match self.place(next) {
-                Ok(place) => place,
-                Err(0) => break,
-                Err(after) => after - 1,
-            };
-            let record = &self.records[place];
+        while let Some(record) = self.newest(next) {
             path.push(record);
             // A parent was always written before. What says otherwise was not written by us.
             next = record.parent.min(record.id - 1);
@@ -57,13 +51,20 @@ impl Tree {
         path
     }
 
+    /// This record; the newest one before it when it is lost.
+    fn newest(&self, id: u64) -> Option<&Record> {
+        let end = self.records.partition_point(|record| record.id <= id);
+        self.records[..end].last()
+    }
+
     /// The turns before this record, the newest first. Those before a rewritten history are among
     /// them.
     pub fn turns(&self, head: u64) -> Vec<Turn> {
-        let (mut turns, mut head) = (vec![], head);
-        while let Some((id, turn)) = self.newest_turn(head) {
-            head = turn.before.min(id - 1);
-            turns.push(turn);
+        let (mut turns, mut next) = (vec![], head);
+        while let Some(record) = self.newest(next) {
+            let turn = if record.kind == TURN { record.read::<Turn>() } else { None };
+            next = turn.as_ref().map_or(record.parent, |turn| turn.before).min(record.id - 1);
+            turns.extend(turn);
         }
         turns
     }
@@ -83,12 +84,6 @@ impl Tree {
         };
         turns.retain(|turn| turn.before >= place);
         Ok((place, turns))
-    }
-
-    fn newest_turn(&self, head: u64) -> Option<(u64, Turn)> {
-        let path = self.path(head);
-        let mut turns = path.iter().rev().filter(|record| record.kind == TURN);
-        turns.find_map(|record| Some((record.id, record.read::<Turn>()?)))
     }
 
     /// The title that was given to it last.

@@ -1,5 +1,5 @@
 //! One HTML page.
-use super::{Part, Transcript};
+use super::{Part, Transcript, visible};
 
 /// No program, no other address: the page shows what is in it, and nothing else.
 const HEAD: &str = "<!doctype html>
@@ -113,9 +113,7 @@ fn escaped(text: &str) -> String {
             '>' => out += "&gt;",
             '"' => out += "&quot;",
             '\'' => out += "&#39;",
-            '\n' | '\t' => out.push(c),
-            '\0'..='\x1f' => out.extend(char::from_u32(0x2400 + u32::from(c))),
-            _ => out.push(c),
+            _ => out.push(visible(c)),
         }
     }
     out

@@ -1,8 +1,8 @@
 //! Markdown.
-use super::{Part, Transcript};
+use super::{Part, Transcript, visible};
 
-/// The transcript as Markdown. Nothing in it can break out of its place: code is fenced by more
-/// backticks than it holds, and what looks like HTML is escaped.
+/// The transcript as Markdown. Nothing in it can break out of its place: whatever was said stands
+/// between more backticks than it holds, and in titles what means something is escaped.
 pub fn markdown(transcript: &Transcript) -> String {
     let mut out = format!("# {}\n\n", line(&transcript.title));
     for (name, value) in &transcript.facts {
@@ -13,10 +13,10 @@ pub fn markdown(transcript: &Transcript) -> String {
         out += &match part {
             Part::Heading(text) => format!("## {}\n", line(text)),
             Part::Note(text) => format!("*{}*\n", line(text)),
-            Part::Said { who, text } => format!("**{}**\n\n{}", line(who), quoted(text)),
+            Part::Said { who, text } => format!("**{}**\n\n{}", line(who), fenced(text, "")),
             Part::Folded { title, text } => format!("*{}*\n\n{}", line(title), fenced(text, "")),
             Part::Call { name, input, diff, result, images } => {
-                let mut call = format!("**Call of `{}`**\n\n", line(&name.replace('`', "'")));
+                let mut call = format!("**Call of {}**\n\n", line(name));
                 call += &fenced(input, "json");
                 if !diff.is_empty() {
                     call += &format!("\n{}", fenced(diff, "diff"));
@@ -44,26 +44,16 @@ fn line(text: &str) -> String {
     escaped(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Text that is nothing but text: no HTML, no link, no picture, no emphasis.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
-/// As a quotation, in which Markdown stays Markdown.
-fn quoted(text: &str) -> String {
-    let (mut out, mut fence) = (String::new(), None);
-    for line in text.lines() {
-        let ticks = line.trim_start().bytes().take_while(|byte| *byte == b'`').count();
-        let is_code = fence.is_some();
-        match fence {
-            Some(open) if ticks >= open && line.trim().len() == ticks => fence = None,
-            None if ticks >= 3 => fence = Some(ticks),
-            _ => {}
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '\\' | '`' | '*' | '_' | '[' | ']' | '!' | '~' | '|' | '$' => out.extend(['\\', c]),
+            _ => out.push(visible(c)),
         }
-        let shown = if is_code { line.into() } else { escaped(line) };
-        out += &format!("> {shown}\n");
-    }
-    if let Some(open) = fence {
-        out += &format!("> {}\n", "`".repeat(open));
     }
     out
 }
@@ -71,5 +61,6 @@ fn quoted(text: &str) -> String {
 fn fenced(text: &str, language: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(3.max(longest + 1));
-    format!("{fence}{language}\n{}\n{fence}\n", text.trim_end_matches('\n'))
+    let text: String = text.trim_end_matches('\n').chars().map(visible).collect();
+    format!("{fence}{language}\n{text}\n{fence}\n")
 }

@@ -11,6 +11,7 @@ mod markdown;
 mod parts;
 
 use crate::Tree;
+use std::char::{REPLACEMENT_CHARACTER, from_u32};
 
 pub use html::html;
 pub use markdown::markdown;
@@ -90,5 +91,16 @@ impl Transcript {
         let label = || tree.turns(tree.head).pop().map(|turn| turn.label);
         let title = tree.title().or_else(label).filter(|title| !title.is_empty());
         Transcript { title: title.unwrap_or_else(|| "A session".into()), facts, parts }
+    }
+}
+
+/// A control character as its picture, so that no terminal which shows the file obeys it.
+fn visible(c: char) -> char {
+    match c {
+        '\n' | '\t' => c,
+        '\0'..='\x1f' => from_u32(0x2400 + u32::from(c)).unwrap_or(REPLACEMENT_CHARACTER),
+        '\x7f' => '\u{2421}',
+        _ if c.is_control() => REPLACEMENT_CHARACTER,
+        _ => c,
     }
 }
