@@ -424,6 +424,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_whole_stream_whose_call_has_no_end_broke_off() {
+        let call = json!({"type": "tool_use", "id": "a", "name": "bash", "input": {}});
+        let body = [
+            json!({"type": "content_block_start", "index": 0, "content_block": call}),
+            json!({"type": "content_block_delta", "index": 0, "delta":
+                {"type": "input_json_delta", "partial_json": r#"{"command": "touch ran"}"#}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
+            json!({"type": "message_stop"}),
+        ];
+        let body = body.map(|event| format!("data: {event}\n\n")).concat();
+        let fault = json!({"body": body, "content_type": "text/event-stream"});
+        let play = play(FORMATS[0], [scene("^go$", [say("whole").fault(fault)])]).await;
+        assert_eq!(play.go().await.0.unwrap().text(), "whole");
+        let shown = play.shown();
+        let why = "the reply broke off: a call in it has no end";
+        assert!(shown[0].starts_with("retry 1/8") && shown[0].contains(why), "{shown:?}");
+        assert_eq!(shown[1..], ["delta whole", "reply whole"]);
+        assert!(!play.dir.path().join("ran").exists());
+    }
+
+    #[tokio::test]
     async fn text_that_broke_off_is_kept_and_marked_and_continued() {
         for format in FORMATS {
             let first = say("The answer is forty-two.").fault(json!({"cut_after": 4}));

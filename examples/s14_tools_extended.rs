@@ -218,11 +218,13 @@ fn revert(
     let file = input.file_path.as_deref().map(|path| paths::locate(cx, path)).transpose()?;
     let plan = store.plan(input.range()?, file.as_deref(), own)?;
     let reverted = store.revert(&paths::root(cx)?, &plan)?;
-    for file in reverted.iter().filter(|file| file.is_changed_since) {
+    for file in reverted.iter().filter(|file| file.is_done() && file.is_changed_since) {
         cx.notice(file.to_string());
     }
     let mut lines: Vec<String> = reverted.iter().map(Reverted::to_string).collect();
-    if let Some(own) = own {
+    if !reverted.iter().any(Reverted::is_done) {
+        lines.push("nothing had to be undone".into());
+    } else if let Some(own) = own {
         lines.push(format!("step {own} keeps what was there: reverting it undoes this"));
     }
     Ok(lines.join("\n"))
@@ -306,20 +308,24 @@ pub fn install(agent: Agent, store: Store) -> Agent {
         .tool(Revert(store))
         .wrap_shared(layer)
         .command("snapshots", "the changes that can be undone", async move |_, file, cx| {
-            let file_path = Selection::parse(file).file_path;
+            let file_path = Some(file.trim().to_owned()).filter(|file| !file.is_empty());
             let text = run(&listed, Call::ListSnapshots { file_path }, cx).await;
             cx.notice(text.unwrap_or_else(|error| error.0));
             Ok(())
         })
         .command("revert", "[STEP | turn N] [FILE] undoes it", async move |chat, args, cx| {
             let args = args.trim();
+            let selection = match Selection::parse(args) {
+                Ok(selection) => selection,
+                Err(error) => {
+                    cx.notice(error.to_string());
+                    return Ok(());
+                }
+            };
             of_command.new_turn(&format!(":revert {args}"));
             // Through every layer, as if the model had called it: so what is there is kept.
-            let call = ToolCall {
-                id: "revert".into(),
-                name: "revert".into(),
-                input: json!(Selection::parse(args)),
-            };
+            let call =
+                ToolCall { id: "revert".into(), name: "revert".into(), input: json!(selection) };
             let result = cx.agent.act(vec![call]).await;
             tell(chat, &result);
             Ok(())
@@ -462,11 +468,11 @@ mod tests {
         assert!(refused.starts_with("edit 3 of 3: b: it has not been read, and"), "{refused}");
         assert!(refused.ends_with("(none of the 3 edits was made)"), "{refused}");
         assert_eq!((text(&play, "a"), text(&play, "b")), ("2\n".into(), "three\n".into()));
-        // The one that was refused is no step.
+        // The one that was refused is no step, and uses up no number.
         let mut chat = Chat::default();
         let listed = command(&play, &mut chat, "snapshots", "").await;
         assert!(
-            listed[0].contains("turn 1: go\n  step 2: multi_edit a, b, just now\nnot"),
+            listed[0].contains("turn 1: go\n  step 1: multi_edit a, b, just now\nnot"),
             "{listed:?}"
         );
         command(&play, &mut chat, "revert", "b").await;
@@ -493,6 +499,39 @@ mod tests {
         assert!(listed.contains("turn 1: go\n  step 2: edit a, by main/"), "{listed}");
         command(&play, &mut chat, "revert", "turn 1").await;
         assert_eq!((text(&play, "a"), text(&play, "b")), ("one\n".into(), "one\n".into()));
+    }
+
+    #[tokio::test]
+    async fn a_revert_that_has_nothing_to_do_says_so() {
+        let turns = [call("edit", edit("a", "one", "two")), call("revert", json!({})), say("x")];
+        let play = files([scene("^go$", turns)]).await;
+        let (_, mut chat) = play.ask("go").await;
+        let said = command(&play, &mut chat, "revert", "turn 1 a").await;
+        let nothing = "main: result a was as before step 1 already\nnothing had to be undone";
+        assert_eq!(said[1], nothing);
+        let said = command(&play, &mut chat, "revert", "turn").await.concat();
+        assert!(said.starts_with("main: notice `turn` names no step and no turn"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_shown_can_be_written_and_no_name_is_file_and_folder() {
+        let write = json!({"file_path": "n.ipynb", "content": "{\"cells\": []}"});
+        let edits = json!({"edits": [edit("q", "", "x"), edit("q/r", "", "x")]});
+        let turns = [
+            call("read", json!({"file_path": "n.ipynb"})),
+            call("write", write),
+            call("multi_edit", edits),
+            say("x"),
+        ];
+        let play = files([scene("^go$", turns)]).await;
+        fs::write(play.dir.path().join("n.ipynb"), "{\"cells\": [").unwrap();
+        let (_, chat) = play.ask("go").await;
+        let said: Vec<String> = [2, 4, 6].map(|i| results(&chat.messages()[i]).concat()).into();
+        assert!(said[0].contains("this is no notebook"), "{said:?}");
+        assert_eq!(said[1], "replaced n.ipynb: 1 line");
+        let clash = "q/r: together with q it cannot be: one name would be a file and a folder";
+        assert!(said[2].contains(clash), "{said:?}");
+        assert!(!play.dir.path().join("q").exists());
     }
 
     #[tokio::test]

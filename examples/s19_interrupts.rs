@@ -89,7 +89,7 @@ impl Layer for Interrupts {
             Ok(Ok(reply)) if reply.stop != StopReason::Cancelled => Ok(reply),
             Ok(Err(error)) if !matches!(error, Error::Cancelled) => Err(error),
             _ => {
-                chat.close_open_calls("stopped: the person interrupted the turn");
+                chat.close_open_calls(Chat::INTERRUPTED);
                 chat.push(Message::inserted("interrupt", NOTE));
                 Err(Error::Cancelled)
             }
@@ -111,7 +111,7 @@ impl Layer for Interrupts {
         if cx.cancel().is_cancelled() {
             return call.refuse("not run: the person interrupted the turn");
         }
-        let stopped = call.refuse("stopped: the person interrupted it");
+        let stopped = call.refuse(Chat::INTERRUPTED);
         let mut running = pin!(next.run(call, cx));
         tokio::select! {
             result = &mut running => result,
@@ -299,7 +299,7 @@ mod tests {
         let mut chat = Chat::default();
         stopped(&play, &mut chat, "go", || alive(&day)).await;
         assert!(gone(&day).await);
-        let result = "result stopped: the person interrupted it";
+        let result = &format!("result {}", Chat::INTERRUPTED);
         assert_eq!(blocks(&chat), ["go", "call bash", result, "[interrupt]"]);
         goes_on(&play, &mut chat).await;
     }
@@ -314,7 +314,7 @@ mod tests {
         stopped(&play, &mut chat, "go", || begin.elapsed() > Duration::from_millis(400)).await;
         let results = [
             "result one\n",
-            "result stopped: the person interrupted it",
+            &format!("result {}", Chat::INTERRUPTED),
             "result not run: the person interrupted the turn",
         ];
         let calls = ["go", "call bash", "call ask_person", "call hang"];
@@ -473,7 +473,7 @@ mod tests {
         let (mut chat, begin) = (Chat::default(), Instant::now());
         let later = || begin.elapsed() > Duration::from_millis(300);
         stopped(&play, &mut chat, "go", later).await;
-        let result = "result stopped: the person interrupted the turn";
+        let result = &format!("result {}", Chat::INTERRUPTED);
         assert_eq!(blocks(&chat), ["go", "call bash", result, "[interrupt]"]);
         goes_on(&play, &mut chat).await;
     }

@@ -191,6 +191,10 @@ impl Chat {
         &self.messages
     }
 
+    /// The answer to a call that nobody waited for: how far it came is not known.
+    pub const INTERRUPTED: &str =
+        "interrupted: it may have run, wholly or in part. Look before you do it again.";
+
     /// Every block of every message, those within results too.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.messages.iter().flat_map(|message| message.blocks())
@@ -224,7 +228,7 @@ impl Chat {
 
     /// Appends. An empty message is dropped, a repeated role is merged into the message before.
     /// Open calls get their results first, in the order of the calls: one that the message does not
-    /// answer counts as not run, and a result that answers no open call is dropped.
+    /// answer counts as interrupted, and a result that answers no open call is dropped.
     pub fn push(&mut self, message: impl Into<Arc<Message>>) {
         let message: Arc<Message> = message.into();
         let open = self.open_calls();
@@ -234,7 +238,7 @@ impl Chat {
         let Message { role, content } = Arc::unwrap_or_clone(message);
         let (results, rest): (Vec<Block>, Vec<Block>) =
             content.into_iter().partition(|block| block.answers().is_some());
-        self.append(results_of(&open, results, "not run: the turn was interrupted").into());
+        self.append(results_of(&open, results, Chat::INTERRUPTED).into());
         self.append(Message { role, content: rest }.into());
     }
 
@@ -397,6 +401,17 @@ mod tests {
     impl State for Read {
         const NAME: &'static str = "read";
         const OF_TEXT: bool = true;
+    }
+
+    #[test]
+    fn a_call_that_nobody_waited_for_may_have_run() {
+        let call = json!({"type": "tool_use", "id": "a", "name": "bash", "input": {}});
+        let mut chat = Chat::default();
+        chat.push(Message::user("go"));
+        chat.push(Message::assistant(vec![Block::from_value(&call)]));
+        chat.push(Message::user("next"));
+        let texts: Vec<&str> = chat.messages()[2].blocks().filter_map(Block::as_text).collect();
+        assert_eq!(texts, [Chat::INTERRUPTED, "next"]);
     }
 
     #[test]

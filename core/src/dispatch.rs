@@ -206,10 +206,13 @@ impl<'a> NextTurn<'a> {
             Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
             None => {
                 cx.progress().withdrawn = false;
-                self.agent_loop.start(&cx.agent, chat).await
+                let end = self.agent_loop.start(&cx.agent, chat).await;
+                // It waits for what it runs.
+                chat.close_open_calls("not run: the turn ended");
+                end
             }
         };
-        chat.close_open_calls("not run: the turn ended");
+        chat.close_open_calls(Chat::INTERRUPTED);
         match &end {
             Err(error) if error.withdraws() => cx.progress().withdraw(chat, self.before),
             // If this goes on, what was added may be the cause.
@@ -242,7 +245,7 @@ async fn ask_model(chat: &mut Chat, cx: &Context) -> Result<Reply> {
         return Err(Error::Cancelled);
     }
     // Whatever happened before, a request never leaves with an unanswered call.
-    chat.close_open_calls("not run: the turn was interrupted");
+    chat.close_open_calls(Chat::INTERRUPTED);
     if !chat.awaits_reply() {
         return Err(Error::NothingToAnswer);
     }

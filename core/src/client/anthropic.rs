@@ -1,6 +1,6 @@
 //! The Messages API: a request as its bytes, a reply from its bytes, and the events of a stream.
 use super::stream::Decode;
-use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, Usage, stop};
+use super::{Delta, Endpoint, Lifetime, Place, Reply, Request, StopReason, Usage, stop};
 use crate::{Block, Message, Role, ToolSpec, block::CHAT};
 use rungs_json::{as_id, as_name, as_object, is_plain};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
@@ -268,14 +268,23 @@ impl Decoder {
         closed.map(|(_, index, _)| Delta::Close { index }).collect()
     }
 
-    /// A call that was never closed may be incomplete: such a reply was cut.
+    /// A call that was never closed may be incomplete.
     fn finish(&mut self) -> Vec<Delta> {
         self.ended = true;
-        let is_cut = self.open.iter().any(|(.., is_call)| *is_call);
+        let is_open = self.open.iter().any(|(.., is_call)| *is_call);
         let closed = self.open.drain(..).map(|(_, index, _)| Delta::Close { index });
         let mut deltas: Vec<Delta> = closed.collect();
-        let reason = if is_cut { &json!("max_tokens") } else { &self.end["stop_reason"] };
-        deltas.push(Delta::Stop(stop(reason, &self.end["stop_details"], self.calls, false)));
+        let end = &self.end;
+        deltas.push(Delta::Stop(
+            match stop(&end["stop_reason"], &end["stop_details"], self.calls, false) {
+                StopReason::ToolUse | StopReason::StopSequence | StopReason::PauseTurn
+                    if is_open =>
+                {
+                    StopReason::Cut("a call in it has no end".into())
+                }
+                stop => stop,
+            },
+        ));
         deltas
     }
 }

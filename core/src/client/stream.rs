@@ -82,7 +82,7 @@ impl Decoding {
             end => {
                 // What breaks after the whole reply takes nothing away.
                 if let Some(deltas) = self.decoder.end() {
-                    return Ok(Some(deltas));
+                    return self.whole(deltas);
                 }
                 let seen = self.seen;
                 return Err(self.http.net(match end {
@@ -98,7 +98,8 @@ impl Decoding {
         };
         self.seen += 1;
         let Some(error) = reported(&event) else {
-            return Ok(Some(self.decoder.event(&event)));
+            let deltas = self.decoder.event(&event);
+            return self.whole(deltas);
         };
         let status = status_of(error).unwrap_or(500);
         let mut error = self.http.api(status, &event, &HeaderMap::new());
@@ -106,6 +107,16 @@ impl Decoding {
             message.push_str(" (in the middle of its reply)");
         }
         Err(error)
+    }
+
+    /// These deltas, unless they end a reply that is not whole.
+    fn whole(&self, deltas: Vec<Delta>) -> Result<Option<Vec<Delta>>> {
+        match deltas.last() {
+            Some(Delta::Stop(StopReason::Cut(why))) => {
+                Err(self.http.net(format!("the reply broke off: {why}")))
+            }
+            _ => Ok(Some(deltas)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 use super::{Effect, Tool, ToolError, ToolOutput, ToolSpec, blocking};
 use crate::{Block, Context, paths};
-use rungs_files::{Content, LineRange, ReadTracker, Stamp};
+use rungs_files::{Content, LineRange, ReadError, ReadTracker, Stamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -48,10 +48,13 @@ impl Tool for Read {
             let real = root.resolve(&file_path)?;
             let stamp = Stamp::settled(&file)?;
             // Whether it is a notebook says the name of the file, not that of a link to it.
-            let content = rungs_files::read(file, &real.to_string_lossy(), range, &|| stop())
-                .map_err(|error| ToolError(format!("{file_path}: {error}")))?;
+            let content = rungs_files::read(file, &real.to_string_lossy(), range, &|| stop());
             let note = root.look_alike_note(&file_path, &real);
-            cx.update(|read: &mut ReadTracker| read.note(root.path().join(real), stamp));
+            // What cannot be shown can still be replaced as a whole.
+            if !matches!(content, Err(ReadError::Cancelled | ReadError::Io(_))) {
+                cx.update(|read: &mut ReadTracker| read.note(root.path().join(real), stamp));
+            }
+            let content = content.map_err(|error| ToolError(format!("{file_path}: {error}")))?;
             let note = note.map(|note| format!("[{note}]\n")).unwrap_or_default();
             Ok(match content {
                 Content::Text(text) => (note + &text).into(),

@@ -35,6 +35,10 @@ pub enum PathErrorKind {
     /// There is no such file, and these are several whose names look the same.
     #[error("there is no such file, but several look the same: {0}")]
     Ambiguous(String),
+    /// Of several changes at once, this one needs a folder where the other makes a file, or the
+    /// other way around.
+    #[error("together with {0} it cannot be: one name would be a file and a folder")]
+    FileAndFolder(String),
     /// It is a folder.
     #[error("this is a folder")]
     IsFolder,

@@ -79,7 +79,10 @@ impl Retries {
         match advice {
             Advice::Retry(wait) => asked = *wait,
             Advice::RetryLocal => self.max_attempts = MAX_LOCAL_ATTEMPTS,
-            Advice::RetryOnce if !self.was_silent => self.was_silent = true,
+            Advice::RetryOnce if !self.was_silent => {
+                self.was_silent = true;
+                self.max_attempts = MAX_ATTEMPTS.min(self.attempts + 1);
+            }
             Advice::RetryOnce | Advice::Fewer(_) | Advice::GiveUp => return None,
         }
         let wait = asked.unwrap_or_else(|| backoff(self.attempts)).max(MIN_WAIT);
@@ -186,6 +189,7 @@ mod tests {
     fn silence_is_borne_once_among_other_failures() {
         let mut retries = Retries::default();
         let once = retries.next(&Advice::RetryOnce).is_some();
+        assert_eq!((retries.attempts, retries.max_attempts), (1, 2));
         assert!(once && retries.next(&Advice::Retry(None)).is_some());
         assert_eq!(retries.next(&Advice::RetryOnce), None);
     }

@@ -35,6 +35,12 @@ pub enum Error {
     /// There is no such step.
     #[error("there is no step {0}, or its snapshots were removed")]
     NoStep(u64),
+    /// A step or a turn was named without its number.
+    #[error(
+        "`{0}` names no step and no turn: they are counted from 1, as in `3` or `turn 3`; a file of \
+         this name is `./{0}`"
+    )]
+    NoNumber(String),
     /// Two ranges were named.
     #[error("name a step or a turn, not both")]
     StepAndTurn,

@@ -40,21 +40,28 @@ pub struct Selection {
 
 impl Selection {
     /// What a person types: nothing, `3`, `step 3` or `turn 3`, and a file.
-    pub fn parse(words: &str) -> Selection {
-        let split = |text: &str| -> (String, String) {
+    ///
+    /// # Errors
+    /// [`Error::NoNumber`].
+    pub fn parse(words: &str) -> Result<Selection, Error> {
+        let words = words.trim();
+        let split = |text: &'_ str| -> (String, String) {
             let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
             (word.into(), rest.trim().into())
         };
-        let (word, rest) = split(words.trim());
-        let (kind, (number, file)) = match &*word {
-            "step" | "turn" => (&*word, split(&rest)),
-            _ => ("step", (word.clone(), rest)),
-        };
+        let (word, rest) = split(words);
+        let is_named = matches!(&*word, "step" | "turn");
+        let (number, file) = if is_named { split(&rest) } else { (word.clone(), rest) };
         let file_path = |file: &str| Some(file.to_owned()).filter(|file| !file.is_empty());
-        match (kind, number.parse().ok()) {
-            (_, None) => Selection { file_path: file_path(words.trim()), ..Selection::default() },
-            ("turn", turn) => Selection { turn, file_path: file_path(&file), step: None },
-            (_, step) => Selection { step, file_path: file_path(&file), turn: None },
+        match number.parse().ok().filter(|number| *number > 0) {
+            None if is_named || number.parse::<i64>().is_ok() => {
+                Err(Error::NoNumber(words.to_owned()))
+            }
+            None => Ok(Selection { file_path: file_path(words), ..Selection::default() }),
+            turn if word == "turn" => {
+                Ok(Selection { turn, file_path: file_path(&file), step: None })
+            }
+            step => Ok(Selection { step, file_path: file_path(&file), turn: None }),
         }
     }
 
@@ -122,6 +129,13 @@ pub enum Outcome {
     Elsewhere,
 }
 
+impl Reverted {
+    /// Whether the file was changed.
+    pub fn is_done(&self) -> bool {
+        matches!(self.end, Outcome::Restored | Outcome::Removed)
+    }
+}
+
 impl fmt::Display for Reverted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, step) = (self.path.display(), self.step);
@@ -133,12 +147,12 @@ impl fmt::Display for Reverted {
                 write!(f, "{path} is left alone: it is in another directory, or a link")?
             }
         }
-        if !self.later.is_empty() {
+        if self.is_done() && !self.later.is_empty() {
             let later: Vec<String> = self.later.iter().map(u64::to_string).collect();
             let steps = if later.len() == 1 { "step" } else { "steps" };
             write!(f, "; undone with it: {steps} {}", later.join(", "))?;
         }
-        if self.is_changed_since {
+        if self.is_done() && self.is_changed_since {
             f.write_str("; something else had changed it since its last step")?;
         }
         Ok(())
@@ -174,20 +188,20 @@ impl Store {
         let steps = self.steps()?;
         let wanted =
             |change: &&Change| change.is_changed() && file.is_none_or(|file| file == change.path);
-        let counted: Vec<&Step> = steps
-            .iter()
-            .filter(|step| below.is_none_or(|below| step.id < below))
+        let mut earlier = steps.iter().filter(|step| below.is_none_or(|below| step.id < below));
+        let counted: Vec<&Step> = earlier
+            .clone()
             .filter(|step| step.files.iter().any(|change| wanted(&change)))
             .collect();
         let first = match range {
             Range::Newest => counted.last().map(|step| step.id),
-            Range::Step(id) => match steps.iter().any(|step| step.id == id) {
+            Range::Step(id) => match earlier.any(|step| step.id == id) {
                 true => counted.iter().find(|step| step.id == id).map(|step| step.id),
                 false => return Err(Error::NoStep(id)),
             },
             Range::Turn(turn) => counted.iter().find(|step| step.turn >= turn).map(|step| step.id),
         };
-        let first = first.ok_or_else(|| Error::Nothing(nothing(range, file)))?;
+        let first = first.ok_or_else(|| Error::Nothing(nothing(range, file, counted.last())))?;
         let is_start = |step: &Step| match range {
             Range::Turn(_) => step.id >= first,
             _ => step.id == first,
@@ -301,11 +315,17 @@ impl Store {
     }
 }
 
-fn nothing(range: Range, file: Option<&Path>) -> String {
+fn nothing(range: Range, file: Option<&Path>, newest: Option<&&Step>) -> String {
     let of = file.map(|file| format!(" of {}", file.display())).unwrap_or_default();
     match range {
         Range::Newest => format!("there are no snapshots{of}"),
         Range::Step(id) => format!("step {id} changed nothing{of}"),
-        Range::Turn(turn) => format!("no step since turn {turn} has changed anything{of}"),
+        Range::Turn(turn) => match newest {
+            Some(step) => format!(
+                "there is no turn {turn}; the newest that changed something{of} is turn {}",
+                step.turn
+            ),
+            None => format!("no turn has changed anything{of}"),
+        },
     }
 }

@@ -141,7 +141,9 @@ impl Store {
                     objects::keep(folder, hash, content)?;
                 }
             }
-            let newest = steps.last_key_value().map_or((0, 0), |(id, step)| (*id, step.turn));
+            // Steps that changed nothing give their numbers to those that come next.
+            let newest = steps.values().rev().find(|step| step.changed().next().is_some());
+            let newest = newest.map_or((0, 0), |step| (step.id, step.turn));
             let (id, turn) = (newest.0 + 1, turn.unwrap_or(newest.1 + 1));
             let step = Step {
                 id,

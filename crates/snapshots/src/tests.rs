@@ -416,6 +416,20 @@ fn after_a_kill_at_any_moment_all_that_was_written_can_be_undone() {
 }
 
 #[test]
+fn a_step_that_changes_nothing_uses_up_no_number() {
+    let place = Place::build(Limits::default());
+    place.put("a", "one");
+    place.write(1, &[("a", "two")]);
+    assert_eq!(place.revert(Range::Step(1), None).unwrap(), [RESTORED]);
+    let already = (Outcome::Unchanged, false);
+    assert_eq!(place.revert(Range::Turn(1), None).unwrap(), [already]);
+    let begun = place.begin(None, &["a"]).unwrap();
+    assert_eq!((begun.id, begun.turn), (3, 3));
+    let error = place.revert(Range::Turn(99), None).unwrap_err();
+    assert!(error.contains("there is no turn 99; the newest that changed something"), "{error}");
+}
+
+#[test]
 fn what_a_person_types_is_read() {
     let selection = |step, turn, file: &str| {
         let file_path = Some(file.to_owned()).filter(|file| !file.is_empty());
@@ -428,11 +442,13 @@ fn what_a_person_types_is_read() {
         ("turn 2 a b.txt", selection(None, Some(2), "a b.txt")),
         ("3 src/x", selection(Some(3), None, "src/x")),
         ("my notes.txt", selection(None, None, "my notes.txt")),
-        ("turn", selection(None, None, "turn")),
         ("./3", selection(None, None, "./3")),
-        ("-1", selection(None, None, "-1")),
     ] {
-        assert_eq!(Selection::parse(words), read, "{words}");
+        assert_eq!(Selection::parse(words).unwrap(), read, "{words}");
+    }
+    for words in ["turn", "step x", "turn -3", "-1", "0"] {
+        let error = Selection::parse(words).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{words}` names no step and no turn")), "{error}");
     }
     assert!(selection(Some(1), Some(1), "").range().is_err());
 }

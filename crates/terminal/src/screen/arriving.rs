@@ -7,7 +7,7 @@ use crate::{
     paint::{Colour, paint},
     text::escaped,
 };
-use rungs_core::Reply;
+use rungs_core::{Block, Reply, StopReason};
 
 impl Screen {
     pub(super) fn text_delta(&self, text: &str) {
@@ -32,20 +32,35 @@ impl Screen {
         let mut output = self.0.output.lock().unwrap();
         self.0.end_thinking(&mut output);
         let pieces = std::mem::take(&mut output.pieces);
-        if !pieces.is_empty()
+        if !output.out.is_terminal && reply.calls().is_empty() {
+            // What the harness has put in is for a person: a program reads the answer alone, the
+            // parts of one that broke off in one line.
+            let own = reply.message.content.iter().filter(|block| block.origin().is_none());
+            let text: String = own.filter_map(Block::as_text).collect();
+            let text = escaped(&text);
+            if matches!(reply.stop, StopReason::Cut(_)) {
+                self.0.write(&mut output, To::Out, &text);
+                output.pieces = pieces + &text;
+            } else if !(pieces + text.trim()).is_empty() {
+                let text = text.trim_end_matches('\n');
+                self.0.write(&mut output, To::Out, &format!("{text}\n"));
+            }
+        } else if !pieces.is_empty()
             && let Some(rest) = text.strip_prefix(pieces.as_str())
         {
             let newline = if text.ends_with('\n') { "" } else { "\n" };
             self.0.write(&mut output, To::Out, &format!("{}{newline}", escaped(rest)));
         } else if !text.trim().is_empty() {
-            let before = if pieces.is_empty() { "" } else { "\n" };
+            if !pieces.is_empty() {
+                self.0.write(&mut output, To::Out, "\n");
+            }
             let text = escaped(text.trim_end_matches('\n'));
-            let (to, text) = if output.out.is_terminal || reply.calls().is_empty() {
+            let (to, text) = if output.out.is_terminal {
                 (To::Out, fitted(std::io::stdout(), &text, 0))
             } else {
                 (To::Err, fitted(std::io::stderr(), &text, 0))
             };
-            self.0.write(&mut output, to, &format!("{before}{text}\n"));
+            self.0.write(&mut output, to, &format!("{text}\n"));
         } else if !pieces.is_empty() {
             self.0.write(&mut output, To::Out, "\n");
         }
@@ -54,7 +69,7 @@ impl Screen {
     pub(super) fn reply_discarded(&self) {
         let mut output = self.0.output.lock().unwrap();
         let thinking = std::mem::take(&mut output.thinking);
-        if !std::mem::take(&mut output.pieces).is_empty() {
+        if output.out.is_terminal && !std::mem::take(&mut output.pieces).is_empty() {
             self.0.write(&mut output, To::Out, " [discarded]\n");
         } else if thinking {
             self.0.write(&mut output, To::Err, " [discarded]\n");
