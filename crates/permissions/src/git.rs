@@ -1,14 +1,19 @@
 //! Read-only git, which is only read-only where the repository's own configuration names no
 //! program. Configuration is read with libgit2, which runs nothing.
-use crate::shell::{
-    programs::{Hazard, is_long, is_short},
-    words::Word,
+use crate::{
+    paths::{lexical, resolve},
+    shell::{
+        programs::{Hazard, is_long, is_short},
+        words::Word,
+    },
 };
 use git2::{Config, ConfigLevel, Repository};
 use std::path::Path;
 
 /// How many submodules are looked into.
 const MAX_SUBMODULES: usize = 64;
+/// How large a file of configuration may be, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Subcommands that only read, if nothing in the repository makes them run a program.
 const READERS: [&str; 21] = [
@@ -39,7 +44,7 @@ const READERS: [&str; 21] = [
 const GLOBAL: [&str; 4] = ["--no-pager", "-P", "--no-optional-locks", "--literal-pathspecs"];
 
 /// The settings of a repository that no reading command runs anything by.
-const HARMLESS: [&str; 32] = [
+const HARMLESS: [&str; 31] = [
     "core.repositoryformatversion",
     "core.filemode",
     "core.bare",
@@ -53,7 +58,6 @@ const HARMLESS: [&str; 32] = [
     "core.quotepath",
     "core.untrackedcache",
     "core.abbrev",
-    "core.worktree",
     "core.longpaths",
     "core.sparsecheckout",
     "core.sparsecheckoutcone",
@@ -135,6 +139,13 @@ pub(crate) fn hazard(words: &[Word]) -> Option<Hazard> {
         if !is_exact && (runs.iter().any(|run| is_long(text, run)) || text.starts_with("ext::")) {
             return found(word, "it runs a program");
         }
+        let lists = matches!(subcommand.text.as_str(), "branch" | "for-each-ref" | "tag");
+        if text == "--help" || checks_signatures(text, lists) {
+            return found(word, "it runs a program");
+        }
+        if is_long(text, "--no-index") {
+            return found(word, "it compares files outside of a repository");
+        }
         if is_long(text, "--receive-pack") || is_long(text, "--show-signature") {
             return found(word, "it runs a program");
         }
@@ -150,6 +161,20 @@ pub(crate) fn hazard(words: &[Word]) -> Option<Hazard> {
         return found(word, "it may create, change or delete a branch");
     }
     None
+}
+
+/// Whether a format, or an order, has git start gpg: `%G?`, `%+GS`, `%(signature:grade)`.
+fn checks_signatures(text: &str, lists: bool) -> bool {
+    let modifiers = ['+', '-', ' ', '*'];
+    let placeholders = text.split('%').skip(1).map(|after| after.trim_start_matches(modifiers));
+    let names = text.split("%(").skip(1).map(|after| after.trim_start_matches(modifiers));
+    let order = text.split('=').next_back().unwrap_or(text).trim_start_matches(modifiers);
+    placeholders.into_iter().any(|after| after.starts_with('G'))
+        || names.chain(lists.then_some(order)).any(|name| {
+            name.strip_prefix("signature").is_some_and(|rest| {
+                !rest.contains('/') && { rest.is_empty() || rest.starts_with([':', ')']) }
+            })
+        })
 }
 
 /// The word by which `git branch` does more than list.
@@ -208,20 +233,95 @@ pub(crate) fn is_reader(words: &[Word]) -> bool {
     rest.next().is_some_and(|subcommand| READERS.contains(&subcommand.text.as_str()))
 }
 
-/// Why git cannot be trusted to only read in a folder, if so.
-pub(crate) fn doubt(dir: &Path) -> Option<String> {
-    let repository = match Repository::discover(dir) {
-        Ok(repository) => repository,
-        Err(error) if error.code() == git2::ErrorCode::NotFound => return None,
-        Err(error) => return Some(format!("the repository cannot be read: {}", error.message())),
-    };
-    of_repository(&repository, 0)
+/// Why git cannot be trusted to only read in a folder, if so; `words` are those after `git`.
+pub(crate) fn doubt(dir: &Path, words: &[Word]) -> Option<String> {
+    let Some(real) = resolve(dir) else { return Some("its links lead in a circle".into()) };
+    let folder = real.ancestors().find(|folder| may_be_repository(folder));
+    if compares_files(words, &real, folder) {
+        return Some("it compares files outside of a repository".into());
+    }
+    of_folder(folder?, 0)
 }
 
-fn of_repository(repository: &Repository, depth: usize) -> Option<String> {
+/// Whether git may take a folder for a repository, or for one that has a repository in `.git`.
+/// Generous: git and libgit2 do not refuse the same ones.
+fn may_be_repository(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    has(".git") || (has("HEAD") && ["objects", "refs", "commondir"].into_iter().any(has))
+}
+
+/// Whether `git diff` with two paths looks at files that are in no repository, and at folders of
+/// them with all that they hold.
+fn compares_files(words: &[Word], dir: &Path, repository: Option<&Path>) -> bool {
+    let mut words = words.iter().map(|word| word.text.as_str());
+    if words.find(|word| !GLOBAL.contains(word)) != Some("diff") {
+        return false;
+    }
+    let operands: Vec<&str> = words.skip_while(|word| word.starts_with('-')).collect();
+    let operands: Vec<&str> = operands.into_iter().filter(|word| is_operand(word)).collect();
+    let is_outside = |word: &&str| {
+        let path = dir.join(word);
+        repository.is_none_or(|folder| {
+            !lexical(&path).starts_with(folder)
+                || resolve(&path).is_none_or(|real| !real.starts_with(folder))
+        })
+    };
+    operands.len() == 2 && !operands.contains(&"--") && operands.iter().any(is_outside)
+}
+
+fn is_operand(word: &str) -> bool {
+    word == "--" || !word.starts_with('-')
+}
+
+/// As [`doubt`], of a folder that may be a repository, or a submodule.
+fn of_folder(folder: &Path, depth: usize) -> Option<String> {
+    let link = folder.join(".git");
+    if link.is_file()
+        && let Some(why) = of_link(&link, "gitdir: ")
+    {
+        return Some(why);
+    }
+    match Repository::open(folder) {
+        Ok(repository) => of_repository(&repository, folder, depth),
+        Err(error) => {
+            let folder = folder.display();
+            Some(format!("the repository in {folder} cannot be read: {}", error.message()))
+        }
+    }
+}
+
+/// Why a file that names a folder may name another one to git than to libgit2, which cut off
+/// different blanks, if so.
+fn of_link(file: &Path, begin: &str) -> Option<String> {
+    let why = || Some(format!("where {} leads is not certain", file.display()));
+    let Some(text) = small_text(file) else { return why() };
+    let Some(path) = text.strip_prefix(begin) else { return why() };
+    let path = path.trim_end_matches(['\n', '\r']);
+    if path.is_empty() || path.trim() != path || path.contains(char::is_control) {
+        return why();
+    }
+    None
+}
+
+/// The text of a plain file that is not large.
+fn small_text(file: &Path) -> Option<String> {
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&std::fs::read(file).ok()?).into_owned())
+}
+
+fn of_repository(repository: &Repository, folder: &Path, depth: usize) -> Option<String> {
+    let link = repository.path().join("commondir");
+    if link.symlink_metadata().is_ok()
+        && let Some(why) = of_link(&link, "")
+    {
+        return Some(why);
+    }
     let common = repository.commondir();
     for file in [common.join("config"), repository.path().join("config.worktree")] {
-        if let Some(why) = of_config(&file) {
+        if let Some(why) = of_config(&file, repository.path(), folder) {
             return Some(why);
         }
     }
@@ -244,21 +344,29 @@ fn of_repository(repository: &Repository, depth: usize) -> Option<String> {
         return Some("the repository has too many submodules to look into".into());
     }
     let root = repository.workdir()?;
-    submodules.iter().find_map(|path| match Repository::open(root.join(path)) {
-        Ok(inner) => of_repository(&inner, depth + 1),
-        Err(error) if error.code() == git2::ErrorCode::NotFound => None,
-        Err(error) => Some(format!("the submodule {path} cannot be read: {}", error.message())),
-    })
+    let folders = submodules.iter().map(|path| root.join(path));
+    let mut folders = folders.filter(|folder| may_be_repository(folder));
+    folders.find_map(|folder| of_folder(&folder, depth + 1))
 }
 
-/// Why a file of configuration is not harmless, if so.
-fn of_config(file: &Path) -> Option<String> {
+/// Why a file of configuration is not harmless, if so: that of the repository in `git`, which
+/// `folder` holds.
+fn of_config(file: &Path, git: &Path, folder: &Path) -> Option<String> {
     if file.symlink_metadata().is_err() {
         return None;
     }
     let unreadable = |error: &git2::Error| {
         Some(format!("the repository's configuration cannot be read: {}", error.message()))
     };
+    let Some(text) = small_text(file) else {
+        return Some("the repository's configuration cannot be read".into());
+    };
+    // git and libgit2 differ in what they make of these.
+    let is_odd = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let text = text.replace("\r\n", "\n");
+    if text.contains(is_odd) || text.lines().any(|line| line.trim_end().ends_with('\\')) {
+        return Some("a line of the repository's configuration is not plain".into());
+    }
     let mut config = match Config::new() {
         Ok(config) => config,
         Err(error) => return unreadable(&error),
@@ -276,7 +384,15 @@ fn of_config(file: &Path) -> Option<String> {
             Err(error) => return unreadable(&error),
         };
         let name = entry.name().unwrap_or("?").to_lowercase();
-        if !is_harmless(&name, entry.value().ok()) {
+        let value = entry.value().ok();
+        // A submodule names its own folder, which leads nowhere else.
+        let is_own = |to: &str| {
+            resolve(&git.join(to)).is_some() && resolve(&git.join(to)) == resolve(folder)
+        };
+        if name == "core.worktree" && value.is_some_and(is_own) {
+            continue;
+        }
+        if !is_harmless(&name, value) {
             return Some(format!("the repository's configuration sets `{name}`"));
         }
     }
