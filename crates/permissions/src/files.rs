@@ -18,8 +18,12 @@ const MAX_FILES: usize = 5000;
 
 impl Policy {
     /// The strictest rule for files that covers what a command reads or changes by its words, if
-    /// one denies or asks.
-    pub(crate) fn covers_files(&self, command: &Command, scene: &Scene<'_>) -> Option<Arc<Rule>> {
+    /// one denies or asks; and whether they were too many to look at each.
+    pub(crate) fn covers_files(
+        &self,
+        command: &Command,
+        scene: &Scene<'_>,
+    ) -> (Option<Arc<Rule>>, bool) {
         let mut strictest: Option<Arc<Rule>> = None;
         let mut looked_up = 0;
         let mut judge = |tool: &ToolName, name: &str, path: &str| {
@@ -60,7 +64,7 @@ impl Policy {
                 }
             }
         }
-        strictest
+        (strictest, looked_up > MAX_LOOKED_UP)
     }
 
     /// What a word with wildcards stands for; `None` when that cannot be said.
@@ -95,7 +99,7 @@ impl Policy {
                 }
             }
             if let Some(search) = programs::search(words)
-                && let Some(why) = self.doubtful_search(words, search, command, scene)
+                && let Some(why) = self.doubtful_search(words, &search, command, scene)
             {
                 return Some(why);
             }
@@ -106,7 +110,7 @@ impl Policy {
     fn doubtful_search(
         &self,
         words: &[String],
-        search: Search,
+        search: &Search,
         command: &Command,
         scene: &Scene<'_>,
     ) -> Option<String> {

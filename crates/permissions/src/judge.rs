@@ -8,7 +8,7 @@ use crate::{
         Command, Dirs, Item, Kind, danger,
         programs::{self, Hazard},
         unwrap,
-        words::Word,
+        words::{Word, has_braces},
     },
     surroundings,
 };
@@ -164,7 +164,10 @@ impl Policy {
         scene: &Scene<'_>,
     ) -> Verdict {
         let is_read = *tool == ToolName::Read;
-        let known = word.doubt.is_none() && !word.is_glob && !dirs.unknown;
+        let text = word.text.as_str();
+        let is_foreign = word.is_tilde && text.len() > 1 && !text.starts_with("~/");
+        let expands = word.is_glob || is_foreign || has_braces(word);
+        let known = word.doubt.is_none() && !expands && !dirs.unknown;
         if known && is_harmless_stream(&word.text) {
             return Verdict::new(Ruling::Allow, "it is thrown away or joined");
         }
@@ -245,7 +248,7 @@ impl Policy {
             return Verdict::by(&Rule::built_in(Ruling::Deny, why));
         }
         let candidates = Candidates::new(&command.expanded);
-        let files = self.covers_files(command, scene);
+        let (files, are_too_many) = self.covers_files(command, scene);
         for ruling in [Ruling::Deny, Ruling::Ask] {
             let covers = |rule: &Rule| covers_any(rule, &candidates, text);
             if let Some(rule) = self.first(&[ruling], covers) {
@@ -255,10 +258,16 @@ impl Policy {
                 return Verdict::by(rule);
             }
         }
+        if unwrap::is_too_deep(&command.expanded) {
+            return Verdict::new(Ruling::Ask, "too many programs run one another");
+        }
         if let Some(rule) = self.all_of_bash()
             && scene.mode != Mode::Plan
         {
             return Verdict::by(rule);
+        }
+        if are_too_many {
+            return self.by_mode(scene.mode, "it names too many files to look at each");
         }
         if let Some(why) = self.doubtful_files(command, scene) {
             return self.by_mode(scene.mode, &why);
@@ -291,7 +300,7 @@ impl Policy {
             if let Some(doubt) = word.doubt {
                 return Err(format!("{doubt}: {}", word.text));
             }
-            if crate::shell::words::has_braces(word) {
+            if has_braces(word) {
                 return Err(format!("its braces expand: {}", word.text));
             }
             if word.text.contains(BETWEEN) {

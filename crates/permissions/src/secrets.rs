@@ -1,7 +1,7 @@
 //! Files below a folder that a rule wants asked or denied: a search of the folder would show them.
 use crate::paths::{Base, Place};
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use ignore::WalkBuilder;
+use ignore::{WalkBuilder, overrides::OverrideBuilder, types::TypesBuilder};
 use std::path::{Path, PathBuf};
 
 /// How many files are looked at.
@@ -18,7 +18,7 @@ pub(crate) struct Secrets {
 }
 
 /// What a search of a folder looks at.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Search {
     /// Hidden files too.
     pub(crate) hidden: bool,
@@ -26,6 +26,10 @@ pub(crate) struct Search {
     pub(crate) ignored: bool,
     /// It follows links.
     pub(crate) links: bool,
+    /// Patterns of files to search, which may bring back what is hidden or ignored.
+    pub(crate) globs: Vec<String>,
+    /// Kinds of files to search, of which the same holds.
+    pub(crate) types: Vec<String>,
 }
 
 impl Secrets {
@@ -70,13 +74,41 @@ impl Secrets {
     pub(crate) fn below(
         &self,
         folder: &Path,
-        search: Search,
+        search: &Search,
         cwd: &Path,
         home: Option<&Path>,
     ) -> Result<Option<String>, String> {
-        let Search { hidden, ignored, links } = search;
-        let mut walk = WalkBuilder::new(folder);
-        walk.standard_filters(!ignored).hidden(!hidden).parents(false).follow_links(false);
+        let plain = self.walk(walk_of(folder, search), search.links, cwd, home)?;
+        if plain.is_some() || (search.globs.is_empty() && search.types.is_empty()) {
+            return Ok(plain);
+        }
+        // With the patterns too: they may bring back more, and what they leave out may be no option
+        // but a value.
+        let wrong = |error: ignore::Error| error.to_string();
+        let mut globs = OverrideBuilder::new(cwd);
+        for glob in &search.globs {
+            globs.add(glob).map_err(wrong)?;
+        }
+        let mut types = TypesBuilder::new();
+        types.add_defaults();
+        for name in &search.types {
+            types.select(name);
+        }
+        let mut walk = walk_of(folder, search);
+        walk.overrides(globs.build().map_err(wrong)?);
+        if !search.types.is_empty() {
+            walk.types(types.build().map_err(wrong)?);
+        }
+        self.walk(walk, search.links, cwd, home)
+    }
+
+    fn walk(
+        &self,
+        walk: WalkBuilder,
+        links: bool,
+        cwd: &Path,
+        home: Option<&Path>,
+    ) -> Result<Option<String>, String> {
         let mut files = 0;
         for entry in walk.build().flatten() {
             files += 1;
@@ -105,4 +137,14 @@ impl Secrets {
         }
         Ok(None)
     }
+}
+
+/// The walk that `rg` would do, without its patterns.
+fn walk_of(folder: &Path, search: &Search) -> WalkBuilder {
+    let mut walk = WalkBuilder::new(folder);
+    walk.standard_filters(!search.ignored).hidden(!search.hidden).follow_links(false);
+    if !search.ignored {
+        walk.add_custom_ignore_filename(".rgignore");
+    }
+    walk
 }

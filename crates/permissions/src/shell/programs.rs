@@ -244,6 +244,14 @@ pub(crate) fn is_short(word: &str, option: char, valued: &str) -> bool {
     false
 }
 
+/// Whether a word of a search may be the option that gives the pattern, or leaves it out.
+fn gives_pattern(word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(option) => option.starts_with(['f', 'r']) || option == "type-list",
+        None => word.starts_with('-') && word.contains(['e', 'f']),
+    }
+}
+
 /// The words of a command that may be files it reads, as texts to be compared with the rules for
 /// reading.
 pub(crate) fn reads(words: &[String]) -> Vec<String> {
@@ -252,24 +260,36 @@ pub(crate) fn reads(words: &[String]) -> Vec<String> {
     if NAMES_ONLY.contains(&name) {
         return vec![];
     }
-    let mut pattern = matches!(name, "grep" | "egrep" | "fgrep" | "rg");
+    let is_search = matches!(name, "grep" | "egrep" | "fgrep" | "rg");
+    // Where an option gives the pattern, before or after them, all other words are files.
+    let mut pattern = is_search && !rest.iter().any(|word| gives_pattern(word));
     let mut found = vec![];
-    let mut before = "";
+    let (mut before, mut before_that) = ("", "");
+    let mut only_operands = false;
     for word in rest {
-        if let Some(option) = word.strip_prefix("--") {
+        let is_pattern = matches!(before, "-e" | "--regexp") && !before_that.starts_with('-');
+        if only_operands {
+            // No word is an option any more.
+            if std::mem::take(&mut pattern) {
+                continue;
+            }
+        } else if is_search && is_pattern {
+            (before_that, before) = (before, word);
+            continue;
+        } else if let Some(option) = word.strip_prefix("--") {
+            only_operands = option.is_empty();
             // What follows may be its value, so where the pattern is, is not known.
-            pattern &= option.contains('=') && !option.starts_with(['f', 'r']);
-        } else if word.starts_with('-') {
-            pattern &= !word.contains(['e', 'f']);
-        } else {
+            pattern &= only_operands || option.contains('=');
+        } else if !word.starts_with('-') {
             let is_value =
                 before.starts_with('-') && before.ends_with(VALUED[usize::from(name != "rg")]);
             if pattern && !is_value {
                 pattern = false;
+                (before_that, before) = (before, word);
                 continue;
             }
         }
-        before = word;
+        (before_that, before) = (before, word);
         for part in [Some(word.as_str()), word.split_once('=').map(|(_, value)| value)] {
             let Some(part) = part.filter(|part| !part.is_empty()) else { continue };
             found.push(part.trim_start_matches('@').to_string());
@@ -319,15 +339,56 @@ pub(crate) fn search(words: &[String]) -> Option<Search> {
         "grep" | "egrep" | "fgrep" => {
             let links = has(&['R'], &["--dereference-recursive"]);
             let is_recursive = links || has(&['r', 'd'], &["--recursive", "--directories"]);
-            is_recursive.then_some(Search { hidden: true, ignored: true, links })
+            let all = Search { hidden: true, ignored: true, ..Search::default() };
+            is_recursive.then_some(Search { links, ..all })
         }
-        "rg" | "ag" | "ack" => Some(Search {
-            hidden: has(&['u', '.'], &["--hidden", "--unrestricted"]),
-            ignored: has(&['u'], &["--no-ignore", "--unrestricted"]),
-            links: has(&['L'], &["--follow"]),
-        }),
+        "rg" | "ag" | "ack" => {
+            // What these bring back of what is hidden or ignored is not looked at in detail.
+            const BRING_BACK: [&str; 7] = [
+                "--iglob",
+                "--glob-case-insensitive",
+                "--type-add",
+                "--type-clear",
+                "--ignore-file",
+                "--no-ignore-",
+                "--no-require-git",
+            ];
+            let is_all = base_name(name) != "rg"
+                || rest.iter().any(|word| BRING_BACK.iter().any(|bring| word.starts_with(bring)));
+            let (globs, types) = (values(rest, 'g', "--glob"), values(rest, 't', "--type"));
+            Some(Search {
+                hidden: is_all || has(&['u', '.'], &["--hidden", "--unrestricted"]),
+                ignored: is_all || has(&['u'], &["--no-ignore", "--unrestricted"]),
+                links: has(&['L'], &["--follow"]),
+                globs,
+                types,
+            })
+        }
         _ => None,
     }
+}
+
+/// What may be the values of an option: `-g x`, `-gx`, `-ng x`, `--glob x`, `--glob=x`.
+fn values(words: &[String], short: char, long: &str) -> Vec<String> {
+    let mut values = vec![];
+    for (at, word) in words.iter().enumerate() {
+        let after = if word == long {
+            ""
+        } else if let Some(value) = word.strip_prefix(long).and_then(|rest| rest.strip_prefix('='))
+        {
+            value
+        } else if word.starts_with('-')
+            && !word.starts_with("--")
+            && let Some((_, value)) = word.split_once(short)
+        {
+            value.strip_prefix('=').unwrap_or(value)
+        } else {
+            continue;
+        };
+        let next = words.get(at + 1).map(String::as_str).unwrap_or_default();
+        values.push(if after.is_empty() { next.into() } else { after.into() });
+    }
+    values
 }
 
 /// The files that a command changes by its words; `None` when it is not a program whose writes are

@@ -215,3 +215,42 @@ fn a_submodule_is_asked_only_where_it_is_not_understood() {
     fs::write(dir.join("sub/.git"), "gitdir: ../.git/modules/sub \n").unwrap();
     assert_eq!(ruling(), Ruling::Ask);
 }
+
+#[test]
+fn what_a_search_brings_back_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    fs::create_dir_all(dir.join("a/.git")).unwrap();
+    fs::create_dir(dir.join("a/b")).unwrap();
+    for file in ["a/.env", "a/x.rs", "a/b/.env.local", "a/b/y.py"] {
+        fs::write(dir.join(file), "A=b\n").unwrap();
+    }
+    let policy = policy();
+    let ruling = |command: &str, dir: &Path| decide_in(&policy, command, dir, Mode::Default).ruling;
+    let (a, b) = (dir.join("a"), dir.join("a/b"));
+    for command in [
+        "rg x -g '.e*'",
+        "rg x -g .env -g '*.rs'",
+        "rg x '-g*'",
+        "rg -ng '.e*' x",
+        "rg x --glob='**/.env*'",
+        "rg x --glob '.[e]nv'",
+        "rg x --iglob .ENV",
+        "rg x --type-add 'e:.env*' -te",
+        "rg x --ignore-file i",
+        "rg --no-ignore-vcs x",
+        "ag x",
+    ] {
+        assert_eq!(ruling(command, &a), Ruling::Ask, "{command}");
+    }
+    for command in ["rg x", "rg x -g '*.rs'", "rg x -t rust", "rg -g '!target' x", "rg x b"] {
+        assert_eq!(ruling(command, &a), Ruling::Allow, "{command}");
+    }
+    assert_eq!(ruling("rg x", &b), Ruling::Allow);
+    for name in [".ignore", ".rgignore"] {
+        fs::write(a.join(name), "!.env*\n").unwrap();
+        assert_eq!(ruling("rg x", &a), Ruling::Ask, "{name}");
+        assert_eq!(ruling("rg x", &b), Ruling::Ask, "{name} of the parent");
+        fs::remove_file(a.join(name)).unwrap();
+    }
+}
