@@ -3,7 +3,7 @@ use crate::{
     Policy, Ruling,
     judge::{Scene, is_harmless_stream},
     paths::Place,
-    rule::{Rule, ToolName, What},
+    rule::{Rule, ToolName},
     secrets::{Search, Secrets},
     shell::{Command, globs, programs, unwrap},
 };
@@ -129,13 +129,12 @@ impl Policy {
         for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
             let place = |text: &String| Place::new(text, dir, scene.root, scene.home);
             let folders: Vec<Place> = named.iter().map(place).collect();
-            let folders = folders
-                .iter()
-                .filter_map(|place| place.real.as_deref())
-                .filter(|real| real.is_dir());
-            for folder in folders {
-                match self.restricted(&ToolName::Read).below(folder, search, scene.root, scene.home)
-                {
+            for place in &folders {
+                let Some(folder) = place.real.as_deref().filter(|real| real.is_dir()) else {
+                    continue;
+                };
+                let secrets = self.restricted(&ToolName::Read);
+                match secrets.below(folder, search, &place.cwd[1], scene.home) {
                     Ok(None) => {}
                     Ok(Some(file)) => return Some(format!("it would show {file}")),
                     Err(why) => return Some(why),
@@ -150,12 +149,7 @@ impl Policy {
         let index = usize::from(*tool == ToolName::Edit);
         self.secrets[index].get_or_init(|| {
             let rules = self.of(Ruling::Deny).chain(self.of(Ruling::Ask));
-            Secrets::new(rules.filter(|rule| rule.tool == *tool).filter_map(
-                |rule| match &rule.what {
-                    What::Path(pattern) => Some(pattern.globs()),
-                    _ => None,
-                },
-            ))
+            Secrets::of_rules(rules.filter(|rule| rule.tool == *tool))
         })
     }
 }

@@ -1,8 +1,14 @@
 //! Files below a folder that a rule wants asked or denied: a search of the folder would show them.
-use crate::paths::{Base, Place};
+use crate::{
+    paths::{Base, Place},
+    rule::{Rule, What},
+};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ignore::{WalkBuilder, overrides::OverrideBuilder, types::TypesBuilder};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How many files are looked at.
 const MAX_FILES: usize = 100_000;
@@ -30,11 +36,13 @@ pub(crate) struct Search {
     pub(crate) globs: Vec<String>,
     /// Kinds of files to search, of which the same holds.
     pub(crate) types: Vec<String>,
+    /// Nothing but what these patterns and kinds name is searched, for certain.
+    pub(crate) narrows: bool,
 }
 
 impl Secrets {
     /// The patterns, each with the folder that it is seen from.
-    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (&'a Base, [&'a Glob; 2])>) -> Secrets {
+    fn new<'a>(patterns: impl Iterator<Item = (&'a Base, [&'a Glob; 2])>) -> Secrets {
         let mut sets = [const { None }; 3].map(|_: Option<()>| GlobSetBuilder::new());
         for (base, globs) in patterns {
             let index = match base {
@@ -50,6 +58,14 @@ impl Secrets {
         // and everything asked.
         let [anywhere, below_cwd, below_home] = sets.map(|set| set.build().unwrap_or_default());
         Secrets { anywhere, below_cwd, below_home }
+    }
+
+    /// The paths of these rules.
+    pub(crate) fn of_rules<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Secrets {
+        Secrets::new(rules.filter_map(|rule| match &rule.what {
+            What::Path(pattern) => Some(pattern.globs()),
+            _ => None,
+        }))
     }
 
     /// Whether one of the patterns may cover a path: quicker than to try each of them.
@@ -78,14 +94,20 @@ impl Secrets {
         cwd: &Path,
         home: Option<&Path>,
     ) -> Result<Option<String>, String> {
-        let plain = self.walk(walk_of(folder, search), search.links, cwd, home)?;
-        if plain.is_some() || (search.globs.is_empty() && search.types.is_empty()) {
-            return Ok(plain);
+        if self.anywhere.is_empty() && self.below_cwd.is_empty() && self.below_home.is_empty() {
+            return Ok(None);
+        }
+        let is_whole = search.globs.is_empty() && search.types.is_empty();
+        if is_whole || !search.narrows {
+            let plain = self.walk(walk_of(folder, search), search.links, cwd, home)?;
+            if plain.is_some() || is_whole {
+                return Ok(plain);
+            }
         }
         // With the patterns too: they may bring back more, and what they leave out may be no option
         // but a value.
         let wrong = |error: ignore::Error| error.to_string();
-        let mut globs = OverrideBuilder::new(cwd);
+        let mut globs = OverrideBuilder::new(if search.narrows { folder } else { cwd });
         for glob in &search.globs {
             globs.add(glob).map_err(wrong)?;
         }
@@ -117,7 +139,12 @@ impl Secrets {
             }
             let path = entry.path();
             let is_template = |name: &str| TEMPLATES.contains(&name);
-            if entry.depth() == 0 || entry.file_name().to_str().is_some_and(is_template) {
+            // A folder alone shows nothing; what covers it covers its files.
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            if is_folder
+                || entry.depth() == 0
+                || entry.file_name().to_str().is_some_and(is_template)
+            {
                 continue;
             }
             let is_below = |base: &Path, set: &GlobSet| {

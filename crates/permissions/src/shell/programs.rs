@@ -362,6 +362,7 @@ pub(crate) fn search(words: &[String]) -> Option<Search> {
                 links: has(&['L'], &["--follow"]),
                 globs,
                 types,
+                narrows: false,
             })
         }
         _ => None,
