@@ -1,11 +1,11 @@
 //! The files that a command reads and changes by its words, and the rules for them.
 use crate::{
-    Policy, Ruling,
-    judge::{Scene, is_harmless_stream},
+    Mode, Policy, Ruling,
+    judge::Scene,
     paths::Place,
     rule::{Rule, ToolName},
     secrets::{Search, Secrets},
-    shell::{Command, globs, programs, unwrap},
+    shell::{Command, globs, programs, searches, unwrap, words::Word},
 };
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Policy {
                     Some(_) => {}
                 }
             }
-            if let Some(search) = programs::search(words)
+            if let Some(search) = searches::search(words)
                 && let Some(why) = self.doubtful_search(words, &search, command, scene)
             {
                 return Some(why);
@@ -144,6 +144,31 @@ impl Policy {
         None
     }
 
+    /// Whether `accept-edits` covers a command that changes files as the file tools do.
+    pub(crate) fn file_command(&self, command: &Command, scene: &Scene<'_>) -> bool {
+        if scene.mode != Mode::AcceptEdits || scene.doubt.is_some() || command.dirs.unknown {
+            return false;
+        }
+        let Some(name) = command.words.first() else { return false };
+        let plain = |word: &Word| word.doubt.is_none() && !word.is_glob && !word.is_tilde;
+        let known = command.words.iter().all(plain) && command.assigned.is_empty();
+        if !known || name.text == "sed" || !programs::is_file_command(&name.text) {
+            return false;
+        }
+        let dirs = || command.dirs.likely.iter().chain(&command.dirs.possible);
+        let mut operands =
+            command.words[1..].iter().filter(|word| !word.text.starts_with('-')).peekable();
+        operands.peek().is_some()
+            && operands.all(|word| {
+                dirs().all(|dir| {
+                    let place = Place::new(&word.text, dir, scene.root, scene.home);
+                    let tool = ToolName::Edit;
+                    let verdict = self.judge_path(&tool, "edit", &place, scene.mode);
+                    place.is_inside() && verdict.ruling == Ruling::Allow
+                })
+            })
+    }
+
     /// The paths that rules for reading, or for changing, want asked or denied.
     pub(crate) fn restricted(&self, tool: &ToolName) -> &Secrets {
         let index = usize::from(*tool == ToolName::Edit);
@@ -152,4 +177,9 @@ impl Policy {
             Secrets::of_rules(rules.filter(|rule| rule.tool == *tool))
         })
     }
+}
+
+/// Files of `/dev` that keep nothing.
+pub(crate) fn is_harmless_stream(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
 }

@@ -1,6 +1,8 @@
 //! The ruling on each part of a command.
 use crate::{
-    Mode, Part, Policy, Ruling, git,
+    Mode, Part, Policy, Ruling,
+    files::is_harmless_stream,
+    git,
     paths::Place,
     pattern::BETWEEN,
     rule::{Rule, ToolName, What},
@@ -346,31 +348,6 @@ impl Policy {
         surroundings::check(&plain, &command.dirs, scene.root, scene.home)?;
         Ok(rule)
     }
-
-    /// Whether `accept-edits` covers a command that changes files as the file tools do.
-    fn file_command(&self, command: &Command, scene: &Scene<'_>) -> bool {
-        if scene.mode != Mode::AcceptEdits || scene.doubt.is_some() || command.dirs.unknown {
-            return false;
-        }
-        let Some(name) = command.words.first() else { return false };
-        let plain = |word: &Word| word.doubt.is_none() && !word.is_glob && !word.is_tilde;
-        let known = command.words.iter().all(plain) && command.assigned.is_empty();
-        if !known || name.text == "sed" || !programs::is_file_command(&name.text) {
-            return false;
-        }
-        let dirs = || command.dirs.likely.iter().chain(&command.dirs.possible);
-        let mut operands =
-            command.words[1..].iter().filter(|word| !word.text.starts_with('-')).peekable();
-        operands.peek().is_some()
-            && operands.all(|word| {
-                dirs().all(|dir| {
-                    let place = Place::new(&word.text, dir, scene.root, scene.home);
-                    let tool = ToolName::Edit;
-                    let verdict = self.judge_path(&tool, "edit", &place, scene.mode);
-                    place.is_inside() && verdict.ruling == Ruling::Allow
-                })
-            })
-    }
 }
 
 fn part(item: &Item, verdict: Verdict) -> Part {
@@ -390,9 +367,4 @@ fn covers_any(rule: &Rule, candidates: &Candidates, text: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Files of `/dev` that keep nothing.
-pub(crate) fn is_harmless_stream(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
 }

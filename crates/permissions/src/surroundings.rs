@@ -2,6 +2,7 @@
 use crate::{
     git,
     paths::resolve,
+    repository,
     shell::{Dirs, words::Word},
 };
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub(crate) fn check(
     for dir in dirs.likely.iter().chain(&dirs.possible) {
         if name == "git"
             && git::is_reader(rest)
-            && let Some(doubt) = git::doubt(dir, rest)
+            && let Some(doubt) = repository::doubt(dir, rest)
         {
             return Err(doubt);
         }
