@@ -5,6 +5,7 @@ use crate::{
     paths::Place,
     policy::{part, path_rule, strictest},
     rule::{Rule, ToolName},
+    secrets::{Search, Secrets},
 };
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ impl Policy {
         let mut remember = vec![];
         let (kind, paths) = match (tool, call.access) {
             (ToolName::Bash, _) => (None, vec![]),
-            (ToolName::Read, _) => (Some(ToolName::Read), paths_in(call.input, &["."])),
+            (ToolName::Read, _) => (Some(ToolName::Read), read_paths(call)),
             (_, Access::Writes(paths)) => {
                 let texts = paths.iter().map(|path| path.to_string_lossy().into_owned());
                 (Some(ToolName::Edit), texts.collect())
@@ -27,7 +28,8 @@ impl Policy {
         };
         if !matches!(tool, ToolName::Read | ToolName::Edit) || paths.is_empty() {
             let verdict = self.judge_call(call, mode);
-            if verdict.ruling == Ruling::Ask && verdict.rule.is_none() {
+            let is_bash = *tool == ToolName::Bash;
+            if verdict.ruling == Ruling::Ask && verdict.rule.is_none() && !is_bash {
                 remember.push(call.tool.to_string());
             }
             parts.push(part("call", call.tool.to_string(), verdict));
@@ -48,10 +50,45 @@ impl Policy {
                 parts.push(part(label, path, verdict));
             }
         }
+        if let Some(search) = searched(call)
+            && let Some(verdict) = self.judge_search(call, &search, &place, mode)
+        {
+            remember.clear();
+            parts.push(part("search", call.tool.to_string(), verdict));
+        }
         if parts.iter().any(|part| part.ruling == Ruling::Deny || asks_by_rule(part)) {
             remember.clear();
         }
         strictest(parts, remember)
+    }
+
+    /// What rules say of the files below a folder that a call searches, if one denies or asks.
+    fn judge_search(
+        &self,
+        call: &Call<'_>,
+        search: &Search,
+        place: &impl Fn(&str) -> Place,
+        mode: Mode,
+    ) -> Option<Verdict> {
+        let folder = place(text_of(call.input, "path").unwrap_or("."));
+        let real = folder.real.as_deref().filter(|real| real.is_dir())?;
+        for ruling in [Ruling::Deny, Ruling::Ask] {
+            let rules = self.of(ruling).filter(|rule| rule.is_for(&ToolName::Read, call.tool));
+            let secrets = Secrets::of_rules(rules);
+            match secrets.below(real, search, &folder.cwd[1], folder.home.as_deref()) {
+                Ok(None) => {}
+                Err(why) => return Some(self.by_mode(mode, &why)),
+                Ok(Some(file)) => {
+                    let file_place = place(&folder.cwd[1].join(&file).to_string_lossy());
+                    let covers =
+                        |rule: &Rule| rule.covers_path(&ToolName::Read, call.tool, &file_place);
+                    let Some(rule) = self.first(&[ruling], covers) else { continue };
+                    let verdict = Verdict::by(rule);
+                    return Some(Verdict { why: format!("{file}: {}", verdict.why), ..verdict });
+                }
+            }
+        }
+        None
     }
 
     /// Judges a call of a tool that is no shell and names no files.
@@ -76,6 +113,45 @@ impl Policy {
 
 fn asks_by_rule(part: &Part) -> bool {
     part.ruling == Ruling::Ask && part.rule.is_some()
+}
+
+fn text_of<'a>(input: &'a Value, field: &str) -> Option<&'a str> {
+    input.get(field).and_then(Value::as_str)
+}
+
+/// What a call searches below its folder: for `grep` the files that it opens; for `glob` hidden
+/// files that it asks for, since others are only named.
+fn searched(call: &Call<'_>) -> Option<Search> {
+    let all = Search { hidden: true, ..Search::default() };
+    let (glob, kind) = match call.tool.to_lowercase().as_str() {
+        "grep" => (text_of(call.input, "glob"), text_of(call.input, "type")),
+        "glob" => {
+            let pattern = text_of(call.input, "pattern")?;
+            let mut parts = pattern.split(['/', '{', ',', '(', '|']);
+            let is_hidden = parts.any(|part| part.starts_with(['.', '[', '?']) && part != ".");
+            (is_hidden.then_some(Some(pattern))?, None)
+        }
+        _ => return None,
+    };
+    // A pattern that every reader understands the same way.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "*?[].-_{},/".contains(c);
+    let plain = |text: &&str| !text.is_empty() && text.chars().all(is_plain);
+    Some(Search {
+        globs: glob.filter(plain).map(str::to_string).into_iter().collect(),
+        types: kind.filter(plain).map(str::to_string).into_iter().collect(),
+        narrows: true,
+        ..all
+    })
+}
+
+/// The files and folders that a call reads by its words.
+fn read_paths(call: &Call<'_>) -> Vec<String> {
+    if call.tool.eq_ignore_ascii_case("grep") {
+        let named = ["path", "glob"].iter().filter_map(|field| text_of(call.input, field));
+        let paths: Vec<String> = named.map(str::to_string).collect();
+        return if paths.is_empty() { vec![".".into()] } else { paths };
+    }
+    paths_in(call.input, &["."])
 }
 
 /// The paths that a call names.

@@ -1,11 +1,11 @@
 //! The files that a command reads and changes by its words, and the rules for them.
 use crate::{
-    Policy, Ruling,
-    judge::{Scene, is_harmless_stream},
+    Mode, Policy, Ruling,
+    judge::Scene,
     paths::Place,
-    rule::{Rule, ToolName, What},
+    rule::{Rule, ToolName},
     secrets::{Search, Secrets},
-    shell::{Command, globs, programs, unwrap},
+    shell::{Command, globs, programs, searches, unwrap, words::Word},
 };
 use std::sync::Arc;
 
@@ -18,8 +18,12 @@ const MAX_FILES: usize = 5000;
 
 impl Policy {
     /// The strictest rule for files that covers what a command reads or changes by its words, if
-    /// one denies or asks.
-    pub(crate) fn covers_files(&self, command: &Command, scene: &Scene<'_>) -> Option<Arc<Rule>> {
+    /// one denies or asks; and whether they were too many to look at each.
+    pub(crate) fn covers_files(
+        &self,
+        command: &Command,
+        scene: &Scene<'_>,
+    ) -> (Option<Arc<Rule>>, bool) {
         let mut strictest: Option<Arc<Rule>> = None;
         let mut looked_up = 0;
         let mut judge = |tool: &ToolName, name: &str, path: &str| {
@@ -60,7 +64,7 @@ impl Policy {
                 }
             }
         }
-        strictest
+        (strictest, looked_up > MAX_LOOKED_UP)
     }
 
     /// What a word with wildcards stands for; `None` when that cannot be said.
@@ -94,8 +98,8 @@ impl Policy {
                     Some(_) => {}
                 }
             }
-            if let Some(search) = programs::search(words)
-                && let Some(why) = self.doubtful_search(words, search, command, scene)
+            if let Some(search) = searches::search(words)
+                && let Some(why) = self.doubtful_search(words, &search, command, scene)
             {
                 return Some(why);
             }
@@ -106,7 +110,7 @@ impl Policy {
     fn doubtful_search(
         &self,
         words: &[String],
-        search: Search,
+        search: &Search,
         command: &Command,
         scene: &Scene<'_>,
     ) -> Option<String> {
@@ -125,13 +129,12 @@ impl Policy {
         for dir in command.dirs.likely.iter().chain(&command.dirs.possible) {
             let place = |text: &String| Place::new(text, dir, scene.root, scene.home);
             let folders: Vec<Place> = named.iter().map(place).collect();
-            let folders = folders
-                .iter()
-                .filter_map(|place| place.real.as_deref())
-                .filter(|real| real.is_dir());
-            for folder in folders {
-                match self.restricted(&ToolName::Read).below(folder, search, scene.root, scene.home)
-                {
+            for place in &folders {
+                let Some(folder) = place.real.as_deref().filter(|real| real.is_dir()) else {
+                    continue;
+                };
+                let secrets = self.restricted(&ToolName::Read);
+                match secrets.below(folder, search, &place.cwd[1], scene.home) {
                     Ok(None) => {}
                     Ok(Some(file)) => return Some(format!("it would show {file}")),
                     Err(why) => return Some(why),
@@ -141,17 +144,42 @@ impl Policy {
         None
     }
 
+    /// Whether `accept-edits` covers a command that changes files as the file tools do.
+    pub(crate) fn file_command(&self, command: &Command, scene: &Scene<'_>) -> bool {
+        if scene.mode != Mode::AcceptEdits || scene.doubt.is_some() || command.dirs.unknown {
+            return false;
+        }
+        let Some(name) = command.words.first() else { return false };
+        let plain = |word: &Word| word.doubt.is_none() && !word.is_glob && !word.is_tilde;
+        let known = command.words.iter().all(plain) && command.assigned.is_empty();
+        if !known || name.text == "sed" || !programs::is_file_command(&name.text) {
+            return false;
+        }
+        let dirs = || command.dirs.likely.iter().chain(&command.dirs.possible);
+        let mut operands =
+            command.words[1..].iter().filter(|word| !word.text.starts_with('-')).peekable();
+        operands.peek().is_some()
+            && operands.all(|word| {
+                dirs().all(|dir| {
+                    let place = Place::new(&word.text, dir, scene.root, scene.home);
+                    let tool = ToolName::Edit;
+                    let verdict = self.judge_path(&tool, "edit", &place, scene.mode);
+                    place.is_inside() && verdict.ruling == Ruling::Allow
+                })
+            })
+    }
+
     /// The paths that rules for reading, or for changing, want asked or denied.
     pub(crate) fn restricted(&self, tool: &ToolName) -> &Secrets {
         let index = usize::from(*tool == ToolName::Edit);
         self.secrets[index].get_or_init(|| {
             let rules = self.of(Ruling::Deny).chain(self.of(Ruling::Ask));
-            Secrets::new(rules.filter(|rule| rule.tool == *tool).filter_map(
-                |rule| match &rule.what {
-                    What::Path(pattern) => Some(pattern.globs()),
-                    _ => None,
-                },
-            ))
+            Secrets::of_rules(rules.filter(|rule| rule.tool == *tool))
         })
     }
+}
+
+/// Files of `/dev` that keep nothing.
+pub(crate) fn is_harmless_stream(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
 }

@@ -1,6 +1,8 @@
 //! The ruling on each part of a command.
 use crate::{
-    Mode, Part, Policy, Ruling, git,
+    Mode, Part, Policy, Ruling,
+    files::is_harmless_stream,
+    git,
     paths::Place,
     pattern::BETWEEN,
     rule::{Rule, ToolName, What},
@@ -8,7 +10,7 @@ use crate::{
         Command, Dirs, Item, Kind, danger,
         programs::{self, Hazard},
         unwrap,
-        words::Word,
+        words::{Word, has_braces},
     },
     surroundings,
 };
@@ -164,7 +166,10 @@ impl Policy {
         scene: &Scene<'_>,
     ) -> Verdict {
         let is_read = *tool == ToolName::Read;
-        let known = word.doubt.is_none() && !word.is_glob && !dirs.unknown;
+        let text = word.text.as_str();
+        let is_foreign = word.is_tilde && text.len() > 1 && !text.starts_with("~/");
+        let expands = word.is_glob || is_foreign || has_braces(word);
+        let known = word.doubt.is_none() && !expands && !dirs.unknown;
         if known && is_harmless_stream(&word.text) {
             return Verdict::new(Ruling::Allow, "it is thrown away or joined");
         }
@@ -245,7 +250,7 @@ impl Policy {
             return Verdict::by(&Rule::built_in(Ruling::Deny, why));
         }
         let candidates = Candidates::new(&command.expanded);
-        let files = self.covers_files(command, scene);
+        let (files, are_too_many) = self.covers_files(command, scene);
         for ruling in [Ruling::Deny, Ruling::Ask] {
             let covers = |rule: &Rule| covers_any(rule, &candidates, text);
             if let Some(rule) = self.first(&[ruling], covers) {
@@ -255,10 +260,16 @@ impl Policy {
                 return Verdict::by(rule);
             }
         }
+        if unwrap::is_too_deep(&command.expanded) {
+            return Verdict::new(Ruling::Ask, "too many programs run one another");
+        }
         if let Some(rule) = self.all_of_bash()
             && scene.mode != Mode::Plan
         {
             return Verdict::by(rule);
+        }
+        if are_too_many {
+            return self.by_mode(scene.mode, "it names too many files to look at each");
         }
         if let Some(why) = self.doubtful_files(command, scene) {
             return self.by_mode(scene.mode, &why);
@@ -291,7 +302,7 @@ impl Policy {
             if let Some(doubt) = word.doubt {
                 return Err(format!("{doubt}: {}", word.text));
             }
-            if crate::shell::words::has_braces(word) {
+            if has_braces(word) {
                 return Err(format!("its braces expand: {}", word.text));
             }
             if word.text.contains(BETWEEN) {
@@ -337,31 +348,6 @@ impl Policy {
         surroundings::check(&plain, &command.dirs, scene.root, scene.home)?;
         Ok(rule)
     }
-
-    /// Whether `accept-edits` covers a command that changes files as the file tools do.
-    fn file_command(&self, command: &Command, scene: &Scene<'_>) -> bool {
-        if scene.mode != Mode::AcceptEdits || scene.doubt.is_some() || command.dirs.unknown {
-            return false;
-        }
-        let Some(name) = command.words.first() else { return false };
-        let plain = |word: &Word| word.doubt.is_none() && !word.is_glob && !word.is_tilde;
-        let known = command.words.iter().all(plain) && command.assigned.is_empty();
-        if !known || name.text == "sed" || !programs::is_file_command(&name.text) {
-            return false;
-        }
-        let dirs = || command.dirs.likely.iter().chain(&command.dirs.possible);
-        let mut operands =
-            command.words[1..].iter().filter(|word| !word.text.starts_with('-')).peekable();
-        operands.peek().is_some()
-            && operands.all(|word| {
-                dirs().all(|dir| {
-                    let place = Place::new(&word.text, dir, scene.root, scene.home);
-                    let tool = ToolName::Edit;
-                    let verdict = self.judge_path(&tool, "edit", &place, scene.mode);
-                    place.is_inside() && verdict.ruling == Ruling::Allow
-                })
-            })
-    }
 }
 
 fn part(item: &Item, verdict: Verdict) -> Part {
@@ -381,9 +367,4 @@ fn covers_any(rule: &Rule, candidates: &Candidates, text: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// Files of `/dev` that keep nothing.
-pub(crate) fn is_harmless_stream(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
 }

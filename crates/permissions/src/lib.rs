@@ -33,6 +33,7 @@ mod paths;
 mod pattern;
 mod policy;
 mod protected;
+mod repository;
 mod rule;
 mod secrets;
 mod shell;

@@ -153,7 +153,9 @@ impl PathPattern {
         } else {
             (Base::Cwd, text)
         };
+        // `x/**` covers the folder `x` too: who may not read what is in it may not search it.
         let rest = rest.trim_end_matches('/');
+        let rest = rest.strip_suffix("/**").filter(|rest| !rest.ends_with("**")).unwrap_or(rest);
         let rest = if base == Base::Anywhere { format!("**/{rest}") } else { rest.to_string() };
         let glob = |text: &str| {
             // A file system without case must not open another door than the one that is named.

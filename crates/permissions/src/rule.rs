@@ -182,10 +182,15 @@ impl Rule {
         }
     }
 
+    /// Whether it is for a tool of this kind and name.
+    pub(crate) fn is_for(&self, tool: &ToolName, name: &str) -> bool {
+        self.tool == *tool || self.tool.covers(name, self.ruling == Ruling::Allow)
+    }
+
     /// Whether it covers a path that is read or changed.
     pub(crate) fn covers_path(&self, tool: &ToolName, name: &str, place: &Place) -> bool {
         let is_allow = self.ruling == Ruling::Allow;
-        if self.tool != *tool && !self.tool.covers(name, is_allow) {
+        if !self.is_for(tool, name) {
             return false;
         }
         match &self.what {

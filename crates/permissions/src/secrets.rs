@@ -1,8 +1,14 @@
 //! Files below a folder that a rule wants asked or denied: a search of the folder would show them.
-use crate::paths::{Base, Place};
+use crate::{
+    paths::{Base, Place},
+    rule::{Rule, What},
+};
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use ignore::WalkBuilder;
-use std::path::{Path, PathBuf};
+use ignore::{WalkBuilder, overrides::OverrideBuilder, types::TypesBuilder};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How many files are looked at.
 const MAX_FILES: usize = 100_000;
@@ -18,7 +24,7 @@ pub(crate) struct Secrets {
 }
 
 /// What a search of a folder looks at.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Search {
     /// Hidden files too.
     pub(crate) hidden: bool,
@@ -26,11 +32,17 @@ pub(crate) struct Search {
     pub(crate) ignored: bool,
     /// It follows links.
     pub(crate) links: bool,
+    /// Patterns of files to search, which may bring back what is hidden or ignored.
+    pub(crate) globs: Vec<String>,
+    /// Kinds of files to search, of which the same holds.
+    pub(crate) types: Vec<String>,
+    /// Nothing but what these patterns and kinds name is searched, for certain.
+    pub(crate) narrows: bool,
 }
 
 impl Secrets {
     /// The patterns, each with the folder that it is seen from.
-    pub(crate) fn new<'a>(patterns: impl Iterator<Item = (&'a Base, [&'a Glob; 2])>) -> Secrets {
+    fn new<'a>(patterns: impl Iterator<Item = (&'a Base, [&'a Glob; 2])>) -> Secrets {
         let mut sets = [const { None }; 3].map(|_: Option<()>| GlobSetBuilder::new());
         for (base, globs) in patterns {
             let index = match base {
@@ -46,6 +58,14 @@ impl Secrets {
         // and everything asked.
         let [anywhere, below_cwd, below_home] = sets.map(|set| set.build().unwrap_or_default());
         Secrets { anywhere, below_cwd, below_home }
+    }
+
+    /// The paths of these rules.
+    pub(crate) fn of_rules<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Secrets {
+        Secrets::new(rules.filter_map(|rule| match &rule.what {
+            What::Path(pattern) => Some(pattern.globs()),
+            _ => None,
+        }))
     }
 
     /// Whether one of the patterns may cover a path: quicker than to try each of them.
@@ -70,13 +90,47 @@ impl Secrets {
     pub(crate) fn below(
         &self,
         folder: &Path,
-        search: Search,
+        search: &Search,
         cwd: &Path,
         home: Option<&Path>,
     ) -> Result<Option<String>, String> {
-        let Search { hidden, ignored, links } = search;
-        let mut walk = WalkBuilder::new(folder);
-        walk.standard_filters(!ignored).hidden(!hidden).parents(false).follow_links(false);
+        if self.anywhere.is_empty() && self.below_cwd.is_empty() && self.below_home.is_empty() {
+            return Ok(None);
+        }
+        let is_whole = search.globs.is_empty() && search.types.is_empty();
+        if is_whole || !search.narrows {
+            let plain = self.walk(walk_of(folder, search), search.links, cwd, home)?;
+            if plain.is_some() || is_whole {
+                return Ok(plain);
+            }
+        }
+        // With the patterns too: they may bring back more, and what they leave out may be no option
+        // but a value.
+        let wrong = |error: ignore::Error| error.to_string();
+        let mut globs = OverrideBuilder::new(if search.narrows { folder } else { cwd });
+        for glob in &search.globs {
+            globs.add(glob).map_err(wrong)?;
+        }
+        let mut types = TypesBuilder::new();
+        types.add_defaults();
+        for name in &search.types {
+            types.select(name);
+        }
+        let mut walk = walk_of(folder, search);
+        walk.overrides(globs.build().map_err(wrong)?);
+        if !search.types.is_empty() {
+            walk.types(types.build().map_err(wrong)?);
+        }
+        self.walk(walk, search.links, cwd, home)
+    }
+
+    fn walk(
+        &self,
+        walk: WalkBuilder,
+        links: bool,
+        cwd: &Path,
+        home: Option<&Path>,
+    ) -> Result<Option<String>, String> {
         let mut files = 0;
         for entry in walk.build().flatten() {
             files += 1;
@@ -85,7 +139,12 @@ impl Secrets {
             }
             let path = entry.path();
             let is_template = |name: &str| TEMPLATES.contains(&name);
-            if entry.depth() == 0 || entry.file_name().to_str().is_some_and(is_template) {
+            // A folder alone shows nothing; what covers it covers its files.
+            let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
+            if is_folder
+                || entry.depth() == 0
+                || entry.file_name().to_str().is_some_and(is_template)
+            {
                 continue;
             }
             let is_below = |base: &Path, set: &GlobSet| {
@@ -105,4 +164,14 @@ impl Secrets {
         }
         Ok(None)
     }
+}
+
+/// The walk that `rg` would do, without its patterns.
+fn walk_of(folder: &Path, search: &Search) -> WalkBuilder {
+    let mut walk = WalkBuilder::new(folder);
+    walk.standard_filters(!search.ignored).hidden(!search.hidden).follow_links(false);
+    if !search.ignored {
+        walk.add_custom_ignore_filename(".rgignore");
+    }
+    walk
 }

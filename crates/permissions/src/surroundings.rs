@@ -2,6 +2,7 @@
 use crate::{
     git,
     paths::resolve,
+    repository,
     shell::{Dirs, words::Word},
 };
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub(crate) fn check(
     for dir in dirs.likely.iter().chain(&dirs.possible) {
         if name == "git"
             && git::is_reader(rest)
-            && let Some(doubt) = git::doubt(dir)
+            && let Some(doubt) = repository::doubt(dir, rest)
         {
             return Err(doubt);
         }
@@ -38,12 +39,12 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// Whether rustup may choose another toolchain here, and fetch or run it, whatever the file says.
 fn has_toolchain_file(dir: &Path) -> bool {
-    dir.ancestors().any(|dir| {
-        ["rust-toolchain", "rust-toolchain.toml"].iter().any(|name| {
-            let text = std::fs::read_to_string(dir.join(name));
-            text.is_ok_and(|text| text.contains("path"))
-        })
+    let real = resolve(dir).unwrap_or_else(|| dir.into());
+    real.ancestors().any(|dir| {
+        let has = |name: &&str| dir.join(name).symlink_metadata().is_ok();
+        ["rust-toolchain", "rust-toolchain.toml"].iter().any(|name| has(&name))
     })
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod loose;
 mod nodes;
 pub(crate) mod plain;
 pub(crate) mod programs;
+pub(crate) mod searches;
 pub(crate) mod unwrap;
 pub(crate) mod walk;
 pub(crate) mod words;

@@ -3,7 +3,6 @@ use super::{
     unwrap::{self, base_name},
     words::Word,
 };
-use crate::secrets::Search;
 
 /// A word that makes a program do more than its name says.
 #[derive(Debug, PartialEq)]
@@ -244,6 +243,14 @@ pub(crate) fn is_short(word: &str, option: char, valued: &str) -> bool {
     false
 }
 
+/// Whether a word of a search may be the option that gives the pattern, or leaves it out.
+fn gives_pattern(word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(option) => option.starts_with(['f', 'r']) || option == "type-list",
+        None => word.starts_with('-') && word.contains(['e', 'f']),
+    }
+}
+
 /// The words of a command that may be files it reads, as texts to be compared with the rules for
 /// reading.
 pub(crate) fn reads(words: &[String]) -> Vec<String> {
@@ -252,24 +259,36 @@ pub(crate) fn reads(words: &[String]) -> Vec<String> {
     if NAMES_ONLY.contains(&name) {
         return vec![];
     }
-    let mut pattern = matches!(name, "grep" | "egrep" | "fgrep" | "rg");
+    let is_search = matches!(name, "grep" | "egrep" | "fgrep" | "rg");
+    // Where an option gives the pattern, before or after them, all other words are files.
+    let mut pattern = is_search && !rest.iter().any(|word| gives_pattern(word));
     let mut found = vec![];
-    let mut before = "";
+    let (mut before, mut before_that) = ("", "");
+    let mut only_operands = false;
     for word in rest {
-        if let Some(option) = word.strip_prefix("--") {
+        let is_pattern = matches!(before, "-e" | "--regexp") && !before_that.starts_with('-');
+        if only_operands {
+            // No word is an option any more.
+            if std::mem::take(&mut pattern) {
+                continue;
+            }
+        } else if is_search && is_pattern {
+            (before_that, before) = (before, word);
+            continue;
+        } else if let Some(option) = word.strip_prefix("--") {
+            only_operands = option.is_empty();
             // What follows may be its value, so where the pattern is, is not known.
-            pattern &= option.contains('=') && !option.starts_with(['f', 'r']);
-        } else if word.starts_with('-') {
-            pattern &= !word.contains(['e', 'f']);
-        } else {
+            pattern &= only_operands || option.contains('=');
+        } else if !word.starts_with('-') {
             let is_value =
                 before.starts_with('-') && before.ends_with(VALUED[usize::from(name != "rg")]);
             if pattern && !is_value {
                 pattern = false;
+                (before_that, before) = (before, word);
                 continue;
             }
         }
-        before = word;
+        (before_that, before) = (before, word);
         for part in [Some(word.as_str()), word.split_once('=').map(|(_, value)| value)] {
             let Some(part) = part.filter(|part| !part.is_empty()) else { continue };
             found.push(part.trim_start_matches('@').to_string());
@@ -303,31 +322,6 @@ pub(crate) fn only_reads(words: &[Word]) -> bool {
 /// Whether a program opens the files that its words name.
 pub(crate) fn opens_files(words: &[String]) -> bool {
     words.first().is_some_and(|name| !NAMES_ONLY.contains(&base_name(name)))
-}
-
-/// What a command searches below the folders that it names, if it does.
-pub(crate) fn search(words: &[String]) -> Option<Search> {
-    let (name, rest) = words.split_first()?;
-    let has = |letters: &[char], long: &[&str]| {
-        rest.iter().any(|word| {
-            let is_cluster = word.starts_with('-') && !word.starts_with("--");
-            (is_cluster && word.contains(letters))
-                || long.iter().any(|option| is_long(word, option) || word.starts_with(option))
-        })
-    };
-    match base_name(name) {
-        "grep" | "egrep" | "fgrep" => {
-            let links = has(&['R'], &["--dereference-recursive"]);
-            let is_recursive = links || has(&['r', 'd'], &["--recursive", "--directories"]);
-            is_recursive.then_some(Search { hidden: true, ignored: true, links })
-        }
-        "rg" | "ag" | "ack" => Some(Search {
-            hidden: has(&['u', '.'], &["--hidden", "--unrestricted"]),
-            ignored: has(&['u'], &["--no-ignore", "--unrestricted"]),
-            links: has(&['L'], &["--follow"]),
-        }),
-        _ => None,
-    }
 }
 
 /// The files that a command changes by its words; `None` when it is not a program whose writes are

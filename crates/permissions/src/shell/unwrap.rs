@@ -100,6 +100,15 @@ pub(crate) fn is_shell_or_eval(name: &str) -> bool {
 /// The command itself, and each command that it would run by its words. Generous: an option's value
 /// may be taken for a command, so only what denies or asks may go by it.
 pub(crate) fn commands(words: &[String]) -> Vec<&[String]> {
+    look_behind(words).0
+}
+
+/// Whether there are more programs that run others than are looked at.
+pub(crate) fn is_too_deep(words: &[String]) -> bool {
+    look_behind(words).1
+}
+
+fn look_behind(words: &[String]) -> (Vec<&[String]>, bool) {
     let mut found: Vec<&[String]> = vec![];
     let mut known = HashSet::new();
     let mut todo = vec![words];
@@ -153,7 +162,7 @@ pub(crate) fn commands(words: &[String]) -> Vec<&[String]> {
             }
         }
     }
-    found
+    (found, steps > MAX_STEPS)
 }
 
 fn is_assignment(word: &str) -> bool {

@@ -140,6 +140,117 @@ fn a_toolchain_file_that_names_a_program_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let ruling = || decide_in(&policy(), "cargo --version", folder.path(), Mode::Default).ruling;
     assert_eq!(ruling(), Ruling::Allow);
-    fs::write(folder.path().join("rust-toolchain.toml"), "[toolchain]\npath = \"evil\"\n").unwrap();
+    for (name, text) in
+        [("rust-toolchain.toml", "[toolchain]\npath = \"evil\"\n"), ("rust-toolchain", "")]
+    {
+        fs::write(folder.path().join(name), text).unwrap();
+        assert_eq!(ruling(), Ruling::Ask, "{name}");
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_repository_that_is_not_understood_is_asked() {
+    let policy = policy();
+    let ruling = |dir: &Path| decide_in(&policy, "git status", dir, Mode::Default).ruling;
+    let changes: [(&str, fn(&Path)); 9] = [
+        ("no repository in .git", |dir| {
+            fs::remove_file(dir.join(".git/HEAD")).unwrap();
+        }),
+        ("a link of .git that leads nowhere", |dir| {
+            fs::rename(dir.join(".git"), dir.join("g")).unwrap();
+            symlink("nothing", dir.join(".git")).unwrap();
+        }),
+        ("a gitfile with a blank at its end", |dir| link(dir, "gitdir: g \n")),
+        ("a gitfile with a tab at its end", |dir| link(dir, "gitdir: g\t")),
+        ("a gitfile with a form feed at its end", |dir| link(dir, "gitdir: g\u{c}\n")),
+        ("a gitfile with two blanks", |dir| link(dir, "gitdir:  g\n")),
+        ("a commondir with a blank at its end", |dir| {
+            fs::write(dir.join(".git/commondir"), ". \n").unwrap();
+        }),
+        ("a line of configuration that goes on", |dir| {
+            add(dir, "[user]\n\tname = a \\\n\n[core]\n\tfsmonitor = ./canary\n");
+        }),
+        ("a work tree elsewhere", |dir| add(dir, "[core]\n\tworktree = /etc\n")),
+    ];
+    for (name, change) in changes {
+        let folder = repository();
+        assert_eq!(ruling(folder.path()), Ruling::Allow, "{name}");
+        change(folder.path());
+        assert_eq!(ruling(folder.path()), Ruling::Ask, "{name}");
+    }
+    // A gitfile that is plain, and a folder that looks like a repository without a work tree.
+    let folder = repository();
+    link(folder.path(), "gitdir: g\n");
+    assert_eq!(ruling(folder.path()), Ruling::Allow);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("refs")).unwrap();
+    fs::write(folder.path().join("HEAD"), "x").unwrap();
+    assert_eq!(ruling(folder.path()), Ruling::Ask);
+}
+
+/// Moves the repository to `g`, and writes a file in its place.
+fn link(dir: &Path, text: &str) {
+    fs::rename(dir.join(".git"), dir.join("g")).unwrap();
+    fs::write(dir.join(".git"), text).unwrap();
+}
+
+/// Adds to the repository's configuration.
+fn add(dir: &Path, text: &str) {
+    let file = dir.join(".git/config");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + text).unwrap();
+}
+
+#[test]
+fn a_submodule_is_asked_only_where_it_is_not_understood() {
+    let folder = repository();
+    let dir = folder.path();
+    let source = repository();
+    let source = source.path().display().to_string();
+    git(dir, &["-c", "protocol.file.allow=always", "submodule", "add", "-q", &source, "sub"]);
+    let policy = policy();
+    let ruling = || decide_in(&policy, "git status", dir, Mode::Default).ruling;
+    assert!(dir.join("sub/.git").is_file());
+    assert_eq!(ruling(), Ruling::Allow);
+    fs::write(dir.join("sub/.git"), "gitdir: ../.git/modules/sub \n").unwrap();
     assert_eq!(ruling(), Ruling::Ask);
+}
+
+#[test]
+fn what_a_search_brings_back_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    fs::create_dir_all(dir.join("a/.git")).unwrap();
+    fs::create_dir(dir.join("a/b")).unwrap();
+    for file in ["a/.env", "a/x.rs", "a/b/.env.local", "a/b/y.py"] {
+        fs::write(dir.join(file), "A=b\n").unwrap();
+    }
+    let policy = policy();
+    let ruling = |command: &str, dir: &Path| decide_in(&policy, command, dir, Mode::Default).ruling;
+    let (a, b) = (dir.join("a"), dir.join("a/b"));
+    for command in [
+        "rg x -g '.e*'",
+        "rg x -g .env -g '*.rs'",
+        "rg x '-g*'",
+        "rg -ng '.e*' x",
+        "rg x --glob='**/.env*'",
+        "rg x --glob '.[e]nv'",
+        "rg x --iglob .ENV",
+        "rg x --type-add 'e:.env*' -te",
+        "rg x --ignore-file i",
+        "rg --no-ignore-vcs x",
+        "ag x",
+    ] {
+        assert_eq!(ruling(command, &a), Ruling::Ask, "{command}");
+    }
+    for command in ["rg x", "rg x -g '*.rs'", "rg x -t rust", "rg -g '!target' x", "rg x b"] {
+        assert_eq!(ruling(command, &a), Ruling::Allow, "{command}");
+    }
+    assert_eq!(ruling("rg x", &b), Ruling::Allow);
+    for name in [".ignore", ".rgignore"] {
+        fs::write(a.join(name), "!.env*\n").unwrap();
+        assert_eq!(ruling("rg x", &a), Ruling::Ask, "{name}");
+        assert_eq!(ruling("rg x", &b), Ruling::Ask, "{name} of the parent");
+        fs::remove_file(a.join(name)).unwrap();
+    }
 }

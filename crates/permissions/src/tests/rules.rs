@@ -234,3 +234,64 @@ fn servers_are_told_apart() {
         assert_eq!(tool(&web, "WebFetch", &json!({ "url": url }), Mode::Default), ruling, "{url}");
     }
 }
+
+#[test]
+fn a_search_by_a_tool_is_judged_by_the_files_below_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for file in [".env", "src/a.rs", "private/deep/b.txt"] {
+        std::fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+        std::fs::write(dir.join(file), "x\n").unwrap();
+    }
+    let ruling = |policy: &Policy, tool: &str, input: serde_json::Value| {
+        let call = Call { tool, input: &input, access: Access::Harmless, cwd: dir };
+        policy.decide(&call, Mode::Bypass).ruling
+    };
+    let private = load("deny: ['Read(./private/**)']");
+    for (tool, input) in [
+        ("grep", json!({"pattern": "X", "path": "."})),
+        ("grep", json!({"pattern": "X"})),
+        ("Grep", json!({"pattern": "X", "path": "private"})),
+        ("grep", json!({"pattern": "X", "path": "private/deep"})),
+        ("grep", json!({"pattern": "X", "glob": "*.txt"})),
+        ("glob", json!({"pattern": "*", "path": "private"})),
+        ("glob", json!({"pattern": "private/*"})),
+        ("read", json!({"file_path": "private"})),
+    ] {
+        assert_eq!(ruling(&private, tool, input.clone()), Ruling::Deny, "{tool} {input}");
+    }
+    let shipped = policy();
+    for (tool, input) in [
+        ("grep", json!({"pattern": "X"})),
+        ("grep", json!({"pattern": "X", "path": dir})),
+        ("grep", json!({"pattern": "X", "glob": "*"})),
+        ("grep", json!({"pattern": "X", "glob": "[.]env"})),
+        ("glob", json!({"pattern": ".e*"})),
+        ("glob", json!({"pattern": "{.env,x}"})),
+        ("glob", json!({"pattern": "**/[.]env"})),
+    ] {
+        assert_eq!(ruling(&shipped, tool, input.clone()), Ruling::Ask, "{tool} {input}");
+    }
+    for (policy, tool, input) in [
+        (&private, "grep", json!({"pattern": "X", "path": "src"})),
+        (&private, "grep", json!({"pattern": "X", "glob": "*.rs"})),
+        (&private, "grep", json!({"pattern": "X", "type": "rust"})),
+        (&private, "glob", json!({"pattern": "*.rs"})),
+        (&shipped, "grep", json!({"pattern": ".env", "path": "src"})),
+        (&shipped, "grep", json!({"pattern": "X", "glob": "*.{rs,md}"})),
+        (&shipped, "glob", json!({"pattern": "**/*.rs"})),
+        (&shipped, "glob", json!({"pattern": ".github/*"})),
+    ] {
+        assert_eq!(ruling(policy, tool, input.clone()), Ruling::Allow, "{tool} {input}");
+    }
+}
+
+#[test]
+fn a_shell_call_without_a_command_is_not_remembered() {
+    for input in [json!({}), json!({"command": 1})] {
+        let call =
+            Call { tool: "bash", input: &input, access: Access::Anything, cwd: Path::new("/tmp") };
+        let decision = policy().decide(&call, Mode::Default);
+        assert_eq!((decision.ruling, decision.remember), (Ruling::Ask, vec![]));
+    }
+}
