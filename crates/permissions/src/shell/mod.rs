@@ -7,6 +7,7 @@
 //! nothing else must have found the same commands.
 pub(crate) mod danger;
 mod dirs;
+mod functions;
 pub(crate) mod globs;
 pub(crate) mod loose;
 mod nodes;
@@ -80,11 +81,14 @@ pub(crate) struct Analysis {
 pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     let mut walk = Walk::new(cwd, home);
     // No command can hold a NUL, and the parser takes it for the end of the text again and again.
-    let is_whole = walk.script(&text.replace('\0', " "), 0);
-    let mut doubt = characters(text);
+    let clean = text.replace('\0', " ");
     if text.len() > MAX_ALLOWED_BYTES {
-        doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
+        walk.long(&clean);
+        let doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
+        return Analysis { items: walk.items, doubt };
     }
+    let is_whole = walk.script(&clean, 0, false);
+    let mut doubt = characters(text);
     if doubt.is_none() {
         doubt = match plain::read(text) {
             Some(plain) if is_whole && agree(&walk.items, &plain) => None,
@@ -95,7 +99,7 @@ pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     // What the parser makes of a line that goes on after a backslash is not what bash does.
     let joined = text.replace("\\\n", "");
     if doubt.is_some() && joined.len() < text.len() {
-        walk.script(&joined, 0);
+        walk.script(&joined, 0, false);
     }
     Analysis { items: walk.items, doubt }
 }
