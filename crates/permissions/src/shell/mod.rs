@@ -5,6 +5,7 @@
 //! errors: what it finds is judged by the rules that deny and ask. To be allowed, a text must
 //! consist of the plain part of the language only, and a second reader ([`plain`]) that knows
 //! nothing else must have found the same commands.
+mod commands;
 pub(crate) mod danger;
 mod dirs;
 mod functions;

@@ -1,9 +1,9 @@
 //! The walk over the parser's tree. It uses no recursion, since a text can nest as deep as it is
 //! long.
 use super::{
-    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger,
+    Dirs, Item, Kind, MAX_NESTED_SHELLS, danger,
     functions::Functions,
-    is_descriptor, loose,
+    loose,
     nodes::{
         assigned_word, extra_words, has_quoted_end, has_substitution, heredoc, is_shell, parse,
         read_word, statement_is_shell,
@@ -22,10 +22,6 @@ use tree_sitter::{Node, Tree};
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
 /// How many functions within functions are looked at.
 const MAX_FUNCTIONS: usize = 20;
-/// How long the value of a variable may be that is followed, in bytes.
-const MAX_VALUE_BYTES: usize = 1000;
-/// How many words of an array are followed.
-const MAX_ARRAY_WORDS: usize = 50;
 /// How many scripts within one text are read.
 const MAX_SCRIPTS: usize = 100;
 /// How long they may be together, in bytes.
@@ -35,12 +31,12 @@ const MAX_SCRIPT_BYTES: usize = 1 << 20;
 pub(super) struct Walk {
     pub(super) items: Vec<Item>,
     /// What variables were set to, as far as that is known.
-    variables: HashMap<String, String>,
+    pub(super) variables: HashMap<String, String>,
     /// The words of the command before, which a pipe may bring to the next one.
-    before: Vec<String>,
+    pub(super) before: Vec<String>,
     functions: Functions,
-    dirs: Dirs,
-    home: Option<PathBuf>,
+    pub(super) dirs: Dirs,
+    pub(super) home: Option<PathBuf>,
     /// How many scripts within the text were read.
     scripts: usize,
     script_bytes: usize,
@@ -131,12 +127,12 @@ impl Walk {
         }
     }
 
-    fn doubt(&mut self, depth: usize, text: &str, why: String) {
+    pub(super) fn doubt(&mut self, depth: usize, text: &str, why: String) {
         let text = shorten(text);
         self.items.push(Item { depth, label: "unknown", text, kind: Kind::Doubt(why) });
     }
 
-    fn denied(&mut self, depth: usize, text: &str, why: &'static str) {
+    pub(super) fn denied(&mut self, depth: usize, text: &str, why: &'static str) {
         let text = shorten(text);
         self.items.push(Item { depth, label: "danger", text, kind: Kind::Denied(why) });
     }
@@ -303,7 +299,7 @@ impl Walk {
         }
     }
 
-    fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
+    pub(super) fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
         self.items.push(Item { depth, label, text: shorten(text), kind: Kind::Structure });
     }
 
@@ -374,69 +370,8 @@ impl Walk {
                 || (functions.len() < MAX_FUNCTIONS && next() == Some("&")))
     }
 
-    fn expand(&self, words: &[Word]) -> Vec<String> {
-        words.iter().flat_map(|word| word.expanded(&self.variables)).collect()
-    }
-
-    fn command(
-        &mut self,
-        words: Vec<Word>,
-        assigned: Vec<(String, Word)>,
-        depth: usize,
-        raw: &str,
-        nested: usize,
-        is_piped: bool,
-    ) {
-        let mut expanded = self.expand(&words);
-        if is_piped && unwrap::commands(&expanded).iter().any(|words| words[0] == "xargs") {
-            expanded.extend(danger::printed(&self.before));
-        }
-        let scripts = unwrap::scripts(&expanded);
-        let dirs = self.dirs.clone();
-        match words.first().map(|word| word.text.as_str()) {
-            Some("cd" | "pushd" | "popd") => {
-                self.dirs.change(&expanded, self.home.as_deref());
-                if let Some(dir) = self.dirs.likely.first() {
-                    self.variables.insert("PWD".into(), dir.display().to_string());
-                }
-            }
-            Some("set") => self.arguments(&expanded[1..]),
-            // After a `cd`, `./sudo` may be any program.
-            Some(own) if own.starts_with("./") && !dirs.possible.is_empty() => {
-                if let (Some(dir), Some(name)) = (dirs.likely.first(), expanded.first_mut()) {
-                    *name = crate::paths::lexical(&dir.join(own)).display().to_string();
-                }
-            }
-            _ => {}
-        }
-        self.before.clone_from(&expanded);
-        let command = Command { words, expanded, assigned, is_piped, dirs };
-        let kind = Kind::Command(command);
-        self.items.push(Item { depth, label: "command", text: shorten(raw), kind });
-        for script in scripts {
-            self.nested(&script, nested, depth + 1, is_piped);
-        }
-    }
-
-    /// `set -- a b`: what `$1` and `$@` are then.
-    fn arguments(&mut self, words: &[String]) {
-        let words = match words {
-            [dashes, words @ ..] if dashes == "--" => words,
-            _ => return,
-        };
-        let all = words.join(" ");
-        if all.len() > MAX_VALUE_BYTES {
-            return;
-        }
-        for (at, word) in words.iter().enumerate().take(9) {
-            self.variables.insert((at + 1).to_string(), word.clone());
-        }
-        self.variables.insert("@".into(), all.clone());
-        self.variables.insert("*".into(), all);
-    }
-
     /// Reads what another shell would run.
-    fn nested(&mut self, script: &str, nested: usize, depth: usize, is_piped: bool) {
+    pub(super) fn nested(&mut self, script: &str, nested: usize, depth: usize, is_piped: bool) {
         self.scripts += 1;
         self.script_bytes += script.len();
         let is_much = self.scripts > MAX_SCRIPTS || self.script_bytes > MAX_SCRIPT_BYTES;
@@ -445,52 +380,5 @@ impl Walk {
         }
         self.structure(depth, "script", script);
         self.script(script, nested + 1, is_piped);
-    }
-
-    fn assignment(&mut self, node: Node<'_>, text: &str) {
-        let (name, word) = assigned_word(node, text);
-        let array = node.child_by_field_name("value").filter(|value| value.kind() == "array");
-        let raw = &text[node.byte_range()];
-        let value = match array {
-            Some(array) => {
-                let mut cursor = array.walk();
-                let words = array.named_children(&mut cursor).take(MAX_ARRAY_WORDS);
-                let words: Vec<Word> = words.map(|word| read_word(word, text)).collect();
-                self.expand(&words).join(" ")
-            }
-            // What was fetched stands for the command that fetched it.
-            None if raw.len() <= MAX_VALUE_BYTES && danger::holds_fetch(raw) => {
-                raw[name.len() + 1..].trim_matches('"').to_string()
-            }
-            None => word.expanded(&self.variables).join(" "),
-        };
-        match value.len() <= MAX_VALUE_BYTES {
-            true => self.variables.insert(name, value),
-            false => self.variables.remove(&name),
-        };
-    }
-
-    fn redirect(&mut self, node: Node<'_>, text: &str, depth: usize) {
-        let mut cursor = node.walk();
-        let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
-        let operator = children.iter().find(|child| !child.is_named()).map_or("", |op| op.kind());
-        let target = children.iter().find(|child| {
-            child.is_named() && child.kind() != "file_descriptor" && !child.is_error()
-        });
-        let raw = &text[node.byte_range()];
-        let Some(target) = target.map(|target| read_word(*target, text)) else {
-            return self.doubt(depth, raw, "a stream is closed".into());
-        };
-        if operator.ends_with('&') && is_descriptor(&target.text) && target.doubt.is_none() {
-            return self.structure(depth, "stream", raw);
-        }
-        let (label, kind) = match operator {
-            "<" if !raw.trim_start_matches(|c: char| c != '<').starts_with("<>") => {
-                ("read", Kind::Read(target, self.dirs.clone()))
-            }
-            "<&" => return self.doubt(depth, raw, "a stream is opened".into()),
-            _ => ("write", Kind::Write(target, self.dirs.clone())),
-        };
-        self.items.push(Item { depth, label, text: shorten(raw), kind });
     }
 }
