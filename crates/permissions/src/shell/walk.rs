@@ -22,6 +22,8 @@ use tree_sitter::{Node, Tree};
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
 /// How many functions within functions are looked at.
 const MAX_FUNCTIONS: usize = 20;
+/// How many words of a command are read in a text that cannot be parsed.
+const MAX_LOOSE_WORDS: usize = 1000;
 /// How many scripts within one text are read.
 const MAX_SCRIPTS: usize = 100;
 /// How long they may be together, in bytes.
@@ -122,7 +124,8 @@ impl Walk {
             if !known.insert(words.clone()) {
                 continue;
             }
-            let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
+            let words: Vec<Word> =
+                words.iter().take(MAX_LOOSE_WORDS).map(|word| Word::read(word, &[])).collect();
             self.command(words, vec![], nested, text, nested, false);
         }
     }
