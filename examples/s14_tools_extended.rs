@@ -315,13 +315,7 @@ pub fn install(agent: Agent, store: Store) -> Agent {
         })
         .command("revert", "[STEP | turn N] [FILE] undoes it", async move |chat, args, cx| {
             let args = args.trim();
-            let selection = match Selection::parse(args) {
-                Ok(selection) => selection,
-                Err(error) => {
-                    cx.notice(error.to_string());
-                    return Ok(());
-                }
-            };
+            let selection = Selection::parse(args).map_err(Error::other)?;
             of_command.new_turn(&format!(":revert {args}"));
             // Through every layer, as if the model had called it: so what is there is kept.
             let call =

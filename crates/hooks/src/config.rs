@@ -183,8 +183,19 @@ impl Hooks {
                 continue;
             };
             for group in groups {
-                let matcher =
-                    Matcher::new(&group.matcher).map_err(|why| error(format!("{name}: {why}")))?;
+                let matcher = match (Matcher::new(&group.matcher), form) {
+                    (Ok(matcher), _) => matcher,
+                    (Err(why), Form::Own) => return Err(error(format!("{name}: {why}"))),
+                    // A guard fails closed: without its matcher it guards everything.
+                    (Err(why), Form::Settings) if event.guards() => {
+                        all.leave_out(file, &format!("{name}: {why}; it runs for everything"));
+                        Matcher::unread(&group.matcher)
+                    }
+                    (Err(why), Form::Settings) => {
+                        all.leave_out(file, &format!("{name}: {why}; its hooks do not run"));
+                        continue;
+                    }
+                };
                 for handler in group.hooks.unwrap_or_else(|| vec![group.alone]) {
                     let read = handler.read(event, &matcher, file, form, &mut all);
                     all.hooks.extend(read.map_err(|why| error(format!("{name}: {why}")))?);
@@ -343,6 +354,22 @@ mod tests {
         assert_eq!(cut, "f:2: EOF while parsing an object");
         assert_eq!(parse("", Form::Own).unwrap().hooks.len(), 0);
         assert!(Hooks::read(Path::new("/missing"), Form::Settings).unwrap_err().is_missing);
+    }
+
+    #[test]
+    fn a_guard_with_a_broken_matcher_guards_everything() {
+        let hooks = r#"{"hooks": {
+            "PreToolUse": [{"matcher": "Bash(", "command": "guard"}, {"command": "other"}],
+            "PostToolUse": [{"matcher": "Bash(", "command": "log"}]}}"#;
+        let hooks = parse(hooks, Form::Settings).unwrap();
+        assert_eq!(shown(&hooks), ["PreToolUse Bash( guard 600", "PreToolUse  other 600"]);
+        assert!(hooks.hooks[0].matcher.matches(&["Write"]));
+        let why = "matcher `Bash(` is no regular expression: error: unclosed group";
+        let left_out = [
+            format!("f: left out: PostToolUse: {why}; its hooks do not run"),
+            format!("f: left out: PreToolUse: {why}; it runs for everything"),
+        ];
+        assert_eq!(hooks.left_out, left_out);
     }
 
     #[test]

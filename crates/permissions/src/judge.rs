@@ -90,7 +90,7 @@ impl Candidates {
         for command in unwrap::commands(words) {
             let begin = offsets[words.len() - command.len()];
             begins.push(begin);
-            let base = unwrap::base_name(&command[0]);
+            let base = unwrap::program(&command[0]);
             if base.len() < command[0].len() {
                 begins.push(begin + command[0].len() - base.len());
             }

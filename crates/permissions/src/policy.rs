@@ -12,6 +12,7 @@ use crate::{
 use rungs_files::ConfigError;
 use serde::Serialize;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -19,6 +20,8 @@ use std::{
 
 /// How many parts of a command are judged one by one.
 const MAX_PARTS: usize = 500;
+/// How long the parts after them are looked through for what denies.
+const MAX_TIME: Duration = Duration::from_secs(1);
 /// How many rules are kept from one answer "always".
 const MAX_REMEMBERED: usize = 5;
 
@@ -189,8 +192,10 @@ impl Policy {
         let (first, rest) = items.split_at(items.len().min(MAX_PARTS));
         let mut parts: Vec<Part> = first.iter().map(|item| self.judge(item, &scene)).collect();
         if !rest.is_empty() {
-            // What denies is looked for to the end: no length may hide it.
-            let denied = rest.iter().find_map(|item| self.denied(item, &scene));
+            // What denies is looked for to the end, as far as the time allows.
+            let deadline = Instant::now() + MAX_TIME;
+            let mut in_time = rest.iter().take_while(|_| Instant::now() < deadline);
+            let denied = in_time.find_map(|item| self.denied(item, &scene));
             let why = format!("it has more than {MAX_PARTS} parts");
             let verdict = self.by_mode(mode, &why);
             let more = part("more", format!("{} more parts", rest.len()), verdict);

@@ -37,8 +37,8 @@ pub enum Error {
     NoStep(u64),
     /// A step or a turn was named without its number.
     #[error(
-        "`{0}` names no step and no turn: they are counted from 1, as in `3` or `turn 3`; a file of \
-         this name is `./{0}`"
+        "`{0}` names no step and no turn: they are counted from 1, as in `3` or `turn 3`; a file \
+         of this name is `./{0}`"
     )]
     NoNumber(String),
     /// Two ranges were named.

@@ -21,6 +21,15 @@ impl Dirs {
         let target = match words {
             [cd] if cd == "cd" => home.map(|home| home.display().to_string()),
             [cd, to] if cd == "cd" && !to.starts_with('-') && !to.contains('$') => Some(to.clone()),
+            // `cd -P DIR`, `pushd DIR`: most likely there.
+            [cd, options @ .., to]
+                if cd != "popd"
+                    && !to.starts_with(['-', '+'])
+                    && options.iter().all(|word| word.starts_with('-')) =>
+            {
+                self.unknown = true;
+                Some(to.clone())
+            }
             _ => None,
         };
         let before = std::mem::take(&mut self.likely);

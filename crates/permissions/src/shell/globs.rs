@@ -64,7 +64,7 @@ pub(crate) fn expand(text: &str, dir: &Path) -> Option<Vec<String>> {
     Some(found.into_iter().map(|path| path.to_string_lossy().into_owned()).collect())
 }
 
-fn matcher(part: &str) -> Option<GlobMatcher> {
+pub(super) fn matcher(part: &str) -> Option<GlobMatcher> {
     // Braces are no wildcard here.
     let text = part.replace('{', "[{]").replace('}', "[}]").replace("[^", "[!");
     let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(false).build();

@@ -5,8 +5,10 @@
 //! errors: what it finds is judged by the rules that deny and ask. To be allowed, a text must
 //! consist of the plain part of the language only, and a second reader ([`plain`]) that knows
 //! nothing else must have found the same commands.
+mod commands;
 pub(crate) mod danger;
 mod dirs;
+mod functions;
 pub(crate) mod globs;
 pub(crate) mod loose;
 mod nodes;
@@ -81,11 +83,14 @@ pub(crate) struct Analysis {
 pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     let mut walk = Walk::new(cwd, home);
     // No command can hold a NUL, and the parser takes it for the end of the text again and again.
-    let is_whole = walk.script(&text.replace('\0', " "), 0);
-    let mut doubt = characters(text);
+    let clean = text.replace('\0', " ");
     if text.len() > MAX_ALLOWED_BYTES {
-        doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
+        walk.long(&clean);
+        let doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
+        return Analysis { items: walk.items, doubt };
     }
+    let is_whole = walk.script(&clean, 0, false);
+    let mut doubt = characters(text);
     if doubt.is_none() {
         doubt = match plain::read(text) {
             Some(plain) if is_whole && agree(&walk.items, &plain) => None,
@@ -96,7 +101,7 @@ pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     // What the parser makes of a line that goes on after a backslash is not what bash does.
     let joined = text.replace("\\\n", "");
     if doubt.is_some() && joined.len() < text.len() {
-        walk.script(&joined, 0);
+        walk.script(&joined, 0, false);
     }
     Analysis { items: walk.items, doubt }
 }

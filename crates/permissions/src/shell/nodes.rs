@@ -6,6 +6,9 @@ use std::{
 };
 use tree_sitter::{Node, ParseOptions, Parser, Tree};
 
+/// How many words of a command are looked at for a shell.
+const MAX_WORDS: usize = 50;
+
 pub(super) fn parse(text: &str, deadline: Instant) -> Option<Tree> {
     let mut parser = Parser::new();
     parser.set_language(&tree_sitter_bash::LANGUAGE.into()).ok()?;
@@ -18,15 +21,25 @@ pub(super) fn parse(text: &str, deadline: Instant) -> Option<Tree> {
     parser.parse_with_options(&mut |at, _| bytes.get(at..).unwrap_or_default(), None, Some(options))
 }
 
-/// Whether a command runs as a script what it is given: a shell, `eval`, `source`.
+/// Whether a command runs as a script what it is given: a shell, `eval`, `source`, also behind
+/// programs that run others.
 pub(super) fn is_shell(node: Node<'_>, text: &str) -> bool {
-    let name = node.child_by_field_name("name");
-    name.is_some_and(|name| unwrap::is_shell_or_eval(&text[name.byte_range()]))
+    let mut cursor = node.walk();
+    let words = node.named_children(&mut cursor).take(MAX_WORDS);
+    let words: Vec<String> = words.map(|word| text[word.byte_range()].to_string()).collect();
+    unwrap::commands(&words).iter().any(|command| unwrap::is_shell_or_eval(&command[0]))
 }
 
 pub(super) fn statement_is_shell(node: Node<'_>, text: &str) -> bool {
     let body = node.child_by_field_name("body");
     body.is_some_and(|body| body.kind() == "command" && is_shell(body, text))
+}
+
+/// Whether the parser found a command right in an expansion.
+pub(super) fn has_substitution(node: Node<'_>) -> bool {
+    let mut cursor = node.walk();
+    let holds = |kind| matches!(kind, "command_substitution" | "concatenation" | "string");
+    node.named_children(&mut cursor).any(|child| holds(child.kind()))
 }
 
 /// A word with the commands that it holds left out.

@@ -1,16 +1,18 @@
 //! The walk over the parser's tree. It uses no recursion, since a text can nest as deep as it is
 //! long.
 use super::{
-    Command, Dirs, Item, Kind, MAX_NESTED_SHELLS, danger, is_descriptor, loose,
+    Dirs, Item, Kind, MAX_NESTED_SHELLS, danger,
+    functions::Functions,
+    loose,
     nodes::{
-        assigned_word, extra_words, has_quoted_end, heredoc, is_shell, parse, read_word,
-        statement_is_shell,
+        assigned_word, extra_words, has_quoted_end, has_substitution, heredoc, is_shell, parse,
+        read_word, statement_is_shell,
     },
     shorten, unwrap,
     words::Word,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -20,8 +22,8 @@ use tree_sitter::{Node, Tree};
 const MAX_PARSE_TIME: Duration = Duration::from_secs(2);
 /// How many functions within functions are looked at.
 const MAX_FUNCTIONS: usize = 20;
-/// How long the value of a variable may be that is followed, in bytes.
-const MAX_VALUE_BYTES: usize = 1000;
+/// How many words of a command are read in a text that cannot be parsed.
+const MAX_LOOSE_WORDS: usize = 1000;
 /// How many scripts within one text are read.
 const MAX_SCRIPTS: usize = 100;
 /// How long they may be together, in bytes.
@@ -31,9 +33,12 @@ const MAX_SCRIPT_BYTES: usize = 1 << 20;
 pub(super) struct Walk {
     pub(super) items: Vec<Item>,
     /// What variables were set to, as far as that is known.
-    variables: HashMap<String, String>,
-    dirs: Dirs,
-    home: Option<PathBuf>,
+    pub(super) variables: HashMap<String, String>,
+    /// The words of the command before, which a pipe may bring to the next one.
+    pub(super) before: Vec<String>,
+    functions: Functions,
+    pub(super) dirs: Dirs,
+    pub(super) home: Option<PathBuf>,
     /// How many scripts within the text were read.
     scripts: usize,
     script_bytes: usize,
@@ -54,12 +59,16 @@ struct Frame<'t> {
     depth: usize,
     /// Whether the name of a function was added.
     names: bool,
+    /// Whether a process of its own runs it.
+    is_spawned: bool,
 }
 
 impl Walk {
     pub(super) fn new(cwd: &Path, home: Option<&Path>) -> Walk {
         let mut variables = HashMap::new();
-        variables.insert("IFS".into(), " ".into());
+        for (name, value) in [("IFS", " "), ("SHELL", "sh"), ("BASH", "bash")] {
+            variables.insert(name.into(), value.into());
+        }
         variables.insert("PWD".into(), cwd.display().to_string());
         if let Some(home) = home {
             variables.insert("HOME".into(), home.display().to_string());
@@ -68,6 +77,8 @@ impl Walk {
         Walk {
             items: vec![],
             variables,
+            before: vec![],
+            functions: Functions::default(),
             dirs,
             home: home.map(Path::to_path_buf),
             scripts: 0,
@@ -77,50 +88,68 @@ impl Walk {
     }
 
     /// Reads a script; whether the parser understood all of it.
-    pub(super) fn script(&mut self, text: &str, nested: usize) -> bool {
+    pub(super) fn script(&mut self, text: &str, nested: usize, is_piped: bool) -> bool {
         if danger::is_fork_bomb(text) {
             self.denied(nested, text, "it is a fork bomb");
         }
         let tree = parse(text, self.deadline);
         let is_whole = tree.as_ref().is_some_and(|tree| !tree.root_node().has_error());
         match tree {
-            Some(tree) => self.tree(&tree, text, nested),
+            Some(tree) => self.tree(&tree, text, nested, is_piped),
             None => self.doubt(nested, text, "the parser did not come to an end".into()),
         }
         if !is_whole {
             self.doubt(nested, text, "it cannot be parsed".into());
             self.loose(text, nested);
         }
+        if self.functions.have_bomb() {
+            self.denied(nested, text, "it is a fork bomb");
+        }
         is_whole
+    }
+
+    /// Reads a text that is too long for the parser.
+    pub(super) fn long(&mut self, text: &str) {
+        self.doubt(0, text, "it is too long to be parsed".into());
+        self.loose(text, 0);
     }
 
     /// Looks for what may be commands where the parser found none.
     fn loose(&mut self, text: &str, nested: usize) {
+        let mut known = HashSet::new();
         for words in loose::commands(text) {
-            let words: Vec<Word> = words.iter().map(|word| Word::read(word, &[])).collect();
+            if Instant::now() > self.deadline {
+                return self.doubt(nested, text, "it takes too long to read".into());
+            }
+            if !known.insert(words.clone()) {
+                continue;
+            }
+            let words: Vec<Word> =
+                words.iter().take(MAX_LOOSE_WORDS).map(|word| Word::read(word, &[])).collect();
             self.command(words, vec![], nested, text, nested, false);
         }
     }
 
-    fn doubt(&mut self, depth: usize, text: &str, why: String) {
+    pub(super) fn doubt(&mut self, depth: usize, text: &str, why: String) {
         let text = shorten(text);
         self.items.push(Item { depth, label: "unknown", text, kind: Kind::Doubt(why) });
     }
 
-    fn denied(&mut self, depth: usize, text: &str, why: &'static str) {
+    pub(super) fn denied(&mut self, depth: usize, text: &str, why: &'static str) {
         let text = shorten(text);
         self.items.push(Item { depth, label: "danger", text, kind: Kind::Denied(why) });
     }
 
-    fn tree(&mut self, tree: &Tree, text: &str, nested: usize) {
+    fn tree(&mut self, tree: &Tree, text: &str, nested: usize, is_piped: bool) {
         let mut cursor = tree.walk();
         let root = Frame {
             kind: "",
             node: None,
-            is_piped: false,
+            is_piped,
             feeds_shell: false,
             depth: nested,
             names: false,
+            is_spawned: false,
         };
         let mut frames = vec![root];
         let mut functions: Vec<&str> = vec![];
@@ -176,7 +205,10 @@ impl Walk {
             "program" => frame.depth = parent.depth,
             "comment" => return None,
             "list" => self.structure(parent.depth, "list", raw),
-            "pipeline" => self.structure(parent.depth, "pipeline", raw),
+            "pipeline" => {
+                frame.is_spawned = true;
+                self.structure(parent.depth, "pipeline", raw);
+            }
             "redirected_statement" => {
                 frame.depth = parent.depth;
                 frame.feeds_shell |= statement_is_shell(node, text);
@@ -196,6 +228,10 @@ impl Walk {
                     self.doubt(parent.depth, raw, why);
                 }
             }
+            "process_substitution" => {
+                frame.is_piped = raw.starts_with('>');
+                self.doubt(parent.depth, raw, "process substitution is not judged".into());
+            }
             "file_redirect" => self.redirect(node, text, parent.depth),
             "heredoc_redirect" | "herestring_redirect" => {
                 let why = "a text is fed to it as a file".into();
@@ -207,6 +243,7 @@ impl Walk {
                 if let Some(name) = node.child_by_field_name("name") {
                     functions.push(&text[name.byte_range()]);
                     frame.names = true;
+                    frame.is_spawned = false;
                 }
             }
             "word"
@@ -215,7 +252,6 @@ impl Walk {
             | "concatenation"
             | "number"
             | "string_content"
-            | "command_name"
             | "file_descriptor"
             | "heredoc_body"
             | "heredoc_start"
@@ -229,6 +265,11 @@ impl Walk {
             | "regex" => {
                 frame.depth = parent.depth;
             }
+            "command_name" => {
+                frame.depth = parent.depth;
+                // What a substitution says is the command.
+                frame.feeds_shell |= raw.trim_start_matches('"').starts_with(['$', '`']);
+            }
             "ERROR" => self.doubt(parent.depth, raw, "it cannot be parsed".into()),
             _ => {
                 let why = format!("{} is not judged", kind.replace('_', " "));
@@ -241,21 +282,27 @@ impl Walk {
     /// Backticks where the parser takes them for text.
     fn hidden_scripts(&mut self, node: Node<'_>, raw: &str, parent: &Frame<'_>, nested: usize) {
         let script = match node.kind() {
+            // The parser does not see a substitution behind every operator: `${a^^$(b)}`.
+            "expansion" if !has_substitution(node) && raw.contains("$(") => {
+                let (_, inner) = raw.split_once("$(").unwrap_or_default();
+                let inner = inner.rsplit_once(')').map_or(inner, |(inner, _)| inner);
+                return self.nested(inner, nested, parent.depth + 1, false);
+            }
             "expansion" | "regex" | "extglob_pattern" => raw,
             "heredoc_body" if !parent.node.is_some_and(has_quoted_end) => raw,
             // Within backticks, those of a deeper level have a backslash.
             "command_substitution" if raw.starts_with('`') && raw.contains("\\`") => {
                 let inner = raw.trim_matches('`').replace("\\`", "`");
-                return self.nested(&inner, nested, parent.depth + 1);
+                return self.nested(&inner, nested, parent.depth + 1, false);
             }
             _ => return,
         };
         for script in script.split('`').skip(1).step_by(2) {
-            self.nested(script, nested, parent.depth + 1);
+            self.nested(script, nested, parent.depth + 1, false);
         }
     }
 
-    fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
+    pub(super) fn structure(&mut self, depth: usize, label: &'static str, text: &str) {
         self.items.push(Item { depth, label, text: shorten(text), kind: Kind::Structure });
     }
 
@@ -299,49 +346,35 @@ impl Walk {
         let calls = words.first().map(|word| word.text.clone()).unwrap_or_default();
         let calls_itself = functions.iter().rev().take(MAX_FUNCTIONS).any(|name| *name == calls);
         if let Some(script) = here
-            && unwrap::runs_its_input(&self.expand(&words))
+            && unwrap::runs_a_text(&self.expand(&words))
         {
-            self.nested(&script.text, nested, parent.depth + 1);
+            self.nested(&script.text, nested, parent.depth + 1, false);
         }
+        let expanded = self.expand(&words);
         self.command(words, assigned, parent.depth, raw, nested, parent.is_piped);
-        if parent.feeds_shell && danger::is_fetch(&calls) {
+        let next = || node.next_sibling().map(|next| next.kind());
+        if calls == "$0" && next() == Some("&") {
+            self.denied(parent.depth, raw, "it starts itself again and again");
+        }
+        if let Some(function) = functions.last()
+            && raw == calls
+        {
+            let is_spawned =
+                parent.is_spawned || (functions.len() < MAX_FUNCTIONS && next() == Some("&"));
+            self.functions.call(function, &calls, is_spawned);
+        }
+        let fetches =
+            || unwrap::commands(&expanded).iter().any(|words| danger::is_fetch(&words[0]));
+        if parent.feeds_shell && fetches() {
             self.denied(parent.depth, raw, "what it fetches from the network is run by a shell");
         }
-        let next = || node.next_sibling().map(|next| next.kind());
         calls_itself
             && (parent.kind == "pipeline"
                 || (functions.len() < MAX_FUNCTIONS && next() == Some("&")))
     }
 
-    fn expand(&self, words: &[Word]) -> Vec<String> {
-        words.iter().flat_map(|word| word.expanded(&self.variables)).collect()
-    }
-
-    fn command(
-        &mut self,
-        words: Vec<Word>,
-        assigned: Vec<(String, Word)>,
-        depth: usize,
-        raw: &str,
-        nested: usize,
-        is_piped: bool,
-    ) {
-        let expanded = self.expand(&words);
-        let scripts = unwrap::scripts(&expanded);
-        let dirs = self.dirs.clone();
-        if let Some("cd" | "pushd" | "popd") = words.first().map(|word| word.text.as_str()) {
-            self.dirs.change(&expanded, self.home.as_deref());
-        }
-        let command = Command { words, expanded, assigned, is_piped, dirs };
-        let kind = Kind::Command(command);
-        self.items.push(Item { depth, label: "command", text: shorten(raw), kind });
-        for script in scripts {
-            self.nested(&script, nested, depth + 1);
-        }
-    }
-
     /// Reads what another shell would run.
-    fn nested(&mut self, script: &str, nested: usize, depth: usize) {
+    pub(super) fn nested(&mut self, script: &str, nested: usize, depth: usize, is_piped: bool) {
         self.scripts += 1;
         self.script_bytes += script.len();
         let is_much = self.scripts > MAX_SCRIPTS || self.script_bytes > MAX_SCRIPT_BYTES;
@@ -349,37 +382,6 @@ impl Walk {
             return self.doubt(depth, script, "too many shells within shells".into());
         }
         self.structure(depth, "script", script);
-        self.script(script, nested + 1);
-    }
-
-    fn assignment(&mut self, node: Node<'_>, text: &str) {
-        let (name, word) = assigned_word(node, text);
-        let value = word.expanded(&self.variables).join(" ");
-        match value.len() <= MAX_VALUE_BYTES {
-            true => self.variables.insert(name, value),
-            false => self.variables.remove(&name),
-        };
-    }
-
-    fn redirect(&mut self, node: Node<'_>, text: &str, depth: usize) {
-        let mut cursor = node.walk();
-        let children: Vec<Node<'_>> = node.children(&mut cursor).collect();
-        let operator = children.iter().find(|child| !child.is_named()).map_or("", |op| op.kind());
-        let target = children.iter().find(|child| {
-            child.is_named() && child.kind() != "file_descriptor" && !child.is_error()
-        });
-        let raw = &text[node.byte_range()];
-        let Some(target) = target.map(|target| read_word(*target, text)) else {
-            return self.doubt(depth, raw, "a stream is closed".into());
-        };
-        if operator.ends_with('&') && is_descriptor(&target.text) && target.doubt.is_none() {
-            return self.structure(depth, "stream", raw);
-        }
-        let (label, kind) = match operator {
-            "<" => ("read", Kind::Read(target, self.dirs.clone())),
-            "<&" => return self.doubt(depth, raw, "a stream is opened".into()),
-            _ => ("write", Kind::Write(target, self.dirs.clone())),
-        };
-        self.items.push(Item { depth, label, text: shorten(raw), kind });
+        self.script(script, nested + 1, is_piped);
     }
 }

@@ -30,6 +30,8 @@ enum Piece {
     Text(String, bool),
     /// A variable, and whether it is quoted.
     Variable(String, bool),
+    /// A variable, what it is without a value, and whether it is quoted.
+    Default(String, String, bool),
     /// What cannot be known.
     Unknown,
 }
@@ -76,10 +78,15 @@ impl Word {
                     (part, false)
                 }
                 Piece::Variable(name, is_quoted) => match variables.get(name) {
-                    Some(value) if text.len() < MAX_EXPANDED_BYTES => (value.clone(), !is_quoted),
+                    Some(value) if text.len() < MAX_EXPANDED_BYTES => {
+                        (value.clone(), !is_quoted || name == "@")
+                    }
                     None if is_special(name) => (String::new(), false),
                     _ => (format!("${name}"), false),
                 },
+                Piece::Default(name, default, is_quoted) => {
+                    (variables.get(name).unwrap_or(default).clone(), !is_quoted)
+                }
                 Piece::Unknown => ("$(..)".into(), false),
             };
             if !splits {
@@ -168,6 +175,33 @@ fn first_braces(word: &str) -> Option<(&str, Vec<&str>, &str)> {
     None
 }
 
+/// What a substitution comes to, where its text shows that: `${x:-a}`, `${a[@]}`, `$(echo a)`.
+fn likely(raw: &str, is_quoted: bool) -> Option<Piece> {
+    const OPEN: [char; 6] = ['$', '`', '"', '\'', '(', '\\'];
+    if let Some(inner) = raw.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = inner.find(|c| !is_name(c)).unwrap_or(inner.len());
+        let (name, rest) = inner.split_at(end);
+        let is_array = rest.starts_with("[@]") || rest.starts_with("[*]");
+        let default = rest.trim_start_matches(':');
+        let default = default.strip_prefix(['-', '=', '+']);
+        let default = match default {
+            Some(default) if !default.contains(OPEN) => default.to_string(),
+            _ => format!("${name}"),
+        };
+        let known = !name.is_empty();
+        return known.then(|| Piece::Default(name.into(), default, is_quoted && !is_array));
+    }
+    let inner = raw.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')'));
+    let inner = inner.or_else(|| raw.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')))?;
+    let inner = inner.replace(['"', '\''], "");
+    let words = ["echo ", "printf ", "which ", "command -v ", "type -p "];
+    let said = words.iter().find_map(|program| inner.trim_start().strip_prefix(program))?;
+    let said = said.trim_start_matches("-n ").trim_start_matches("%s ").trim();
+    let known = !said.contains(OPEN) && !said.contains(['|', ';', '&', '<', '>']);
+    known.then(|| Piece::Default(String::new(), said.into(), is_quoted))
+}
+
 struct Reader<'a> {
     raw: &'a str,
     at: usize,
@@ -187,21 +221,23 @@ impl Reader<'_> {
     }
 
     /// Skips a part that holds commands.
-    fn hole(&mut self) -> bool {
+    fn hole(&mut self, is_quoted: bool) -> bool {
         let Some(hole) = self.holes.iter().find(|hole| hole.start == self.at && !hole.is_empty())
         else {
             return false;
         };
         self.word.text.push_str("$(..)");
         self.word.doubt("a substitution decides what it gets");
-        self.word.pieces.push(Piece::Unknown);
-        self.at = hole.end.min(self.raw.len());
+        let end = hole.end.min(self.raw.len());
+        let known = likely(&self.raw[self.at..end], is_quoted);
+        self.word.pieces.push(known.unwrap_or(Piece::Unknown));
+        self.at = end;
         true
     }
 
     fn read(&mut self) {
         loop {
-            if self.hole() {
+            if self.hole(false) {
                 continue;
             }
             let Some(c) = self.next() else { return };
@@ -241,7 +277,7 @@ impl Reader<'_> {
     fn double(&mut self) {
         self.word.push_empty();
         loop {
-            if self.hole() {
+            if self.hole(true) {
                 continue;
             }
             let Some(c) = self.next() else { break };
@@ -346,7 +382,8 @@ impl Reader<'_> {
         let is_plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_@*".contains(c));
         self.word.pieces.push(match is_plain && !name.is_empty() {
             true => Piece::Variable(name.into(), is_quoted),
-            false => Piece::Unknown,
+            false => likely(&self.raw[self.at - 1..self.at + length], is_quoted)
+                .unwrap_or(Piece::Unknown),
         });
         self.at += length;
     }
