@@ -59,7 +59,7 @@ pub struct Rule {
 pub(crate) enum What {
     Everything,
     Command(Pattern),
-    Path(PathPattern),
+    Path(Box<PathPattern>),
     Regex(Regex),
     /// A host and those below it.
     Domain(String),
@@ -253,7 +253,7 @@ fn parse_tool(text: &str) -> Result<(ToolName, What), String> {
             Some(expression) => What::Regex(compile(expression.trim())?),
             None => What::Command(Pattern::new(specifier)),
         },
-        ToolName::Read | ToolName::Edit => What::Path(PathPattern::new(specifier)?),
+        ToolName::Read | ToolName::Edit => What::Path(Box::new(PathPattern::new(specifier)?)),
         ToolName::Other(_) => match specifier.split_once(':') {
             Some(("domain", domain)) => What::Domain(domain.trim().to_ascii_lowercase()),
             Some((field, rest)) if field.chars().all(is_name) && !rest.starts_with("//") => {

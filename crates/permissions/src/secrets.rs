@@ -99,7 +99,7 @@ impl Secrets {
         }
         let is_whole = search.globs.is_empty() && search.types.is_empty();
         if is_whole || !search.narrows {
-            let plain = self.walk(walk_of(folder, search), search.links, cwd, home)?;
+            let plain = self.walk(&walk_of(folder, search), search.links, cwd, home)?;
             if plain.is_some() || is_whole {
                 return Ok(plain);
             }
@@ -121,12 +121,12 @@ impl Secrets {
         if !search.types.is_empty() {
             walk.types(types.build().map_err(wrong)?);
         }
-        self.walk(walk, search.links, cwd, home)
+        self.walk(&walk, search.links, cwd, home)
     }
 
     fn walk(
         &self,
-        walk: WalkBuilder,
+        walk: &WalkBuilder,
         links: bool,
         cwd: &Path,
         home: Option<&Path>,

@@ -43,8 +43,8 @@ pub(crate) fn check(
 fn has_toolchain_file(dir: &Path) -> bool {
     let real = resolve(dir).unwrap_or_else(|| dir.into());
     real.ancestors().any(|dir| {
-        let has = |name: &&str| dir.join(name).symlink_metadata().is_ok();
-        ["rust-toolchain", "rust-toolchain.toml"].iter().any(|name| has(&name))
+        let has = |name: &str| dir.join(name).symlink_metadata().is_ok();
+        ["rust-toolchain", "rust-toolchain.toml"].into_iter().any(has)
     })
 }
 

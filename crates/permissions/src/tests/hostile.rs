@@ -153,7 +153,8 @@ fn a_toolchain_file_that_names_a_program_is_asked() {
 fn a_repository_that_is_not_understood_is_asked() {
     let policy = policy();
     let ruling = |dir: &Path| decide_in(&policy, "git status", dir, Mode::Default).ruling;
-    let changes: [(&str, fn(&Path)); 9] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 9] = [
         ("no repository in .git", |dir| {
             fs::remove_file(dir.join(".git/HEAD")).unwrap();
         }),
