@@ -315,7 +315,10 @@ pub fn install(agent: Agent, store: Store) -> Agent {
         })
         .command("revert", "[STEP | turn N] [FILE] undoes it", async move |chat, args, cx| {
             let args = args.trim();
-            let selection = Selection::parse(args).map_err(Error::other)?;
+            let selection = match Selection::parse(args) {
+                Ok(selection) => selection,
+                Err(error) => return Ok(cx.notice(error.to_string())),
+            };
             of_command.new_turn(&format!(":revert {args}"));
             // Through every layer, as if the model had called it: so what is there is kept.
             let call =

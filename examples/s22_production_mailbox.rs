@@ -58,7 +58,7 @@
 //! A product also limits what each user of the server may do, encrypts the letters, and counts how
 //! long they wait.
 //!
-//! Builds on s09, s11. Motto: *Redis carries the mail.*
+//! Builds on s09, s11, s13. Motto: *Redis carries the mail.*
 
 use lessons::{
     Flag, Stage,

@@ -111,6 +111,7 @@ pub fn edit_files(
             let known = match known {
                 Some(known) => known,
                 None => {
+                    let opened = Edited::open(root, read, &edit.file_path)?;
                     let clash = files.iter().map(|edited| &edited.file).find(|other| {
                         relative.starts_with(&other.relative)
                             || other.relative.starts_with(&relative)
@@ -119,7 +120,7 @@ pub fn edit_files(
                         let kind = PathErrorKind::FileAndFolder(other.path.into());
                         return Err(PathError::new(&edit.file_path, kind).into());
                     }
-                    files.push(Edited::open(root, read, &edit.file_path)?);
+                    files.push(opened);
                     files.len() - 1
                 }
             };

@@ -451,7 +451,7 @@ fn of_several_edits_none_is_made_when_one_does_not_fit() {
         (("a", "one", "x"), "edit 4 of 4: a: it has not been read, and `old_string` is not in"),
         (("new/b", "", "x"), "edit 4 of 4: new/b: `old_string` is empty"),
         ((".", "x", "y"), "edit 4 of 4: .: this is a folder"),
-        (("new/b/c", "", "y"), "new/b: this is a folder"),
+        (("new/b/c", "", "y"), "new/b/c: together with new/b it cannot be: one name would be"),
     ] {
         let edits = [&first[..], &[last]].concat();
         let error = folder.edit_all(&edits).unwrap_err();

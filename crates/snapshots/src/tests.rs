@@ -129,7 +129,7 @@ fn one_file_one_step_or_all_since_a_turn() {
         (Range::Step(99), None, "there is no step 99, or its"),
         (Range::Step(2), Some("b"), "step 2 changed nothing of ROOT/b"),
         (Range::Newest, Some("d"), "there are no snapshots of ROOT/d"),
-        (Range::Turn(99), None, "no step since turn 99 has changed anything"),
+        (Range::Turn(99), None, "there is no turn 99; the newest that changed something is turn 6"),
     ] {
         let said = place.revert(range, file).unwrap_err();
         assert!(said.contains(error), "{said}");
