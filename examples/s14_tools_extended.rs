@@ -315,10 +315,11 @@ pub fn install(agent: Agent, store: Store) -> Agent {
         })
         .command("revert", "[STEP | turn N] [FILE] undoes it", async move |chat, args, cx| {
             let args = args.trim();
-            let selection = match Selection::parse(args) {
-                Ok(selection) => selection,
-                Err(error) => return Ok(cx.notice(error.to_string())),
-            };
+            let selection = Selection::parse(args);
+            if let Err(error) = &selection {
+                cx.notice(error.to_string());
+            }
+            let Ok(selection) = selection else { return Ok(()) };
             of_command.new_turn(&format!(":revert {args}"));
             // Through every layer, as if the model had called it: so what is there is kept.
             let call =

@@ -14,7 +14,7 @@
 //!                               └─ changed ─> withheld, until you agree
 //! ```
 //!
-//! New here: a [`ToolSource`]: tools that come and go, listed once at the begin of each turn. The
+//! New here: a `ToolSource`: tools that come and go, listed once at the begin of each turn. The
 //! servers start in parallel and never hold up the prompt; one that hangs, ends, floods or lies
 //! costs its own tools. Names are qualified (`mcp__market__price`), so that no server shadows a
 //! built-in tool or another server's. The hash of what a server says of a tool is **pinned**: after
