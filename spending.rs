@@ -141,18 +141,7 @@ pub fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Models;
-
-    /// Prices that make the sums easy: a tenth for reading, a quarter more for writing.
-    fn models() -> Models {
-        let prices = "{input: 10, output: 0, cache_read: 1, cache_write: {5m: 12.5, 1h: 20}}";
-        let of = |minimum| {
-            format!("{{context: 1, output: 1, cache_minimum: {minimum}, prices: [{prices}]}}")
-        };
-        let yaml =
-            format!("{{updated: '', source: '', models: {{a: {}, b: {}}}}}", of(512), of(9999));
-        serde_yaml::from_str(&yaml).unwrap()
-    }
+    use crate::testing::models;
 
     #[test]
     fn a_turn_is_one_line() {

@@ -1,12 +1,12 @@
 //! What the tests of several lessons share: an agent before a scripted model, over real HTTP, in a
 //! fresh folder.
-use crate::s01_loop::agent_loop;
+use crate::{models::Models, s01_loop::agent_loop};
 use rehearsal::{Scene, Server, script};
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Recorder, Reply, Result,
 };
 use serde_json::Value;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 /// How long an agent may stay idle before a test fails.
@@ -32,6 +32,28 @@ pub(crate) async fn play(
     let (dir, ui) = (tempfile::tempdir().unwrap(), Arc::new(Recorder::default()));
     let agent = install(Agent::new(client, dir.path()).ui(ui.clone()), dir.path());
     Play { agent, ui, server, dir }
+}
+
+/// Runs git without any person's settings; what it prints, trimmed.
+pub(crate) fn git(at: &Path, args: &str) -> String {
+    let mut git = Command::new("git");
+    git.current_dir(at)
+        .args(args.split(' '))
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    let done = git.output().unwrap();
+    assert!(done.status.success(), "git {args}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().into()
+}
+
+/// Prices that make the sums easy: a tenth for reading, a quarter more for writing.
+pub(crate) fn models() -> Models {
+    let prices = "{input: 10, output: 0, cache_read: 1, cache_write: {5m: 12.5, 1h: 20}}";
+    let of = |minimum| {
+        format!("{{context: 1, output: 1, cache_minimum: {minimum}, prices: [{prices}]}}")
+    };
+    let yaml = format!("{{updated: '', source: '', models: {{a: {}, b: {}}}}}", of(512), of(9999));
+    serde_yaml::from_str(&yaml).unwrap()
 }
 
 impl Play {

@@ -377,24 +377,12 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, play};
+    use lessons::testing::{Play, git, play};
     use rehearsal::{Scene, calls, say, say_results, scene};
     use rungs_core::{ToolCall, tools};
     use s04_subagent::Budget;
     use serde_json::{Value, json};
     use std::fs;
-
-    /// Runs git without any person's settings; what it prints, trimmed.
-    fn git(at: &Path, args: &str) -> String {
-        let mut git = std::process::Command::new("git");
-        git.current_dir(at)
-            .args(args.split(' '))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        let done = git.output().unwrap();
-        assert!(done.status.success(), "git {args}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().into()
-    }
 
     /// Where the trees are, below the repository.
     const STATE: &str = ".rungs/s12_worktree_task_isolation";

@@ -368,7 +368,7 @@ mod tests {
     use super::*;
     use lessons::{
         s04_subagent,
-        testing::{BlocksBad, Play, play},
+        testing::{BlocksBad, Play, models, play},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene, script};
     use rungs_core::{
@@ -378,17 +378,6 @@ mod tests {
     };
     use schemars::JsonSchema;
     use serde_json::{Value, json};
-
-    /// Prices that make the sums easy: a tenth for reading, a quarter more for writing.
-    fn models() -> Models {
-        let prices = "{input: 10, output: 0, cache_read: 1, cache_write: {5m: 12.5, 1h: 20}}";
-        let of = |minimum| {
-            format!("{{context: 1, output: 1, cache_minimum: {minimum}, prices: [{prices}]}}")
-        };
-        let yaml =
-            format!("{{updated: '', source: '', models: {{a: {}, b: {}}}}}", of(512), of(9999));
-        serde_yaml::from_str(&yaml).unwrap()
-    }
 
     const FIVE_MINUTES: Option<Lifetimes> =
         Some(Lifetimes { prefix: Lifetime::FiveMinutes, conversation: Lifetime::FiveMinutes });

@@ -296,21 +296,10 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, play};
+    use lessons::testing::{Play, git, play};
     use rehearsal::{Scene, call, say, say_results, scene};
     use serde_json::json;
     use std::fs;
-
-    fn git(at: &Path, args: &str) -> String {
-        let mut git = std::process::Command::new("git");
-        git.current_dir(at)
-            .args(args.split(' '))
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1");
-        let done = git.output().unwrap();
-        assert!(done.status.success(), "git {args}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().into()
-    }
 
     /// An agent with this lesson in a repository with one commit.
     async fn repository(scenes: impl IntoIterator<Item = Scene>) -> Play {
