@@ -12,6 +12,7 @@
 //!   it becomes.
 //! - [`HookRuling`]: what hooks say about one call, for whoever judges it further in.
 mod answer;
+mod condition;
 mod config;
 mod event;
 mod matcher;
@@ -23,6 +24,7 @@ mod shapes;
 mod trust;
 
 pub use answer::{Answer, Decision};
+pub use condition::Condition;
 pub use config::{Form, Hook, Hooks, OnFailure};
 pub use event::{HookEvent, protocol_name, tool_names};
 pub use matcher::Matcher;
