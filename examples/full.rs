@@ -236,7 +236,7 @@ mod tests {
         testing::{Play, inserted, mcp_script, mcp_servers, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{Chat, Layer, client::Lifetime, tools};
+    use rungs_core::{Answer, Chat, Context, Event, Layer, Question, Ui, client::Lifetime, tools};
     use rungs_hooks::{Form, Hooks};
     use rungs_mailbox::Presence;
     use rungs_mcp::Approvals;
@@ -245,7 +245,7 @@ mod tests {
     use rungs_telemetry::{Destinations, EventsConfig, Statistics};
     use rungs_terminal::Interrupt;
     use serde_json::{Value, json};
-    use std::{fs, path::Path, time::Duration};
+    use std::{collections::VecDeque, fs, path::Path, sync::Mutex, time::Duration};
 
     /// The agent with everything, before a script.
     struct Sum {
@@ -506,6 +506,36 @@ mod tests {
             !sum.play.dir.path().join("denied/x").exists()
         })
         .await;
+    }
+
+    /// A person who types these lines while the first call runs.
+    struct Typing(Mutex<VecDeque<Option<String>>>);
+
+    impl Ui for Typing {
+        fn show(&self, _: &Event, _: &Context) {}
+        async fn choose(&self, _: Question, _: &Context) -> Answer {
+            Answer::No(String::new())
+        }
+        fn typed(&self) -> Option<String> {
+            self.0.lock().unwrap().pop_front().flatten()
+        }
+    }
+
+    #[tokio::test]
+    async fn hooks_see_what_is_typed_while_the_agent_works() {
+        let order = ORDER.map(|(name, _)| name);
+        let guard = "case $(cat) in *password*) exit 2;; *) echo checked;; esac";
+        let hooks = hook("UserPromptSubmit", "", guard);
+        let step = call("bash", json!({"command": "echo {{ n }}"}));
+        let scenes = [scene("^go$", [step, say("done")])];
+        let sum = sum_with(&order, hooks, |_| {}, scenes).await;
+        let typed = [None, Some("the password".into()), Some("be quick".into())];
+        let agent = sum.play.agent.clone().ui(Typing(Mutex::new(typed.into())));
+        let mut chat = Chat::default();
+        agent.run(&mut chat, "go", agent_loop).await.unwrap();
+        assert_eq!(inserted(&chat, "hook"), ["checked", "checked"]);
+        let typed: Vec<&str> = chat.messages()[2].typed().collect();
+        assert_eq!(typed, ["be quick"]);
     }
 
     #[tokio::test]
