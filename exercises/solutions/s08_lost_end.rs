@@ -3,8 +3,8 @@ use rungs_process::jobs::Jobs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// The numbers of the jobs whose ends this conversation was told of. It is withdrawn and forked with
-/// the conversation.
+/// The numbers of the jobs whose ends this conversation was told of. It is withdrawn and forked
+/// with the conversation.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Reported(BTreeSet<u64>);
 

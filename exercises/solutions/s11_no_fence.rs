@@ -29,9 +29,8 @@ struct Board(Vec<Task>);
 impl Board {
     /// The first task that is not done and that nobody has at this time, for `who`.
     fn claim(&mut self, who: &str, now: u64) -> Option<Claim> {
-        let free = |task: &Task| {
-            task.result.is_none() && (task.owner.is_none() || task.lease_end <= now)
-        };
+        let free =
+            |task: &Task| task.result.is_none() && (task.owner.is_none() || task.lease_end <= now);
         let number = self.0.iter().position(free)?;
         let task = &mut self.0[number];
         task.owner = Some(who.into());
@@ -52,8 +51,8 @@ impl Board {
         Ok(())
     }
 
-    /// The task of this claim, if it is the newest one and was not answered. The clock is not asked:
-    /// what ends a claim is the next claim.
+    /// The task of this claim, if it is the newest one and was not answered. The clock is not
+    /// asked: what ends a claim is the next claim.
     fn held(&mut self, claim: &Claim) -> Result<&mut Task, TooLate> {
         let task = &mut self.0[claim.task];
         if task.token == claim.token && task.result.is_none() { Ok(task) } else { Err(TooLate) }

@@ -8,8 +8,8 @@
 //
 // Write `cycle`, without looking at `crates/tasks/src/graph.rs`. It is given what each task waits
 // for, and a change: task `id` is to wait for `after`, in the place of what it waits for now. It
-// returns `None` when that closes no cycle. Otherwise it returns the tasks along one, from `id` back
-// to `id`, such that each waits for the next: `[1, 3, 2, 1]`.
+// returns `None` when that closes no cycle. Otherwise it returns the tasks along one, from `id`
+// back to `id`, such that each waits for the next: `[1, 3, 2, 1]`.
 //
 // A board may hold 100,000 tasks in one chain, and tasks that many paths lead to. A number that is
 // not on the board waits for nothing.

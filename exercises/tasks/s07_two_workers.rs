@@ -10,8 +10,8 @@
 //   board said that only one of them had it. It happens when `wanted` is slow, but I have also seen
 //   it with a fast one."
 //
-// Repair `take`. What a task waits for must still count, and a board on which nothing is wanted must
-// not change.
+// Repair `take`. What a task waits for must still count, and a board on which nothing is wanted
+// must not change.
 //
 // Run: cargo run -p rungs-exercises -- run s07_two_workers
 

@@ -5,13 +5,13 @@
 // This harness runs jobs in the background, and tells the model of each end once: the notice joins
 // the next request, or wakes an idle agent. A user reports:
 //
-//   "I started the build in the background and pasted a long log. The server refused my prompt, as it
-//   was too much. I typed a shorter one, and it was answered. But the model never told me that the
-//   build had failed. `:jobs` knows that it has. The same happens to a fork of a conversation: what
-//   one of the two was told, the other never hears."
+//   "I started the build in the background and pasted a long log. The server refused my prompt, as
+//   it was too much. I typed a shorter one, and it was answered. But the model never told me that
+//   the build had failed. `:jobs` knows that it has. The same happens to a fork of a conversation:
+//   what one of the two was told, the other never hears."
 //
-// Find out what becomes of the notice when a prompt is withdrawn, and repair the layer. Each end must
-// be in a conversation exactly once.
+// Find out what becomes of the notice when a prompt is withdrawn, and repair the layer. Each end
+// must be in a conversation exactly once.
 //
 // Run: cargo run -p rungs-exercises -- run s08_lost_end
 

@@ -2,11 +2,11 @@
 //
 // predict, level 1, 10 minutes. Read: examples/s08_background_tasks.rs
 //
-// Lesson 8 keeps a model from starting a server in the foreground: such a call of `bash` is not run,
-// and the model is told to use `bash_background`. It goes by how a command is written.
+// Lesson 8 keeps a model from starting a server in the foreground: such a call of `bash` is not
+// run, and the model is told to use `bash_background`. It goes by how a command is written.
 //
-// Say for each of the eight calls below whether it runs. They are made by a real agent, one after the
-// other. `tail -f FILE` prints what is added to a file, and never ends.
+// Say for each of the eight calls below whether it runs. They are made by a real agent, one after
+// the other. `tail -f FILE` prints what is added to a file, and never ends.
 //
 // Run: cargo run -p rungs-exercises -- run s08_which_run
 
@@ -58,13 +58,13 @@ mod tests {
 
     #[tokio::test]
     async fn each_call_is_judged_by_how_it_is_written() {
-        let wrong: Vec<usize> =
-            (0..8).zip(run().await).filter(|(i, ran)| RUNS[*i] != Some(*ran)).map(|(i, _)| i + 1).collect();
+        let ran = run().await;
+        let wrong: Vec<usize> = (1..=8).filter(|n| RUNS[n - 1] != Some(ran[n - 1])).collect();
         assert!(
             wrong.is_empty(),
             "not so for the calls {wrong:?}. Read `server` and `act` in \
-             examples/s08_background_tasks.rs: at which characters is a command parted, what must a \
-             part begin with, what may follow, and what else is looked at?"
+             examples/s08_background_tasks.rs: at which characters is a command parted, what must \
+             a part begin with, what may follow, and what else is looked at?"
         );
     }
 }

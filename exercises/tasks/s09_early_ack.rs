@@ -5,9 +5,9 @@
 // Ann is an agent with a mailbox. Her layer puts each new letter into the next request, and
 // acknowledges it, so that it does not come twice. A user reports:
 //
-//   "While the API was refusing our requests, I wrote ann two letters. When it worked again she knew
-//   of neither. Her mailbox file has both of them, as acknowledged. And when I killed the program
-//   while she was at work on a letter, nobody went on with it after the restart."
+//   "While the API was refusing our requests, I wrote ann two letters. When it worked again she
+//   knew of neither. Her mailbox file has both of them, as acknowledged. And when I killed the
+//   program while she was at work on a letter, nobody went on with it after the restart."
 //
 // Find the moment at which a letter is over, and repair the layer. A letter must not come again
 // while it is being worked on, and not after it was answered. One whose turn was withdrawn, or was
@@ -58,7 +58,10 @@ mod tests {
     }
 
     /// Ann, with one letter in her mailbox.
-    async fn ann(folder: &std::path::Path, scenes: impl IntoIterator<Item = Scene>) -> (Play, Mailboxes) {
+    async fn ann(
+        folder: &std::path::Path,
+        scenes: impl IntoIterator<Item = Scene>,
+    ) -> (Play, Mailboxes) {
         let mail = open(folder).await;
         let letter = Letter::new("lead", "run the tests");
         mail.send(ME, letter).await.unwrap();

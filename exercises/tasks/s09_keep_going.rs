@@ -5,13 +5,14 @@
 // `serve` is the life of a teammate: it waits until there is mail, and runs a turn that answers it.
 // The first error ends it, and nobody notices. Its letter is lost from sight, in flight for ever.
 //
-// The model server of this drill refuses requests, for a while or for good. Make `serve` survive it:
+// The model server of this drill refuses requests, for a while or for good. Make `serve` survive
+// it:
 //
 // 1. A turn that failed is tried again, on the same conversation, after a pause. The letter is in
 //    it already, so there is nothing to wait for.
 // 2. The pauses grow with the number of failures in a row: `pause` says how long.
-// 3. After `MAX_FAILURES` failures in a row it does not ask any more until there is *new* mail. Then
-//    it tries again, and the first turn that ends well clears the count.
+// 3. After `MAX_FAILURES` failures in a row it does not ask any more until there is *new* mail.
+//    Then it tries again, and the first turn that ends well clears the count.
 // 4. It ends when `mate.woken(..)` is false: nothing is expected any more.
 //
 // Run: cargo run -p rungs-exercises -- run s09_keep_going
@@ -158,7 +159,7 @@ mod tests {
         assert!(drill.all_answered().await, "{why}");
         assert_eq!(drill.play.server.request_count(), 3, "one request for each attempt");
         let last = drill.play.bodies().pop().unwrap().to_string();
-        let why = "the letter stands in the conversation; it must be there once, not once an attempt";
+        let why = "the letter stands in the conversation; once, and not once for each attempt";
         assert_eq!(last.matches("from=\\\"lead\\\"").count(), 1, "{why}: {last}");
     }
 
@@ -176,10 +177,8 @@ mod tests {
 
     #[tokio::test]
     async fn new_mail_is_a_reason_to_try_again() {
-        let scenes = [
-            scene("two", [say("done")]),
-            scene("one", [say("never").fault(refused("always"))]),
-        ];
+        let scenes =
+            [scene("two", [say("done")]), scene("one", [say("never").fault(refused("always"))])];
         let drill = drill(scenes).await;
         drill.write("one").await;
         assert!(until(|| drill.play.server.request_count() >= 3).await, "three attempts");

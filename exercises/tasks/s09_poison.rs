@@ -1,11 +1,11 @@
 // # One of four letters is bad
 //
-// predict, level 3, 20 minutes. Read: crates/mailbox/src/deliveries.rs, crates/mailbox/src/lib.rs
+// predict, level 3, 20 minutes. Read: crates/mailbox/src/deliveries.rs
 //
-// Four letters arrive in ann's mailbox: 1, 2, 3 and 4. The text of letter 3 makes every request fail
-// for good. Each of ann's turns begins with `receive`. If letter 3 is among the letters that she gets,
-// the turn is withdrawn, so nothing is in flight afterwards and nothing is acknowledged. Otherwise the
-// turn ends well, and the letters of this turn are acknowledged.
+// Four letters arrive in ann's mailbox: 1, 2, 3 and 4. The text of letter 3 makes every request
+// fail for good. Each of ann's turns begins with `receive`. If letter 3 is among the letters that
+// she gets, the turn is withdrawn, so nothing is in flight afterwards and nothing is acknowledged.
+// Otherwise the turn ends well, and the letters of this turn are acknowledged.
 //
 // Say which letters each `receive` delivers, turn by turn, until nothing is left, and in which turn
 // letter 3 is reported as a dead letter (the turns count from 1).
@@ -49,7 +49,10 @@ mod tests {
     #[test]
     fn the_first_turns() {
         let begins = DELIVERED.len() >= 2 && DELIVERED[..2] == happens().0[..2];
-        assert!(begins, "not so. How often are letters delivered together before one is suspected?");
+        assert!(
+            begins,
+            "not so. How often are letters delivered together before any is suspected?"
+        );
     }
 
     #[test]

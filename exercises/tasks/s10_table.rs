@@ -5,8 +5,8 @@
 // A request between two members of a team has two sides. Each is in one of four states, and six
 // events can happen to it. Write the whole protocol as one function, from this description:
 //
-// - A side with nothing open may ask. It is then requesting; once the letter is sent, it waits; when
-//   the answer comes, nothing is open any more.
+// - A side with nothing open may ask. It is then requesting; once the letter is sent, it waits;
+//   when the answer comes, nothing is open any more.
 // - A side with nothing open may be asked. It is then responding, until it responds.
 // - Whoever has something open may run out of time. Then nothing is open.
 // - All else is illegal. The error says what happened and in which state, for a model to read:

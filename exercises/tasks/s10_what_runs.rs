@@ -2,14 +2,15 @@
 //
 // predict, level 2, 15 minutes. Read: examples/s10_team_protocols.rs
 //
-// A lead has spawned ann under the rules of lesson 10. Ann makes the calls below, and the lead answers
-// her plans as it is said. Some calls run; the others are refused, by the gate or by the protocol. Say
-// which.
+// A lead has spawned ann under the rules of lesson 10. Ann makes the calls below, and the lead
+// answers her plans as it is said. Some calls run; the others are refused, by the gate or by the
+// protocol. Say which.
 //
 //   Ann's first turn:
 //     1. `read` of a file
 //     2. `bash` with `echo 1`
-//     3. `task`: a subagent that runs `bash` with `echo 2`. Say whether the `bash` of the subagent runs
+//     3. `task`: a subagent that runs `bash` with `echo 2`. Say whether the `bash` of the subagent
+//        runs
 //     4. `request` of a plan, "A"
 //     5. `request` of another plan, "B"
 //     6. `bash` with `echo 3`
@@ -127,8 +128,8 @@ mod tests {
         let wrong = wrong(&run().await, 1..=6);
         assert!(
             wrong.is_empty(),
-            "not so for the calls {wrong:?}. The gate asks what a call does, and for whom the agent \
-             works; the table says who may ask in which state"
+            "not so for the calls {wrong:?}. The gate asks what a call does, and for whom the \
+             agent works; the table says who may ask in which state"
         );
     }
 

@@ -2,13 +2,13 @@
 //
 // repair, level 2, 20 minutes. Read: examples/s11_autonomous_agents.rs, crates/tasks/src/lease.rs
 //
-// A board in memory gives tasks to workers, for 30 seconds. A worker that lives renews its claim; one
-// that is gone loses it, and the task is given to the next one that asks. A user reports:
+// A board in memory gives tasks to workers, for 30 seconds. A worker that lives renews its claim;
+// one that is gone loses it, and the task is given to the next one that asks. A user reports:
 //
-//   "My laptop slept for a minute in the middle of a task. Meanwhile a colleague's worker had taken the
-//   task over and finished it. When my laptop woke up, its old answer replaced the new one. I have also
-//   seen a worker that had lost its task, claimed it a second time, and was then finished off by
-//   an answer of its own first attempt."
+//   "My laptop slept for a minute in the middle of a task. Meanwhile a colleague's worker had taken
+//   the task over and finished it. When my laptop woke up, its old answer replaced the new one. I
+//   have also seen a worker that had lost its task, claimed it a second time, and was then finished
+//   off by an answer of its own first attempt."
 //
 // Repair the board, such that only the newest claim of a task can answer for it or be renewed. The
 // clock must not decide: as long as nobody has claimed the task again, a late answer is welcome.
@@ -45,9 +45,8 @@ struct Board(Vec<Task>);
 impl Board {
     /// The first task that is not done and that nobody has at this time, for `who`.
     fn claim(&mut self, who: &str, now: u64) -> Option<Claim> {
-        let free = |task: &Task| {
-            task.result.is_none() && (task.owner.is_none() || task.lease_end <= now)
-        };
+        let free =
+            |task: &Task| task.result.is_none() && (task.owner.is_none() || task.lease_end <= now);
         let number = self.0.iter().position(free)?;
         let task = &mut self.0[number];
         task.owner = Some(who.into());
@@ -143,8 +142,8 @@ mod tests {
     fn a_late_answer_is_welcome_while_nobody_has_claimed_the_task_again() {
         let mut board = board(1);
         let claim = board.claim("ann", 0).unwrap();
-        let why = "her lease ended long ago, but nobody wanted the task; to refuse her answer would \
-                   throw work away";
+        let why = "her lease ended long ago, but nobody wanted the task; to refuse her answer \
+                   would throw work away";
         assert_eq!(board.finish(&claim, "fine"), Ok(()), "{why}");
     }
 

@@ -2,16 +2,16 @@
 //
 // build, level 3, 25 minutes. Read: examples/s11_autonomous_agents.rs, crates/tasks/src/lease.rs
 //
-// A claim is a lease: it ends unless it is renewed in time. While the model thinks, somebody must renew
-// it; and when the claim is lost, the work must stop, for it will be refused anyway.
+// A claim is a lease: it ends unless it is renewed in time. While the model thinks, somebody must
+// renew it; and when the claim is lost, the work must stop, for it will be refused anyway.
 //
-// Write `hold`, without looking at `crates/tasks/src/claims.rs`. It renews the lease three times per
-// lease, and returns only when the claim is lost: when `renew` says `TaskError::Stale`. Any other error
-// is no reason to give up, for a disk that fails now may work the next time.
+// Write `hold`, without looking at `crates/tasks/src/claims.rs`. It renews the lease three times
+// per lease, and returns only when the claim is lost: when `renew` says `TaskError::Stale`. Any
+// other error is no reason to give up, for a disk that fails now may work the next time.
 //
-// Then write `work_on`: it runs the work beside `hold`, and returns what the work returned, or `None`
-// when the claim was lost first; then the work is dropped. If the work ends first, it finishes the task
-// with its result.
+// Then write `work_on`: it runs the work beside `hold`, and returns what the work returned, or
+// `None` when the claim was lost first; then the work is dropped. If the work ends first, it
+// finishes the task with its result.
 //
 // `Board` blocks. `board.blocking(move |board| ..).await` runs a closure where that is allowed.
 //

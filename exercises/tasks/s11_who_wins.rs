@@ -2,8 +2,8 @@
 //
 // predict, level 2, 15 minutes. Read: crates/tasks/src/tasks.rs, crates/tasks/src/task.rs
 //
-// A board has two tasks: #1, and #2 after #1. A claim lasts for 30 seconds. The times are in seconds,
-// and every clock is right. Say for each step what happens.
+// A board has two tasks: #1, and #2 after #1. A claim lasts for 30 seconds. The times are in
+// seconds, and every clock is right. Say for each step what happens.
 //
 //    1.   0 s  ann claims. Which task does she get?
 //    2.   0 s  bob claims. Which task?
@@ -18,7 +18,8 @@
 //
 // Run: cargo run -p rungs-exercises -- run s11_who_wins
 
-/// The tasks that are claimed in the steps 1, 2, 4, 5 and 8, or `None` if there is nothing to claim.
+/// The tasks that are claimed in the steps 1, 2, 4, 5 and 8, or `None` if there is nothing to
+/// claim.
 const CLAIMED: [Option<u64>; 5] = [Some(0), Some(0), Some(0), Some(0), Some(0)];
 /// Whether the answers of the steps 6, 7 and 9 are accepted: `Some(true)` or `Some(false)`.
 const ACCEPTED: [Option<bool>; 3] = [None, None, None];
@@ -93,8 +94,8 @@ mod tests {
         let steps: Vec<u64> = wrong.iter().map(|i| [1, 2, 4, 5, 8][*i]).collect();
         assert!(
             wrong.is_empty(),
-            "not so in the steps {steps:?}. When does a lease end that was renewed? What does a task \
-             that waits for another one need before it can be claimed?"
+            "not so in the steps {steps:?}. When does a lease end that was renewed? What does a \
+             task that waits for another one need before it can be claimed?"
         );
     }
 
@@ -105,7 +106,7 @@ mod tests {
         let steps: Vec<u64> = wrong.iter().map(|i| [6, 7, 9][*i]).collect();
         assert!(
             wrong.is_empty(),
-            "not so in the steps {steps:?}. Read `fenced`: what does it ask, and what does it not ask?"
+            "not so in the steps {steps:?}. Read `fenced`: what does it ask, and what not?"
         );
     }
 

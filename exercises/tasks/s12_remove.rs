@@ -1,19 +1,20 @@
 // # Cleaned up, and lost
 //
-// repair, level 2, 25 minutes. Read: examples/s12_worktree_task_isolation.rs, crates/worktree/src/losses.rs
+// repair, level 2, 25 minutes. Read: examples/s12_worktree_task_isolation.rs
 //
-// When a task is over, its worktree can go. `remove` looks whether there is anything in it that would be
-// lost, and removes the tree, and the branch with it, since "it is no longer needed". Users report:
+// When a task is over, its worktree can go. `remove` looks whether there is anything in it that
+// would be lost, and removes the tree, and the branch with it, since "it is no longer needed".
+// Users report:
 //
 //   "My subagent wrote `notes.txt` and did not commit it. The tree was removed all the same."
 //   "Three commits were on the branch, and nowhere else. The branch is gone."
-//   "A subagent had checked out an older commit to compare, and had committed there, on no branch. The
-//   tool said that the tree was clean."
+//   "A subagent had checked out an older commit to compare, and had committed there, on no branch.
+//   The tool said that the tree was clean."
 //
-// Repair `losses` and `remove`, such that nothing is removed that no branch holds. `losses` returns a
-// line for each thing that would be lost, for a person to read; the tests look only at whether there is
-// any. If there is, `remove` refuses. A branch is never deleted. What git ignores may go: it can be
-// built again.
+// Repair `losses` and `remove`, such that nothing is removed that no branch holds. `losses` returns
+// a line for each thing that would be lost, for a person to read; the tests look only at whether
+// there is any. If there is, `remove` refuses. A branch is never deleted. What git ignores may go:
+// it can be built again.
 //
 // `git(folder, args)` runs git and returns what it prints, or what it says when it fails.
 //
@@ -106,7 +107,8 @@ mod tests {
         #[track_caller]
         fn assert_is_kept(&self, why: &str) {
             let end = remove(&self.repository, &self.tree);
-            assert!(end.is_err() && self.tree.join("a.txt").exists(), "the tree was removed: {why}");
+            let kept = end.is_err() && self.tree.join("a.txt").exists();
+            assert!(kept, "the tree was removed: {why}");
             assert!(end.is_err_and(|lost| !lost.is_empty()), "it must say what would be lost");
         }
     }
@@ -126,7 +128,7 @@ mod tests {
         let commit = place.commit();
         assert_eq!(remove(&place.repository, &place.tree), Ok(()), "the branch holds the work");
         let found = git(&place.repository, &["rev-parse", "work"]);
-        assert_eq!(found, Ok(commit), "the commit is on this branch and nowhere else: it must stay");
+        assert_eq!(found, Ok(commit), "the commit is on this branch alone: it must stay");
     }
 
     #[test]
@@ -151,8 +153,8 @@ mod tests {
         run(&place.tree, "checkout -q --detach");
         place.write("b.txt");
         place.commit();
-        let why = "HEAD is on no branch, and only this tree knows the commit. `git status` is clean. \
-                   Which question to git finds commits that no branch has?";
+        let why = "HEAD is on no branch, and only this tree knows the commit. `git status` is \
+                   clean. Which question to git finds commits that no branch has?";
         place.assert_is_kept(why);
     }
 
@@ -175,7 +177,7 @@ mod tests {
         let place = place();
         fs::remove_file(place.tree.join(".git")).unwrap();
         let end = remove(&place.repository, &place.tree);
-        let why = "git knows nothing of this folder any more; that is no proof that nothing is lost";
+        let why = "git knows nothing of this folder now; that does not prove that nothing is lost";
         assert!(end.is_err() && place.tree.join("a.txt").exists(), "{why}");
     }
 }

@@ -1,11 +1,11 @@
 // # Each in its own directory
 //
-// build, level 2, 25 minutes. Read: examples/s12_worktree_task_isolation.rs, crates/worktree/src/lib.rs
+// build, level 2, 25 minutes. Read: examples/s12_worktree_task_isolation.rs
 //
-// Several jobs are to be done at the same time, on the same files. Write `side_by_side`: for each job it
-// takes a worktree (`trees.take(name)`), lets a subagent work there, and commits what it leaves, also
-// when it failed: then the message begins with `Unfinished: `. It returns a line for each job, in the
-// order of the jobs: the last words of the subagent, or why it failed.
+// Several jobs are to be done at the same time, on the same files. Write `side_by_side`: for each
+// job it takes a worktree (`trees.take(name)`), lets a subagent work there, and commits what it
+// leaves, also when it failed: then the message begins with `Unfinished: `. It returns a line for
+// each job, in the order of the jobs: the last words of the subagent, or why it failed.
 //
 // - `agent.child(name, &[])` makes a subagent, `.in_dir(folder)` binds it to a folder.
 // - `child.run(&mut chat, prompt, agent_loop)` runs it; an error is the failure.
@@ -92,7 +92,8 @@ mod tests {
     /// Writes its name into the file that all share, waits, and reports what it finds there.
     fn works() -> Scene {
         let command = "echo {{ m[1] }} > same.txt; sleep 0.3; cat same.txt; pwd > where.txt";
-        let turns = [call("bash", json!({ "command": command })), say("{{ results[0].text | trim }}")];
+        let report = say("{{ results[0].text | trim }}");
+        let turns = [call("bash", json!({ "command": command })), report];
         scene("^do (\\w+)$", turns)
     }
 
@@ -112,7 +113,7 @@ mod tests {
         let place = place([works()]).await;
         place.run(&["one", "two"]).await;
         for name in ["one", "two"] {
-            assert_eq!(place.on_branch(name, "same.txt"), name, "the branch of the job has its work");
+            assert_eq!(place.on_branch(name, "same.txt"), name, "the job's branch has its work");
             assert!(
                 place.on_branch(name, "where.txt").ends_with(&format!(".trees/{name}")),
                 "its commands ran in its tree: the directory belongs to the agent"

@@ -11,8 +11,8 @@
 //   .env       ignored by git
 //   e.txt      not here: committed on another branch, `other`
 //
-// A task begins, and gets a worktree. Then f.txt is committed on main, and g.txt is committed in the
-// task's worktree. Say which files the worktree has now, and what else holds.
+// A task begins, and gets a worktree. Then f.txt is committed on main, and g.txt is committed in
+// the task's worktree. Say which files the worktree has now, and what else holds.
 //
 // Run: cargo run -p rungs-exercises -- run s12_what_is_there
 
