@@ -72,7 +72,7 @@ mod tests {
         let tree = Trees::new(&root, root.join(".trees")).take("1-task").unwrap();
         write("f.txt", "f\n");
         git(&root, "add f.txt");
-        git(&root, "commit -qm More");
+        git(&root, "commit -qm More -- f.txt");
         fs::write(tree.path().join("g.txt"), "g\n").unwrap();
         let commit = tree.commit("Work").unwrap().unwrap().id;
         let names = ["a.txt", "b.txt", "c.txt", "d.txt", ".env", "e.txt", "f.txt", "g.txt"];
