@@ -85,7 +85,7 @@ mod tests {
             let _ = done.send(());
         });
         assert!(
-            finished.recv_timeout(Duration::from_secs(2)).is_ok(),
+            finished.recv_timeout(Duration::from_secs(1)).is_ok(),
             "`push` waits, and nobody takes anything: the agent stands still because a service is \
              down"
         );
