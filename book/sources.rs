@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes a page for each of these files, and for each folder one that lists it, into `source` below
-/// the book.
+/// Writes a page for each of these files, and for each folder one that lists it, into `source`
+/// below the book.
 pub(crate) fn write(
     repository: &Path,
     files: &BTreeSet<PathBuf>,

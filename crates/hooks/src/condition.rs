@@ -28,8 +28,8 @@ impl Condition {
         &self.text
     }
 
-    /// Whether the rule covers the call that this input is about. A command that cannot be read with
-    /// certainty counts as covered, so that it passes no guard unseen. May block for a moment.
+    /// Whether the rule covers the call that this input is about. A command that cannot be read
+    /// with certainty counts as covered, so that it passes no guard unseen. May block for a moment.
     pub(crate) fn holds(&self, input: &Value, own_tool: &str) -> bool {
         let cwd = Path::new(input["cwd"].as_str().unwrap_or_default());
         let (input, access) = (&input["tool_input"], Access::Harmless);

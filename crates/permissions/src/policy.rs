@@ -183,9 +183,9 @@ impl Policy {
         decision
     }
 
-    /// Whether one of these rules covers a call or, of a command, any part. A command that cannot be
-    /// read with certainty counts as covered. Rules that are built in do not count. May block for a
-    /// moment.
+    /// Whether one of these rules covers a call or, of a command, any part. A command that cannot
+    /// be read with certainty counts as covered. Rules that are built in do not count. May block
+    /// for a moment.
     pub fn covers(&self, call: &Call<'_>) -> bool {
         if ToolName::of(call.tool) == ToolName::Bash
             && let Some(command) = call.input.get("command").and_then(Value::as_str)
