@@ -88,6 +88,7 @@ static RACING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r", owner \S+$", ""),
         // How many events an observer has heard by then.
         (r"\b\d+ (call|hook|reply|result)$", "N $1"),
+        (r"\b\d+ times, \d+ failed", "N times, N failed"),
         (r"^[.\s]+(\d/\d)?$", ""),
     ])
 });
