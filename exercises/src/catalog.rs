@@ -29,7 +29,8 @@ pub(crate) struct Exercise {
 }
 
 impl Exercise {
-    fn read(name: &str) -> Result<Exercise, String> {
+    /// Reads the task of this name.
+    pub(crate) fn read(name: &str) -> Result<Exercise, String> {
         let path = task_file(name);
         let task = read(&path)?;
         let head = Head::read(name, &task).map_err(|why| format!("{}: {why}", shown(&path)))?;

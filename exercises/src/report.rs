@@ -21,8 +21,16 @@ pub(crate) enum Verdict {
 impl Outcome {
     /// Whether each of these tests has passed.
     pub(crate) fn passed(&self, expected: &[String]) -> bool {
-        let passed = |name: &String| self.tests.iter().any(|t| t.name == *name && t.passed);
-        self.broken.is_none() && expected.iter().all(passed)
+        self.broken.is_none() && expected.iter().all(|name| self.has_passed(name))
+    }
+
+    pub(crate) fn has_passed(&self, name: &str) -> bool {
+        self.tests.iter().any(|test| test.name == name && test.passed)
+    }
+
+    /// The test of this name, if it has failed.
+    pub(crate) fn failure(&self, name: &str) -> Option<&run::Test> {
+        self.tests.iter().find(|test| test.name == name && !test.passed)
     }
 }
 

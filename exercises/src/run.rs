@@ -162,6 +162,7 @@ pub(crate) struct Outcome {
     pub(crate) tests: Vec<Test>,
     /// Why the program ended without a report on all tests.
     pub(crate) broken: Option<String>,
+    pub(crate) timed_out: bool,
 }
 
 /// One test.
@@ -189,7 +190,7 @@ pub(crate) fn run(mut program: Command, module: &str, limit: Duration) -> Result
         Some(_) if out.contains("\ntest result: ") => None,
         Some(status) => Some(format!("the tests ended without a result ({status})\n{err}")),
     };
-    Ok(Outcome { tests, broken })
+    Ok(Outcome { tests, broken, timed_out: ended.is_none() })
 }
 
 /// Waits for a program; after so long it is killed, and there is no status.
