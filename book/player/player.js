@@ -52,8 +52,8 @@ function say(line) {
 /// Opening.
 
 function load(name) {
+  pause();
   state.wanted = name;
-  state.name = name;
   $('lesson').value = name;
   const script = document.createElement('script');
   script.src = `recordings/${encodeURIComponent(name)}.js`;
@@ -384,6 +384,8 @@ function exchangeView(exchange) {
   out.push(facts(...facts1));
   const parts = recording.requestParts(exchange), before = exchange.before ? recording.requestParts(exchange.before) : [];
   const cut = recording.cachedParts(exchange);
+  const counts = { tool: 0, system: 0, message: 0 };
+  const numbered = parts.map((part) => ({ part, number: ++counts[part.group] }));
   if (usage) out.push(...tokenBar(usage));
   // What stands first and is the same is the prefix: only that can be re-read.
   let same = 0;
@@ -399,8 +401,8 @@ function exchangeView(exchange) {
     let end = i + 1;
     // What is as it was, and on the same side of the cut, is one line.
     while (end < parts.length && end !== breaks && end !== cut && isNew(end) === isNew(i) && (parts[i].group === parts[end].group || !isNew(i))) end++;
-    const cached = i < cut, fresh = isNew(i), some = parts.slice(i, end);
-    if (fresh || some.length === 1) out.push(...someRows(some, (part) => partRow(part, cached, fresh)));
+    const cached = i < cut, fresh = isNew(i), some = numbered.slice(i, end);
+    if (fresh || some.length === 1) out.push(...someRows(some, (some) => partRow(some, cached, fresh)));
     else out.push(groupRow(some, cached));
     if (usage && end === cut) out.push(make('div', 'cut-line', `re-read from the cache up to here: ${grouped(usage.cache_read_input_tokens)} tokens`));
     i = end;
@@ -411,8 +413,8 @@ function exchangeView(exchange) {
 }
 
 // The newest are open: they are what this request adds.
-function partRow(part, cached, isNew) {
-  const view = row(`${part.group} ${part.number}`, brief(part), part.value, cached ? 'cached' : isNew ? 'fresh' : '', [part.marked ? 'cache mark' : '', isNew ? 'new' : ''], part.bytes);
+function partRow({ part, number }, cached, isNew) {
+  const view = row(`${part.group} ${number}`, brief(part), part.value, cached ? 'cached' : isNew ? 'fresh' : '', [part.marked ? 'cache mark' : '', isNew ? 'new' : ''], part.bytes);
   if (isNew && part.group === 'message') view.open = true;
   return view;
 }
@@ -426,15 +428,15 @@ function someRows(parts, rowOf) {
 }
 
 // Parts that stand one after the other, in one line that opens to show theirs.
-function groupRow(parts, cached) {
-  const counts = ['tool', 'system', 'message'].map((group) => [group, parts.filter((part) => part.group === group)]).filter(([, some]) => some.length);
-  const words = counts.map(([group, some]) => some.length === 1 ? `${group} ${some[0].number}` : `${GROUPS[group]} ${some[0].number} to ${some.at(-1).number}`).join(', ');
-  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0), marks = parts.some(({ marked }) => marked);
+function groupRow(some, cached) {
+  const groups = Object.keys(GROUPS).map((group) => [group, some.filter(({ part }) => part.group === group)]).filter(([, of]) => of.length);
+  const words = groups.map(([group, of]) => of.length === 1 ? `${group} ${of[0].number}` : `${GROUPS[group]} ${of[0].number} to ${of.at(-1).number}`).join(', ');
+  const bytes = some.reduce((sum, { part }) => sum + part.bytes, 0), marks = some.some(({ part }) => part.marked);
   const summary = make('summary', '', make('span', 'what', words),
     marks ? make('span', 'chip', 'cache mark') : null, make('span', 'size', grouped(bytes)));
   const details = make('details', `row group ${cached ? 'cached' : ''}`, summary);
   details.addEventListener('toggle', () => {
-    if (details.open && details.childElementCount === 1) details.append(make('div', 'inside', ...someRows(parts, (part) => partRow(part, cached, false))));
+    if (details.open && details.childElementCount === 1) details.append(make('div', 'inside', ...someRows(some, (each) => partRow(each, cached, false))));
   });
   return details;
 }

@@ -54,7 +54,7 @@ class Recording {
     this.parts = new Map();
     this.ids = new Map();       // blocks and parts by their text
     this.blockCache = new Map();
-    this.wireCache = new Map();
+    this.wireCache = { tool: new Map(), system: new Map(), message: new Map() };
     this.exchanges = new Map();
     this.screen = [];           // [index of the record, text]
     this.steps = [];
@@ -216,30 +216,43 @@ class Recording {
     }
   }
 
-  // What a prompt is made of, in the order of the cache: tools, system text, messages. `prefix` is the same for the same
-  // parts up to and with this one.
+  // What a prompt is made of, in the order of the cache: tools, system text, messages.
   requestParts(exchange) {
     if (!exchange.parts) {
       const { body } = exchange, system = typeof body.system === 'string' ? [body.system] : body.system;
-      let a = 7, b = 11;
-      exchange.parts = [['tool', body.tools], ['system', system], ['message', body.messages]].flatMap(([group, ids]) =>
-        list(ids).map((id, i) => {
-          const part = this.wirePart(group, id);
-          a = Math.imul(a ^ part.id, 0x01000193);
-          b = Math.imul(b, 31) + part.id | 0;
-          return { ...part, number: i + 1, prefix: (a >>> 0) + (b & 0xfffff) * 2 ** 32 };
-        }));
+      exchange.parts = [['tool', body.tools], ['system', system], ['message', body.messages]]
+        .flatMap(([group, ids]) => list(ids).map((id) => this.wirePart(group, id)));
     }
     return exchange.parts;
   }
 
   wirePart(group, id) {
-    const key = `${group} ${typeof id === 'number' ? id : JSON.stringify(id)}`;
-    if (!this.wireCache.has(key)) {
+    const cache = this.wireCache[group];
+    if (!cache.has(id)) {
       const value = typeof id === 'number' ? this.part(id) : id;
-      this.wireCache.set(key, { group, value, id: this.identity([group, value]), bytes: pretty(value).length, marked: hasMark(value) });
+      cache.set(id, { group, value, id: this.identity([group, value]), bytes: pretty(value).length, marked: hasMark(value) });
     }
-    return this.wireCache.get(key);
+    return cache.get(id);
+  }
+
+  // For each part, what is the same number for the same parts up to and with it.
+  prefixes(parts) {
+    let a = 7, b = 11;
+    return parts.map(({ id }) => {
+      a = Math.imul(a ^ id, 0x01000193);
+      b = Math.imul(b, 31) + id | 0;
+      return (a >>> 0) + (b & 0xfffff) * 2 ** 32;
+    });
+  }
+
+  // The prefixes that a request lets the cache keep.
+  marked(exchange) {
+    if (!exchange.marked) {
+      const parts = this.requestParts(exchange);
+      const prefixes = parts.some(({ marked }) => marked) ? this.prefixes(parts) : [];
+      exchange.marked = prefixes.filter((_, i) => parts[i].marked);
+    }
+    return exchange.marked;
   }
 
   // How many parts the cache re-read, if the server says that it did: those up to a cache mark of a request before. Where
@@ -251,16 +264,17 @@ class Recording {
     const written = new Set();
     for (const other of this.exchanges.values()) {
       if (other === exchange) break;
-      for (const part of this.requestParts(other)) if (part.marked) written.add(part.prefix);
+      for (const prefix of this.marked(other)) written.add(prefix);
     }
-    const parts = this.requestParts(exchange), known = parts.some(({ prefix }) => written.has(prefix));
+    const parts = this.requestParts(exchange), prefixes = this.prefixes(parts);
+    const known = prefixes.some((prefix) => written.has(prefix));
     const prompt = read + number(usage.cache_creation_input_tokens) + number(usage.input_tokens);
     const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
     let sum = 0, best = 0, distance = Infinity;
-    parts.forEach(({ bytes, prefix }, i) => {
+    parts.forEach(({ bytes }, i) => {
       sum += bytes;
       const off = Math.abs(sum / total * prompt - read);
-      if (off < distance && (!known || written.has(prefix))) [best, distance] = [i + 1, off];
+      if (off < distance && (!known || written.has(prefixes[i]))) [best, distance] = [i + 1, off];
     });
     return best;
   }

@@ -84,7 +84,7 @@ function diff(old, now) {
 const lines = (code) => code === '' ? [] : code.replace(/\n+$/, '').split('\n');
 
 function diffView(old, now) {
-  const all = diff(lines(old), lines(now)), pre = make('pre');
+  const all = diff(lines(old), lines(now)), pre = code();
   const near = all.map((_, i) => all.slice(Math.max(0, i - CONTEXT), i + CONTEXT + 1).some(([kind]) => kind !== ' '));
   let skipped = 0;
   all.forEach(([kind, line], i) => {
@@ -100,7 +100,14 @@ function diffView(old, now) {
   return make('div', 'diff', pre);
 }
 
-const codeView = (code) => make('div', 'diff', make('pre', '', ...lines(code).map((line) => make('span', '', line || ' '))));
+// It can be scrolled by keys, where it is wider than the page.
+function code(...content) {
+  const pre = make('pre', '', ...content);
+  pre.tabIndex = 0;
+  return pre;
+}
+
+const codeView = (source) => make('div', 'diff', code(...lines(source).map((line) => make('span', '', line || ' '))));
 
 // How many lines of code it has: no blanks, no comments.
 const bare = (code) => lines(code).filter((line) => line.trim() !== '' && !line.trimStart().startsWith('//')).length;

@@ -3,7 +3,6 @@ use crate::{Error, lesson::Lesson, root, steady::Steady};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
-    ffi::OsStr,
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -101,12 +100,16 @@ fn programs(lessons: &[Lesson]) -> Result<PathBuf, Error> {
     if !built.success() {
         return Err(Error::Build(built.to_string()));
     }
-    let own = std::env::current_exe().map_err(|error| Error::Build(error.to_string()))?;
+    program("").ok_or_else(|| Error::Build("there is no folder of programs".into()))
+}
+
+/// The program of a lesson, beside this one.
+pub(crate) fn program(lesson: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
     // Tests are in a folder below that of programs.
-    let folders =
-        own.ancestors().skip(1).filter(|folder| folder.file_name() != Some(OsStr::new("deps")));
-    let folder = folders.map(|folder| folder.join("examples")).find(|folder| folder.is_dir());
-    folder.ok_or_else(|| Error::Build("there is no folder of programs".into()))
+    let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples"));
+    let folder = folders.find(|folder| folder.is_dir())?;
+    Some(folder.join(lesson))
 }
 
 /// Runs one lesson without the keys and settings of whoever builds the page.
