@@ -91,7 +91,7 @@ mod tests {
             results(vec![Block::text("10,000 lines of a log")]),
             Message::assistant(vec![Block::text("It is fine.")]),
         ]);
-        let why = "the summary speaks for these; only the person's words go without saying";
+        let why = "the summary is there for these; only what the person typed is kept as it is";
         assert_eq!(texts(&survivors(&old)), ["look"], "{why}");
     }
 
