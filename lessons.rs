@@ -89,13 +89,16 @@ pub mod hook_files;
 mod inspect;
 pub mod models;
 mod play;
+mod recording;
 pub mod restored;
 pub mod rule_files;
 pub mod rulings;
 mod settings;
 pub mod spending;
 mod stage;
+// The exercises share it, as a module of their own library.
 #[cfg(test)]
+#[allow(unreachable_pub)]
 mod testing;
 pub use command_line::Flag;
 pub use play::rehearse;

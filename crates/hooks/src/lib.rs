@@ -13,6 +13,7 @@
 //! - [`HookRuling`]: what hooks say about one call, for whoever judges it further in;
 //!   [`PromptHooks`]: about a prompt that joins a turn which runs already.
 mod answer;
+mod condition;
 mod config;
 mod event;
 mod matcher;
@@ -24,6 +25,7 @@ mod shapes;
 mod trust;
 
 pub use answer::{Answer, Decision};
+pub use condition::Condition;
 pub use config::{Form, Hook, Hooks, OnFailure};
 pub use event::{HookEvent, protocol_name, tool_names};
 pub use matcher::Matcher;
