@@ -102,7 +102,7 @@ impl Facts {
 pub(crate) fn split(source: &str) -> (&str, &str) {
     let mut place = 0;
     for line in source.split_inclusive('\n') {
-        if line.trim_end() == TESTS {
+        if line.starts_with(TESTS) {
             return source.split_at(place);
         }
         place += line.len();
