@@ -15,10 +15,8 @@
 //
 // Run: cargo run -p rungs-exercises -- run s01_a_model_that_hangs
 
-#[allow(unused_imports)]
 use rungs_core::{Agent, Chat, Error, Reply, Result};
 use std::time::Duration;
-#[allow(unused_imports)]
 use tokio::time::timeout;
 
 const STEP_LIMIT: usize = 20;
@@ -29,7 +27,6 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// Asks the model, again if it says nothing in time.
 async fn ask(agent: &Agent, chat: &mut Chat) -> Result<Reply> {
-    let _ = (REPLY_TIMEOUT, MAX_ATTEMPTS);
     agent.ask(chat).await
 }
 

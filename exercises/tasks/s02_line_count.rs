@@ -16,7 +16,6 @@
 //
 // Run: cargo run -p rungs-exercises -- run s02_line_count
 
-#[allow(unused_imports)]
 use rungs_core::{Context, Effect, Tool, ToolError, ToolOutput, ToolSpec, paths};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -25,7 +24,6 @@ struct LineCount;
 
 /// Counts the lines of a text file, or those that contain a text.
 #[derive(Deserialize, JsonSchema)]
-#[allow(dead_code)]
 struct Input {
     /// A text file, relative to the working directory.
     file_path: String,
@@ -45,7 +43,6 @@ impl Tool for LineCount {
     }
 
     async fn call(&self, input: Input, cx: &Context) -> Result<ToolOutput, ToolError> {
-        let _ = (input, cx);
         todo!("open the file through the guard, count, and say the number")
     }
 }

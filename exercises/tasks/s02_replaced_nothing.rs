@@ -18,7 +18,6 @@
 //
 // Run: cargo run -p rungs-exercises -- run s02_replaced_nothing
 
-#[allow(unused_imports)]
 use rungs_core::{Context, Effect, Tool, ToolError, ToolOutput, ToolSpec, paths};
 use schemars::JsonSchema;
 use serde::Deserialize;

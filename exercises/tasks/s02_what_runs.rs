@@ -19,7 +19,6 @@ use serde::Deserialize;
 
 /// Reserves seats.
 #[derive(Deserialize, JsonSchema)]
-#[allow(dead_code)]
 struct Reserve {
     /// How many.
     seats: u32,
@@ -31,14 +30,12 @@ struct Reserve {
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[allow(dead_code)]
 enum End {
     Runs,
     Refused,
     /// Fill in one of the others.
     Unknown,
 }
-#[allow(unused_imports)]
 use End::{Refused, Runs, Unknown};
 
 /// Tool and arguments.
