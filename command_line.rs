@@ -30,6 +30,8 @@ pub(crate) struct Args {
     pub(crate) sandbox: bool,
     /// The folder to work in, instead of the current one or a new one.
     pub(crate) folder: Option<PathBuf>,
+    /// The file that becomes the recording of the run.
+    pub(crate) record: Option<PathBuf>,
     pub(crate) help: bool,
     /// The values of the lesson's own options that were given; empty for one without a value.
     pub(crate) flags: BTreeMap<&'static str, String>,
@@ -48,6 +50,7 @@ impl Args {
                 Long("keep") => args.keep = true,
                 Long("sandbox") => args.sandbox = true,
                 Long("folder") => args.folder = Some(parser.value()?.into()),
+                Long("record") => args.record = Some(parser.value()?.into()),
                 Long("help") | Short('h') => args.help = true,
                 Value(word) => args.prompt.push(word.string()?),
                 Long(name) => {
@@ -91,7 +94,8 @@ Usage
   echo question | cargo run --example LESSON each line is a prompt
   --keep                                     keeps the folder in which a rehearsal plays
   --sandbox                                  a live model works in such a folder, too
-  --folder FOLDER                            works in this folder, such as one that was keptFLAGS
+  --folder FOLDER                            works in this folder, such as one that was kept
+  --record FILE                              records the run in a new file, for the playerFLAGS
 
 At the prompt";
 

@@ -89,6 +89,7 @@ pub mod hook_files;
 mod inspect;
 pub mod models;
 mod play;
+mod recording;
 pub mod restored;
 pub mod rule_files;
 pub mod rulings;

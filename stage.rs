@@ -5,6 +5,7 @@ use crate::{
     inspect,
     models::{Models, UNKNOWN_CONTEXT},
     play::Play,
+    recording::{Recorder, Run},
     settings::Settings,
 };
 use durable::Folder;
@@ -238,13 +239,23 @@ async fn play(
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
     let folder = args.folder.as_deref().map(existing).transpose()?;
+    let models = Models::load(&root.join("config/models.yaml"))?;
+    let keys = settings.keys();
+    let recorder = args.record.as_deref().map(|file| Recorder::create(file, keys, models.clone()));
+    let recorder = recorder.transpose()?;
     let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
-    let (endpoint, window) = known(endpoint, screen)?;
+    let (endpoint, window) = known(endpoint, &models, screen);
     let folder = match (folder, play.workspace.path()) {
         (Some(named), _) => named,
         (None, Some(fresh)) => fresh.to_path_buf(),
         (None, None) => std::env::current_dir().map_err(Error::at("the current folder"))?,
     };
+    if let Some(recorder) = &recorder {
+        let title = help.lines().next().unwrap_or_default().trim_start_matches("# ");
+        let (is_live, folder) = (play.server.is_none(), folder.as_path());
+        let endpoint = &endpoint;
+        recorder.begin(Run { lesson, title, endpoint, is_live, folder }, screen);
+    }
     screen.say(&play.first_line(&endpoint, &folder));
     if let Some(names) = environment.withheld() {
         screen.say(&format!(
@@ -259,7 +270,10 @@ async fn play(
         agent = build(&stage) => agent?.command_environment(environment),
         code = signals.next() => return Ok(code),
     };
-    let agent = inspect::install(agent, stage.client);
+    let mut agent = inspect::install(agent, stage.client);
+    if let Some(recorder) = &recorder {
+        agent = recorder.install(agent);
+    }
     let serves = stage.serves.into_inner().unwrap_or_default();
     let prompt = Prompt {
         name: lesson.split('_').next().unwrap_or(lesson).into(),
@@ -279,6 +293,9 @@ async fn play(
             Some(folder) => screen.say(&format!("kept: {}", folder.display())),
             None => screen.say("--keep had nothing to keep: the folder was not made for this run"),
         }
+    }
+    if let Some(recorder) = recorder {
+        screen.say(&recorder.end(code));
     }
     Ok(code)
 }
@@ -317,19 +334,18 @@ fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
 
 /// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the
 /// model's window.
-fn known(mut endpoint: Endpoint, screen: &Screen) -> Result<(Endpoint, u32)> {
-    let models = Models::load(&Path::new(ROOT).join("config/models.yaml"))?;
+fn known(mut endpoint: Endpoint, models: &Models, screen: &Screen) -> (Endpoint, u32) {
     let Some(info) = models.get(&endpoint.model) else {
         let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
         screen.say(&format!(
             "config/models.yaml does not know {model}: its window counts as {window} tokens"
         ));
-        return Ok((endpoint, window));
+        return (endpoint, window);
     };
     endpoint.greatest_output = Some(info.output);
     let (context, priced) = (info.context, info.clone());
     screen.cost_by(move |usage| priced.cost(usage));
-    Ok((endpoint, context))
+    (endpoint, context)
 }
 
 /// The repository's `.env`, never one of the folder in which the program is started; or the file

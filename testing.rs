@@ -1,11 +1,14 @@
 //! What the tests of several lessons share, and those of exercises: an agent before a scripted
 //! model, over real HTTP, in a fresh folder.
 use crate::{models::Models, s01_loop::agent_loop};
+use durable::Folder;
 use rehearsal::{Scene, Server, script};
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Recorder, Reply, Result,
 };
-use serde_json::Value;
+use rungs_mcp::{Approvals, Config, Endpoint, ServerConfig, Servers};
+use rungs_process::Environment;
+use serde_json::{Value, json};
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
@@ -56,6 +59,58 @@ pub fn models() -> Models {
     };
     let yaml = format!("{{updated: '', source: '', models: {{a: {}, b: {}}}}}", of(512), of(9999));
     serde_yaml::from_str(&yaml).unwrap()
+}
+
+/// A server of the older era with a tool for each of these names, and a fault that its call
+/// may name.
+pub fn mcp_script(names: &[&str]) -> String {
+    let tools = names.iter().map(|name| {
+        let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}});
+        json!({"name": name, "description": format!("{name} it"), "inputSchema": schema,
+               "annotations": {"readOnlyHint": true}})
+    });
+    let tools = json!({"tools": tools.collect::<Vec<_>>()});
+    let info = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                      "serverInfo": {"name": "s", "version": "1"}});
+    let image = json!({"type": "image", "mimeType": "image/png", "data": "iVBORw=="});
+    let image = json!({"content": [image, {"type": "text", "text": "a picture"}]});
+    format!(
+        r#"while IFS= read -r line; do
+        id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+        case $line in
+          *server/discover*)
+          printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":""}}}}\n' $id ;;
+          *'"initialize"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{info}' ;;
+          *tools/list*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{tools}' ;;
+          *'"x":"hang"'*) ;;
+          *tools/call*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{image}' ;;
+        esac; done"#
+    )
+}
+
+/// A server that runs this, as `s`.
+pub async fn mcp_servers(
+    dir: &Path,
+    script: String,
+    trusted: bool,
+    max_schema_tokens: usize,
+) -> Servers {
+    let endpoint =
+        Endpoint::Stdio { command: "bash".into(), args: vec!["-c".into(), script], env: [].into() };
+    let timeout = Duration::from_millis(300);
+    let server = ServerConfig { endpoint, timeout, trusted, is_projects: false };
+    let config =
+        Config { servers: [("s".to_string(), server)].into(), max_schema_tokens, left_out: vec![] };
+    let approvals = Approvals::open(Folder::open(dir, "approved").unwrap()).unwrap();
+    let servers = Servers::start(
+        config,
+        approvals,
+        Folder::open(dir, "tokens").unwrap(),
+        dir,
+        &Environment::default(),
+    );
+    servers.settle(Duration::from_secs(60)).await;
+    servers
 }
 
 impl Play {

@@ -136,6 +136,24 @@ fn every_lesson_is_in_the_table_of_contents() {
 }
 
 #[test]
+fn the_tables_of_the_readme_have_each_row_once_and_in_order() {
+    let readme = read("README.md");
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| [`")).collect();
+    let names: Vec<&str> = rows.iter().filter_map(|row| row.split('`').nth(1)).collect();
+    let (of_lessons, others) = names.split_at(lessons().len());
+    assert_eq!(of_lessons, lessons());
+    assert_eq!(others.len(), others.iter().collect::<BTreeSet<_>>().len(), "{others:?}");
+
+    let machinery = rows.iter().find(|row| row.starts_with("| [`crates/`]")).unwrap();
+    for folder in std::fs::read_dir(Path::new(ROOT).join("crates")).unwrap() {
+        let name = folder.unwrap().file_name().into_string().unwrap();
+        let own_row = names.contains(&format!("crates/{name}/").as_str());
+        let times = machinery.matches(&format!("(`{name}`)")).count();
+        assert_eq!(times + usize::from(own_row), 1, "{name} in the README's layout");
+    }
+}
+
+#[test]
 fn every_lesson_is_in_the_readme_with_its_minutes() {
     let readme = read("README.md");
     let mut wrong = vec![];

@@ -1,6 +1,6 @@
 //! Sending: one pool of connections, time limits, retries, and errors that name the host and what
 //! to change, and never the key.
-use super::{Auth, Endpoint, Format, StopReason};
+use super::{Auth, Endpoint, Format, StopReason, Wire, WireTap};
 use crate::{Context, Error, Event, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -8,10 +8,10 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, HeaderValue};
 use rungs_http::{
     Advice, Refusal, Retries, advice, base_url, cause, client, header, header_value, is_local,
-    proxy, read_body, redirect_host, reported, retry_after, status_of, unreadable,
+    proxy, read_body, redirect_host, reported, retry_after, status_of, tapped, unreadable,
 };
 use serde_json::{Value, json};
-use std::{sync::Mutex, time::Duration};
+use std::{sync::Arc, sync::Mutex, time::Duration};
 use tokio::time::timeout;
 
 /// How long the body of an error may take.
@@ -77,14 +77,14 @@ impl Http {
         cx: &Context,
     ) -> Result<T> {
         let mut max_tokens = outgoing.max_tokens;
-        let mut retries = Retries::default();
+        let (mut retries, tap) = (Retries::default(), cx.value::<WireTap>());
         loop {
             let body = Bytes::from((outgoing.body)(max_tokens));
             if !cx.is_child() {
                 *self.last_request.lock().unwrap() = Some(body.clone());
             }
             let attempt = async {
-                let response = self.send(&outgoing, body, max_tokens).await?;
+                let response = self.send(&outgoing, body, max_tokens, tap.clone()).await?;
                 read(response).await.map_err(|error| self.judged(error, &outgoing))
             };
             let (error, advice) = match until_cancelled(cx, attempt).await? {
@@ -108,11 +108,25 @@ impl Http {
     }
 
     /// Sends once.
-    async fn send(&self, outgoing: &Outgoing<'_>, body: Bytes, bound: u32) -> Attempt<Response> {
+    async fn send(
+        &self,
+        outgoing: &Outgoing<'_>,
+        body: Bytes,
+        bound: u32,
+        tap: Option<Arc<WireTap>>,
+    ) -> Attempt<Response> {
+        if let Some(WireTap(see)) = tap.as_deref() {
+            see(Wire::Request(&body));
+        }
         let limits = &self.endpoint.limits;
         let limit = if outgoing.stream { limits.first_byte } else { limits.whole };
         let url = format!("{}{}", self.endpoint.base_url.trim_end_matches('/'), outgoing.path);
-        match timeout(limit, self.client.post(url).body(body).send()).await {
+        let mut sent = timeout(limit, self.client.post(url).body(body).send()).await;
+        if let (Ok(Ok(response)), Some(tap)) = (&mut sent, tap) {
+            tap.0(Wire::Response(response.status().as_u16()));
+            sent = sent.map(|sent| Ok(tapped(sent?, move |part| tap.0(Wire::Part(part)))));
+        }
+        match sent {
             Ok(Ok(response)) if response.status().is_success() => Ok(response),
             Ok(Ok(response)) => Err(self.refused(response, outgoing, bound).await),
             Ok(Err(error)) => {

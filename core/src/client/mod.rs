@@ -222,6 +222,21 @@ pub trait Model: Send + Sync + 'static {
     }
 }
 
+/// What goes over the wire for one request, as it happens.
+#[derive(Debug, Clone, Copy)]
+pub enum Wire<'a> {
+    /// A request is sent, with this body; once for each attempt.
+    Request(&'a Bytes),
+    /// A response begins, with this status.
+    Response(u16),
+    /// The next bytes of its body.
+    Part(&'a Bytes),
+}
+
+/// Sees what goes over the wire for the requests of a context whose [value](Context::with) it is;
+/// it must not block.
+pub struct WireTap(pub Box<dyn Fn(Wire<'_>) + Send + Sync>);
+
 /// A whole reply as deltas.
 fn whole_blocks(reply: Reply) -> Deltas {
     let mut deltas = vec![];

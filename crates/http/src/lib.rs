@@ -7,6 +7,7 @@
 //! - [`Secret`] is a key that nothing shows, [`Auth`] how it is sent.
 //! - [`Limits`] bounds how long a request may take.
 //! - [`read_body`] and [`cause`] bound what is read and say what went wrong.
+//! - [`tapped`] lets somebody see what is read of a response.
 mod backoff;
 mod client;
 mod limits;
@@ -18,5 +19,5 @@ pub use backoff::Backoff;
 pub use client::{base_url, client, is_local, proxy};
 pub use limits::{Auth, Limits, Secret, header_value};
 pub use refusal::{Refusal, reported, status_of, unreadable};
-pub use response::{cause, header, read_body, redact, redirect_host};
+pub use response::{cause, header, read_body, redact, redirect_host, tapped};
 pub use retry::{Advice, Retries, advice, retry_after};

@@ -1,7 +1,7 @@
 //! Responses as far as they can be trusted.
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use reqwest::{Response, Url, header::HeaderMap};
+use futures_util::{StreamExt, TryStreamExt};
+use reqwest::{Body, Response, Url, header::HeaderMap};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -54,6 +54,15 @@ pub fn cause(error: &reqwest::Error) -> String {
         Some(cause) => format!("{what}: {cause}"),
         None => what.into(),
     }
+}
+
+/// The same response; `see` is shown every part of its body as it is read.
+pub fn tapped(response: Response, see: impl Fn(&Bytes) + Send + 'static) -> Response {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let parts = response.bytes_stream().inspect_ok(see);
+    let mut same = http::Response::new(Body::wrap_stream(parts));
+    (*same.status_mut(), *same.headers_mut()) = (status, headers);
+    same.into()
 }
 
 /// How much is shown of what a server says, in characters.

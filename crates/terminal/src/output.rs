@@ -9,6 +9,9 @@ use unicode_width::UnicodeWidthStr;
 /// How long nothing may be written before the screen shows that the program is at work.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// Sees what is written.
+type Tee = dyn Fn(&str) + Send;
+
 pub(crate) struct Output {
     pub out: Stream,
     pub err: Stream,
@@ -26,6 +29,8 @@ pub(crate) struct Output {
     status: String,
     /// Whether it stands in the row below the cursor's.
     is_below: bool,
+    /// Sees all that is written, coloured.
+    pub tee: Option<Box<Tee>>,
 }
 
 pub(crate) struct Stream {
@@ -65,11 +70,21 @@ impl Output {
             columns: 0,
             status: String::new(),
             is_below: false,
+            tee: None,
         }
     }
 
     pub(crate) fn write(&mut self, to: To, text: &str) -> Result<()> {
         self.set_status("")?;
+        let plain;
+        let text = match &self.tee {
+            Some(tee) => {
+                tee(text);
+                plain = without_colours(text);
+                if self.stream(to).colour { text } else { &plain }
+            }
+            None => text,
+        };
         self.newest = Instant::now();
         self.columns = match text.rsplit_once('\n') {
             Some((_, row)) => columns(row),
@@ -79,6 +94,18 @@ impl Output {
             To::Out => self.out.write(text),
             To::Err => self.err.write(text),
         }
+    }
+
+    fn stream(&self, to: To) -> &Stream {
+        match to {
+            To::Out => &self.out,
+            To::Err => &self.err,
+        }
+    }
+
+    /// Whether what is written there must be coloured, be it for the tee alone.
+    pub(crate) fn has_colour(&self, to: To) -> bool {
+        self.tee.is_some() || self.stream(to).colour
     }
 
     /// Somebody else has begun a new row.
@@ -124,6 +151,14 @@ fn columns(text: &str) -> usize {
     let first = parts.next().unwrap_or_default().width();
     let after_code = |part: &str| part.split_once('m').map_or(0, |(_, rest)| rest.width());
     first + parts.map(after_code).sum::<usize>()
+}
+
+/// The text without the codes of [`paint`]; what others say is escaped before, and has none.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default();
+    let after_code = |part: &str| part.split_once('m').map_or(String::new(), |(_, s)| s.into());
+    std::iter::once(first.to_string()).chain(parts.map(after_code)).collect()
 }
 
 impl Stream {

@@ -76,6 +76,21 @@ impl Screen {
         }))
     }
 
+    /// Lets `tee` see all that is shown from now on, coloured as on a terminal; what is typed too,
+    /// once it is sent.
+    pub fn record(&self, tee: impl Fn(&str) + Send + 'static) {
+        self.0.output.lock().unwrap().tee = Some(Box::new(tee));
+    }
+
+    /// The tee sees what was typed, which the terminal shows by itself.
+    fn record_typed(&self, prompt: &str, line: &str) {
+        if let Some(tee) = &self.0.output.lock().unwrap().tee
+            && self.is_terminal()
+        {
+            tee(&format!("{}{}\n", paint(prompt, true, Colour::Prompt), escaped(line)));
+        }
+    }
+
     /// What the tokens of a request cost, in dollars, where that is known.
     pub fn cost_by(&self, cost: impl Fn(&Usage) -> Option<f64> + Send + Sync + 'static) {
         let _ = self.0.cost.set(Box::new(cost));
@@ -156,6 +171,14 @@ impl Screen {
                 break typed;
             }
         };
+        if let Ok(Typed::Line(line)) = &typed {
+            match self.0.editor_thread.has_editor() {
+                true if line.trim().is_empty() => {}
+                true => self.record_typed(&look.prompt, line),
+                // It has shown the prompt.
+                false => self.record_typed("", line),
+            }
+        }
         if matches!(typed, Ok(Typed::End)) {
             self.0.ended.store(true, Relaxed);
         }
@@ -252,10 +275,7 @@ impl Inner {
             self.write(&mut output, To::Out, "\n");
         }
         output.pieces.clear();
-        let text = text(match to {
-            To::Out => output.out.colour,
-            To::Err => output.err.colour,
-        });
+        let text = text(output.has_colour(to));
         self.write(&mut output, to, &text);
     }
 
@@ -355,6 +375,7 @@ impl Ui for Screen {
         loop {
             match self.0.editor_thread.wish(Wish::Answer).await {
                 Typed::Line(line) | Typed::Ahead(line) => {
+                    self.record_typed("", &line);
                     match question::answer(&line, question.choices.len()) {
                         Some(answer) => {
                             asked.is_answered = true;

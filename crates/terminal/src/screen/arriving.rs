@@ -22,7 +22,7 @@ impl Screen {
     pub(super) fn thinking_delta(&self, text: &str) {
         let mut output = self.0.output.lock().unwrap();
         output.thinking = true;
-        let text = paint(&escaped(text), output.err.colour, Colour::Result);
+        let text = paint(&escaped(text), output.has_colour(To::Err), Colour::Result);
         self.0.write(&mut output, To::Err, &text);
     }
 
