@@ -187,7 +187,7 @@ class Recording {
     if (rewritten) step(index, 'rewritten', name, 'what was sent before has changed: the conversation was rewritten', { exchange, at: record.at });
     else if (inserted.length) {
       const names = [...new Set(inserted.map(({ block }) => text(block.$origin.name) || 'text'))];
-      step(index, 'inserted', name, `${names.join(', ')}: ${short(inserted.map(({ block }) => text(block.text)).join(' '), 120)}`, { at: record.at });
+      step(index, 'inserted', name, `${names.join(', ')}: ${short(inserted.at(-1).block.text, 120)}`, { exchange, at: record.at });
     }
   }
 
