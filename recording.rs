@@ -101,7 +101,7 @@ impl Recorder {
     /// Writes the last record. Returns a line for the person.
     pub(crate) fn end(&self, code: u8) -> String {
         self.show("");
-        self.0.recording.record("end", json!({"code": code}));
+        self.0.recording.end("end", json!({"code": code}));
         let file = self.0.recording.path().display();
         match self.0.recording.failure() {
             Some(why) => format!("error: the recording is not whole: {file}: {why}"),

@@ -698,9 +698,8 @@ fn a_recorded_run_shows_the_same_in_both_formats() {
         assert_eq!(progress.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         let records = records(&file);
         let head = &records[0];
-        assert_eq!((&head["version"], &head["format"], &head["live"]), {
-            (&json!(1), &json!(provider), &json!(true))
-        });
+        let named = ["version", "format", "live"].map(|name| head[name].clone());
+        assert_eq!(named, [json!(1), json!(provider), json!(true)]);
         // The messages went over the wire like that.
         let sent = play.server.requests().split_off(before);
         let requests = records.iter().filter(|record| record["type"] == "request");

@@ -336,7 +336,7 @@ function showWire(step) {
     for (const { changes } of between) content.push(...changes.map(diffView));
     for (const { left } of files) if (left) content.push(make('p', '', left));
   } else if (step.exchange) {
-    content.push(...exchangeView(step.exchange, ['inserted', 'rewritten'].includes(step.kind)));
+    content.push(...exchangeView(step.exchange, ['prompt', 'inserted', 'rewritten'].includes(step.kind)));
   } else {
     const words = step.kind === 'end' ? 'The program has ended.' : 'Nothing was sent yet: the request is made of this conversation, and is shown with its reply.';
     content.push(make('p', 'none', words));
