@@ -20,9 +20,8 @@ struct Named {
 }
 
 /// Quotes the item of that name: `Agent` (a struct, an enum, a function, a trait, a constant ..),
-/// `impl Agent`, `impl Layer for Reminder`, `Agent::run` (in an `impl Agent` or a trait), or
-/// `<Reminder as Layer>::ask` (in an `impl Layer for Reminder`). Generic parameters of an `impl`
-/// may be left out.
+/// `impl Agent`, `impl Layer for Reminder`, `Agent::run`, or `<Reminder as Layer>::ask` where the
+/// type has several methods of that name. Generic parameters of an `impl` may be left out.
 ///
 /// # Errors
 /// Says which names there are, if none or several items have this one, or that the file does not
@@ -119,9 +118,7 @@ fn collect_impl(item: &syn::ItemImpl, found: &mut Vec<Named>) {
         };
         let mut names = vec![];
         for ty in &types {
-            if traits.is_empty() {
-                names.push(format!("{ty}::{name}"));
-            }
+            names.push(format!("{ty}::{name}"));
             names.extend(traits.iter().map(|of| format!("<{ty} as {of}>::{name}")));
         }
         found.push(Named { names, span: part.span() });
@@ -213,7 +210,8 @@ mod inner {
                       self.text\n}";
         assert_eq!(text("Thing::text"), method);
         assert!(text("Named::name").starts_with("fn name(&self) -> String {"));
-        assert!(text("<Thing as Display>::fmt").starts_with("fn fmt("));
+        assert!(text("Thing::fmt").starts_with("fn fmt("));
+        assert_eq!(text("<Thing as Display>::fmt"), text("Thing::fmt"));
     }
 
     #[test]
@@ -229,7 +227,7 @@ mod inner {
     fn a_name_that_is_not_there_is_answered_with_those_that_are() {
         let why = quote(SOURCE, "Think").unwrap_err();
         assert!(why.contains("no item `Think`; it has: MANY, "), "{why}");
-        assert!(why.contains("impl Display for Thing, <Thing as Display>::fmt"), "{why}");
+        assert!(why.contains("impl Display for Thing, Thing::fmt"), "{why}");
         let twice = format!("{SOURCE}\nfn deep() {{}}\n");
         let why = quote(&twice, "deep").unwrap_err();
         assert!(why.contains("several items `deep`, at the lines 34, 37"), "{why}");

@@ -12,6 +12,8 @@
 mod directives;
 pub mod items;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use directives::Chapters;
 use mdbook_driver::{MDBook, book::BookItem, config::Config};
@@ -149,20 +151,4 @@ pub fn file_url(file: &Path) -> String {
 fn escape(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_of_a_file_has_no_character_that_a_terminal_would_end_it_at() {
-        assert_eq!(file_url(Path::new("/a b/ü.html")), "file:///a%20b/%C3%BC.html");
-    }
-
-    #[test]
-    fn a_folder_with_other_things_is_not_replaced() {
-        let why = build(repository()).unwrap_err();
-        assert!(why.ends_with("holds no book; name a new or an empty folder"), "{why}");
-    }
 }
