@@ -3,7 +3,7 @@
 use crate::models::Models;
 use rungs_core::{
     Agent, AnyModel, Chat, Context, Deltas, Effect, Error, Event, Layer, Message, Model, NextAct,
-    NextTurn, Reply, Request, Result, ToolCall, ToolResult,
+    NextTurn, Reply, Request, Result, StopReason, ToolCall, ToolResult,
     client::{Endpoint, Format, Secret, Wire, WireTap},
 };
 use rungs_recording::{Change, Folders, Pieces, Recording, Response, VERSION};
@@ -142,7 +142,7 @@ impl Recorder {
             Event::TextDelta(_) | Event::ThinkingDelta(_) => return,
             Event::Reply(reply) => {
                 let message = self.message(&reply.message);
-                let stop = format!("{:?}", reply.stop);
+                let stop = stop(&reply.stop);
                 json!({"event": "reply", "message": message, "stop": stop, "usage": reply.usage})
             }
             Event::ReplyDiscarded => json!({"event": "reply_discarded"}),
@@ -286,7 +286,7 @@ impl Model for Recorded {
         match &end {
             Ok(reply) => {
                 fields["message"] = self.recorder.message(&reply.message).into();
-                fields["stop"] = format!("{:?}", reply.stop).into();
+                fields["stop"] = stop(&reply.stop).into();
                 fields["usage"] = json!(reply.usage);
                 fields["cost"] = json!(self.recorder.cost(request, reply));
             }
@@ -298,6 +298,22 @@ impl Model for Recorded {
 
     async fn stream(&self, request: &Request, cx: &Context) -> Result<Deltas> {
         self.inner.stream(request, &self.tapped(request, cx).1).await
+    }
+}
+
+/// Why a reply ended, in the words of the Messages API as far as it has some.
+fn stop(reason: &StopReason) -> &str {
+    match reason {
+        StopReason::EndTurn => "end_turn",
+        StopReason::ToolUse => "tool_use",
+        StopReason::MaxTokens => "max_tokens",
+        StopReason::StopSequence => "stop_sequence",
+        StopReason::PauseTurn => "pause_turn",
+        StopReason::Refusal { .. } => "refusal",
+        StopReason::WindowFull => "model_context_window_exceeded",
+        StopReason::Cancelled => "cancelled",
+        StopReason::Cut(_) => "cut",
+        StopReason::Other(name) => name,
     }
 }
 

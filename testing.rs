@@ -63,7 +63,7 @@ pub fn models() -> Models {
 
 /// A server of the older era with a tool for each of these names, and a fault that its call
 /// may name.
-pub(crate) fn mcp_script(names: &[&str]) -> String {
+pub fn mcp_script(names: &[&str]) -> String {
     let tools = names.iter().map(|name| {
         let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}});
         json!({"name": name, "description": format!("{name} it"), "inputSchema": schema,
@@ -89,7 +89,7 @@ pub(crate) fn mcp_script(names: &[&str]) -> String {
 }
 
 /// A server that runs this, as `s`.
-pub(crate) async fn mcp_servers(
+pub async fn mcp_servers(
     dir: &Path,
     script: String,
     trusted: bool,

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use lessons::s20_cache_optimization::{Lifetimes, PromptCache, install};
     use rehearsal::{call, say, scene};
-    use rungs_core::{Usage, client::Lifetime, tools};
+    use rungs_core::{NextSend, Request, Usage, client::Lifetime, tools};
     use rungs_exercises::support::{Play, models, play};
     use serde_json::{Value, json};
     use std::{

@@ -9,6 +9,9 @@ use unicode_width::UnicodeWidthStr;
 /// How long nothing may be written before the screen shows that the program is at work.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// Sees what is written.
+type Tee = dyn Fn(&str) + Send;
+
 pub(crate) struct Output {
     pub out: Stream,
     pub err: Stream,
@@ -27,7 +30,7 @@ pub(crate) struct Output {
     /// Whether it stands in the row below the cursor's.
     is_below: bool,
     /// Sees all that is written, coloured.
-    pub tee: Option<Box<dyn Fn(&str) + Send>>,
+    pub tee: Option<Box<Tee>>,
 }
 
 pub(crate) struct Stream {
