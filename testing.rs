@@ -1,11 +1,14 @@
-//! What the tests of several lessons share: an agent before a scripted model, over real HTTP, in a
-//! fresh folder.
+//! What the tests of several lessons share, and those of exercises: an agent before a scripted
+//! model, over real HTTP, in a fresh folder.
 use crate::{models::Models, s01_loop::agent_loop};
+use durable::Folder;
 use rehearsal::{Scene, Server, script};
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Recorder, Reply, Result,
 };
-use serde_json::Value;
+use rungs_mcp::{Approvals, Config, Endpoint, ServerConfig, Servers};
+use rungs_process::Environment;
+use serde_json::{Value, json};
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
@@ -13,18 +16,20 @@ use tempfile::TempDir;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An agent, and all that a test looks at. The folder and the server go with it.
-pub(crate) struct Play {
-    pub(crate) agent: Agent,
+pub struct Play {
+    /// What is tested.
+    pub agent: Agent,
     /// What would be shown to the person.
-    pub(crate) ui: Arc<Recorder>,
+    pub ui: Arc<Recorder>,
     /// The model, which records what it was sent.
-    pub(crate) server: Server,
-    pub(crate) dir: TempDir,
+    pub server: Server,
+    /// Where the agent's tools work.
+    pub dir: TempDir,
 }
 
 /// An agent before a model that plays these scenes; `install` adds tools and lessons, and is given
 /// the agent's folder.
-pub(crate) async fn play(
+pub async fn play(
     scenes: impl IntoIterator<Item = Scene>,
     install: impl FnOnce(Agent, &Path) -> Agent,
 ) -> Play {
@@ -35,7 +40,7 @@ pub(crate) async fn play(
 }
 
 /// Runs git without any person's settings; what it prints, trimmed.
-pub(crate) fn git(at: &Path, args: &str) -> String {
+pub fn git(at: &Path, args: &str) -> String {
     let mut git = Command::new("git");
     git.current_dir(at)
         .args(args.split(' '))
@@ -47,7 +52,7 @@ pub(crate) fn git(at: &Path, args: &str) -> String {
 }
 
 /// Prices that make the sums easy: a tenth for reading, a quarter more for writing.
-pub(crate) fn models() -> Models {
+pub fn models() -> Models {
     let prices = "{input: 10, output: 0, cache_read: 1, cache_write: {5m: 12.5, 1h: 20}}";
     let of = |minimum| {
         format!("{{context: 1, output: 1, cache_minimum: {minimum}, prices: [{prices}]}}")
@@ -56,15 +61,67 @@ pub(crate) fn models() -> Models {
     serde_yaml::from_str(&yaml).unwrap()
 }
 
+/// A server of the older era with a tool for each of these names, and a fault that its call
+/// may name.
+pub fn mcp_script(names: &[&str]) -> String {
+    let tools = names.iter().map(|name| {
+        let schema = json!({"type": "object", "properties": {"x": {"type": "string"}}});
+        json!({"name": name, "description": format!("{name} it"), "inputSchema": schema,
+               "annotations": {"readOnlyHint": true}})
+    });
+    let tools = json!({"tools": tools.collect::<Vec<_>>()});
+    let info = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                      "serverInfo": {"name": "s", "version": "1"}});
+    let image = json!({"type": "image", "mimeType": "image/png", "data": "iVBORw=="});
+    let image = json!({"content": [image, {"type": "text", "text": "a picture"}]});
+    format!(
+        r#"while IFS= read -r line; do
+        id=$(printf %s "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+        case $line in
+          *server/discover*)
+          printf '{{"jsonrpc":"2.0","id":%s,"error":{{"code":-32601,"message":""}}}}\n' $id ;;
+          *'"initialize"'*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{info}' ;;
+          *tools/list*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{tools}' ;;
+          *'"x":"hang"'*) ;;
+          *tools/call*) printf '{{"jsonrpc":"2.0","id":%s,"result":%s}}\n' $id '{image}' ;;
+        esac; done"#
+    )
+}
+
+/// A server that runs this, as `s`.
+pub async fn mcp_servers(
+    dir: &Path,
+    script: String,
+    trusted: bool,
+    max_schema_tokens: usize,
+) -> Servers {
+    let endpoint =
+        Endpoint::Stdio { command: "bash".into(), args: vec!["-c".into(), script], env: [].into() };
+    let timeout = Duration::from_millis(300);
+    let server = ServerConfig { endpoint, timeout, trusted, is_projects: false };
+    let config =
+        Config { servers: [("s".to_string(), server)].into(), max_schema_tokens, left_out: vec![] };
+    let approvals = Approvals::open(Folder::open(dir, "approved").unwrap()).unwrap();
+    let servers = Servers::start(
+        config,
+        approvals,
+        Folder::open(dir, "tokens").unwrap(),
+        dir,
+        &Environment::default(),
+    );
+    servers.settle(Duration::from_secs(60)).await;
+    servers
+}
+
 impl Play {
     /// Runs one turn.
-    pub(crate) async fn run(&self, chat: &mut Chat, prompt: &str) -> Result<Reply> {
+    pub async fn run(&self, chat: &mut Chat, prompt: &str) -> Result<Reply> {
         self.agent.run(chat, prompt, agent_loop).await
     }
 
     /// Runs one turn of a new conversation that must end well: the last words, and the
     /// conversation.
-    pub(crate) async fn ask(&self, prompt: &str) -> (String, Chat) {
+    pub async fn ask(&self, prompt: &str) -> (String, Chat) {
         let mut chat = Chat::default();
         let reply = self.run(&mut chat, prompt).await.unwrap();
         (reply.text(), chat)
@@ -72,7 +129,7 @@ impl Play {
 
     /// Runs one turn, and then one more each time the agent is woken, until nothing more is
     /// expected. Every turn must end well.
-    pub(crate) async fn run_until_idle(&self, chat: &mut Chat, prompt: &str) {
+    pub async fn run_until_idle(&self, chat: &mut Chat, prompt: &str) {
         self.run(chat, prompt).await.unwrap();
         while tokio::time::timeout(IDLE_TIMEOUT, self.agent.woken(chat)).await.unwrap() {
             self.agent.run(chat, Message::empty(), agent_loop).await.unwrap();
@@ -80,12 +137,12 @@ impl Play {
     }
 
     /// The bodies of all requests so far, of all agents.
-    pub(crate) fn bodies(&self) -> Vec<Value> {
+    pub fn bodies(&self) -> Vec<Value> {
         self.server.requests().into_iter().map(|seen| seen.body).collect()
     }
 
     /// The bodies of the requests whose system text contains this.
-    pub(crate) fn bodies_of(&self, system: &str) -> Vec<Value> {
+    pub fn bodies_of(&self, system: &str) -> Vec<Value> {
         let mut bodies = self.bodies();
         bodies.retain(|body| body["system"].to_string().contains(system));
         bodies
@@ -93,7 +150,7 @@ impl Play {
 }
 
 /// The texts of the results in a message, in order.
-pub(crate) fn results(message: &Message) -> Vec<String> {
+pub fn results(message: &Message) -> Vec<String> {
     let results = message.content.iter().filter_map(|block| match block {
         Block::ToolResult { content, .. } => Some(content),
         _ => None,
@@ -102,13 +159,13 @@ pub(crate) fn results(message: &Message) -> Vec<String> {
 }
 
 /// The texts that the part `name` of the harness has inserted, in order.
-pub(crate) fn inserted(chat: &Chat, name: &str) -> Vec<String> {
+pub fn inserted(chat: &Chat, name: &str) -> Vec<String> {
     let of = |block: &&Block| block.origin().is_some_and(|origin| origin.name == name);
     chat.blocks().filter(of).filter_map(Block::as_text).map(String::from).collect()
 }
 
 /// Blocks the prompt `bad`.
-pub(crate) struct BlocksBad;
+pub struct BlocksBad;
 
 impl Layer for BlocksBad {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {

@@ -1,6 +1,6 @@
 //! # full: all mechanisms in one agent
 //!
-//! Every lesson works alone. Twenty of them on one agent touch the same calls and the same
+//! Every lesson works alone. All of them on one agent touch the same calls and the same
 //! conversation: a hook rewrites a call that the permissions have judged already, mail joins the
 //! conversation after it was saved, a summary is made of what nobody has counted. Nothing fails
 //! loudly; the agent is just wrong now and then.
@@ -54,10 +54,7 @@ use lessons::{
     s01_loop::agent_loop,
     s03_todo_write, s04_subagent,
     s05_skill_loading::{self, Skills},
-    s06_context_compact,
-    s07_task_system::{self, Board},
-    s08_background_tasks,
-    s09_agent_teams::{self, Mailboxes, Team},
+    s06_context_compact, s07_task_system, s08_background_tasks, s09_agent_teams,
     s10_team_protocols::{self, REPLY_TIMEOUT},
     s11_autonomous_agents, s12_worktree_task_isolation, s13_streaming, s14_tools_extended,
     s15_permissions::{self, Permissions},
@@ -65,9 +62,12 @@ use lessons::{
     s17_session_management::{self, SessionLog},
     s18_parallel_tools, s19_interrupts,
     s20_cache_optimization::{self, PromptCache},
+    s21_mcp_runtime,
+    s22_production_mailbox::{self, Membership},
     s23_worktree_advanced, s24_loop_detection,
 };
 use rungs_core::{Agent, Error, Result};
+use rungs_mcp::Servers;
 use rungs_snapshots::{Limits, Store};
 use rungs_tasks::{Claims, LEASE};
 use std::{process::ExitCode, sync::Arc};
@@ -111,10 +111,9 @@ pub struct Config {
     pub window: u64,
     /// What can be loaded (s05).
     pub skills: Skills,
-    /// The one board of tasks (s07, s11, s12, s23).
-    pub board: Board,
-    /// The one team (s09, s10, s11).
-    pub team: Team,
+    /// The one team (s09, s10, s11) and the one board of tasks (s07, s11, s12, s23), in files or on
+    /// a server (s22).
+    pub membership: Membership,
     /// What files were before they were changed (s14).
     pub snapshots: Store,
     /// By what calls are judged (s15).
@@ -129,6 +128,8 @@ pub struct Config {
     pub max_calls: usize,
     /// The prompt cache (s20).
     pub cache: Arc<PromptCache>,
+    /// Tools of others (s21).
+    pub servers: Servers,
 }
 
 impl Config {
@@ -144,8 +145,6 @@ impl Config {
         Ok(Config {
             window: stage.window.into(),
             skills: Skills::find(&s05_skill_loading::places(&stage.folder)),
-            board: Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?,
-            team: Team::new(Mailboxes::open(&state).await.map_err(Error::other)?),
             snapshots: Store::open(&state, Limits::default()).map_err(Error::other)?,
             permissions: s15_permissions::permissions(stage)?,
             hooks: s16_event_bus::event_hooks(stage, agent).await?,
@@ -153,6 +152,8 @@ impl Config {
             log: SessionLog::open(&state, keys)?,
             max_calls: s18_parallel_tools::max_calls(stage)?,
             cache: s20_cache_optimization::prompt_cache(stage)?,
+            servers: s21_mcp_runtime::connect(stage).await?,
+            membership: s22_production_mailbox::join(stage, &state).await?,
             state,
             trees,
         })
@@ -161,17 +162,18 @@ impl Config {
 
 /// One line per mechanism. s01 is the loop, s02 the tools of the agent that comes in.
 fn install(agent: Agent, config: Config) -> Agent {
-    let Config { state, trees, board, team, .. } = config;
+    let Config { state, trees, membership, .. } = config;
+    let Membership { team, board, .. } = &membership;
     let agent = s03_todo_write::install(agent);
     let agent = s04_subagent::install(agent);
     let agent = s05_skill_loading::install(agent, config.skills);
     let agent = s06_context_compact::install(agent, config.window, state.clone());
-    let agent = s07_task_system::install(agent, &board);
+    let agent = s07_task_system::install(agent, board);
     let agent = s08_background_tasks::install(agent, state.clone());
-    let agent = s09_agent_teams::install(agent, &team);
-    let agent = s10_team_protocols::install(agent, &team, REPLY_TIMEOUT);
-    let agent = s11_autonomous_agents::install(agent, &team, &Claims::new(board.clone(), LEASE));
-    let agent = s12_worktree_task_isolation::install(agent, &board, trees.path());
+    let agent = s09_agent_teams::install(agent, team);
+    let agent = s10_team_protocols::install(agent, team, REPLY_TIMEOUT);
+    let agent = s11_autonomous_agents::install(agent, team, &Claims::new(board.clone(), LEASE));
+    let agent = s12_worktree_task_isolation::install(agent, board, trees.path());
     let agent = s13_streaming::install(agent);
     let agent = s14_tools_extended::install(agent, config.snapshots);
     let agent = s15_permissions::install(agent, config.permissions);
@@ -180,8 +182,10 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s18_parallel_tools::install(agent, config.max_calls);
     let agent = s19_interrupts::install(agent);
     let agent = s20_cache_optimization::install(agent, config.cache);
-    let agent = s23_worktree_advanced::install(agent, &board, trees.path());
-    s24_loop_detection::install(agent)
+    let agent = s21_mcp_runtime::install(agent, config.servers);
+    let agent = s23_worktree_advanced::install(agent, board, trees.path());
+    let agent = s24_loop_detection::install(agent);
+    s22_production_mailbox::install(agent, membership)
 }
 
 /// The agent with every mechanism.
@@ -201,6 +205,8 @@ const FLAGS: &[Flag] = &[
     s17_session_management::FLAGS[2],
     s18_parallel_tools::FLAGS[0],
     s20_cache_optimization::FLAGS[0],
+    s22_production_mailbox::FLAGS[0],
+    s22_production_mailbox::FLAGS[1],
 ];
 
 async fn build(stage: &Stage) -> Result<Agent> {
@@ -210,8 +216,11 @@ async fn build(stage: &Stage) -> Result<Agent> {
     s17_session_management::begin_with(stage, &log, full(agent, config)?).await
 }
 
-/// The agent of lesson one, with all that the others add.
+/// The agent of lesson one, with all that the others add; or, with `--serve`, a server of s21.
 pub fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--serve") {
+        return s21_mcp_runtime::serve();
+    }
     lessons::run_with(FLAGS, "full", build, agent_loop)
 }
 
@@ -220,18 +229,23 @@ mod tests {
     use super::*;
     use lessons::{
         rule_files::StoredRules,
-        s07_task_system::{Status, Task},
-        s09_agent_teams::{LEAD, Letter},
+        s07_task_system::{Board, Status, Task},
+        s09_agent_teams::{LEAD, Letter, Team},
         s16_event_bus::Observers,
         s20_cache_optimization::Lifetimes,
-        testing::{Play, inserted, play, results},
+        testing::{Play, inserted, mcp_script, mcp_servers, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{Chat, Layer, client::Lifetime, tools};
+    use rungs_core::{Answer, Chat, Context, Event, Layer, Question, Ui, client::Lifetime, tools};
     use rungs_hooks::{Form, Hooks};
+    use rungs_mailbox::Presence;
+    use rungs_mcp::Approvals;
+    use rungs_process::{Environment, testing::until};
+    use rungs_redis::{Mail, Server, open_board, testing::PrivateServer};
     use rungs_telemetry::{Destinations, EventsConfig, Statistics};
+    use rungs_terminal::Interrupt;
     use serde_json::{Value, json};
-    use std::{fs, path::Path, time::Duration};
+    use std::{collections::VecDeque, fs, path::Path, sync::Mutex, time::Duration};
 
     /// The agent with everything, before a script.
     struct Sum {
@@ -267,8 +281,7 @@ mod tests {
             trees: Folder::open(dir, ".worktrees").unwrap(),
             window: 200_000,
             skills: Skills::default(),
-            board: Board::open_async(&state, "tasks.jsonl").await.unwrap(),
-            team: Team::new(Mailboxes::open(&state).await.unwrap()),
+            membership: Membership::in_files(&state).await.unwrap(),
             snapshots: Store::open(&state, Limits::default()).unwrap(),
             permissions,
             hooks: EventHooks::new(hooks, agent, &state, observers).await,
@@ -276,6 +289,13 @@ mod tests {
             log: SessionLog::open(&state, vec![]).unwrap(),
             max_calls: 10,
             cache: PromptCache::new(Some(lifetimes), models, "rehearsal"),
+            servers: Servers::start(
+                rungs_mcp::Config::default(),
+                Approvals::open(state.folder("mcp").unwrap()).unwrap(),
+                state.clone(),
+                dir,
+                &Environment::default(),
+            ),
             state,
         }
     }
@@ -293,7 +313,8 @@ mod tests {
             .unwrap();
         let mut config = config(&play.agent, play.dir.path()).await;
         change(&mut config);
-        let (team, board, log) = (config.team.clone(), config.board.clone(), config.log.clone());
+        let Membership { team, board, .. } = &config.membership;
+        let (team, board, log) = (team.clone(), board.clone(), config.log.clone());
         let agent = install(play.agent.clone(), config);
         play.agent = agent.arrange(order.iter().copied()).unwrap();
         Sum { play, team, board, log }
@@ -309,6 +330,17 @@ mod tests {
             let mut chat = Chat::default();
             self.play.run_until_idle(&mut chat, "go").await;
             chat
+        }
+
+        /// A turn that begins with "go", and is stopped as soon as this holds.
+        async fn stopped(&self, chat: &mut Chat, when: impl FnMut() -> bool) {
+            let interrupt = Interrupt::default();
+            let agent = self.play.agent.clone().with(interrupt.clone());
+            let press = async {
+                assert!(until(when).await);
+                interrupt.request();
+            };
+            tokio::join!(agent.run(chat, "go", agent_loop), press).0.unwrap_err();
         }
 
         async fn letter(&self, to: &str, text: &str) {
@@ -356,6 +388,13 @@ mod tests {
         let right = ORDER.map(|(name, _)| name);
         assert!(holds(&right).await, "{outer} outside of {inner}");
         assert!(!holds(&swapped(outer, inner)).await, "{inner} outside of {outer}");
+    }
+
+    /// Whether this ends in this order. In another one it may wait for ever, which a second shows.
+    async fn ends(order: &[&str], future: impl Future) -> bool {
+        let is_right = order == ORDER.map(|(name, _)| name);
+        let limit = Duration::from_secs(if is_right { 60 } else { 1 });
+        tokio::time::timeout(limit, future).await.is_ok()
     }
 
     fn spawn(prompt: &str) -> Turn {
@@ -410,6 +449,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_has_what_a_stopped_turn_leaves() {
+        rule("SessionTurns", "Interrupts", async |order| {
+            let sum = sum(order, [scene("^go$", [say("late").delay_ms(60_000)])]).await;
+            let mut chat = Chat::default();
+            sum.stopped(&mut chat, || sum.play.server.request_count() == 1).await;
+            assert_eq!(inserted(&chat, "interrupt").len(), 1);
+            let saved = sum.log.resume(chat.id(), &sum.play.agent.context()).await.unwrap();
+            inserted(&saved, "interrupt") == inserted(&chat, "interrupt")
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_hook_is_stopped_too() {
+        rule("Interrupts", "EventHooks", async |order| {
+            let hooks = hook("UserPromptSubmit", "", "touch begun; sleep 600");
+            let sum = sum_with(order, hooks, |_| {}, [scene("^go$", [say("done")])]).await;
+            let begun = sum.play.dir.path().join("begun");
+            let mut chat = Chat::default();
+            ends(order, sum.stopped(&mut chat, || begun.exists())).await
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn what_is_refused_anew_each_time_is_no_repetition() {
         rule("LoopDetector", "Background", async |order| {
             let servers = call("bash", json!({"command": "npm start {{ n }}"})).repeat(8);
@@ -444,6 +508,36 @@ mod tests {
         .await;
     }
 
+    /// A person who types these lines while the first call runs.
+    struct Typing(Mutex<VecDeque<Option<String>>>);
+
+    impl Ui for Typing {
+        fn show(&self, _: &Event, _: &Context) {}
+        async fn choose(&self, _: Question, _: &Context) -> Answer {
+            Answer::No(String::new())
+        }
+        fn typed(&self) -> Option<String> {
+            self.0.lock().unwrap().pop_front().flatten()
+        }
+    }
+
+    #[tokio::test]
+    async fn hooks_see_what_is_typed_while_the_agent_works() {
+        let order = ORDER.map(|(name, _)| name);
+        let guard = "case $(cat) in *password*) exit 2;; *) echo checked;; esac";
+        let hooks = hook("UserPromptSubmit", "", guard);
+        let step = call("bash", json!({"command": "echo {{ n }}"}));
+        let scenes = [scene("^go$", [step, say("done")])];
+        let sum = sum_with(&order, hooks, |_| {}, scenes).await;
+        let typed = [None, Some("the password".into()), Some("be quick".into())];
+        let agent = sum.play.agent.clone().ui(Typing(Mutex::new(typed.into())));
+        let mut chat = Chat::default();
+        agent.run(&mut chat, "go", agent_loop).await.unwrap();
+        assert_eq!(inserted(&chat, "hook"), ["checked", "checked"]);
+        let typed: Vec<&str> = chat.messages()[2].typed().collect();
+        assert_eq!(typed, ["be quick"]);
+    }
+
     #[tokio::test]
     async fn tasks_of_a_prompt_that_a_hook_blocks_are_not_begun() {
         rule("EventHooks", "Integration", async |order| {
@@ -473,10 +567,8 @@ mod tests {
             let both = calls([write("a", "first"), write("rewritten", "x")]);
             let scenes = [scene("^go$", [both, say("end")])];
             let sum = sum_with(order, rewriting("a"), |_| {}, scenes).await;
-            // In the other order they wait for each other for ever, which a second shows.
-            let is_right = order == ORDER.map(|(name, _)| name);
-            let limit = Duration::from_secs(if is_right { 60 } else { 1 });
-            tokio::time::timeout(limit, sum.go()).await.is_ok()
+            // In the other order they wait for each other.
+            ends(order, sum.go()).await
         })
         .await;
     }
@@ -628,6 +720,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_tool_that_joins_the_requests_is_named_as_what_broke_the_cached_prefix() {
+        rule("Runtime", "PromptCache", async |order| {
+            let dir = tempfile::tempdir().unwrap();
+            // Room for one token, so that the tools of servers are left out until they are found.
+            let servers = mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1).await;
+            let search = call("mcp_search", json!({"query": "draw"}));
+            let scenes = [scene("^go$", [search, say("end")])];
+            let sum = sum_with(order, json!({}), |config| config.servers = servers, scenes).await;
+            sum.go().await;
+            let broke = "[cache] the prefix broke: the tool `mcp__s__draw` is new";
+            sum.play.ui.take().iter().any(|line| line.contains(broke))
+        })
+        .await;
+    }
+
+    #[tokio::test]
     async fn a_turn_is_summed_up_once() {
         rule("PromptCache", "Continuation", async |order| {
             let scenes = [
@@ -701,6 +809,48 @@ mod tests {
         assert!(letters.len() == 1 && letters[0].contains("a letter"), "{letters:?}");
     }
 
+    /// The lead, or this member, of a team on a server.
+    async fn on_server(url: &str, member: Option<&str>) -> Membership {
+        let server = Server::connect(url, "blue").await.unwrap();
+        let (board, mail) = (open_board(&server).await.unwrap(), Mail::new(&server).unwrap());
+        Presence::join(mail.names(), member.unwrap_or(LEAD), "helps").await.unwrap();
+        let (names, member) = (Some(mail.names().clone()), member.map(String::from));
+        let team = if member.is_some() { Team::led_elsewhere(mail) } else { Team::new(mail) };
+        Membership { team, board, names, member }
+    }
+
+    #[tokio::test]
+    async fn a_teammate_in_another_process_needs_a_plan_too_before_it_writes() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let order = ORDER.map(|(name, _)| name);
+        let plan = ("request", json!({"to": "lead", "kind": "plan", "text": "one"}));
+        let finish = ("finish_task", json!({"result": "fine"}));
+        let scenes = [
+            scene("You have joined the team", [say("I am here.")]),
+            scene("<task id", [calls([write("a", "x"), plan]), say("waiting")]),
+            scene(r"\[ann-\w+ approved\]", [calls([write("a", "x"), finish]), say("done")]),
+        ];
+        let ann = on_server(&server.url(), Some("ann")).await;
+        let ann = sum_with(&order, json!({}), |config| config.membership = ann, scenes).await;
+        let agent = ann.play.agent.clone();
+        let served = tokio::spawn(async move { agent.woken(&Chat::default()).await });
+        let respond = json!({"id": "{{ m[1] }}", "approve": true, "text": "yes"});
+        let scenes = [
+            scene("^go$", [call("task_create", json!({"subject": "x"})), say("free")]),
+            scene(r"\[request (ann-\w+), Plan", [call("respond", respond), say("x")]),
+            scene("<mail", [say("noted")]),
+        ];
+        let lead = on_server(&server.url(), None).await;
+        let lead = sum_with(&order, json!({}), |config| config.membership = lead, scenes).await;
+        lead.go().await;
+        let get = |board: &Board| board.look(|tasks| tasks.get(1).unwrap().clone());
+        let task = lead.board.blocking(get).await.unwrap();
+        assert_eq!((task.status, task.owner.as_deref()), (Status::Done, Some("ann")));
+        assert!(json!(ann.play.bodies()).to_string().contains("you have no approved plan"));
+        assert_eq!(fs::read_to_string(ann.play.dir.path().join("a")).unwrap(), "x");
+        served.abort();
+    }
+
     #[tokio::test]
     async fn the_order_is_the_whole_truth() {
         struct Stranger;
@@ -708,7 +858,6 @@ mod tests {
         let order = ORDER.map(|(name, _)| name);
         let sum = sum(&order, []).await;
         let mut installed = sum.play.agent.layers();
-        installed.insert(13, "Runtime");
         // Not without skills.
         installed.insert(17, "FindLoaded");
         assert_eq!(installed, order);

@@ -61,7 +61,8 @@ use rungs_core::{
     NextTurn, Question, Reply, Request, Result, ToolCall, ToolResult,
 };
 use rungs_hooks::{
-    HookEvent, HookRuling, HookSet, Hooks, Trust, Verdict, after_call, call_fields, hook_input,
+    HookEvent, HookRuling, HookSet, Hooks, PromptHooks, Trust, Verdict, after_call, call_fields,
+    hook_input,
 };
 use rungs_process::Environment;
 use rungs_telemetry::{Destinations, EventsConfig, Statistics};
@@ -191,6 +192,11 @@ impl EventHooks {
         verdict
     }
 
+    /// UserPromptSubmit, about what the person typed.
+    async fn submit(self, prompt: String, cx: Context) -> Verdict {
+        self.fire(HookEvent::UserPromptSubmit, "", json!({"prompt": prompt}), &cx).await
+    }
+
     /// SessionStart, when another conversation has begun or this one was compacted. What its hooks
     /// say stays before the model as long as the conversation lasts.
     async fn begin(&self, chat: &mut Chat, cx: &Context) {
@@ -230,18 +236,17 @@ impl EventHooks {
 
 impl Layer for EventHooks {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
-        let cx = &cx.with(TurnEnd::default());
+        let cx = cx.with(TurnEnd::default());
+        let (hooks, about) = (self.clone(), cx.clone());
+        let submit = move |prompt| hooks.clone().submit(prompt, about.clone());
+        let cx = &cx.with(PromptHooks::new(submit));
         self.begin(chat, cx).await;
         // What a subagent reads nobody typed, and its end is not the end.
         let stop = if cx.is_child() { HookEvent::SubagentStop } else { HookEvent::Stop };
         let prompt: Vec<&str> = next.prompt().typed().filter(|_| !cx.is_child()).collect();
         if !prompt.is_empty() {
-            let fields = json!({"prompt": prompt.join("\n")});
-            let verdict = self.fire(HookEvent::UserPromptSubmit, "", fields, cx).await;
-            if let Some(why) = verdict.denied().or(verdict.stop.as_deref()) {
-                return Err(Error::Blocked(why.into()));
-            }
-            chat.push(Message::inserted("hook", verdict.context.join("\n")));
+            let verdict = self.clone().submit(prompt.join("\n"), cx.clone()).await;
+            chat.push(Message::inserted("hook", verdict.added().map_err(Error::Blocked)?));
         }
         let mut reply = next.run(chat, cx).await?;
         for round in 0..MAX_STOP_BLOCKS {

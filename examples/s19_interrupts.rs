@@ -54,6 +54,7 @@ use rungs_core::{
     Agent, Chat, Context, Error, Layer, Message, NextAct, NextAsk, NextTurn, Reply, Result,
     StopReason, ToolCall, ToolResult,
 };
+use rungs_hooks::PromptHooks;
 use rungs_terminal::Interrupt;
 use std::{pin::pin, process::ExitCode, time::Duration};
 use tokio::time::timeout;
@@ -101,8 +102,16 @@ impl Layer for Interrupts {
         while !cx.cancel().is_cancelled()
             && let Some(typed) = cx.typed()
         {
-            cx.notice(format!("joins the turn: {}", typed.text()));
-            chat.push(typed);
+            let text = typed.text();
+            match allowed(&text, cx).await {
+                Some(Ok(added)) => {
+                    cx.notice(format!("joins the turn: {text}"));
+                    chat.push(typed);
+                    chat.push(Message::inserted("hook", added));
+                }
+                Some(Err(why)) => cx.notice(format!("a hook blocks {text:?}: {why}")),
+                None => cx.notice(format!("did not join, since the turn was stopped: {text}")),
+            }
         }
         next.run(chat, cx).await
     }
@@ -128,6 +137,12 @@ impl Layer for Interrupts {
     }
 }
 
+/// What is typed is a prompt, so hooks may add to it or block it. None when the turn is stopped.
+async fn allowed(text: &str, cx: &Context) -> Option<std::result::Result<String, String>> {
+    let Some(hooks) = cx.value::<PromptHooks>() else { return Some(Ok(String::new())) };
+    cx.cancel().run_until_cancelled(hooks.submit(text.into())).await
+}
+
 /// Adds the mechanism. The prompt makes the request to stop; a program without one gives its own:
 /// `agent.with(Interrupt::default())`.
 pub fn install(agent: Agent) -> Agent {
@@ -147,10 +162,11 @@ mod tests {
         s04_subagent, s06_context_compact, s08_background_tasks, s09_agent_teams,
         s17_session_management::{self, SessionLog},
         s18_parallel_tools,
-        testing::{Play, play},
+        testing::{Play, inserted, play},
     };
     use rehearsal::{Scene, call, calls, say, scene};
     use rungs_core::{Answer, Block, Effect, Event, NextBatch, Question, ToolError, Ui, tools};
+    use rungs_hooks::Verdict;
     use rungs_process::testing::{alive, gone, marker, until};
     use schemars::JsonSchema;
     use serde::Deserialize;
@@ -497,5 +513,24 @@ mod tests {
         assert_eq!(blocks(&chat), ["go", "call task", result, "be quick", "and kind", &reply]);
         let typed: Vec<&str> = chat.messages()[2].typed().collect();
         assert_eq!(typed, ["be quick", "and kind"]);
+    }
+    #[tokio::test]
+    async fn what_a_hook_blocks_does_not_join_and_the_turn_goes_on() {
+        let go = [calls([bash("echo one")]), say("done")];
+        let typed = [None, Some("bad"), Some("good"), None];
+        let play = play([scene("^go$", go)], |agent, _| {
+            let hooks = PromptHooks::new(async |prompt: String| match prompt.as_str() {
+                "bad" => Verdict { stop: Some("no".into()), ..Verdict::default() },
+                other => Verdict { context: vec![format!("{other}!")], ..Verdict::default() },
+            });
+            equipped(agent.ui(Person(Mutex::new(typed.into()))).with(hooks))
+        })
+        .await;
+        let (_, chat) = play.ask("go").await;
+        let all = ["go", "call bash", "result one\n", "good", "[hook]", "done"];
+        assert_eq!(
+            (blocks(&chat), inserted(&chat, "hook")),
+            (all.map(String::from).into(), vec!["good!".into()])
+        );
     }
 }

@@ -60,6 +60,7 @@
 //!
 //! Builds on s09, s11, s13. Motto: *Redis carries the mail.*
 
+use durable::Folder;
 use lessons::{
     Flag, Stage,
     s01_loop::agent_loop,
@@ -69,7 +70,7 @@ use lessons::{
 };
 use rungs_core::{Agent, Context, Error, Result};
 use rungs_mailbox::{Presence, check_name};
-use rungs_redis::{Cause, DEFAULT_URL, Failure, Mail, NAME_LEASE, Server, open_board};
+use rungs_redis::{Cause, DEFAULT_URL, Failure, Mail, NAME_LEASE, Names, Server, open_board};
 use rungs_tasks::{Claims, LEASE};
 use std::{
     process::ExitCode,
@@ -95,45 +96,61 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often a lead that has to wait for its name tries again.
 const NAME_INTERVAL: Duration = Duration::from_secs(1);
 
-const FLAGS: &[Flag] = &[
+/// The options of the command line.
+pub const FLAGS: &[Flag] = &[
     Flag { name: "join", value: Some("TEAM"), help: "the team on the Redis server of REDIS_URL" },
     Flag { name: "as", value: Some("NAME"), help: "joins it as a teammate, not as its lead" },
 ];
 
-/// Adds the lead of a team, wherever its mail and its tasks are.
-pub fn install(agent: Agent, team: &Team, claims: &Claims) -> Agent {
-    let agent = s09_agent_teams::install(s07_task_system::install(agent, claims.board()), team);
-    s11_autonomous_agents::install(agent, team, claims)
+/// The team that this process is of, wherever its mail and its tasks are.
+pub struct Membership {
+    /// Its members.
+    pub team: Team,
+    /// Its tasks.
+    pub board: Board,
+    /// The names on the server, where the team is on one.
+    pub names: Option<Names>,
+    /// As whom this process has joined a team whose lead is another one.
+    pub member: Option<String>,
 }
 
-/// Adds a member of a team whose lead is in another process, once its name is that of this process.
-/// It begins when the prompt does, and ends when it is dismissed.
-pub fn install_member(
-    agent: Agent,
-    mail: &Mail,
-    team: &Team,
-    claims: &Claims,
-    name: &str,
-) -> Agent {
-    let agent = install(agent, team, claims);
-    let (names, name, begun) = (mail.names().clone(), name.to_string(), AtomicBool::new(false));
-    let (team, own) = (team.clone(), agent.name().to_string());
-    agent.wake(move |cx| {
-        let is_own = cx.name() == own;
-        // In a task of its own: whoever waits here may be dropped.
-        if is_own && !begun.swap(true, Relaxed) {
-            tokio::spawn(begin(team.clone(), name.clone(), cx.clone()));
-        }
-        let (names, name) = (names.clone(), name.clone());
-        async move {
-            // Not for the member itself: its mail and its tasks wake it.
-            if is_own {
-                names.lost(&name).await;
-                cx.notice(format!("{name} is no member of the team any more"));
+impl Membership {
+    /// The lead of a team in files.
+    ///
+    /// # Errors
+    /// When they cannot be opened, and names them.
+    pub async fn in_files(state: &Folder) -> Result<Self> {
+        let board = Board::open_async(state, "tasks.jsonl").await.map_err(Error::other)?;
+        let team = Team::new(Mailboxes::open(state).await.map_err(Error::other)?);
+        Ok(Membership { team, board, names: None, member: None })
+    }
+}
+
+/// Adds what a team on a server needs beside the lessons before. A member that has joined begins
+/// when the prompt does, and ends when it is dismissed; at the end all names are given back.
+pub fn install(mut agent: Agent, membership: Membership) -> Agent {
+    let Membership { team, names, member, .. } = membership;
+    let Some(names) = names else { return agent };
+    if let Some(name) = member {
+        let (names, own, begun) = (names.clone(), agent.name().to_string(), AtomicBool::new(false));
+        agent = agent.wake(move |cx| {
+            let is_own = cx.name() == own;
+            // In a task of its own: whoever waits here may be dropped.
+            if is_own && !begun.swap(true, Relaxed) {
+                tokio::spawn(begin(team.clone(), name.clone(), cx.clone()));
             }
-            false
-        }
-    })
+            let (names, name) = (names.clone(), name.clone());
+            async move {
+                // Not for the member itself: its mail and its tasks wake it.
+                if is_own {
+                    names.lost(&name).await;
+                    cx.notice(format!("{name} is no member of the team any more"));
+                }
+                false
+            }
+        });
+    }
+    agent.on_exit("leaving the team", CLOSE_TIMEOUT, async move || names.leave_all().await)
 }
 
 async fn begin(team: Team, name: String, cx: Context) {
@@ -143,8 +160,7 @@ async fn begin(team: Team, name: String, cx: Context) {
 }
 
 /// The team of this folder, for whoever names none: the same one after a restart.
-async fn own_team(stage: &Stage) -> Result<String> {
-    let state = stage.state().await?;
+async fn own_team(state: Folder) -> Result<String> {
     let read = move || -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
         if let Ok(team) = std::fs::read_to_string(state.path().join(TEAM_FILE)) {
             return Ok(team.trim().into());
@@ -170,14 +186,19 @@ async fn lead(mail: &Mail, stage: &Stage) -> Result<()> {
     }
 }
 
-/// The server, if there is one. Only a team that was named needs it.
-async fn server(stage: &Stage) -> Result<Option<Server>> {
+/// The server, if there is one. Only a team that was named needs it, and whoever joins one.
+async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
+    // Nobody is to be asked for a description of the agent.
+    if stage.environment.is_none() {
+        return Ok(None);
+    }
     let named = stage.flags.get("join");
     let team = match named {
         Some(team) => team.clone(),
-        None => own_team(stage).await?,
+        None => own_team(state.clone()).await?,
     };
     check_name(&team).map_err(Error::other)?;
+    let is_needed = named.is_some() || stage.flags.contains_key("as");
     let variable = stage.setting(REDIS_URL);
     let url = variable.as_deref().unwrap_or(DEFAULT_URL);
     match Server::connect(url, &team).await {
@@ -193,7 +214,7 @@ async fn server(stage: &Stage) -> Result<Option<Server>> {
             Ok(Some(server))
         }
         // A server that is there, and was named, is to be used.
-        Err(failure) if named.is_none() && (variable.is_none() || is_absent(&failure)) => {
+        Err(failure) if !is_needed && (variable.is_none() || is_absent(&failure)) => {
             stage.screen.say(&format!(
                 "{failure}. Mail and tasks are files in this folder, for this process alone"
             ));
@@ -207,29 +228,34 @@ fn is_absent(failure: &Failure) -> bool {
     failure.cause == Cause::Unreachable
 }
 
-async fn build(stage: &Stage) -> Result<Agent> {
-    let agent = s13_streaming::install(stage.agent());
-    let Some(server) = server(stage).await? else {
-        let state = stage.state().await?;
-        let board = Board::open_async(&state, "tasks.jsonl").await.map_err(Error::other)?;
-        let team = Team::new(Mailboxes::open(&state).await.map_err(Error::other)?);
-        return Ok(install(agent, &team, &Claims::new(board, LEASE)));
+/// Leads the team of this folder, or the one that the command line names, or joins that.
+///
+/// # Errors
+/// When a server that is needed fails, when a name is taken, when a file cannot be opened.
+pub async fn join(stage: &Stage, state: &Folder) -> Result<Membership> {
+    let Some(server) = server(stage, state).await? else {
+        return Membership::in_files(state).await;
     };
-    let claims = Claims::new(open_board(&server).await.map_err(Error::other)?, LEASE);
+    let board = open_board(&server).await.map_err(Error::other)?;
     let mail = Mail::new(&server).map_err(Error::other)?;
-    let agent = match stage.flags.get("as") {
-        Some(name) if name != LEAD => {
-            *stage.serves.lock().unwrap() = true;
-            Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
-            install_member(agent, &mail, &Team::led_elsewhere(mail.clone()), &claims, name)
-        }
-        _ => {
-            lead(&mail, stage).await?;
-            install(agent, &Team::new(mail.clone()), &claims)
-        }
-    };
-    let names = mail.names().clone();
-    Ok(agent.on_exit("leaving the team", CLOSE_TIMEOUT, async move || names.leave_all().await))
+    let names = Some(mail.names().clone());
+    if let Some(name) = stage.flags.get("as").filter(|name| *name != LEAD) {
+        *stage.serves.lock().unwrap() = true;
+        Presence::join(mail.names(), name, ROLE).await.map_err(Error::other)?;
+        let (team, member) = (Team::led_elsewhere(mail), Some(name.clone()));
+        return Ok(Membership { team, board, names, member });
+    }
+    lead(&mail, stage).await?;
+    Ok(Membership { team: Team::new(mail), board, names, member: None })
+}
+
+async fn build(stage: &Stage) -> Result<Agent> {
+    let membership = join(stage, &stage.state().await?).await?;
+    let Membership { team, board, .. } = &membership;
+    let agent = s13_streaming::install(stage.agent());
+    let agent = s09_agent_teams::install(s07_task_system::install(agent, board), team);
+    let agent = s11_autonomous_agents::install(agent, team, &Claims::new(board.clone(), LEASE));
+    Ok(install(agent, membership))
 }
 
 /// The agent of lesson eleven, with its mail and its tasks on a server.
@@ -274,11 +300,7 @@ mod tests {
         let (mail, claims) = connect(&server.url()).await;
         Presence::join(mail.names(), LEAD, LEAD).await.unwrap();
         let team = Team::new(mail.clone());
-        let play = play(scenes, |agent, _| {
-            let agent = install(s04_subagent::install(tools::all(agent)), &team, &claims);
-            s10_team_protocols::install(agent, &team, LONG)
-        });
-        Process { play: play.await, mail, board: claims.board().clone() }
+        Process::new(scenes, mail, claims, team, None).await
     }
 
     async fn member(
@@ -289,15 +311,30 @@ mod tests {
         Presence::join(mail.names(), name, ROLE).await.unwrap();
         let team = Team::led_elsewhere(mail.clone());
         let welcome = scene("You have joined the team", [say("I am here.")]);
-        let play = play([welcome].into_iter().chain(scenes), |agent, _| {
-            let agent = s04_subagent::install(tools::all(agent));
-            let agent = install_member(agent, &mail, &team, &claims, name);
-            s10_team_protocols::install(agent, &team, LONG)
-        });
-        Process { play: play.await, mail, board: claims.board().clone() }
+        let scenes = [welcome].into_iter().chain(scenes);
+        Process::new(scenes, mail, claims, team, Some(name.into())).await
     }
 
     impl Process {
+        async fn new(
+            scenes: impl IntoIterator<Item = Scene>,
+            mail: Mail,
+            claims: Claims,
+            team: Team,
+            member: Option<String>,
+        ) -> Self {
+            let (board, names) = (claims.board().clone(), Some(mail.names().clone()));
+            let play = play(scenes, |agent, _| {
+                let agent = s04_subagent::install(tools::all(agent));
+                let agent = s09_agent_teams::install(agent, &team);
+                let agent = s07_task_system::install(agent, &board);
+                let agent = s11_autonomous_agents::install(agent, &team, &claims);
+                let agent = s10_team_protocols::install(agent, &team, LONG);
+                install(agent, Membership { team, board: board.clone(), names, member })
+            });
+            Process { play: play.await, mail, board }
+        }
+
         /// The prompt of a process of which nobody types: it ends when nothing is expected.
         fn serve(&self) -> JoinHandle<bool> {
             let agent = self.play.agent.clone();

@@ -225,3 +225,46 @@ async fn our_client_talks_to_litellm_in_both_formats() {
         }
     }
 }
+
+/// The original's own walk: a base URL, a key and MODEL_ID, and nothing else. The last words of a
+/// lesson that is run like this.
+async fn walk(lesson: &str, args: &[&str], model: &str, proxy: &Proxy, folder: &Path) -> String {
+    let mut command = common::lesson(lesson);
+    command.args(args).current_dir(folder).env("MODEL_ID", model);
+    command.env("ANTHROPIC_BASE_URL", &proxy.url).env("ANTHROPIC_API_KEY", KEY);
+    let done = tokio::process::Command::from(command).output().await.unwrap();
+    let printed = format!("{lesson} {args:?}, {model}: {}\n{}", printed(&done), proxy.log());
+    assert_eq!(done.status.code(), Some(0), "{printed}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn lessons_run_through_litellm_with_url_key_and_model_alone() {
+    let Some(litellm) = peer("proxy/bin/litellm") else { return };
+    let todos = json!([{"content": "count", "status": "pending"}]);
+    let plan = [
+        call("todo_write", json!({ "todos": todos })),
+        call("todo_update", json!({"item": 1, "status": "completed"})),
+        say("{{ results[0].text | trim }}"),
+    ];
+    let count = [
+        call("bash", json!({"command": "echo one; echo two; echo three"})),
+        say("{{ results[0].text | lines | length }} lines"),
+    ];
+    let scenes = [scene("^plan$", plan), scene("^count$", count), scene("^again$", [say("well")])];
+    let server = script(scenes).record(true).serve().await.unwrap();
+    let proxy = Proxy::start(&litellm, &server).await;
+    for model in ["by-messages", "by-completions"] {
+        let folder = tempfile::tempdir().unwrap();
+        let run = async |lesson: &str, args: &[&str]| {
+            walk(lesson, args, model, &proxy, folder.path()).await
+        };
+        assert_eq!(run("s03_todo_write", &["plan"]).await, "[x] 1. count\n");
+        assert_eq!(run("s17_session_management", &["count"]).await, "3 lines\n");
+        // The conversation, with the call and its result, goes through the proxy once more.
+        assert_eq!(run("s17_session_management", &["--continue", "again"]).await, "well\n");
+        let sent = server.requests().pop().unwrap().body.to_string();
+        assert!(sent.contains("echo three") && sent.contains("3 lines"), "{sent}");
+        assert_eq!(run("full", &["count"]).await, "3 lines\n");
+    }
+}

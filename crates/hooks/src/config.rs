@@ -1,5 +1,5 @@
 //! Which commands run on which event: the two forms of the configuration.
-use crate::{HookEvent, Matcher};
+use crate::{Condition, HookEvent, Matcher};
 use rungs_files::{ConfigError, parse_yaml, read_config, shorten};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -38,6 +38,8 @@ pub struct Hook {
     pub event: HookEvent,
     /// For which occurrences.
     pub matcher: Matcher,
+    /// For which calls of the tools among them.
+    pub condition: Option<Condition>,
     /// What bash runs.
     pub command: String,
     /// How long it may run.
@@ -120,6 +122,8 @@ struct Handler {
     #[serde(default, rename = "type")]
     kind: Option<String>,
     command: Option<String>,
+    #[serde(rename = "if")]
+    condition: Option<String>,
     /// Words that are given to the command as they are.
     #[serde(default)]
     args: Vec<String>,
@@ -248,6 +252,20 @@ impl Handler {
             }
             all.leave_out(file, &format!("`{key}` of a {event} hook, which runs without it"));
         }
+        let condition = match self.condition.as_deref().map(|rule| read_condition(rule, event)) {
+            None => None,
+            Some(Ok(condition)) => Some(condition),
+            Some(Err(why)) if form == Form::Own => return Err(why),
+            // A guard fails closed: without its condition it guards everything.
+            Some(Err(why)) if event.guards() => {
+                all.leave_out(file, &format!("{event}: {why}; it runs for everything"));
+                None
+            }
+            Some(Err(why)) => {
+                all.leave_out(file, &format!("{event}: {why}; the hook does not run"));
+                return Ok(None);
+            }
+        };
         let timeout = match self.timeout {
             None => event.timeout(),
             Some(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => {
@@ -260,8 +278,18 @@ impl Handler {
         };
         let (matcher, file) = (matcher.clone(), file.to_path_buf());
         let (on_failure, is_async) = (self.on_failure, self.is_async);
-        Ok(Some(Hook { event, matcher, command, timeout, on_failure, is_async, file, form }))
+        let hook =
+            Hook { event, matcher, condition, command, timeout, on_failure, is_async, file, form };
+        Ok(Some(hook))
     }
+}
+
+/// The condition of a hook on this event.
+fn read_condition(rule: &str, event: HookEvent) -> Result<Condition, String> {
+    if event.subject() != Some("tool_name") {
+        return Err(format!("`if: {rule}`: a {event} is about no call of a tool"));
+    }
+    Condition::new(rule).map_err(|why| format!("`if: {rule}`: {why}"))
 }
 
 #[cfg(test)]
@@ -310,13 +338,14 @@ mod tests {
             "WorktreeCreate": [{"hooks": [{"type": "command", "command": "a"}]}],
             "PreToolUse": [{"hooks": [
                 {"type": "prompt", "prompt": "is that fine?"},
-                {"type": "command", "command": "b", "if": "Bash(git *)"},
+                {"type": "command", "command": "b", "if": "Bash(git *"},
                 {"type": "command", "command": "c", "args": ["it's", "$HOME"]}]}]}}"#;
         let hooks = parse(settings, Form::Settings).unwrap();
         assert_eq!(shown(&hooks), ["PreToolUse  b 600", r"PreToolUse  c 'it'\''s' '$HOME' 600"]);
         let left_out = [
             "f: left out: a PreToolUse hook of type `prompt`; only commands are run",
-            "f: left out: `if` of a PreToolUse hook, which runs without it",
+            "f: left out: PreToolUse: `if: Bash(git *`: the rule \"Bash(git *\" has no closing \
+             parenthesis at its end; it runs for everything",
             "f: left out: hooks of WorktreeCreate: no such event",
         ];
         assert_eq!(hooks.left_out, left_out);

@@ -10,8 +10,10 @@
 //! - [`Repository`]: hooks that came with a repository, which run only once a person trusts them;
 //!   [`Fingerprint`]: what they would run, by its content, so that what is trusted is not whatever
 //!   it becomes.
-//! - [`HookRuling`]: what hooks say about one call, for whoever judges it further in.
+//! - [`HookRuling`]: what hooks say about one call, for whoever judges it further in;
+//!   [`PromptHooks`]: about a prompt that joins a turn which runs already.
 mod answer;
+mod condition;
 mod config;
 mod event;
 mod matcher;
@@ -23,11 +25,12 @@ mod shapes;
 mod trust;
 
 pub use answer::{Answer, Decision};
+pub use condition::Condition;
 pub use config::{Form, Hook, Hooks, OnFailure};
 pub use event::{HookEvent, protocol_name, tool_names};
 pub use matcher::Matcher;
 pub use merge::Verdict;
-pub use ruling::HookRuling;
+pub use ruling::{HookRuling, PromptHooks};
 pub use run::run;
 pub use set::{Ask, HookSet, NOBODY, Trust};
 pub use shapes::{after_call, call_fields, hook_input};

@@ -29,6 +29,17 @@ impl Verdict {
         }
     }
 
+    /// What the model reads besides, or why it must not read what this is about.
+    ///
+    /// # Errors
+    /// The reason of the hook that blocks, or that ends the turn.
+    pub fn added(&self) -> Result<String, String> {
+        match self.denied().or(self.stop.as_deref()) {
+            Some(why) => Err(why.into()),
+            None => Ok(self.context.join("\n")),
+        }
+    }
+
     /// Adds one more answer, that of a hook further down in the configuration.
     pub(crate) fn add(&mut self, answer: Answer) {
         if let Some((decision, why)) = answer.decision {

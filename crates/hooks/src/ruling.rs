@@ -1,8 +1,9 @@
-//! What hooks say to whoever judges a call further in.
+//! What hooks say to whoever judges a call further in, or lets a prompt join a turn.
 use crate::{Decision, HookEvent, HookSet, NOBODY, Verdict};
+use futures_util::future::BoxFuture;
 use rungs_process::Environment;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// What hooks say about one call, for the layer that judges it. It travels as a value of that call
 /// and names the whole of it, since a tool may make other calls while it runs. The rules of that
@@ -61,6 +62,36 @@ impl HookRuling {
             verdict.messages.extend(told.unwrap_or_default().messages);
         }
         verdict
+    }
+}
+
+/// The hooks of UserPromptSubmit, for whoever lets what is typed meanwhile join a turn that runs
+/// already. They travel as a value of the turn.
+pub struct PromptHooks(Box<Submit>);
+
+type Submit = dyn Fn(String) -> BoxFuture<'static, Verdict> + Send + Sync;
+
+impl PromptHooks {
+    /// The hooks that `submit` runs on a prompt.
+    pub fn new<F>(submit: impl Fn(String) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Verdict> + Send + 'static,
+    {
+        PromptHooks(Box::new(move |prompt| Box::pin(submit(prompt))))
+    }
+
+    /// What the model reads beside this prompt.
+    ///
+    /// # Errors
+    /// Why the model must not read the prompt.
+    pub async fn submit(&self, prompt: String) -> Result<String, String> {
+        (self.0)(prompt).await.added()
+    }
+}
+
+impl fmt::Debug for PromptHooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PromptHooks").finish_non_exhaustive()
     }
 }
 

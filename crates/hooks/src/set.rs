@@ -103,20 +103,20 @@ impl HookSet {
         environment: &Environment,
         ask: Ask<'_>,
     ) -> Option<Verdict> {
-        let is_wanted = |hook: &&Hook| hook.is_for(input, tool);
-        let mut hooks: Vec<Hook> = self.hooks.iter().filter(is_wanted).cloned().collect();
+        let mut hooks = wanted(&self.hooks, input, tool).await;
         let mut left_out = None;
-        if let Some((repository, known)) = &self.trusted
-            && repository.hooks.iter().any(|hook| hook.is_for(input, tool))
-        {
-            let theirs = repository.hooks.iter().filter(is_wanted);
-            match unchanged(repository, known, ask).await {
-                Ok(()) => hooks.extend(theirs.cloned()),
-                Err(why) if theirs.clone().any(|hook| hook.event.guards()) => {
-                    let decision = Some((Decision::Deny, why.clone()));
-                    return Some(Verdict { decision, messages: vec![why], ..Verdict::default() });
+        if let Some((repository, known)) = &self.trusted {
+            let theirs = wanted(&repository.hooks, input, tool).await;
+            if !theirs.is_empty() {
+                match unchanged(repository, known, ask).await {
+                    Ok(()) => hooks.extend(theirs),
+                    Err(why) if theirs.iter().any(|hook| hook.event.guards()) => {
+                        let decision = Some((Decision::Deny, why.clone()));
+                        let messages = vec![why];
+                        return Some(Verdict { decision, messages, ..Verdict::default() });
+                    }
+                    Err(why) => left_out = Some(why),
                 }
-                Err(why) => left_out = Some(why),
             }
         }
         if hooks.is_empty() && left_out.is_none() {
@@ -148,6 +148,25 @@ impl fmt::Display for HookSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.hooks().try_for_each(|hook| writeln!(f, "{}: {}", hook.file.display(), hook.name()))
     }
+}
+
+/// The hooks that are for this input.
+async fn wanted(hooks: &[Hook], input: &Value, tool: &str) -> Vec<Hook> {
+    let is_wanted = |hook: &&Hook| hook.is_for(input, tool);
+    let mut wanted: Vec<Hook> = hooks.iter().filter(is_wanted).cloned().collect();
+    if wanted.iter().all(|hook| hook.condition.is_none()) {
+        return wanted;
+    }
+    let (all, input, tool) = (wanted.clone(), input.clone(), tool.to_string());
+    // Commands are parsed, and links followed.
+    let judged = blocking(move || {
+        wanted.retain(|hook| match &hook.condition {
+            Some(condition) => condition.holds(&input, &tool),
+            None => true,
+        });
+        wanted
+    });
+    judged.await.unwrap_or(all)
 }
 
 /// Checks that hooks of a repository are still what was trusted, or are trusted again.

@@ -1,5 +1,5 @@
 //! What hooks of a repository would run, by its content.
-use crate::{Form, Hook, Hooks, config::visible};
+use crate::{Condition, Form, Hook, Hooks, config::visible};
 use ring::digest::{Context, SHA256};
 use std::{
     collections::BTreeSet,
@@ -58,9 +58,12 @@ impl Repository {
         for hook in &self.hooks {
             // Each line of it is indented, or it could look like the end of the question.
             let command = visible(hook.command.trim()).replace('\n', "\n      ");
-            let on = match hook.matcher.text() {
-                "" => hook.event.to_string(),
-                matcher => format!("{} ({})", hook.event, visible(matcher)),
+            let condition = hook.condition.as_ref().map(|rule| format!("if {}", rule.text()));
+            let matcher = Some(hook.matcher.text().to_string()).filter(|text| !text.is_empty());
+            let limits: Vec<String> = matcher.into_iter().chain(condition).collect();
+            let on = match &limits[..] {
+                [] => hook.event.to_string(),
+                limits => format!("{} ({})", hook.event, visible(&limits.join(", "))),
             };
             text += &format!("\n  {on}: {command}");
         }
@@ -108,7 +111,9 @@ impl Fingerprint {
         };
         add(project.as_os_str().as_encoded_bytes());
         for hook in hooks {
-            let how = format!("{:?} {:?} {}", hook.timeout, hook.on_failure, hook.is_async);
+            let condition = hook.condition.as_ref().map(Condition::text);
+            let how = (hook.timeout, hook.on_failure, hook.is_async, condition);
+            let how = format!("{how:?}");
             for part in [&hook.event.to_string(), hook.matcher.text(), &hook.command, &how] {
                 add(part.as_bytes());
             }

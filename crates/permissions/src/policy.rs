@@ -183,6 +183,21 @@ impl Policy {
         decision
     }
 
+    /// Whether one of these rules covers a call or, of a command, any part. A command that cannot
+    /// be read with certainty counts as covered. Rules that are built in do not count. May block
+    /// for a moment.
+    pub fn covers(&self, call: &Call<'_>) -> bool {
+        if ToolName::of(call.tool) == ToolName::Bash
+            && let Some(command) = call.input.get("command").and_then(Value::as_str)
+            && shell::analyse(command, call.cwd, self.home.as_deref()).doubt.is_some()
+        {
+            return true;
+        }
+        let Decision { rule, parts, .. } = self.decide(call, Mode::Bypass);
+        let mut decisive = parts.iter().filter_map(|part| part.rule.as_ref()).chain(&rule);
+        decisive.any(|rule| self.rules.iter().any(|own| Arc::ptr_eq(own, rule)))
+    }
+
     /// Judges a shell command.
     fn decide_command(&self, command: &str, cwd: &Path, mode: Mode) -> Decision {
         let home = self.home.as_deref();

@@ -66,8 +66,8 @@ impl Folders {
         }
     }
 
-    /// What has changed in this folder, and of these files, since it was looked at last; nothing the
-    /// first time. Blocks.
+    /// What has changed in this folder, and of these files, since it was looked at last; nothing
+    /// the first time. Blocks.
     pub fn changes(&mut self, folder: &Path, named: &[PathBuf]) -> Vec<Change> {
         let mut changes = vec![];
         let before = self.known.remove(folder);

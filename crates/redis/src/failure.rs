@@ -110,7 +110,8 @@ fn explain(info: &ConnectionInfo, error: &RedisError) -> (Cause, String) {
             (Unreachable, "it does not answer in time (REDIS_URL says where to look)".into())
         }
         ErrorKind::Io if is_tls && !error.is_connection_dropped() => {
-            (Lasting, format!("no TLS connection: {error}"))
+            let hint = "SSL_CERT_FILE names the file of those to trust";
+            (Lasting, format!("no TLS connection: {error} ({hint})"))
         }
         ErrorKind::Io if is_tls => (
             Passing,

@@ -2,3 +2,4 @@ mod board;
 mod faults;
 mod load;
 mod mail;
+mod tls;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-async fn refused(url: &str) -> (Cause, String) {
+pub(super) async fn refused(url: &str) -> (Cause, String) {
     let failure = Server::connect(url, "blue").await.unwrap_err();
     (failure.cause, failure.to_string())
 }
