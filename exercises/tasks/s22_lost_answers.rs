@@ -144,7 +144,7 @@ mod tests {
     fn other_letters_in_between_change_nothing() {
         let mut connection = with(&[After, Before, After, After]);
         for letter in ["a", "b", "c"] {
-            assert_eq!(send(&mut connection, letter), Ok(()));
+            assert_eq!(send(&mut connection, letter), Ok(()), "{letter} arrives in the end");
         }
         assert_eq!(connection.server.letters, ["a", "b", "c"], "in this order, each one once");
     }
