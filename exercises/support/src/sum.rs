@@ -6,15 +6,16 @@ use lessons::{
     models::Models,
     rule_files::StoredRules,
     s05_skill_loading::Skills,
-    s07_task_system::Board,
-    s09_agent_teams::{Mailboxes, Team},
     s15_permissions::Permissions,
     s16_event_bus::{EventHooks, Observers},
     s17_session_management::SessionLog,
     s20_cache_optimization::{Lifetimes, PromptCache},
+    s22_production_mailbox::Membership,
 };
 use rungs_core::{Agent, client::Lifetime};
 use rungs_hooks::{Form, Hooks};
+use rungs_mcp::{Approvals, Servers};
+use rungs_process::Environment;
 use rungs_snapshots::{Limits, Store};
 use rungs_telemetry::{Destinations, EventsConfig, Statistics};
 use std::{fs, path::Path, sync::Arc};
@@ -81,8 +82,7 @@ async fn config(agent: &Agent, folder: &Path, state: &Path, rules: &str) -> Conf
         trees: Folder::open(state.path(), "trees").unwrap(),
         window: 200_000,
         skills: Skills::default(),
-        board: Board::open_async(&state, "tasks.jsonl").await.unwrap(),
-        team: Team::new(Mailboxes::open(&state).await.unwrap()),
+        membership: Membership::in_files(&state).await.unwrap(),
         snapshots: Store::open(&state, Limits::default()).unwrap(),
         permissions,
         hooks: EventHooks::new(hooks, agent, &state, observers).await,
@@ -93,6 +93,13 @@ async fn config(agent: &Agent, folder: &Path, state: &Path, rules: &str) -> Conf
             Some(Lifetimes { prefix, conversation }),
             Models::load(&models).unwrap(),
             "rehearsal",
+        ),
+        servers: Servers::start(
+            rungs_mcp::Config::default(),
+            Approvals::open(state.folder("mcp").unwrap()).unwrap(),
+            state.clone(),
+            folder,
+            &Environment::default(),
         ),
         state,
     }
