@@ -1,5 +1,5 @@
 //! Fills in the directives of chapters, and leads their links to pages of the book.
-use crate::{escape, items};
+use crate::{escape, items, sources::page_of};
 use mdbook_markdown::{
     MarkdownOptions, new_cmark_parser,
     pulldown_cmark::{Event, Tag},
@@ -202,7 +202,7 @@ impl<'a> Chapters<'a> {
         if !self.repository.join(&target).exists() {
             return Err(format!("there is no file {}", target.display()));
         }
-        let page = format!("{to_root}source/{}.html{anchor}", target.display());
+        let page = format!("{to_root}{}{anchor}", page_of(&target));
         self.files.insert(target);
         Ok(Some(page))
     }
