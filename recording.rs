@@ -20,6 +20,9 @@ use std::{
 /// What is shown is written line by line, or in pieces of so many bytes.
 const MAX_SCREEN_BYTES: usize = 4096;
 
+/// At whose prices a rehearsal counts, since its own model is free.
+const REHEARSAL_PRICES: &str = "claude-sonnet-5-5";
+
 /// A run that is recorded. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Recorder(Arc<Inner>);
@@ -27,7 +30,7 @@ pub(crate) struct Recorder(Arc<Inner>);
 struct Inner {
     recording: Recording,
     models: Models,
-    /// Who is asked, unless a request names another model.
+    /// At whose prices requests count that name no model.
     model: OnceLock<String>,
     folders: Arc<Mutex<Folders>>,
     /// What has arrived of the replies of agents, by their names.
@@ -41,7 +44,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the file exists, or cannot be made.
-    pub(crate) fn create(file: &Path, keys: Vec<Secret>, models: Models) -> Result<Recorder> {
+    pub(crate) fn create(file: &Path, keys: &[Secret], models: Models) -> Result<Recorder> {
         let redactor = Redactor::new(keys.iter().map(|key| key.expose().to_string()));
         let recording = Recording::create(file, redactor).map_err(|error| {
             let why = match error.kind() {
@@ -58,13 +61,14 @@ impl Recorder {
     }
 
     /// Writes the first record, and from then on what the screen shows.
-    pub(crate) fn begin(&self, run: Run<'_>, screen: &Screen) {
-        let Run { lesson, title, endpoint, is_live, folder } = run;
+    pub(crate) fn begin(&self, run: &Run<'_>, screen: &Screen) {
+        let Run { lesson, title, endpoint, is_live, folder } = *run;
         let format = match endpoint.format {
             Format::Anthropic => "anthropic",
             Format::OpenAi => "openai",
         };
-        let _ = self.0.model.set(endpoint.model.clone());
+        let model = if is_live { endpoint.model.as_str() } else { REHEARSAL_PRICES };
+        let _ = self.0.model.set(model.into());
         let now = std::time::SystemTime::now();
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.0.recording.record(
@@ -77,6 +81,7 @@ impl Recorder {
                 "live": is_live,
                 "model": endpoint.model,
                 "format": format,
+                "prices": model,
                 "folder": folder,
             }),
         );
@@ -96,7 +101,7 @@ impl Recorder {
     /// Writes the last record. Returns a line for the person.
     pub(crate) fn end(&self, code: u8) -> String {
         self.show("");
-        self.0.recording.record("end", json!({"code": code}));
+        self.0.recording.end("end", json!({"code": code}));
         let file = self.0.recording.path().display();
         match self.0.recording.failure() {
             Some(why) => format!("error: the recording is not whole: {file}: {why}"),
@@ -394,5 +399,167 @@ impl Drop for Tap {
     /// A reply that nobody awaits any more, such as when a turn is stopped.
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{s04_subagent, s06_context_compact, s13_streaming, testing};
+    use durable::Folder;
+    use rehearsal::{Scene, call, say, scene};
+    use rungs_core::tools;
+
+    const KEY: &str = "sk-ant-api03-AAAABBBBCCCCDDDDEEEE";
+
+    struct Recorded {
+        play: testing::Play,
+        records: Vec<Value>,
+        text: String,
+    }
+
+    /// Plays these scenes before an agent that is recorded, each prompt as a turn.
+    async fn record(
+        scenes: impl IntoIterator<Item = Scene>,
+        prompts: &[&str],
+        install: impl FnOnce(Agent, &Path) -> Agent,
+    ) -> Recorded {
+        let mut play = testing::play(scenes, install).await;
+        let elsewhere = tempfile::tempdir().unwrap();
+        let file = elsewhere.path().join("run.jsonl");
+        let models = testing::models();
+        let recorder = Recorder::create(&file, &[Secret::new("own-key-1")], models).unwrap();
+        play.agent = recorder.install(play.agent);
+        let mut chat = Chat::default();
+        for prompt in prompts {
+            match prompt.strip_prefix(':') {
+                Some(command) => play.agent.run_command(command, "", &mut chat).await.unwrap(),
+                None => play.run(&mut chat, prompt).await.map(drop),
+            }
+            .unwrap();
+        }
+        recorder.end(0);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        Recorded { play, records, text }
+    }
+
+    impl Recorded {
+        fn of(&self, kind: &str) -> Vec<&Value> {
+            self.records.iter().filter(|record| record["type"] == kind).collect()
+        }
+
+        fn part(&self, id: &Value) -> &Value {
+            let of = |record: &&&Value| record["id"] == *id;
+            &self.of("part").iter().find(of).unwrap()["value"]
+        }
+
+        /// The bodies of the requests, with the parts that they name.
+        fn bodies(&self) -> Vec<Value> {
+            let whole = |request: &&Value| {
+                let mut body = request["body"].clone();
+                for name in ["tools", "system", "messages"] {
+                    let parts = body.get_mut(name).and_then(Value::as_array_mut);
+                    for part in parts.into_iter().flatten() {
+                        *part = self.part(part).clone();
+                    }
+                }
+                body
+            };
+            self.of("request").iter().map(whole).collect()
+        }
+
+        fn field(&self, kind: &str, name: &str) -> Vec<Value> {
+            self.of(kind).iter().map(|record| record[name].clone()).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_are_recorded_as_they_were_sent_those_of_subagents_too() {
+        let task = json!({"prompt": "look around", "description": "a look"});
+        let brief = json!({"tasks": [task]});
+        let scenes = [
+            scene("^go$", [call("task", brief), say("done: {{ results[0].text }}")]),
+            scene("look around", [call("bash", json!({"command": "echo x > f"})), say("one file")]),
+        ];
+        let install = |agent, _: &Path| s04_subagent::install(tools::all(agent));
+        let recorded = record(scenes, &["go"], install).await;
+        let sent = recorded.play.bodies();
+        assert_eq!((recorded.bodies(), sent.len()), (sent, 4));
+        let agents = recorded.field("request", "agent");
+        assert_eq!(agents, ["main", "main/a-look", "main/a-look", "main"].map(Value::from));
+        let turns: Vec<_> = recorded.of("turn").iter().map(|turn| turn["agent"].clone()).collect();
+        assert_eq!(turns, ["main", "main/a-look"].map(Value::from));
+        // The file that the subagent made belongs to its call.
+        let files = recorded.of("files");
+        assert_eq!(files.len(), 1);
+        assert_eq!(files[0]["agent"], "main/a-look");
+        let expected = json!([{"path": "f", "diff": "--- /dev/null\n+++ f\n@@ -0,0 +1 @@\n+x\n"}]);
+        assert_eq!(files[0]["changes"], expected);
+    }
+
+    #[tokio::test]
+    async fn the_conversation_has_the_origins_that_the_wire_does_not_show() {
+        let recorded = record([scene("go", [say("done")])], &["go"], |agent, _| agent).await;
+        let request = recorded.of("request")[0];
+        let conversation = recorded.part(&request["conversation"][0]);
+        let origins: Vec<&Value> =
+            conversation["content"].as_array().unwrap().iter().map(|b| &b["$origin"]).collect();
+        assert_eq!(origins, [&json!({"name": "environment", "keep": true}), &Value::Null]);
+        assert!(!recorded.bodies()[0].to_string().contains("$origin"));
+        let end = recorded.of("turn_end")[0];
+        assert_eq!(recorded.part(&end["messages"][1])["content"][0]["text"], "done");
+    }
+
+    #[tokio::test]
+    async fn a_side_request_is_marked_and_every_attempt_is_there() {
+        let busy = say("at last ".repeat(1000)).fault(json!({"status": 429, "retry_after": 0}));
+        let scenes = [scene("^go", [busy]), scene("Summarise", [say("a summary")])];
+        let state = tempfile::tempdir().unwrap();
+        let folder = Folder::open(state.path(), "state").unwrap();
+        let install = |agent: Agent, _: &Path| s06_context_compact::install(agent, 9000, folder);
+        let recorded = record(scenes, &["go on", "go again", ":compact"], install).await;
+        let side = recorded.field("request", "side");
+        assert_eq!(side, [false, false, false, false, true].map(Value::from));
+        assert_eq!(recorded.field("response", "status")[..2], [429, 200].map(Value::from));
+        assert_eq!(recorded.field("reply", "exchange")[0], 2);
+        let retry = recorded.records.iter().find(|record| record["event"] == "retry").unwrap();
+        assert_eq!(retry["attempts"], 1);
+    }
+
+    #[tokio::test]
+    async fn streams_are_recorded_event_by_event_also_one_that_breaks_off() {
+        let cut = say("one two three four five six").fault(json!({"cut_after": 6}));
+        let scenes = [scene("^go$", [cut]), scene("broke off", [say("seven")])];
+        let recorded = record(scenes, &["go"], |agent, _| s13_streaming::install(agent)).await;
+        let events = recorded.field("response", "events");
+        assert_eq!((events.len(), events[0].as_array().unwrap().len()), (2, 6));
+        assert_eq!(events[0][0]["type"], "message_start");
+        assert_eq!(events[1].as_array().unwrap().last().unwrap()["type"], "message_stop");
+        assert_eq!(recorded.field("reply", "stop"), ["cut", "end_turn"].map(Value::from));
+        let pieces = recorded.records.iter().find(|record| record["event"] == "text").unwrap();
+        assert!(pieces["pieces"].as_array().unwrap().len() > 1, "{pieces}");
+    }
+
+    #[tokio::test]
+    async fn keys_are_left_out_wherever_they_stand() {
+        let said = format!("the keys are {KEY} and own-key-1");
+        let command = format!("echo own-key-1 | tee f; : {KEY}");
+        let turns = [call("bash", json!({"command": command})).say(&said), say(&said)];
+        let install = |agent, _: &Path| s13_streaming::install(tools::all(agent));
+        let prompt = format!("take {KEY}, and own-key-1");
+        let recorded = record([scene("take", turns)], &[&prompt], install).await;
+        assert_eq!(recorded.field("response", "status"), [200, 200]);
+        let file = std::fs::read_to_string(recorded.play.dir.path().join("f")).unwrap();
+        assert_eq!(file, "own-key-1\n");
+        // In one piece nowhere, and in pieces neither.
+        let joined = recorded.text.replace(['"', ',', '\n'], "");
+        for key in [KEY, "own-key-1", "AAAABBBB"] {
+            assert!(!recorded.text.contains(key) && !joined.contains(key), "{}", recorded.text);
+        }
+        let texts = |event: &Value| event["delta"]["text"].as_str().unwrap_or("").to_string();
+        let events = &recorded.field("response", "events")[1];
+        let whole: String = events.as_array().unwrap().iter().map(texts).collect();
+        assert_eq!(whole, "the keys are [redacted key] and [redacted key]");
     }
 }

@@ -651,3 +651,83 @@ fn turns_that_fail_again_and_again_are_given_up() {
     // Two for the first prompt, a few for the teammate, a few for the lead that is told of it.
     assert!(play.server.request_count() < 12, "{} requests", play.server.request_count());
 }
+
+/// What `--record` has written.
+fn records(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_recording_goes_into_a_new_file_or_nothing_is_begun() {
+    let play = play([say("hello")]);
+    let existing = play.folder.path().join("existing");
+    std::fs::write(&existing, "mine").unwrap();
+    for (file, why) in [
+        ("existing", "it exists, and is not overwritten; name another file, or remove it"),
+        ("no/such/folder", "No such file or directory (os error 2)"),
+        (".", "it exists, and is not overwritten; name another file, or remove it"),
+    ] {
+        let done = play.lesson(&["--record", file, "go"]).output().unwrap();
+        assert_eq!((done.status.code(), stdout(&done)), (Some(2), String::new()));
+        assert_eq!(stderr(&done), format!("error: --record: {file}: {why}\n"));
+    }
+    assert_eq!(std::fs::read_to_string(existing).unwrap(), "mine");
+    assert_eq!(play.server.request_count(), 0);
+}
+
+#[test]
+fn a_recorded_run_shows_the_same_in_both_formats() {
+    let turns = [call("bash", json!({"command": "echo hello"})).say("I look."), say("done")];
+    let play = play(turns);
+    let shown = play.lesson(&["go"]).output().unwrap();
+    for (provider, file) in [("anthropic", "a.jsonl"), ("openai", "o.jsonl")] {
+        let before = play.server.requests().len();
+        let mut command = play.lesson(&["--record", file, "go"]);
+        command.env("RUNGS_PROVIDER", provider).env("OPENAI_API_KEY", KEY);
+        command.env("OPENAI_BASE_URL", format!("{}/v1", play.server.url()));
+        let done = command.output().unwrap();
+        assert_eq!(stdout(&done), stdout(&shown));
+        let file = play.folder.path().join(file);
+        let said = stderr(&done);
+        let line = format!("recorded: {}; the player", file.canonicalize().unwrap().display());
+        assert!(said.lines().last().unwrap().starts_with(&line), "{said}");
+        let progress = said.lines().filter(|line| line.starts_with(['I', '>', ' ']));
+        let expected = stderr(&shown);
+        let expected = expected.lines().filter(|line| line.starts_with(['I', '>', ' ']));
+        assert_eq!(progress.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let records = records(&file);
+        let head = &records[0];
+        let named = ["version", "format", "live"].map(|name| head[name].clone());
+        assert_eq!(named, [json!(1), json!(provider), json!(true)]);
+        // The messages went over the wire like that.
+        let sent = play.server.requests().split_off(before);
+        let requests = records.iter().filter(|record| record["type"] == "request");
+        for (request, sent) in requests.clone().zip(&sent) {
+            let ids = request["body"]["messages"].as_array().unwrap();
+            let part = |id| records.iter().find(|r| r["type"] == "part" && &r["id"] == id).unwrap();
+            let messages: Vec<Value> = ids.iter().map(|id| part(id)["value"].clone()).collect();
+            assert_eq!(Value::from(messages), sent.body["messages"]);
+            assert_eq!(request["bytes"], sent.bytes);
+        }
+        assert_eq!((requests.count(), sent.len()), (2, 2));
+        let screen = records.iter().filter(|record| record["type"] == "screen");
+        let screen: String = screen.map(|record| record["text"].as_str().unwrap()).collect();
+        assert!(screen.contains("\x1b[1ms01 >> \x1b[0mgo\n"), "{screen}");
+        assert!(screen.contains("\x1b[38;5;31m> $ echo hello\x1b[0m\n"), "{screen}");
+        assert_eq!(records.last().unwrap()["type"], "end");
+    }
+}
+
+#[test]
+fn the_recording_of_a_killed_run_can_be_read() {
+    let play = play([call("bash", json!({"command": "echo $$ > started; sleep 60"}))]);
+    let mut child = play.lesson(&["--record", "run.jsonl", "go"]).spawn().unwrap();
+    let started = play.folder.path().join("started");
+    assert!(play.runtime.block_on(until(|| started.exists())));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let records = records(&play.folder.path().join("run.jsonl"));
+    let kinds: Vec<&str> = records.iter().map(|record| record["type"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"reply") && !kinds.contains(&"end"), "{kinds:?}");
+}

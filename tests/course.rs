@@ -180,6 +180,8 @@ fn every_lesson_is_in_the_readme_with_its_minutes() {
 
 /// What each lesson explains of Claude Code.
 const MAP: &str = "docs/claude-code.md";
+/// The format of `--record`.
+const RECORDING: &str = "docs/recording.md";
 
 #[test]
 fn every_lesson_is_on_the_map_with_what_it_builds_on() {
@@ -477,7 +479,14 @@ fn code_shown_in_docs_is_the_code() {
 #[test]
 fn every_link_between_files_leads_somewhere() {
     let mut wrong = vec![];
-    let docs = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "crates/rehearsal/README.md", MAP];
+    let docs = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "crates/rehearsal/README.md",
+        MAP,
+        RECORDING,
+    ];
     for doc in docs {
         let text = read(doc);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

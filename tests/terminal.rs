@@ -195,6 +195,32 @@ fn enter_plays_what_is_suggested() {
 }
 
 #[test]
+fn a_recording_shows_what_was_typed_and_what_enter_has_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.jsonl");
+    let mut command = common::lesson("s01_loop");
+    command.env("RUNGS_PROVIDER", "offline").arg("--record").arg(&file);
+    let Some(mut terminal) = on_terminal(&command) else { return };
+    for typed in [":request\r", "\r", "quit\r"] {
+        terminal.edits();
+        terminal.types(typed);
+        match typed {
+            ":request\r" => terminal.shows("nothing has been sent yet"),
+            "\r" => terminal.shows("There are 4 files here"),
+            _ => terminal.ends(0),
+        }
+    }
+    let records = std::fs::read_to_string(file).unwrap();
+    let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let screen = records.filter(|record| record["type"] == "screen");
+    let screen: String = screen.map(|r| r["text"].as_str().unwrap().to_string()).collect();
+    let lines: Vec<&str> = screen.lines().filter(|line| line.contains(" >> ")).collect();
+    let prompt = "\x1b[1ms01 >> \x1b[0m";
+    let expected = [":request", "What is in this folder?", "quit"];
+    assert_eq!(lines, expected.map(|typed| format!("{prompt}{typed}")), "{screen:?}");
+}
+
+#[test]
 fn lines_typed_while_a_turn_runs_are_asked_next_one_by_one() {
     let runtime = Runtime::new().unwrap();
     let echo = say("you said {{ text }}").delay_ms(500);

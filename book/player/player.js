@@ -304,7 +304,7 @@ function showConversation(step) {
 
 function diffView({ path, diff }) {
   const pre = make('pre');
-  for (const line of text(diff).split('\n').slice(0, 400)) {
+  for (const line of text(diff).replace(/\n$/, '').split('\n').slice(0, 400)) {
     if (line.startsWith('--- ') || line.startsWith('+++ ')) continue;
     const kind = line.startsWith('+') ? 'add' : line.startsWith('-') ? 'del' : line.startsWith('@@') ? 'hunk' : '';
     pre.append(make('span', kind, line));
@@ -336,7 +336,7 @@ function showWire(step) {
     for (const { changes } of between) content.push(...changes.map(diffView));
     for (const { left } of files) if (left) content.push(make('p', '', left));
   } else if (step.exchange) {
-    content.push(...exchangeView(step.exchange));
+    content.push(...exchangeView(step.exchange, ['prompt', 'inserted', 'rewritten'].includes(step.kind)));
   } else {
     const words = step.kind === 'end' ? 'The program has ended.' : 'Nothing was sent yet: the request is made of this conversation, and is shown with its reply.';
     content.push(make('p', 'none', words));
@@ -367,23 +367,28 @@ function totals() {
     }
   }
   return facts(['replies', grouped(sum.requests)], ['tokens in', `${grouped(sum.read)} re-read from the cache, ${grouped(sum.written)} written to it, ${grouped(sum.full)} in full`],
-    ['tokens out', grouped(sum.out)], ['cost', sum.priced ? `$${sum.cost.toFixed(4)}` : 'no price is known for this model']);
+    ['tokens out', grouped(sum.out)], ['cost', dollars(sum.priced ? sum.cost : null)]);
 }
 
-function exchangeView(exchange) {
+function dollars(cost) {
+  if (typeof cost !== 'number') return 'no price is known for this model';
+  const { head } = state.recording, as = text(head.prices);
+  return `$${cost.toFixed(cost < 0.01 ? 5 : 4)}${as && as !== head.model ? ` at the prices of ${as}` : ''}`;
+}
+
+function exchangeView(exchange, early) {
   const { recording } = state, { request, response, reply } = exchange;
-  const usage = isObject(reply?.usage) ? reply.usage : null;
+  // Before the reply, the request alone is known.
+  const usage = isObject(reply?.usage) && !early ? reply.usage : null;
   $('wire-what').textContent = `request ${number(exchange.number)}${request.side === true ? ', beside the conversation' : ''}`;
   const out = [];
-  const facts1 = [['sent', `${grouped(request.bytes)} bytes`], ['answered', response ? `status ${number(response.status) || 'none'}, ${grouped(response.bytes)} bytes${Array.isArray(response.events) ? `, ${grouped(response.events.length)} events` : ''}` : 'not yet']];
-  if (usage) {
-    facts1.push(['tokens out', grouped(usage.output_tokens)], ['stopped', text(reply.stop)]);
-    facts1.push(['cost', typeof reply.cost === 'number' ? `$${reply.cost.toFixed(5)}` : 'no price is known for this model']);
-  }
-  if (reply && text(reply.error)) facts1.push(['error', text(reply.error)]);
-  out.push(facts(...facts1));
+  const rows = [['sent', `${grouped(request.bytes)} bytes`]];
+  if (!early) rows.push(['answered', response ? `status ${number(response.status) || 'none'}, ${grouped(response.bytes)} bytes${Array.isArray(response.events) ? `, ${grouped(response.events.length)} events` : ''}` : 'not yet']);
+  if (usage) rows.push(['tokens out', grouped(usage.output_tokens)], ['stopped', text(reply.stop)], ['cost', dollars(reply.cost)]);
+  if (!early && reply && text(reply.error)) rows.push(['error', text(reply.error)]);
+  out.push(facts(...rows));
   const parts = recording.requestParts(exchange), before = exchange.before ? recording.requestParts(exchange.before) : [];
-  const cut = recording.cachedParts(exchange);
+  const cut = early ? 0 : recording.cachedParts(exchange);
   const counts = { tool: 0, system: 0, message: 0 };
   const numbered = parts.map((part) => ({ part, number: ++counts[part.group] }));
   if (usage) out.push(...tokenBar(usage));
@@ -407,8 +412,8 @@ function exchangeView(exchange) {
     if (usage && end === cut) out.push(make('div', 'cut-line', `re-read from the cache up to here: ${grouped(usage.cache_read_input_tokens)} tokens`));
     i = end;
   }
-  out.push(make('h3', '', 'Response'));
-  out.push(...responseView(response));
+  if (early) out.push(make('p', 'none', 'It is being sent; the reply is the next step.'));
+  else out.push(make('h3', '', 'Response'), ...responseView(response));
   return out;
 }
 
@@ -532,9 +537,9 @@ function snippet(step) {
 
 function showList() {
   if (!state.recording) return;
-  const found = matches(), ol = make('ol');
+  const found = matches(), ol = make('ol'), many = state.recording.agents.length > 1;
   for (const step of found.slice(0, Math.max(MAX_MATCHES, state.query ? 0 : 3000))) {
-    const button = make('button', '', make('span', 'number', String(step.number)), make('span', `kind kind-${step.kind}`, KINDS[step.kind]), make('span', 'title', short(step.title, 90)));
+    const button = make('button', '', make('span', 'number', String(step.number)), make('span', `kind kind-${step.kind}`, KINDS[step.kind]), make('span', 'title', short(many ? `${step.agent.split('/').at(-1)}: ${step.title}` : step.title, 90)));
     if (state.query) button.append(make('span', 'snippet', snippet(step)));
     button.type = 'button';
     if (step.number === state.place) button.setAttribute('aria-current', 'step');

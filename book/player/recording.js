@@ -180,14 +180,17 @@ class Recording {
     const blocks = messages.flatMap((id) => this.blocksOfPart(id)), now = blocks.map(({ id }) => id);
     const known = new Set(of.known);
     const inserted = blocks.filter(({ block, id }) => isObject(block.$origin) && !known.has(id));
+    const prompted = new Set(of.tail.map(({ id }) => id));
+    const typed = blocks.filter(({ block, role, id }) => role === 'user' && block.type === 'text' && !isObject(block.$origin) && !known.has(id) && !prompted.has(id));
     const rewritten = of.known.some((id, i) => now[i] !== id);
     of.messages = messages;
     of.tail = [];
     of.known = now;
     if (rewritten) step(index, 'rewritten', name, 'what was sent before has changed: the conversation was rewritten', { exchange, at: record.at });
-    else if (inserted.length) {
+    if (!rewritten && typed.length) step(index, 'prompt', name, typed.map(({ block }) => text(block.text)).join(' '), { exchange, at: record.at });
+    if (!rewritten && inserted.length) {
       const names = [...new Set(inserted.map(({ block }) => text(block.$origin.name) || 'text'))];
-      step(index, 'inserted', name, `${names.join(', ')}: ${short(inserted.map(({ block }) => text(block.text)).join(' '), 120)}`, { at: record.at });
+      step(index, 'inserted', name, `${names.join(', ')}: ${short(inserted.at(-1).block.text, 120)}`, { exchange, at: record.at });
     }
   }
 

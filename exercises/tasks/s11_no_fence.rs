@@ -98,9 +98,9 @@ mod tests {
     fn a_claim_that_is_renewed_stays() {
         let mut board = board(1);
         let claim = board.claim("ann", 0).unwrap();
-        assert_eq!(board.renew(&claim, LEASE - 1), Ok(()), "it is hers");
+        assert_eq!(board.renew(&claim, LEASE - 1), Ok(()), "the lease has not ended yet");
         assert_eq!(board.claim("bob", LEASE), None, "it was renewed a second before");
-        assert_eq!(board.finish(&claim, "fine"), Ok(()), "and still is");
+        assert_eq!(board.finish(&claim, "fine"), Ok(()));
         assert_eq!(board.claim("bob", 1000), None, "it is done");
     }
 
@@ -109,7 +109,7 @@ mod tests {
         let mut board = board(1);
         let slow = board.claim("ann", 0).unwrap();
         let quick = board.claim("bob", LEASE).unwrap();
-        assert_eq!(board.finish(&quick, "new"), Ok(()), "bob holds the newest claim");
+        assert_eq!(board.finish(&quick, "new"), Ok(()));
         let why = "ann slept past her lease, and bob has finished the task. Her answer is refused, \
                    and she is told";
         assert_eq!(board.finish(&slow, "old"), Err(TooLate), "{why}");
@@ -124,7 +124,7 @@ mod tests {
         let why = "bob works on it now; an answer of somebody else would waste his work";
         assert_eq!(board.finish(&slow, "old"), Err(TooLate), "{why}");
         assert_eq!(board.renew(&slow, LEASE), Err(TooLate), "nor may the old claim be renewed");
-        assert_eq!(board.finish(&quick, "new"), Ok(()), "bob holds the newest claim");
+        assert_eq!(board.finish(&quick, "new"), Ok(()));
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         let why = "both claims are ann's; her name does not tell them apart. What does?";
         assert_eq!(board.finish(&old, "old"), Err(TooLate), "{why}");
         assert_eq!(board.finish(&new, "new"), Ok(()), "{why}");
-        assert_eq!(result(&board), Some("new"), "{why}");
+        assert_eq!(result(&board), Some("new"));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
     fn an_answer_is_given_once() {
         let mut board = board(1);
         let claim = board.claim("ann", 0).unwrap();
-        assert_eq!(board.finish(&claim, "first"), Ok(()), "hers is the newest claim");
+        assert_eq!(board.finish(&claim, "first"), Ok(()));
         let why = "the task is done, so the claim is over";
         assert_eq!(board.finish(&claim, "second"), Err(TooLate), "{why}");
         assert_eq!(result(&board), Some("first"), "{why}");

@@ -29,7 +29,8 @@ struct Inner {
 }
 
 struct State {
-    file: File,
+    /// None once the last record is written.
+    file: Option<File>,
     /// Why nothing more is written.
     failure: Option<String>,
     /// The numbers of the parts that were written, by length and hash.
@@ -44,7 +45,7 @@ impl Recording {
     /// When it exists, or cannot be made.
     pub fn create(path: &Path, redactor: Redactor) -> io::Result<Recording> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let state = State { file, failure: None, parts: HashMap::new(), exchanges: 0 };
+        let state = State { file: Some(file), failure: None, parts: HashMap::new(), exchanges: 0 };
         Ok(Recording(Arc::new(Inner {
             path: path.canonicalize()?,
             redactor,
@@ -62,6 +63,12 @@ impl Recording {
     pub fn record(&self, kind: &str, fields: Value) {
         let line = self.line(kind, fields);
         self.0.state.lock().unwrap().append(&line);
+    }
+
+    /// Appends the last record: what comes later is left out.
+    pub fn end(&self, kind: &str, fields: Value) {
+        self.record(kind, fields);
+        self.0.state.lock().unwrap().file = None;
     }
 
     fn line(&self, kind: &str, fields: Value) -> String {
@@ -126,10 +133,11 @@ impl Recording {
 impl State {
     /// One write for each line, so that a reader never sees half of one, but the last.
     fn append(&mut self, line: &str) {
-        if self.failure.is_none()
-            && let Err(error) = self.file.write_all(line.as_bytes())
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(line.as_bytes())
         {
             self.failure = Some(error.to_string());
+            self.file = None;
         }
     }
 }
@@ -191,7 +199,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_reported_and_ends_it() {
         let mut state = State {
-            file: OpenOptions::new().write(true).open("/dev/full").unwrap(),
+            file: OpenOptions::new().write(true).open("/dev/full").ok(),
             failure: None,
             parts: HashMap::new(),
             exchanges: 0,
