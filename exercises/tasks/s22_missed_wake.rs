@@ -119,8 +119,10 @@ mod tests {
         let server = server();
         server.store("one");
         server.store("two");
-        assert_eq!(next(&server, "it was there before").await, "one");
-        assert_eq!(next(&server, "so was the second, without a message of its own").await, "two");
+        for letter in ["one", "two"] {
+            let what = "both letters were there before anybody waited";
+            assert_eq!(next(&server, what).await, letter, "in their order, each one once");
+        }
     }
 
     #[tokio::test]
@@ -131,7 +133,7 @@ mod tests {
             server.store("later");
         };
         let (letter, ()) = tokio::join!(next(&server, "it came while the reader waited"), later);
-        assert_eq!(letter, "later");
+        assert_eq!(letter, "later", "the letter that came is the one that is returned");
     }
 
     #[tokio::test]
@@ -140,7 +142,7 @@ mod tests {
         *server.late.lock().unwrap() = Some("in between".into());
         let what = "it was stored after the server had looked, and before the reader waited. Its \
                     message was published when nobody heard it";
-        assert_eq!(next(&server, what).await, "in between");
+        assert_eq!(next(&server, what).await, "in between", "{what}");
     }
 
     #[tokio::test]
@@ -168,7 +170,7 @@ mod tests {
         };
         let what = "it was stored while the connection was gone, and sends no message any more";
         let (letter, ()) = tokio::join!(next(&server, what), restarts);
-        assert_eq!(letter, "meanwhile");
+        assert_eq!(letter, "meanwhile", "{what}");
     }
 
     #[tokio::test]

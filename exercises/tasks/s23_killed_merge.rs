@@ -148,7 +148,7 @@ mod tests {
     fn a_merge_that_nobody_kills_moves_all() {
         let [from, to, _] = commits();
         let mut disk = folder(usize::MAX);
-        assert_eq!(merge(&mut disk, &from, &to), Ok(()));
+        assert_eq!(merge(&mut disk, &from, &to), Ok(()), "nothing is in the way");
         is_at(&disk, &to, "files and branch, and no other file is left");
         let before = disk.clone();
         assert_eq!(finish(&mut disk, &commits()), Ok(()), "there is nothing to finish");
@@ -236,7 +236,8 @@ mod tests {
     fn a_branch_that_has_gone_on_is_left_alone() {
         let [from, to, other] = commits();
         let mut disk = folder(1);
-        assert_eq!(merge(&mut disk, &from, &to), Err(Stop::Killed));
+        let why = "a merge takes more than one operation";
+        assert_eq!(merge(&mut disk, &from, &to), Err(Stop::Killed), "{why}");
         let mut disk = disk.next_process();
         // Somebody commits something else, from where the branch was.
         disk.branch = other.id.clone();
