@@ -7,6 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The page that shows a file, from the root of the book. mdBook takes `.md` for a chapter.
+pub(crate) fn page_of(file: &Path) -> String {
+    format!("source/{}.html", file.display()).replace(".md.", "-md.")
+}
+
 /// Writes a page for each of these files, and for each folder one that lists it, into `source`
 /// below the book.
 pub(crate) fn write(
@@ -25,7 +30,7 @@ pub(crate) fn write(
         } else {
             fs::read_to_string(&from).map_err(fault)?
         };
-        let to = book.join("source").join(format!("{}.html", file.display()));
+        let to = book.join(page_of(file));
         fs::create_dir_all(to.parent().unwrap_or(book)).map_err(fault)?;
         fs::write(&to, page(file, &text)).map_err(fault)?;
     }

@@ -142,18 +142,27 @@ impl Config {
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
+        let hooks = s16_event_bus::event_hooks(stage, agent).await?;
+        let permissions = s15_permissions::permissions(stage)?;
+        let cache = s20_cache_optimization::prompt_cache(stage)?;
+        let max_calls = s18_parallel_tools::max_calls(stage)?;
+        // Last, when nothing else is wrong; at the same time, since both wait for others.
+        let (servers, membership) = tokio::try_join!(
+            s21_mcp_runtime::connect(stage),
+            s22_production_mailbox::join(stage, &state)
+        )?;
         Ok(Config {
             window: stage.window.into(),
             skills: Skills::find(&s05_skill_loading::places(&stage.folder)),
             snapshots: Store::open(&state, Limits::default()).map_err(Error::other)?,
-            permissions: s15_permissions::permissions(stage)?,
-            hooks: s16_event_bus::event_hooks(stage, agent).await?,
+            permissions,
+            hooks,
             screen: Box::new(move |line| screen.say(line)),
             log: SessionLog::open(&state, keys)?,
-            max_calls: s18_parallel_tools::max_calls(stage)?,
-            cache: s20_cache_optimization::prompt_cache(stage)?,
-            servers: s21_mcp_runtime::connect(stage).await?,
-            membership: s22_production_mailbox::join(stage, &state).await?,
+            max_calls,
+            cache,
+            servers,
+            membership,
             state,
             trees,
         })
@@ -183,9 +192,9 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s19_interrupts::install(agent);
     let agent = s20_cache_optimization::install(agent, config.cache);
     let agent = s21_mcp_runtime::install(agent, config.servers);
+    let agent = s22_production_mailbox::install(agent, &membership);
     let agent = s23_worktree_advanced::install(agent, board, trees.path());
-    let agent = s24_loop_detection::install(agent);
-    s22_production_mailbox::install(agent, membership)
+    s24_loop_detection::install(agent)
 }
 
 /// The agent with every mechanism.

@@ -128,11 +128,11 @@ impl Membership {
 
 /// Adds what a team on a server needs beside the lessons before. A member that has joined begins
 /// when the prompt does, and ends when it is dismissed; at the end all names are given back.
-pub fn install(mut agent: Agent, membership: Membership) -> Agent {
-    let Membership { team, names, member, .. } = membership;
-    let Some(names) = names else { return agent };
-    if let Some(name) = member {
-        let (names, own, begun) = (names.clone(), agent.name().to_string(), AtomicBool::new(false));
+pub fn install(mut agent: Agent, membership: &Membership) -> Agent {
+    let Some(names) = membership.names.clone() else { return agent };
+    if let Some(name) = membership.member.clone() {
+        let (team, names) = (membership.team.clone(), names.clone());
+        let (own, begun) = (agent.name().to_string(), AtomicBool::new(false));
         agent = agent.wake(move |cx| {
             let is_own = cx.name() == own;
             // In a task of its own: whoever waits here may be dropped.
@@ -255,7 +255,7 @@ async fn build(stage: &Stage) -> Result<Agent> {
     let agent = s13_streaming::install(stage.agent());
     let agent = s09_agent_teams::install(s07_task_system::install(agent, board), team);
     let agent = s11_autonomous_agents::install(agent, team, &Claims::new(board.clone(), LEASE));
-    Ok(install(agent, membership))
+    Ok(install(agent, &membership))
 }
 
 /// The agent of lesson eleven, with its mail and its tasks on a server.
@@ -330,7 +330,7 @@ mod tests {
                 let agent = s07_task_system::install(agent, &board);
                 let agent = s11_autonomous_agents::install(agent, &team, &claims);
                 let agent = s10_team_protocols::install(agent, &team, LONG);
-                install(agent, Membership { team, board: board.clone(), names, member })
+                install(agent, &Membership { team, board: board.clone(), names, member })
             });
             Process { play: play.await, mail, board }
         }

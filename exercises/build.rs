@@ -1,27 +1,36 @@
 //! Makes two modules of every task, for `tests/all.rs`: the task as it is given, and its solution
 //! with the very same tests.
-use std::{env, fs, io, path::Path};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
 #[path = "src/task.rs"]
 #[allow(dead_code)]
 mod task;
 
 fn main() -> io::Result<()> {
-    for folder in ["tasks", "solutions"] {
+    for folder in ["tasks", "solutions", "capstone"] {
         println!("cargo::rerun-if-changed={folder}");
     }
     let out = env::var("OUT_DIR").map_err(io::Error::other)?;
     let out = Path::new(&out);
     let (mut given, mut solutions, mut fails) = (String::new(), String::new(), String::new());
-    let mut tasks: Vec<_> = fs::read_dir("tasks")?.collect::<io::Result<_>>()?;
-    tasks.sort_by_key(|entry| entry.file_name());
-    for entry in tasks {
-        let file = entry.file_name().to_string_lossy().into_owned();
+    let mut tasks = vec![("capstone.rs".to_string(), PathBuf::from("capstone/task.rs"))];
+    for entry in fs::read_dir("tasks")? {
+        let entry = entry?;
+        tasks.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    }
+    tasks.sort();
+    for (file, path) in tasks {
         let Some(name) = file.strip_suffix(".rs") else { continue };
-        let task = fs::read_to_string(entry.path())?;
+        let task = fs::read_to_string(path)?;
         given += &module(&out.join("given").join(&file), name, &ignored(&task))?;
         fails += &format!("#[test]\nfn {name}() {{\n    crate::assert_fails({name:?});\n}}\n");
-        let solution = Path::new("solutions").join(&file);
+        let solution = match name {
+            "capstone" => PathBuf::from("capstone/solution.rs"),
+            _ => Path::new("solutions").join(&file),
+        };
         // A task without one is found by the checks of the runner.
         if solution.exists() {
             let whole = task::with_given_tests(&fs::read_to_string(solution)?, &task);
@@ -29,7 +38,11 @@ fn main() -> io::Result<()> {
         }
     }
     let modules = [("given", given), ("solutions", solutions), ("fails_as_given", fails)];
-    let all = modules.map(|(name, content)| format!("mod {name} {{\n{content}}}\n"));
+    // What a stub leaves unused, the student will use.
+    let all = modules.map(|(name, content)| {
+        let unused = if name == "given" { "#[allow(unused)]\n" } else { "" };
+        format!("{unused}mod {name} {{\n{content}}}\n")
+    });
     fs::write(out.join("all.rs"), all.concat())
 }
 

@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use rungs_files::parse_yaml;
+use std::{collections::BTreeMap, path::Path};
 
 /// Front matter, by key.
 type Fields = BTreeMap<String, String>;
 
 /// Reads the lines as YAML.
 fn strict(lines: &str) -> Result<Fields, String> {
-    serde_yaml::from_str(lines).map_err(|error| error.to_string())
+    parse_yaml(Path::new("SKILL.md"), lines).map_err(|error| error.to_string())
 }
 
 /// Reads front matter: its fields, and what the person should mend.

@@ -57,18 +57,7 @@ impl Exercise {
 
     /// The tests of the task in their order: the names of their functions.
     pub(crate) fn tests(&self) -> Vec<String> {
-        let (_, tests) = task::split(&self.task);
-        let mut names = vec![];
-        let mut is_test = false;
-        for line in tests.lines().map(str::trim) {
-            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-            let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
-            if let Some(function) = function.filter(|_| is_test) {
-                names.extend(function.split('(').next().map(String::from));
-                is_test = false;
-            }
-        }
-        names
+        task::test_names(&self.task)
     }
 }
 

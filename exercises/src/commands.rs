@@ -20,17 +20,21 @@ pub(crate) fn at(path: &std::path::Path) -> impl Fn(io::Error) -> String + '_ {
 
 /// Puts the task into the student's folder, unless a file is there.
 pub(crate) fn begin(exercise: &Exercise) -> Result<(), String> {
-    let file = exercise.work();
-    if fs::symlink_metadata(&file).is_ok() {
-        return Ok(());
+    begin_file(&exercise.work(), &exercise.task).map(|_| ())
+}
+
+/// Makes a file of the student's; false if it is there, since nobody's work is written over.
+pub(crate) fn begin_file(file: &std::path::Path, content: &str) -> Result<bool, String> {
+    if fs::symlink_metadata(file).is_ok() {
+        return Ok(false);
     }
     let folder = catalog::work();
     fs::create_dir_all(&folder).map_err(at(&folder))?;
-    // Fails if a file has come meanwhile: nobody's work is written over.
-    let mut new = fs::File::create_new(&file).map_err(at(&file))?;
-    io::Write::write_all(&mut new, exercise.task.as_bytes()).map_err(at(&file))?;
-    say(&format!("Your copy: {}", shown(&file)));
-    Ok(())
+    // Fails if a file has come meanwhile.
+    let mut new = fs::File::create_new(file).map_err(at(file))?;
+    io::Write::write_all(&mut new, content.as_bytes()).map_err(at(file))?;
+    say(&format!("Your copy: {}", shown(file)));
+    Ok(true)
 }
 
 /// The first exercise that is not solved.
@@ -50,14 +54,15 @@ pub(crate) fn show_next() -> Result<(), String> {
     let name = &exercise.name;
     outln!("");
     say(&format!("Edit {}, then:", shown(&exercise.work())));
+    outln!("  {RUN} COMMAND");
+    say("where COMMAND is");
     for (command, what) in [
         (format!("run {name}"), "build it and run its tests"),
         ("watch".into(), "the same, after each save"),
         (format!("hint {name}"), "one step more each time"),
         ("list".into(), "all exercises"),
     ] {
-        outln!("  {RUN} {command}");
-        outln!("    {what}");
+        outln!("  {}\n    {what}", strong(&command));
     }
     Ok(())
 }

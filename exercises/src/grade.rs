@@ -96,7 +96,7 @@ fn write(file: &str, text: &str) -> Result<(), String> {
 }
 
 /// The folder of a student's files: a whole repository is as good.
-fn files_of(folder: &str) -> PathBuf {
+pub(crate) fn files_of(folder: &str) -> PathBuf {
     let below = Path::new(folder).join("exercises/work");
     if below.is_dir() { below } else { folder.into() }
 }
@@ -144,7 +144,7 @@ fn student(
 }
 
 /// The text of a student's file; none if there is no such file.
-fn source(file: &Path) -> Result<Option<String>, String> {
+pub(crate) fn source(file: &Path) -> Result<Option<String>, String> {
     let Ok(metadata) = fs::metadata(file) else { return Ok(None) };
     if !metadata.is_file() {
         return Err("it is no file".into());

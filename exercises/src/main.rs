@@ -10,6 +10,7 @@ use std::{process::ExitCode, time::Duration};
 mod screen;
 
 mod batch;
+mod capstone;
 mod catalog;
 mod checks;
 mod commands;
@@ -37,6 +38,7 @@ cargo run -p rungs-exercises -- COMMAND
     --tests       only the tests again
   verify          all that you have begun
     --course      tasks and solutions
+  capstone        measure your capstone
 
 For teachers:
   grade DIR...    a folder a student; CSV
@@ -44,6 +46,7 @@ For teachers:
     --csv FILE
     --only NAME,NAME
     --limit SECONDS, of one exercise
+  capstone DIR... points, as JSON
 
 NAME: the beginning of a name is enough,
 with or without its lesson: s01_answer,
@@ -117,6 +120,8 @@ fn command() -> Result<bool, String> {
         ["verify"] if flags.is_empty() => verify::work(),
         ["verify"] => verify::course(""),
         ["verify", prefix] => verify::course(prefix),
+        ["capstone"] => capstone::own(),
+        ["capstone", ref folders @ ..] => capstone::of_class(folders).map(|()| true),
         ["grade", ref folders @ ..] => {
             options.folders = folders.iter().map(|folder| folder.to_string()).collect();
             grade::grade(&options).map(|()| true)

@@ -137,19 +137,24 @@ fn diagnostic(message: &Value) -> Option<Diagnostic> {
 struct Counter(usize);
 
 impl Counter {
+    /// From here on it is the course that is built, and not only what belongs to the exercise.
+    const OF_COURSE: usize = 4;
+
     fn count(&mut self) {
-        if self.0 == 0 {
-            eprintln!("The course is built first. That takes minutes, once.");
-        }
         self.0 += 1;
-        if screen::is_terminal() {
+        if self.0 == Self::OF_COURSE {
+            let text = "The course is built first. That takes minutes, once.";
+            eprintln!("{}", screen::wrap(text, screen::width()));
+        }
+        if self.0 >= Self::OF_COURSE && screen::is_terminal() {
             eprint!("\r{} crates", self.0);
+            // It is shown at the next chance otherwise.
             let _ = std::io::stderr().flush();
         }
     }
 
     fn end(&self) {
-        if self.0 > 0 && screen::is_terminal() {
+        if self.0 >= Self::OF_COURSE && screen::is_terminal() {
             eprint!("\r\x1b[K");
         }
     }
@@ -168,6 +173,9 @@ pub(crate) struct Outcome {
 /// One test.
 #[derive(Debug)]
 pub(crate) struct Test {
+    /// Its name with the modules that it is in.
+    pub(crate) path: String,
+    /// The name of its function.
     pub(crate) name: String,
     pub(crate) passed: bool,
     /// What it printed, and its panic.
@@ -255,8 +263,9 @@ fn read_tests(out: &str) -> Vec<Test> {
         let said = out.split_once(&heading).map_or("", |(_, said)| said);
         let said = said.split("\n---- ").next().unwrap_or_default();
         let said = said.split("\n\nfailures:\n").next().unwrap_or_default();
-        let name = name.rsplit("::").next().unwrap_or(name).into();
-        tests.push(Test { name, passed, said: message(said) });
+        let said = said.split("\n\nsuccesses:\n").next().unwrap_or_default();
+        let (path, name) = (name.to_string(), name.rsplit("::").next().unwrap_or(name).into());
+        tests.push(Test { path, name, passed, said: message(said) });
     }
     tests
 }

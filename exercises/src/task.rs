@@ -102,7 +102,7 @@ impl Facts {
 pub(crate) fn split(source: &str) -> (&str, &str) {
     let mut place = 0;
     for line in source.split_inclusive('\n') {
-        if line.trim_end() == TESTS {
+        if line.starts_with(TESTS) {
             return source.split_at(place);
         }
         place += line.len();
@@ -115,4 +115,19 @@ pub(crate) fn split(source: &str) -> (&str, &str) {
 pub(crate) fn with_given_tests(code: &str, task: &str) -> String {
     let (code, (_, tests)) = (split(code).0.trim_end(), split(task));
     format!("{code}\n\n{tests}")
+}
+
+/// The names of the test functions of a task, in their order.
+pub(crate) fn test_names(task: &str) -> Vec<String> {
+    let mut names = vec![];
+    let mut is_test = false;
+    for line in split(task).1.lines().map(str::trim) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        if let Some(function) = function.filter(|_| is_test) {
+            names.extend(function.split('(').next().map(String::from));
+            is_test = false;
+        }
+    }
+    names
 }

@@ -15,7 +15,6 @@
 //
 // Run: cargo run -p rungs-exercises -- run s01_the_loop
 
-#[allow(unused_imports)]
 use rungs_core::{Agent, Chat, Error, Reply, Result};
 
 /// How many requests one prompt may take.
@@ -23,7 +22,6 @@ const STEP_LIMIT: usize = 20;
 
 /// Asks the model, runs the tools that it calls, and asks again, until it calls none.
 async fn agent_loop(agent: &Agent, chat: &mut Chat) -> Result<Reply> {
-    let _ = (agent, chat, STEP_LIMIT);
     todo!("ask the model; run its calls; ask again, until it calls none")
 }
 

@@ -20,14 +20,15 @@
 //
 // Run: cargo run -p rungs-exercises -- run s05_colon
 
-use std::collections::BTreeMap;
+use rungs_files::parse_yaml;
+use std::{collections::BTreeMap, path::Path};
 
 /// Front matter, by key.
 type Fields = BTreeMap<String, String>;
 
 /// Reads the lines as YAML.
 fn strict(lines: &str) -> Result<Fields, String> {
-    serde_yaml::from_str(lines).map_err(|error| error.to_string())
+    parse_yaml(Path::new("SKILL.md"), lines).map_err(|error| error.to_string())
 }
 
 /// Reads front matter: its fields, and what the person should mend.

@@ -1,6 +1,6 @@
 // # Survive a cut after every event
 //
-// drill, level 3, 30 minutes. Read: examples/s13_streaming.rs, core/src/client/mod.rs
+// drill, level 3, 30 minutes. Read: examples/s13_streaming.rs, core/src/error.rs
 //
 // The server of this drill cuts the connection of a stream: in one run after its first event, in
 // the next one after the second, and so on, in both wire formats. It does so once for a request;
@@ -47,7 +47,7 @@ fn after_break(broken: Broken) -> Next {
 
 mod tests {
     use super::*;
-    use futures_util::StreamExt;
+    use futures_util::{StreamExt, future::join_all};
     use lessons::s01_loop::agent_loop;
     use rehearsal::{Server, Turn, call, say, scene, script};
     use rungs_core::{
@@ -120,11 +120,9 @@ mod tests {
     }
 
     impl Drill {
-        async fn new(format: Format, first: Turn) -> Self {
-            let count = || call("bash", json!({"command": "echo x >> ran; cat ran"}));
-            let end = || say("{{ results[0].text | trim }}");
+        async fn new(format: Format, turns: impl IntoIterator<Item = Turn>) -> Self {
             let scenes = [
-                scene("^go$", [first, end()]),
+                scene("^go$", turns),
                 scene("^Continue where", [count().say(" has begun. "), end()]),
                 scene("^again$", [say("answered")]),
             ];
@@ -150,13 +148,18 @@ mod tests {
         }
     }
 
-    fn first() -> Turn {
-        let count = call("bash", json!({"command": "echo x >> ran; cat ran"}));
-        count.think("I think about it.").say("The work of today")
+    /// The call that must be made once.
+    fn count() -> Turn {
+        call("bash", json!({"command": "echo x >> ran; cat ran"}))
     }
 
-    async fn survive(format: Format, fault: &Value) {
-        let drill = Drill::new(format, first().fault(fault.clone())).await;
+    fn end() -> Turn {
+        say("{{ results[0].text | trim }}")
+    }
+
+    async fn survive(format: Format, fault: Value) {
+        let first = count().think("I think about it.").say("The work of today");
+        let drill = Drill::new(format, [first.fault(fault.clone()), end()]).await;
         let mut chat = Chat::default();
         let end = drill.prompt(&mut chat, "go").await;
         let told = format!("{format:?}, {fault}");
@@ -187,18 +190,14 @@ mod tests {
     #[tokio::test]
     async fn a_cut_after_any_event_is_survived() {
         for format in FORMATS {
-            for after in 0..20 {
-                survive(format, &json!({"cut_after": after})).await;
-            }
+            join_all((0..20).map(|after| survive(format, json!({"cut_after": after})))).await;
         }
     }
 
     #[tokio::test]
     async fn an_end_without_the_last_event_is_survived() {
         for format in FORMATS {
-            for after in 1..20 {
-                survive(format, &json!({"end_after": after})).await;
-            }
+            join_all((1..20).map(|after| survive(format, json!({"end_after": after})))).await;
         }
     }
 
@@ -208,7 +207,7 @@ mod tests {
             let fault = json!({"error_event": "invalid_request_error", "message": "bad words",
                 "after": after, "times": "always"});
             let turn = say("some words of mine, and some more of them").fault(fault);
-            let drill = Drill::new(Format::Anthropic, turn).await;
+            let drill = Drill::new(Format::Anthropic, [turn]).await;
             let end = drill.prompt(&mut Chat::default(), "go").await;
             assert!(
                 end.is_err_and(|error| error.to_string().contains("bad words")),

@@ -115,7 +115,9 @@ mod tests {
         let turns = [call("write", input), say("done")];
         let mut screen = None;
         let play = play([scene("^go$", turns)], |agent, dir| {
-            ["open", "other", "closed"].map(|name| fs::create_dir(dir.join(name)).unwrap());
+            for name in ["open", "other", "closed"] {
+                fs::create_dir(dir.join(name)).unwrap();
+            }
             lead(dir, "open");
             let person = person(dir);
             screen = Some(person.screen.clone());

@@ -109,20 +109,23 @@ mod tests {
     fn a_connection_that_holds_needs_one_attempt() {
         let mut connection = with(&[]);
         assert_eq!(send(&mut connection, "pay"), Ok(()));
-        assert_eq!((connection.server.letters, connection.attempts), (vec!["pay".into()], 1));
+        let why = "nothing broke: one letter, one attempt";
+        assert_eq!(connection.server.letters, ["pay"], "{why}");
+        assert_eq!(connection.attempts, 1, "{why}");
     }
 
     #[test]
     fn a_letter_that_did_not_arrive_is_sent_again() {
         let mut connection = with(&[Before, Before]);
         assert_eq!(send(&mut connection, "pay"), Ok(()), "the third attempt would have worked");
-        assert_eq!(connection.server.letters, ["pay"]);
+        assert_eq!(connection.server.letters, ["pay"], "it arrived at last, once");
     }
 
     #[test]
     fn a_letter_whose_answer_was_lost_is_stored_once() {
         let mut connection = with(&[After, Before, After]);
-        assert_eq!(send(&mut connection, "pay"), Ok(()));
+        let why = "whoever sends cannot tell a lost command from a lost answer: try again";
+        assert_eq!(send(&mut connection, "pay"), Ok(()), "{why}");
         assert_eq!(
             connection.server.letters,
             ["pay"],
@@ -134,8 +137,9 @@ mod tests {
     #[test]
     fn two_letters_with_the_same_text_are_two_letters() {
         let mut connection = with(&[After]);
-        assert_eq!(send(&mut connection, "ping"), Ok(()));
-        assert_eq!(send(&mut connection, "ping"), Ok(()));
+        for which in ["first", "second"] {
+            assert_eq!(send(&mut connection, "ping"), Ok(()), "the {which} letter was stored");
+        }
         let why = "whoever writes the same twice means it; the text does not tell letters apart";
         assert_eq!(connection.server.letters, ["ping", "ping"], "{why}");
     }
@@ -144,7 +148,7 @@ mod tests {
     fn other_letters_in_between_change_nothing() {
         let mut connection = with(&[After, Before, After, After]);
         for letter in ["a", "b", "c"] {
-            assert_eq!(send(&mut connection, letter), Ok(()));
+            assert_eq!(send(&mut connection, letter), Ok(()), "at most three attempts broke");
         }
         assert_eq!(connection.server.letters, ["a", "b", "c"], "in this order, each one once");
     }

@@ -1,4 +1,4 @@
-//! What the tests of exercises share: [`support`].
+//! What the tests of exercises share: [`support`], and [`sum`] for the capstone.
 
 // The file of the lessons' own tests asks its crate for these.
 use lessons::{models, rehearse, s01_loop};
@@ -7,3 +7,5 @@ use lessons::{models, rehearse, s01_loop};
 /// afterwards. It is the very file that the lessons' tests use.
 #[path = "../../../testing.rs"]
 pub mod support;
+
+pub mod sum;
