@@ -353,7 +353,7 @@ async fn build(stage: &Stage) -> Result<Agent> {
     Ok(install(agent, hooks, move |line| screen.say(line)))
 }
 
-/// The agent of lesson one, with an event bus.
+/// The agent of lesson 13, with an event bus.
 pub fn main() -> ExitCode {
     lessons::run_with(&[hook_files::SETTINGS], "s16_event_bus", build, agent_loop)
 }

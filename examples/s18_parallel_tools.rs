@@ -31,8 +31,9 @@
 //!
 //! Run it: `cargo run --example s18_parallel_tools`
 //!
-//! You will see eight logs watched for a second each, which takes one second; then five writes in
-//! one reply, of which the two to one file keep their order; then twelve reads, ten at a time.
+//! You will see eight logs watched for a second each, which takes one second; then three
+//! files written and one of them edited in one reply, where the edit finds what was written; then
+//! twelve calls that read, ten at a time.
 //!
 //! Try, and predict first:
 //! 1. `cargo run --example s18_parallel_tools -- --parallel 1`. How long do the eight logs take?
