@@ -35,8 +35,8 @@ impl Steady {
             (regex(r"finished in \d+\.\d\ds"), "finished in 0.01s"),
         ];
         let root = crate::root().display().to_string();
-        // Conversations, files of results, temporary folders. Ids of calls are those of the script.
-        let random = regex(r"\b[0-9a-f]{16}\b");
+        // Conversations, files of results, temporary folders, and ids of calls, which end so.
+        let random = regex(r"(^|[^0-9A-Za-z])([0-9a-f]{16})\b");
         let (names, folder) = (RefCell::default(), folder);
         Some(Steady { folder, root, patterns, random, names })
     }
@@ -72,9 +72,8 @@ impl Steady {
         let mut names = self.names.borrow_mut();
         let name = |found: &Captures<'_>| {
             let number = names.len() + 1;
-            let name =
-                names.entry(found[0].to_string()).or_insert_with(|| format!("{number:016x}"));
-            name.clone()
+            let name = names.entry(found[2].into()).or_insert_with(|| format!("{number:016x}"));
+            format!("{}{name}", &found[1])
         };
         self.random.replace_all(&text, name).into_owned()
     }
@@ -99,7 +98,7 @@ mod tests {
             "c": "root 75 Nov 26 10:05 README.md\ntoday: Thu, 26 Nov 2026",
         }]});
         let expected = json!({"a": ["in /home/you/project/x", {
-            "b": "0000000000000001 toolu_0_0_0_ac03ced089b0d1e5 0000000000000001 0000000000000002",
+            "b": "0000000000000001 toolu_0_0_0_0000000000000002 0000000000000001 0000000000000003",
             "c": "root 75 Jan  1 12:00 README.md\ntoday: Thu, 01 Jan 2026",
         }]});
         assert_eq!(steady.record(&record.to_string()).unwrap(), expected);
