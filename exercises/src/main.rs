@@ -27,31 +27,32 @@ mod watch;
 const USAGE: &str = "\
 cargo run -p rungs-exercises -- COMMAND
 
-  (none)          the next exercise
-  list            all, with your progress
-  run NAME        build it, run its tests
-  watch [NAME]    the same after each save
-  hint NAME [N]   one more step each time
-  solution NAME   how yours differs
-  reset NAME      begin again; your file
-                  is kept beside it
-    --tests       only the tests again
-  verify          all that you have begun
-    --course [s01]  tasks, solutions
-  capstone        measure your capstone
+  (none)        the next exercise
+  list          all, and your progress
+  run NAME      build it, run its tests
+  watch [NAME]  the same after each save
+  hint NAME     one more step each time
+  solution NAME how yours differs
+  reset NAME    begin again; your file
+                is kept beside it
+    --tests     only its tests again
+  verify        all that you have begun
+    --course    tasks and solutions
+  capstone      measure your capstone
+
+NAME: the beginning of a name will do,
+with its lesson or without: s01_answer,
+answer.
 
 For teachers:
-  grade DIR...    a folder a student; CSV
-    --json FILE   - is standard output
+  grade DIR...  a folder a student: CSV
+    --json FILE - is standard output
     --csv FILE
     --only NAME,NAME
     --limit SECONDS, of one exercise
-    --require     1 unless all is solved
-  capstone DIR... points, as JSON
-
-NAME: the beginning of a name is enough,
-with or without its lesson: s01_answer,
-answer.
+    --require   1 unless all is solved
+  capstone DIR...
+                points, as JSON
 ";
 
 fn main() -> ExitCode {
