@@ -1,5 +1,5 @@
 //! Fills in the directives of chapters, and leads their links to pages of the book.
-use crate::{escape, items, sources::page_of};
+use crate::{PLAYER, escape, items, sources::page_of};
 use mdbook_markdown::{
     MarkdownOptions, new_cmark_parser,
     pulldown_cmark::{Event, Tag},
@@ -87,7 +87,7 @@ impl<'a> Chapters<'a> {
             }
             ("transcript", lesson) => {
                 let file = format!("book/transcripts/{lesson}.txt");
-                Ok(transcript(lesson, &self.read(&file)?))
+                Ok(transcript(lesson, &self.read(&file)?, to_root))
             }
             ("diagram", name) => {
                 let file = format!("{SRC}/diagrams/{name}.svg");
@@ -99,11 +99,7 @@ impl<'a> Chapters<'a> {
                 let text = self.read(file)?;
                 Ok(self.lead_links(Path::new(file), &text, to_root))
             }
-            ("player", "") => {
-                let is_there = self.repository.join("book/player/index.html").is_file();
-                let link = format!("[Open the player]({to_root}player/index.html)");
-                Ok(if is_there { link } else { "(The player is not part of this build.)".into() })
-            }
+            ("player", "") => Ok(format!("[Open the player]({to_root}{PLAYER}/index.html)")),
             _ => Err(format!("there is no directive `{directive}`")),
         }
     }
@@ -264,7 +260,7 @@ fn exercise_head(text: &str) -> Result<ExerciseHead<'_>, (usize, String)> {
 }
 
 /// A run as a terminal shows it: what is typed and what is called stands out.
-fn transcript(lesson: &str, text: &str) -> String {
+fn transcript(lesson: &str, text: &str, to_root: &str) -> String {
     let number = lesson.split('_').next().unwrap_or(lesson);
     let prompt = format!("{number} >> ");
     let mut html = format!(
@@ -281,7 +277,10 @@ fn transcript(lesson: &str, text: &str) -> String {
             writeln!(html, "{escaped}")
         };
     }
-    html + "</pre>"
+    let player = format!("{to_root}{PLAYER}/index.html#{lesson}");
+    format!(
+        "{html}</pre>\n<p class=\"caption\"><a href=\"{player}\">This run, step by step</a></p>\n"
+    )
 }
 
 /// `> $ ls` or, of another agent, `  ann > read notes.txt`.

@@ -2,7 +2,7 @@
 //! in from the repository, so that nothing which is quoted can differ from what runs:
 //!
 //! - `{{#item FILE NAME}}` quotes an item of a Rust file by its name ([`items::quote`]);
-//! - `{{#transcript sNN_name}}` shows a recorded run from `book/transcripts`;
+//! - `{{#transcript sNN_name}}` shows a recorded run from `book/transcripts`, and links the player;
 //! - `{{#diagram sNN_name}}` puts a drawing from `book/src/diagrams` into the page;
 //! - `{{#exercises sNN}}` lists the exercises of a lesson by their heads;
 //! - `{{#page FILE.md}}` includes a Markdown file of the repository;
@@ -26,6 +26,9 @@ use std::{
 /// The chapters, their order and their titles.
 pub const SUMMARY: &str = "SUMMARY.md";
 
+/// Where the player is in the book.
+const PLAYER: &str = "player";
+
 /// What was built.
 #[derive(Debug)]
 pub struct Built {
@@ -45,12 +48,19 @@ pub fn repository() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Builds the book into a folder, which it replaces.
+/// Builds the book into a folder, which it replaces, with the player and its recordings.
 ///
 /// # Errors
 /// All that is wrong, a line for each: with the file and the line of a directive or a link that
 /// leads nowhere.
 pub fn build(to: &Path) -> Result<Built, String> {
+    let built = build_pages(to)?;
+    rungs_player::build(&to.join(PLAYER)).map_err(|e| e.to_string())?;
+    Ok(built)
+}
+
+/// Builds the book without its player.
+fn build_pages(to: &Path) -> Result<Built, String> {
     let root = repository().join("book");
     let mut config = Config::from_disk(root.join("book.toml")).map_err(|e| format!("{e:#}"))?;
     let to = std::path::absolute(to).map_err(|e| format!("{}: {e}", to.display()))?;
@@ -73,17 +83,13 @@ pub fn build(to: &Path) -> Result<Built, String> {
     let files = chapters.finish()?;
     book.build().map_err(|e| format!("{e:#}"))?;
     sources::write(repository(), &files, &to)?;
-    let player = root.join("player");
-    if player.join("index.html").is_file() {
-        copy(&player, &to.join("player"))?;
-    }
     Ok(Built { index: to.join("index.html"), pages, words, unwritten })
 }
 
 /// Refuses a folder that has other things than an earlier book.
 fn check_replaceable(to: &Path) -> Result<(), String> {
     let is_empty = fs::read_dir(to).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty || to.join("book.js").is_file() || to.join("toc.js").is_file() {
+    if is_empty || ["book.js", PLAYER].iter().any(|part| to.join(part).exists()) {
         return Ok(());
     }
     Err(format!("{} holds no book; name a new or an empty folder", to.display()))
@@ -117,21 +123,6 @@ fn remove_unwritten(items: &mut Vec<SummaryItem>, src: &Path, unwritten: &mut Ve
         }
         is_there
     });
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    let fault = |e: std::io::Error| format!("{}: {e}", from.display());
-    fs::create_dir_all(to).map_err(fault)?;
-    for entry in fs::read_dir(from).map_err(fault)? {
-        let entry = entry.map_err(fault)?;
-        let target = to.join(entry.file_name());
-        if entry.file_type().map_err(fault)?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target).map_err(fault)?;
-        }
-    }
-    Ok(())
 }
 
 /// A link that a browser opens without a server.
