@@ -297,12 +297,33 @@ mod tests {
 
     #[test]
     fn the_report_of_the_tests_is_read() {
-        let out = "\nrunning 3 tests\ntest tests::a ... ok\ntest tests::b ... FAILED\ntest tests::c ... \
-                   FAILED\ntest tests::d - should panic ... ok\n\nfailures:\n\n---- tests::b stdout ----\nlog\n\nthread \
-                   'tests::b' (7) panicked at work/x.rs:1:2:\nassertion `left == right` failed: \
-                   why\n  left: 1\n right: 2\nnote: run with `RUST_BACKTRACE=1` environment \
-                   variable to display a backtrace\n\n---- tests::c stdout ----\nboom\n\n\nfailures:\n    \
-                   tests::b\n\ntest result: FAILED. 1 passed\n";
+        let out = "
+running 4 tests
+test tests::a ... ok
+test tests::b ... FAILED
+test tests::c ... FAILED
+test tests::d - should panic ... ok
+
+failures:
+
+---- tests::b stdout ----
+log
+
+thread 'tests::b' (7) panicked at work/x.rs:1:2:
+assertion `left == right` failed: why
+  left: 1
+ right: 2
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+---- tests::c stdout ----
+boom
+
+
+failures:
+    tests::b
+
+test result: FAILED. 2 passed
+";
         let tests = read_tests(out);
         let short: Vec<_> =
             tests.iter().map(|t| (t.path.as_str(), t.passed, t.said.as_str())).collect();
