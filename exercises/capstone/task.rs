@@ -1,6 +1,6 @@
 // # Capstone: one mechanism of your own
 //
-// build, level 3, 240 minutes. Read: examples/full.rs, CONTRIBUTING.md, exercises/capstone/README.md
+// build, level 3, 240 minutes. Read: examples/full.rs, exercises/capstone/README.md
 //
 // Add one mechanism to `full`: one that a real agent has, or that you have missed. README.md beside
 // this file is the task sheet, with ideas and the rubric. Your copy of this file holds all of it:
@@ -39,11 +39,17 @@ mod tests {
     const MORE_TOKENS_PERCENT: usize = 10;
 
     const RULES: &str = "allow: [\"Bash(bash check.sh)\"]\n";
-    const TILL: &str = "# The price of a fruit, in cents.\nprice() {\n  grep \"^$1\" prices.csv | cut \
-                        -d, -f2\n}\n";
-    const CHECK: &str = ". ./till.sh\nfail() { echo \"FAIL: $1\"; exit 1; }\n\
-                         [ \"$(price pear)\" = 55 ] || fail \"a pear costs 55: $(price pear)\"\n\
-                         [ -z \"$(price plum)\" ] || fail 'a plum has no price'\necho ok\n";
+    const TILL: &str = r#"# The price of a fruit, in cents.
+price() {
+  grep "^$1" prices.csv | cut -d, -f2
+}
+"#;
+    const CHECK: &str = r#". ./till.sh
+fail() { echo "FAIL: $1"; exit 1; }
+[ "$(price pear)" = 55 ] || fail "a pear costs 55: $(price pear)"
+[ -z "$(price plum)" ] || fail "a plum has no price"
+echo ok
+"#;
 
     /// What came of a play.
     struct Run {
@@ -84,9 +90,7 @@ mod tests {
                 "(?i)how many orders",
                 [
                     calls([read("orders.log")]),
-                    say(
-                        "{% if 'order 399' in results[0].text %}the last order is there{% endif %}.",
-                    ),
+                    say("{{ 'the last order is there' if 'order 399' in results[0].text }}"),
                 ],
             ),
             scene("(?i)thanks", [say("You are welcome.")]),

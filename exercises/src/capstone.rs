@@ -141,10 +141,14 @@ fn measure(
         return Ok(Measured::nothing(why.clone()));
     }
     let mut lines = vec![];
+    let mut acts = true;
     for (name, of) in POINTS {
         let test = outcome.tests.iter().find(|test| test.path == format!("tests::{name}"));
         let (passed, said) = test.map_or((false, ""), |test| (test.passed, &test.said));
-        lines.push((name.to_string(), if passed { of } else { 0 }, of, said.to_string()));
+        // Without a mechanism all is as good as it was before.
+        acts &= passed || name != POINTS[0].0;
+        let points = if passed && acts { of } else { 0 };
+        lines.push((name.to_string(), points, of, said.to_string()));
     }
     lines.push(own_tests(&outcome));
     Ok(Measured { lines, fault: None })

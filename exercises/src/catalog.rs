@@ -141,3 +141,25 @@ pub(crate) fn find<'a>(all: &'a [Exercise], named: &str) -> Result<&'a Exercise,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_be_short() {
+        let all = all().unwrap();
+        let found = |named: &str| find(&all, named).map(|exercise| exercise.name.as_str());
+        for named in ["s01_the_loop", "s01_the", "the_l", "s01_the_loop.rs"] {
+            assert_eq!(found(named), Ok("s01_the_loop"), "{named}");
+        }
+        for named in ["s01", "1", "01"] {
+            let many = matching(&all, named);
+            assert!(many.len() > 2 && many.iter().all(|e| e.lesson() == "s01"), "{named}");
+        }
+        let several = found("s01").unwrap_err();
+        assert!(several.starts_with("`s01` can be\n  s01_"), "{several}");
+        assert_eq!(found("nope").unwrap_err(), "there is no exercise `nope`; `list` shows all");
+        assert!(found("").is_err() && found("99").is_err() && found("../x").is_err());
+    }
+}

@@ -216,11 +216,11 @@ impl Lessons {
             } else {
                 source.contains(&**name)
             };
-            if named && lesson(name) > own {
+            if named && (name == "full" || lesson(name) > own) {
                 faults.push(format!("it imports {name}, a later lesson"));
             }
         }
-        let known = self.0.iter().filter(|(name, _)| lesson(name) <= own);
+        let known = self.0.iter().filter(|(name, _)| *name != "full" && lesson(name) <= own);
         let known: BTreeSet<&str> = known.flat_map(|(_, crates)| crates.iter().copied()).collect();
         for other in MACHINERY {
             if names_crate(source, other) && !known.contains(other) {
@@ -281,5 +281,52 @@ mod tests {
     fn every_exercise_has_its_form() {
         let faults = faults("").unwrap();
         assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_found() {
+        let lessons = Lessons::read().unwrap();
+        let import = |exercise: &str, source: &str| lessons.import_faults(exercise, source).len();
+        assert_eq!(import("s03_x", "use lessons::s02_tool_use::install;\nuse rungs_files::a;"), 0);
+        assert_eq!(import("s03_x", "use lessons::s04_subagent::install;"), 1);
+        assert_eq!(import("s03_x", "use lessons::full::full;"), 1);
+        assert_eq!(import("s03_x", "use rungs_mcp::Server;"), 1);
+        assert_eq!(import("s21_x", "use rungs_mcp::Server;"), 0);
+        assert_eq!(import("s03_x", "fn f() { rungs_mcp::g() }\n// rungs_redis::h"), 1);
+        assert_eq!(import("s03_x", "use reqwest::Client;"), 1);
+        assert_eq!(import("s99_x", ""), 1);
+
+        let file = Path::new(HOME).join("hints/x.md");
+        let hints = |text: &str| hint_faults(text, &file).len();
+        assert_eq!(hints("## 1\na\n## 2\n[b](../src/main.rs)"), 0);
+        assert_eq!(hints("## 1\na"), 1, "too few");
+        assert_eq!(hints("## 1\na\n## 3\nb"), 1, "numbers");
+        assert_eq!(hints("## 1\n\n## 2\nb"), 1, "an empty one");
+        assert_eq!(hints("## 1\n[a](../src/none.rs)\n## 2\nb"), 1, "a broken link");
+
+        let bare =
+            |tests: &str| assertions(tests).into_iter().filter(|(a, _)| !a.contains('"')).count();
+        assert_eq!(bare("assert!(a);\nassert_eq!(a, b, \"why\");\nassert_ne!(\n  a,\n b);\n"), 2);
+    }
+
+    /// A student's second command would build all that the first one has built once more.
+    #[test]
+    fn a_student_builds_the_course_once() {
+        let tree = |package: &[&str]| {
+            let mut cargo = crate::run::cargo();
+            cargo.args(["tree", "--offline", "--prefix", "none", "-e", "normal,build,dev"]);
+            let out = cargo.args(["-f", "{p} [{f}]"]).args(package).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            let out = String::from_utf8_lossy(&out.stdout).into_owned();
+            let lines = out.lines().map(|line| line.trim_end_matches(" (*)").to_string());
+            lines.collect::<BTreeSet<String>>()
+        };
+        let (all, own) = (tree(&[]), tree(&["-p", "rungs-exercises"]));
+        let other: Vec<_> = own.difference(&all).collect();
+        assert!(
+            other.is_empty(),
+            "`cargo run --example` builds these with other features: {other:?}. Ask for the same \
+             ones in exercises/Cargo.toml"
+        );
     }
 }

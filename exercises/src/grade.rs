@@ -30,13 +30,15 @@ pub(crate) struct Options {
     /// Files to write; `-` is standard output.
     pub(crate) json: Option<String>,
     pub(crate) csv: Option<String>,
+    /// Whether it is a failure if anything is not solved.
+    pub(crate) require: bool,
 }
 
-/// Judges every folder.
+/// Judges every folder; false if something is not solved that has to be.
 ///
 /// # Errors
 /// When a folder does not exist, or the course does not build: never for a student's file.
-pub(crate) fn grade(options: &Options) -> Result<(), String> {
+pub(crate) fn grade(options: &Options) -> Result<bool, String> {
     let all = catalog::all()?;
     let mut exercises: Vec<&Exercise> = all.iter().collect();
     if !options.only.is_empty() {
@@ -73,18 +75,19 @@ pub(crate) fn grade(options: &Options) -> Result<(), String> {
     let report = json!({
         "network": isolation.describe(),
         "limit_seconds": limit.as_secs(),
-        "students": students,
+        "students": &students,
     });
     let json = format!("{report:#}\n");
-    match (&options.json, &options.csv) {
-        (None, None) => write("-", &csv),
-        (to_json, to_csv) => {
-            if let Some(file) = to_json {
-                write(file, &json)?;
-            }
-            to_csv.as_ref().map_or(Ok(()), |file| write(file, &csv))
-        }
+    if let Some(file) = &options.json {
+        write(file, &json)?;
     }
+    match &options.csv {
+        Some(file) => write(file, &csv)?,
+        None if options.json.is_none() => write("-", &csv)?,
+        None => {}
+    }
+    let solved = |student: &Value| student["solved"] == student["of"];
+    Ok(!options.require || students.iter().all(solved))
 }
 
 fn write(file: &str, text: &str) -> Result<(), String> {

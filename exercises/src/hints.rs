@@ -53,3 +53,19 @@ pub(crate) fn plain(hint: &str, file: &Path) -> String {
     }
     plain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_and_links_are_read() {
+        let text = "before\n\n## 1\n\nOne [a](../x/b.rs#c) and [d](https://e).\n\n## 2\ntwo\n";
+        assert_eq!(steps(text), ["One [a](../x/b.rs#c) and [d](https://e).", "two"]);
+        assert_eq!(links(text), [("a", "../x/b.rs#c"), ("d", "https://e")]);
+        let file = crate::catalog::root().join("hints/s01.md");
+        assert_eq!(plain(&steps(text)[0], &file), "One a (x/b.rs) and d (https://e).");
+        assert_eq!(target("https://e", &file), None);
+        assert!(links("] and (no link) [either]").is_empty());
+    }
+}

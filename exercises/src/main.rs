@@ -27,30 +27,32 @@ mod watch;
 const USAGE: &str = "\
 cargo run -p rungs-exercises -- COMMAND
 
-  (none)          the next exercise
-  list            all, with your progress
-  run NAME        build it, run its tests
-  watch [NAME]    the same after each save
-  hint NAME [N]   one more step each time
-  solution NAME   how yours differs
-  reset NAME      begin again; your file
-                  is kept beside it
-    --tests       only the tests again
-  verify          all that you have begun
-    --course      tasks and solutions
-  capstone        measure your capstone
+  (none)        the next exercise
+  list          all, and your progress
+  run NAME      build it, run its tests
+  watch [NAME]  the same after each save
+  hint NAME     one more step each time
+  solution NAME how yours differs
+  reset NAME    begin again; your file
+                is kept beside it
+    --tests     only its tests again
+  verify        all that you have begun
+    --course    tasks and solutions
+  capstone      measure your capstone
+
+NAME: the beginning of a name will do,
+with its lesson or without: s01_answer,
+answer.
 
 For teachers:
-  grade DIR...    a folder a student; CSV
-    --json FILE   - is standard output
+  grade DIR...  a folder a student: CSV
+    --json FILE - is standard output
     --csv FILE
     --only NAME,NAME
     --limit SECONDS, of one exercise
-  capstone DIR... points, as JSON
-
-NAME: the beginning of a name is enough,
-with or without its lesson: s01_answer,
-answer.
+    --require   1 unless all is solved
+  capstone DIR...
+                points, as JSON
 ";
 
 fn main() -> ExitCode {
@@ -76,7 +78,10 @@ fn command() -> Result<bool, String> {
                 outln!("{}", USAGE.trim_end());
                 return Ok(true);
             }
-            Long(flag @ ("tests" | "course")) => flags.push(flag.to_string()),
+            Long(flag @ ("tests" | "course" | "require")) => {
+                options.require |= flag == "require";
+                flags.push(flag.to_string());
+            }
             Long(flag @ ("json" | "csv" | "only" | "limit")) => {
                 let flag = flag.to_string();
                 let value = parser.value().and_then(ValueExt::string).map_err(text)?;
@@ -119,19 +124,21 @@ fn command() -> Result<bool, String> {
         ["reset", name] => commands::reset(name, !flags.is_empty()).map(|()| true),
         ["verify"] if flags.is_empty() => verify::work(),
         ["verify"] => verify::course(""),
-        ["verify", prefix] => verify::course(prefix),
+        ["verify", prefix] if !flags.is_empty() => verify::course(prefix),
         ["capstone"] => capstone::own(),
         ["capstone", ref folders @ ..] => capstone::of_class(folders).map(|()| true),
         ["grade", ref folders @ ..] => {
             options.folders = folders.iter().map(|folder| folder.to_string()).collect();
-            grade::grade(&options).map(|()| true)
+            grade::grade(&options)
         }
         [command @ ("run" | "hint" | "solution" | "reset")] => {
             Err(format!("`{command}` needs the name of an exercise; `list` shows all"))
         }
-        [command @ ("list" | "next" | "run" | "watch" | "hint" | "solution" | "reset"), ..] => {
-            Err(format!("`{command}` does not take so many words; --help shows all"))
-        }
+        [
+            command
+            @ ("list" | "next" | "run" | "watch" | "hint" | "solution" | "reset" | "verify"),
+            ..,
+        ] => Err(format!("`{command}` does not take so many words; --help shows all")),
         [first, ..] => Err(format!("`{first}` is no command; --help shows all")),
     }
 }

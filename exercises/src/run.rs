@@ -290,3 +290,86 @@ fn message(said: &str) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_of_the_tests_is_read() {
+        let out = "
+running 4 tests
+test tests::a ... ok
+test tests::b ... FAILED
+test tests::c ... FAILED
+test tests::d - should panic ... ok
+
+failures:
+
+---- tests::b stdout ----
+log
+
+thread 'tests::b' (7) panicked at work/x.rs:1:2:
+assertion `left == right` failed: why
+  left: 1
+ right: 2
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+
+---- tests::c stdout ----
+boom
+
+
+failures:
+    tests::b
+
+test result: FAILED. 2 passed
+";
+        let tests = read_tests(out);
+        let short: Vec<_> =
+            tests.iter().map(|t| (t.path.as_str(), t.passed, t.said.as_str())).collect();
+        let said = "log\n\nwork/x.rs:1:2\nwhy\n  left: 1\n right: 2";
+        let expected = [
+            ("tests::a", true, ""),
+            ("tests::b", false, said),
+            ("tests::c", false, "boom"),
+            ("tests::d - should panic", true, ""),
+        ];
+        assert_eq!(short, expected);
+    }
+
+    #[test]
+    fn a_program_that_hangs_or_ends_early_has_no_result() {
+        let shell = |script: &str, limit| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            run(shell, "", limit).unwrap()
+        };
+        let hangs = shell("echo 'test tests::a ... ok'; exec sleep 60", Duration::from_millis(200));
+        assert!(hangs.timed_out && hangs.tests.len() == 1, "{hangs:?}");
+        let ends = shell("echo 'test tests::a ... ok'; exit 0", Duration::from_secs(60));
+        assert!(!ends.timed_out && ends.broken.unwrap().contains("without a result"));
+        // What it left behind holds the pipe, and is not waited for.
+        let begun = Instant::now();
+        let leaves = shell("sleep 20 & echo; echo 'test result: ok'", Duration::from_secs(60));
+        assert!(leaves.broken.is_none() && begun.elapsed() < Duration::from_secs(15));
+    }
+
+    #[test]
+    fn an_error_of_the_compiler_names_its_place() {
+        let span = |file: &str, line: u32, primary: bool| {
+            serde_json::json!({"file_name": file, "line_start": line, "is_primary": primary,
+                "expansion": null})
+        };
+        let mut message = serde_json::json!({
+            "rendered": format!("error: in {}/x.rs", root().display()),
+            "spans": [span("other", 1, false), span("mine", 7, true)],
+        });
+        let found = diagnostic(&message).unwrap();
+        assert_eq!((&*found.file, found.line, &*found.text), ("mine", 7, "error: in x.rs"));
+        // Within a macro of another crate, the place is where that is called.
+        message["spans"][1]["expansion"] = serde_json::json!({"span": span("call", 9, true)});
+        assert_eq!(diagnostic(&message).unwrap().line, 9);
+        message["spans"] = serde_json::json!([]);
+        assert!(diagnostic(&message).is_none(), "the summary at the end");
+    }
+}

@@ -131,3 +131,68 @@ pub(crate) fn test_names(task: &str) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = "\
+// # Two words
+//
+// repair, level 2, 15 minutes. Read: a.rs, b/c.rs
+//
+// What is to
+// be done.
+//
+// Run: cargo run -p rungs-exercises -- run s01_two
+
+code();
+
+mod tests {
+    #[test]
+    fn one() {}
+    fn helper() {}
+    #[tokio::test(flavor = \"multi_thread\")]
+    async fn two() {}
+}
+";
+
+    #[test]
+    fn a_head_is_read_and_one_that_lacks_something_is_refused() {
+        let head = Head::read("s01_two", TASK).unwrap();
+        let expected = Head {
+            title: "Two words".into(),
+            kind: Kind::Repair,
+            level: 2,
+            minutes: 15,
+            read: vec!["a.rs".into(), "b/c.rs".into()],
+            text: vec!["What is to".into(), "be done.".into()],
+        };
+        assert_eq!(head, expected);
+        for (from, to, why) in [
+            ("# Two", "Two", "the first line is"),
+            ("repair", "mend", "the third line is"),
+            ("level 2", "level 4", "the third line is"),
+            ("15 minutes", "0 minutes", "the third line is"),
+            (". Read: a.rs, b/c.rs", "", "the third line is"),
+            ("// What is to\n// be done.\n", "//\n", "does not say what is to be done"),
+            ("run s01_two", "run s01_three", "the head ends with"),
+            ("//\n// repair", "// repair", "the head must begin"),
+        ] {
+            assert!(TASK.contains(from), "{from}");
+            let fault = Head::read("s01_two", &TASK.replacen(from, to, 1)).unwrap_err();
+            assert!(fault.contains(why), "{from}: {fault}");
+        }
+    }
+
+    #[test]
+    fn code_is_put_together_with_the_given_tests() {
+        let (code, tests) = split(TASK);
+        assert!(code.ends_with("code();\n\n") && tests.starts_with(self::TESTS), "{code}{tests}");
+        let own = "better();\nmod tests { #[test] fn cheat() {} }\n";
+        assert_eq!(with_given_tests(own, TASK), format!("better();\n\n{tests}"));
+        assert_eq!(with_given_tests("better();", TASK), format!("better();\n\n{tests}"));
+        assert_eq!(split("no tests"), ("no tests", ""));
+        assert_eq!(test_names(TASK), ["one", "two"]);
+    }
+}
