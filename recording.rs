@@ -44,7 +44,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the file exists, or cannot be made.
-    pub(crate) fn create(file: &Path, keys: Vec<Secret>, models: Models) -> Result<Recorder> {
+    pub(crate) fn create(file: &Path, keys: &[Secret], models: Models) -> Result<Recorder> {
         let redactor = Redactor::new(keys.iter().map(|key| key.expose().to_string()));
         let recording = Recording::create(file, redactor).map_err(|error| {
             let why = match error.kind() {
@@ -61,8 +61,8 @@ impl Recorder {
     }
 
     /// Writes the first record, and from then on what the screen shows.
-    pub(crate) fn begin(&self, run: Run<'_>, screen: &Screen) {
-        let Run { lesson, title, endpoint, is_live, folder } = run;
+    pub(crate) fn begin(&self, run: &Run<'_>, screen: &Screen) {
+        let Run { lesson, title, endpoint, is_live, folder } = *run;
         let format = match endpoint.format {
             Format::Anthropic => "anthropic",
             Format::OpenAi => "openai",
@@ -428,7 +428,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let file = elsewhere.path().join("run.jsonl");
         let models = testing::models();
-        let recorder = Recorder::create(&file, vec![Secret::new("own-key-1")], models).unwrap();
+        let recorder = Recorder::create(&file, &[Secret::new("own-key-1")], models).unwrap();
         play.agent = recorder.install(play.agent);
         let mut chat = Chat::default();
         for prompt in prompts {
@@ -513,7 +513,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_side_request_is_marked_and_every_attempt_is_there() {
-        let busy = say(&"at last ".repeat(1000)).fault(json!({"status": 429, "retry_after": 0}));
+        let busy = say("at last ".repeat(1000)).fault(json!({"status": 429, "retry_after": 0}));
         let scenes = [scene("^go", [busy]), scene("Summarise", [say("a summary")])];
         let state = tempfile::tempdir().unwrap();
         let folder = Folder::open(state.path(), "state").unwrap();

@@ -241,7 +241,7 @@ async fn play(
     let folder = args.folder.as_deref().map(existing).transpose()?;
     let models = Models::load(&root.join("config/models.yaml"))?;
     let keys = settings.keys();
-    let recorder = args.record.as_deref().map(|file| Recorder::create(file, keys, models.clone()));
+    let recorder = args.record.as_deref().map(|file| Recorder::create(file, &keys, models.clone()));
     let recorder = recorder.transpose()?;
     let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, &models, screen);
@@ -254,7 +254,7 @@ async fn play(
         let title = help.lines().next().unwrap_or_default().trim_start_matches("# ");
         let (is_live, folder) = (play.server.is_none(), folder.as_path());
         let endpoint = &endpoint;
-        recorder.begin(Run { lesson, title, endpoint, is_live, folder }, screen);
+        recorder.begin(&Run { lesson, title, endpoint, is_live, folder }, screen);
     }
     screen.say(&play.first_line(&endpoint, &folder));
     if let Some(names) = environment.withheld() {

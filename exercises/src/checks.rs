@@ -10,8 +10,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Crates that every exercise may use, beside those of its lesson and of earlier ones.
-const FOR_ALL: [&str; 13] = [
+/// Libraries that every exercise may use, and the crates of the course that all lessons use.
+const FOR_ALL: [&str; 16] = [
     "std",
     "core",
     "crate",
@@ -23,15 +23,16 @@ const FOR_ALL: [&str; 13] = [
     "tokio",
     "serde",
     "serde_json",
+    "serde_yaml",
     "schemars",
     "tempfile",
-];
-/// The other crates of the course and of its dependencies, which an exercise could name.
-const OTHERS: [&str; 20] = [
-    "durable",
     "futures_util",
+    "rustix",
+];
+/// The machinery of the course: an exercise may use what its lesson or an earlier one uses.
+const MACHINERY: [&str; 17] = [
+    "durable",
     "git2",
-    "lessons",
     "rungs_files",
     "rungs_hooks",
     "rungs_http",
@@ -45,9 +46,8 @@ const OTHERS: [&str; 20] = [
     "rungs_snapshots",
     "rungs_tasks",
     "rungs_telemetry",
+    "rungs_terminal",
     "rungs_worktree",
-    "serde_yaml",
-    "rustix",
 ];
 /// Characters of a line, so that a file can be read in two columns on a wide screen.
 const MAX_COLUMNS: usize = 100;
@@ -196,7 +196,7 @@ impl Lessons {
         let mut lessons = BTreeMap::new();
         for name in names("../examples", ".rs")? {
             let source = read(&root().join(format!("examples/{name}.rs")))?;
-            let used = OTHERS.into_iter().filter(|other| names_crate(&source, other));
+            let used = MACHINERY.into_iter().filter(|other| names_crate(&source, other));
             lessons.insert(name, used.collect());
         }
         Ok(Lessons(lessons))
@@ -222,7 +222,7 @@ impl Lessons {
         }
         let known = self.0.iter().filter(|(name, _)| lesson(name) <= own);
         let known: BTreeSet<&str> = known.flat_map(|(_, crates)| crates.iter().copied()).collect();
-        for other in OTHERS.into_iter().filter(|other| *other != "lessons") {
+        for other in MACHINERY {
             if names_crate(source, other) && !known.contains(other) {
                 faults.push(format!("it uses {other}, which no lesson up to {own} does"));
             }
@@ -232,7 +232,11 @@ impl Lessons {
             let first = path.split([':', ';', ' ']).next().unwrap_or_default();
             // Types of its own, such as an enum's variants, begin with a capital.
             let is_crate = first.starts_with(|c: char| c.is_ascii_lowercase());
-            if is_crate && !FOR_ALL.contains(&first) && !OTHERS.contains(&first) {
+            if is_crate
+                && !FOR_ALL.contains(&first)
+                && !MACHINERY.contains(&first)
+                && first != "lessons"
+            {
                 faults.push(format!("it uses {first}, which exercises may not"));
             }
         }

@@ -91,7 +91,7 @@ mod tests {
     fn an_unknown_name_is_answered_with_those_that_exist() {
         let text = refused("sum", json!({"first": 2, "second": 3}));
         let why = "whoever reads this must be able to choose another tool in the next step";
-        assert_says(&text, &["sum", "add", "now"], why);
+        assert_says(&text, &["add", "now"], why);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 //
 // repair, level 2, 20 minutes. Read: examples/s02_tool_use.rs, core/src/paths.rs
 //
-// `line_count` is a tool that counts the lines of a file. The model names the file, so the tool
+// `first_line` is a tool that shows the first line of a file. The model names the file, so the tool
 // looks whether it is in the working directory. A user reports:
 //
-//   "My project is in /work/shop. The agent told me how many lines /work/shop-keys/live.txt has. I
-//   never showed it that folder. It also counted a file through a link that somebody had put into
-//   the project, and that file is in my home."
+//   "My project is in /work/shop. The agent told me what stands in /work/shop-keys/live.txt. I
+//   never showed it that folder. It also read a file through a link that somebody had put into the
+//   project, and that file is in my home."
 //
-// Mend the tool. Whatever the model names, the tool counts files below its working directory and no
+// Mend the tool. Whatever the model names, the tool reads files below its working directory and no
 // others. What worked before must still work: a subfolder, `./a.txt`, an absolute path that leads
 // inside. When a file is missing, the model must read which one.
 //
@@ -24,28 +24,28 @@ use serde::Deserialize;
 #[allow(unused_imports)]
 use std::path::Path;
 
-/// Counts the lines of a text file.
+/// Shows the first line of a text file.
 #[derive(Deserialize, JsonSchema)]
-struct LineCountInput {
+struct FirstLineInput {
     /// The file, relative to the working directory or absolute.
     file_path: String,
 }
 
-struct LineCount;
+struct FirstLine;
 
-impl Tool for LineCount {
-    type Input = LineCountInput;
+impl Tool for FirstLine {
+    type Input = FirstLineInput;
 
     fn spec(&self) -> ToolSpec {
-        ToolSpec::of::<LineCountInput>("line_count")
+        ToolSpec::of::<FirstLineInput>("first_line")
     }
 
-    fn effect(&self, _: &LineCountInput) -> Effect {
+    fn effect(&self, _: &FirstLineInput) -> Effect {
         Effect::Reads
     }
 
-    async fn call(&self, input: LineCountInput, cx: &Context) -> Result<ToolOutput, ToolError> {
-        let LineCountInput { file_path } = input;
+    async fn call(&self, input: FirstLineInput, cx: &Context) -> Result<ToolOutput, ToolError> {
+        let FirstLineInput { file_path } = input;
         let path = absolute(cx.cwd(), Path::new(&file_path));
         let folder = cx.cwd().display().to_string();
         if !path.display().to_string().starts_with(&folder) {
@@ -53,7 +53,7 @@ impl Tool for LineCount {
         }
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| ToolError(format!("{file_path}: {error}")))?;
-        Ok(format!("{} lines", text.lines().count()).into())
+        Ok(text.lines().next().unwrap_or_default().into())
     }
 }
 
@@ -66,19 +66,19 @@ mod tests {
 
     /// What the model reads when it asks for this file. The project is `work/shop`, and
     /// `work/shop-keys` is the neighbour's.
-    async fn count(file_path: &str) -> String {
+    async fn shown(file_path: &str) -> String {
         let path = file_path.to_string();
-        let turns = [call("line_count", json!({ "file_path": path })), say("done")];
+        let turns = [call("first_line", json!({ "file_path": path })), say("done")];
         let play = play([scene("^go$", turns)], |agent, dir| {
             let (shop, keys) = (dir.join("work/shop"), dir.join("work/shop-keys"));
             fs::create_dir_all(shop.join("src")).unwrap();
             fs::create_dir_all(&keys).unwrap();
-            fs::write(shop.join("a.txt"), "1\n2\n").unwrap();
-            fs::write(shop.join("src/b.txt"), "1\n2\n3\n").unwrap();
+            fs::write(shop.join("a.txt"), "apples\n2\n").unwrap();
+            fs::write(shop.join("src/b.txt"), "pears\n2\n3\n").unwrap();
             fs::write(keys.join("live.txt"), "secret\n").unwrap();
             std::os::unix::fs::symlink(keys.join("live.txt"), shop.join("link.txt")).unwrap();
             std::os::unix::fs::symlink(&keys, shop.join("linked")).unwrap();
-            agent.tool(LineCount).in_dir(shop)
+            agent.tool(FirstLine).in_dir(shop)
         })
         .await;
         let path = file_path.replace("WORK", &play.dir.path().join("work").display().to_string());
@@ -88,47 +88,47 @@ mod tests {
             return results(&chat.messages()[2])[0].clone();
         }
         // An absolute path is known only now.
-        match Tool::call(&LineCount, LineCountInput { file_path: path }, &cx).await {
+        match Tool::call(&FirstLine, FirstLineInput { file_path: path }, &cx).await {
             Ok(output) => output.text(),
             Err(error) => error.0,
         }
     }
 
     #[tokio::test]
-    async fn files_of_the_project_are_counted() {
-        for (path, lines) in [
-            ("a.txt", "2 lines"),
-            ("./a.txt", "2 lines"),
-            ("src/b.txt", "3 lines"),
-            ("src/../a.txt", "2 lines"),
-            ("WORK/shop/src/b.txt", "3 lines"),
+    async fn files_of_the_project_are_read() {
+        for (path, line) in [
+            ("a.txt", "apples"),
+            ("./a.txt", "apples"),
+            ("src/b.txt", "pears"),
+            ("src/../a.txt", "apples"),
+            ("WORK/shop/src/b.txt", "pears"),
         ] {
-            assert_eq!(count(path).await, lines, "{path} is inside, and was counted before");
+            assert_eq!(shown(path).await, line, "{path} is inside, and was read before");
         }
     }
 
     #[tokio::test]
     async fn a_folder_with_a_longer_name_is_another_folder() {
         for path in ["../shop-keys/live.txt", "WORK/shop-keys/live.txt"] {
-            let text = count(path).await;
+            let text = shown(path).await;
             let why = "`/work/shop-keys` begins with the letters of `/work/shop`. A path is a list \
                        of names, and not a text";
-            assert!(!text.contains("lines"), "{why}.\n\nThe model read: {text}");
+            assert!(!text.contains("secret"), "{why}.\n\nThe model read: {text}");
         }
     }
 
     #[tokio::test]
     async fn a_link_is_judged_by_where_it_leads() {
         for path in ["link.txt", "linked/live.txt"] {
-            let text = count(path).await;
+            let text = shown(path).await;
             let why = "the name is inside, the file is not: what counts is the file that is opened";
-            assert!(!text.contains("lines"), "{why}.\n\nThe model read: {text}");
+            assert!(!text.contains("secret"), "{why}.\n\nThe model read: {text}");
         }
     }
 
     #[tokio::test]
     async fn a_missing_file_is_named() {
-        let text = count("src/c.txt").await;
+        let text = shown("src/c.txt").await;
         assert!(text.contains("src/c.txt"), "the model must know which file is missing: {text}");
     }
 }

@@ -86,10 +86,17 @@ mod tests {
 
     #[test]
     fn two_items_in_progress_are_refused_by_number() {
-        let why = refused(items([("a", InProgress), ("b", Completed), ("c", InProgress)]));
+        let items = items([
+            ("a", Pending),
+            ("b", InProgress),
+            ("c", Completed),
+            ("d", Pending),
+            ("e", InProgress),
+        ]);
+        let why = refused(items);
         let help = "a plan with two things in progress does not say what comes next. Name both \
-                    numbers, so that the model can choose";
-        assert!(why.contains('1') && why.contains('3') && !why.contains('2'), "{help}: {why}");
+                    numbers, so that the model can choose, and no others";
+        assert!(why.contains('2') && why.contains('5') && !why.contains('4'), "{help}: {why}");
     }
 
     #[test]

@@ -81,7 +81,8 @@ mod tests {
         let (jobs, cx) = (made.unwrap(), play.agent.context());
         let (here, environment) = (cx.cwd(), cx.command_environment());
         jobs.start(cx.name(), "exit 3", here, environment, cx.shutdown()).await.unwrap();
-        assert!(jobs.wait(cx.name(), &BTreeSet::new()).await);
+        let ended = jobs.wait(cx.name(), &BTreeSet::new()).await;
+        assert!(ended, "the job ends at once, so waiting for it must succeed");
         play
     }
 

@@ -98,7 +98,7 @@ mod tests {
     fn a_claim_that_is_renewed_stays() {
         let mut board = board(1);
         let claim = board.claim("ann", 0).unwrap();
-        assert_eq!(board.renew(&claim, LEASE - 1), Ok(()));
+        assert_eq!(board.renew(&claim, LEASE - 1), Ok(()), "the lease has not ended yet");
         assert_eq!(board.claim("bob", LEASE), None, "it was renewed a second before");
         assert_eq!(board.finish(&claim, "fine"), Ok(()));
         assert_eq!(board.claim("bob", 1000), None, "it is done");

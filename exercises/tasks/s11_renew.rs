@@ -94,7 +94,7 @@ mod tests {
         };
         let end = timeout(LEASE * 20, work_on(&board, token, LEASE, work)).await;
         assert_eq!(end.unwrap().as_deref(), Some("fine"), "three leases long, and kept");
-        assert_eq!(status(&board), Status::Done);
+        assert_eq!(status(&board), Status::Done, "the work was finished in time");
     }
 
     #[tokio::test]

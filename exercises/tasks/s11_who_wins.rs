@@ -75,7 +75,7 @@ mod tests {
         let ann = board.claim("ann", 0);
         let second = board.claim("bob", 0);
         let token = ann.clone().unwrap().token();
-        assert!(board.renew(token, 20));
+        assert!(board.renew(token, 20), "ann renews in time");
         let fourth = board.claim("bob", 40);
         let bob = board.claim("bob", 60);
         let failed = board.fail(token);

@@ -127,7 +127,7 @@ mod tests {
         work.merge();
         work.write("target", "built\n");
         work.clean_up().expect("a file that git ignores can be built again");
-        assert!(!work.tree.exists());
+        assert!(!work.tree.exists(), "the tree should be gone");
     }
 
     #[test]
