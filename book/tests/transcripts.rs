@@ -64,15 +64,17 @@ static SOMETIMES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!(r"^ *({})$", lines.join("|"))).unwrap()
 });
 
-/// The same for agents that wait for each other: how many letters came together, who was asked first.
+/// The same for agents that work side by side: which letters came together, who was asked first, and
+/// how much time that saved.
 static SOMETIMES_SAID: LazyLock<Regex> = LazyLock::new(|| {
     let lines = [
-        "Noted\\.",
-        ".*still to come\\.",
-        "Nothing is open\\.",
-        "\\S+: \\S+ is \\w+",
-        "\\[cache\\].*",
-        "\\(\\d+ calls in .*",
+        r"Noted\.",
+        r".*still to come\.",
+        r"Nothing is open\.",
+        r"\S+: \S+ is \w+",
+        r"\(WORKER: .*\)",
+        r"\[cache\].*",
+        r"\(\d+ calls in .*",
     ];
     Regex::new(&format!(r"^ *({})$", lines.join("|"))).unwrap()
 });
