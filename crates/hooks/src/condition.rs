@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn covered(rule: &str, tool: &str, input: Value) -> bool {
+    fn covered(rule: &str, tool: &str, input: &Value) -> bool {
         let input = json!({"cwd": "/repository", "tool_input": input});
         Condition::new(rule).unwrap().holds(&input, tool)
     }
@@ -60,7 +60,7 @@ mod tests {
             ("echo 'git", true),
         ] {
             let input = json!({"command": command});
-            assert_eq!(covered("Bash(git push:*)", "bash", input), expected, "{command}");
+            assert_eq!(covered("Bash(git push:*)", "bash", &input), expected, "{command}");
         }
     }
 
@@ -74,7 +74,7 @@ mod tests {
             ("mcp__files__put", "mcp__files__get", "a", false),
         ] {
             let input = json!({"file_path": path});
-            assert_eq!(covered(rule, tool, input), expected, "{rule} {tool} {path}");
+            assert_eq!(covered(rule, tool, &input), expected, "{rule} {tool} {path}");
         }
     }
 }
