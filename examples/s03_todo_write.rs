@@ -13,8 +13,8 @@
 //! New here: three tools that share a state, and the first [`Layer`]. The plan is a [`State`] of
 //! the conversation, so a subagent or a fork has its own, and a saved session brings it back. The
 //! reminder joins the message that is about to be sent and never changes one that was: the server
-//! caches the conversation by its prefix, and a changed word far back would make every later
-//! request pay for all of it again.
+//! caches the conversation by its prefix, and after a changed word far back the next request pays
+//! in full for all that follows it.
 //!
 //! Terms: **todo list**, **system reminder** (inserted text, marked with its origin so that nobody
 //! takes it for the person's words), **prompt cache**, **append-only history**.

@@ -48,7 +48,7 @@
 //! asked for again at every step costs more than it saves.
 //!
 //! A product also puts the newest files back after a summary, keeps the plan in view, and lets
-//! hooks add to what survives (s14).
+//! hooks add to what survives (s16).
 //!
 //! Builds on s01. Motto: *Context will fill up; make room.*
 

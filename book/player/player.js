@@ -400,7 +400,7 @@ function exchangeView(exchange, early) {
   out.push(make('h3', '', 'Request ', make('small', '', exchange.before ? `${grouped(added)} of ${grouped(parts.length)} parts are new, the others are as in the request before` : 'the first of this agent')));
   out.push(row('fields', fieldsBrief(exchange), pretty(fieldsOf(exchange.body)), fieldsChanged(exchange) ? 'fresh' : ''));
   const isNew = (i) => exchange.before !== null && !known.has(parts[i].id);
-  const breaks = exchange.before && same < before.length && same < parts.length ? same : -1;
+  const breaks = exchange.before && same < before.length && same < parts.length && !isLonger(before, parts, same) ? same : -1;
   for (let i = 0; i < parts.length;) {
     if (i === breaks) out.push(make('p', 'broke', 'From here on the prompt differs from the request before: the common prefix ends here.'));
     let end = i + 1;
@@ -415,6 +415,12 @@ function exchangeView(exchange, early) {
   if (early) out.push(make('p', 'none', 'It is being sent; the reply is the next step.'));
   else out.push(make('h3', '', 'Response'), ...responseView(response));
   return out;
+}
+
+// Whether the last message of the request before is the begin of the one in its place: what joined it changed nothing.
+function isLonger(before, parts, at) {
+  const blocks = ({ value }) => state.recording.blocksOf(value).map(({ id }) => id), now = blocks(parts[at]);
+  return at === before.length - 1 && before[at].group === 'message' && blocks(before[at]).every((id, i) => now[i] === id);
 }
 
 // The newest are open: they are what this request adds.
@@ -446,7 +452,7 @@ function groupRow(some, cached) {
   return details;
 }
 
-const GROUPS = { tool: 'tools', system: 'system text', message: 'messages' };
+const GROUPS = { tool: 'tools', system: 'system sections', message: 'messages' };
 
 // A line that opens to show a value. What it holds is made when it is opened.
 function row(what, brief, value, kind, chips = [], bytes = 0) {

@@ -62,8 +62,8 @@ mod tests {
         let child = |job: &&'static str| (play.agent.child("worker", &[]), *job);
         let begun = Instant::now();
         let running = reports(jobs.iter().map(child).collect(), LIMIT);
-        let ended = tokio::time::timeout(Duration::from_secs(4), running).await;
-        let why = "after four seconds nothing has come back: the call hangs with its slowest job";
+        let ended = tokio::time::timeout(Duration::from_secs(6), running).await;
+        let why = "after six seconds nothing has come back: the call hangs with its slowest job";
         (ended.expect(why), begun.elapsed())
     }
 
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!([&reports[0], &reports[2]], ["quick: done"; 2], "{why}");
         let why = "the model must read that this job was stopped, and after how long";
         assert!(reports[1].contains("700"), "{why}: {}", reports[1]);
-        assert!(took < Duration::from_secs(3), "the limit is 700 ms, and it took {took:?}");
+        assert!(took < Duration::from_secs(4), "the limit is 700 ms, and it took {took:?}");
     }
 
     #[tokio::test]
@@ -96,7 +96,7 @@ mod tests {
         let (reports, took) = of(&server().await, &["hang"; 8]).await;
         assert_eq!(reports.len(), 8, "one report for each job");
         let why = "eight limits one after the other are 5.6 s; all at once they are 0.7 s";
-        assert!(took < Duration::from_secs(3), "{why}: it took {took:?}");
+        assert!(took < Duration::from_secs(4), "{why}: it took {took:?}");
     }
 
     #[tokio::test]

@@ -112,8 +112,8 @@ mod tests {
 
     async fn ask(play: &Play, chat: &mut Chat, prompt: &str) -> Result<Reply> {
         let running = play.run(chat, prompt);
-        let ended = tokio::time::timeout(Duration::from_secs(4), running).await;
-        ended.expect("after four seconds there is neither an answer nor an error")
+        let ended = tokio::time::timeout(Duration::from_secs(10), running).await;
+        ended.expect("after ten seconds there is neither an answer nor an error")
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ async fn run(command: &str) -> std::io::Result<(ExitStatus, String)> {
 
 mod tests {
     use super::*;
-    use rungs_process::testing::{alive, gone, marker, until};
+    use rungs_process::testing::{self, alive, marker, until};
     use std::time::Duration;
 
     /// What `run` returns, within five seconds.
@@ -57,6 +57,11 @@ mod tests {
         let why = "still waiting after 5 s. The shell has ended long ago; who else holds the pipe? \
                    Wait for the shell, not for the end of the output";
         timeout(Duration::from_secs(5), run(command)).await.expect(why).unwrap()
+    }
+
+    /// Whether nothing is left after three seconds.
+    async fn gone(marker: &str) -> bool {
+        timeout(Duration::from_secs(3), testing::gone(marker)).await.unwrap_or(false)
     }
 
     #[tokio::test]
@@ -75,7 +80,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_in_the_background_holds_the_pipe() {
         let marker = marker();
-        let (status, output) = soon(&format!("sleep {marker} & echo started")).await;
+        let (status, output) = soon(&format!("M={marker} sleep 30 & echo started")).await;
         assert_eq!(status.code(), Some(0), "the shell has ended well");
         assert_eq!(output, "started\n", "what was printed before its end must not be lost");
         assert!(gone(&marker).await, "what it left behind must be gone, or nobody knows of it");
@@ -93,13 +98,11 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_dropped_leaves_nothing() {
         let marker = marker();
-        let command = format!("sleep {marker} & sleep {marker}");
+        let command = format!("M={marker} sleep 30 & M={marker} sleep 30");
         tokio::select! {
             _ = run(&command) => panic!("it does not end by itself"),
-            begun = until(|| alive(&marker)) => assert!(begun),
+            begun = until(|| alive(&marker)) => assert!(begun, "the command did not start"),
         }
-        let why = "Ctrl+C drops the future. What kills the group then?";
-        let end = timeout(Duration::from_secs(3), gone(&marker)).await;
-        assert_eq!(end, Ok(true), "{why}");
+        assert!(gone(&marker).await, "Ctrl+C drops the future. What kills the group then?");
     }
 }

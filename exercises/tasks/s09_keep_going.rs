@@ -49,7 +49,6 @@ mod tests {
     use rungs_core::{Context, Error, Layer, NextAsk, NextTurn, Reply, Result, State};
     use rungs_exercises::support::{Play, play};
     use rungs_mailbox::{Letter, LetterId, Mailboxes, Transport};
-    use rungs_process::testing::until;
     use serde::{Deserialize, Serialize};
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
@@ -129,6 +128,17 @@ mod tests {
             }
             false
         }
+    }
+
+    /// Waits a few seconds until it is so.
+    async fn until(is_so: impl Fn() -> bool) -> bool {
+        for _ in 0..100 {
+            if is_so() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
     }
 
     impl Drop for Drill {

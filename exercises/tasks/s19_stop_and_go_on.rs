@@ -96,7 +96,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_stops_and_all_is_as_before() {
         let (results, _) = stopped(&["a", "b"]).await;
-        assert_eq!(results, ["a has the new version", "b has the new version"]);
+        let both = ["a has the new version", "b has the new version"];
+        assert_eq!(results, both, "without a stop each call has its own result");
     }
 
     #[tokio::test]
@@ -153,7 +154,7 @@ mod tests {
         let answer = results(&reply.calls(), &stop, hangs).await;
         messages.extend([reply.message, answer.into(), Arc::new(Message::user("next"))]);
         match ask(&messages).await {
-            Ok(reply) => assert_eq!(reply.text(), "fine"),
+            Ok(reply) => assert_eq!(reply.text(), "fine", "the next prompt has its answer"),
             Err(error) => panic!("after Ctrl+C every prompt is refused: {error}"),
         }
     }

@@ -108,7 +108,7 @@ mod tests {
         async fn goes_on(&self, chat: &mut Chat) {
             chat.push(Message::user("next"));
             match self.play.agent.ask(chat).await {
-                Ok(reply) => assert_eq!(reply.text(), "fine"),
+                Ok(reply) => assert_eq!(reply.text(), "fine", "the next prompt has its answer"),
                 Err(error) => panic!("after a stop the next prompt must be answered: {error}"),
             }
         }
@@ -124,7 +124,7 @@ mod tests {
         let stage = stage([say("done")], Duration::from_secs(1)).await;
         let mut chat = Chat::default();
         let reply = stage.play.run(&mut chat, "go").await.unwrap();
-        assert_eq!(reply.text(), "done");
+        assert_eq!(reply.text(), "done", "the turn goes its way, whoever might stop it");
         assert_eq!((chat.messages().len(), notes(&chat)), (2, 0), "no note without a stop");
     }
 
@@ -194,6 +194,7 @@ mod tests {
         let mut chat = Chat::default();
         let end = play.run(&mut chat, "go").await;
         let reply = end.expect("the turn ended by itself: nothing was stopped");
-        assert_eq!((reply.text().as_str(), notes(&chat)), ("done", 0));
+        assert_eq!(reply.text(), "done", "the reply was whole");
+        assert_eq!(notes(&chat), 0, "nothing was stopped, so nothing is said of a stop");
     }
 }

@@ -48,8 +48,9 @@ mod tests {
 
     #[test]
     fn a_plain_name_is_kept() {
-        assert_eq!(check_server("market"), Ok(()));
-        assert_eq!(qualified("market", "price"), "mcp__market__price");
+        assert_eq!(check_server("market"), Ok(()), "letters can name a server");
+        let why = "a plain and short name is what the server says, with its own name before it";
+        assert_eq!(qualified("market", "price"), "mcp__market__price", "{why}");
         let why = "a tool may have `__` in its name: the server ends at the first one";
         assert_eq!(qualified("market", "price__old"), "mcp__market__price__old", "{why}");
     }

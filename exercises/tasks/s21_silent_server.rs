@@ -111,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_an_answer() {
         let (_child, mut server) = server("say $id 60");
-        assert_eq!(call(&mut server, LONG).await, Ok("60".into()));
+        assert_eq!(call(&mut server, LONG).await, Ok("60".into()), "a server that behaves");
         assert_eq!(call(&mut server, LONG).await, Ok("60".into()), "and the next one too");
     }
 

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_connection_that_holds_needs_one_attempt() {
         let mut connection = with(&[]);
-        assert_eq!(send(&mut connection, "pay"), Ok(()));
+        assert_eq!(send(&mut connection, "pay"), Ok(()), "nothing broke");
         let why = "nothing broke: one letter, one attempt";
         assert_eq!(connection.server.letters, ["pay"], "{why}");
         assert_eq!(connection.attempts, 1, "{why}");

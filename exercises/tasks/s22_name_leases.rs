@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn joining_again_is_a_renewal() {
         let mut names = held();
-        assert!(names.join("ann", OLD, 110));
+        assert!(names.join("ann", OLD, 110), "it has the name: it may join once more");
         assert!(!names.join("ann", NEW, 100 + LEASE), "the lease ends {LEASE} s after 110");
     }
 
@@ -107,7 +107,7 @@ mod tests {
         let mut names = held();
         assert!(names.may_ack("ann", OLD, 110), "it has the name");
         assert!(!names.may_ack("ann", NEW, 110), "this one has not");
-        assert!(names.join("ann", NEW, 100 + LEASE));
+        assert!(names.join("ann", NEW, 100 + LEASE), "the lease of the old one has ended");
         let why = "the new process works on these letters; if the old one acknowledges them now, \
                    and the new one dies, they are lost";
         assert!(!names.may_ack("ann", OLD, 120), "{why}");

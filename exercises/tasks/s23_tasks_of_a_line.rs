@@ -31,7 +31,8 @@ mod tests {
     #[test]
     fn a_bar_between_spaces_parts_tasks() {
         let two = "add a test | write the docs";
-        assert_eq!(parted(two), Some("add a test+write the docs".into()));
+        let why = "two tasks, each without the spaces at the bar";
+        assert_eq!(parted(two), Some("add a test+write the docs".into()), "{why}");
         let three = "  one |  two   words | three ";
         let why = "spaces around a task do not belong to it, those within it do";
         assert_eq!(parted(three), Some("one+two   words+three".into()), "{why}");

@@ -81,7 +81,9 @@ pub(crate) fn record_all(lessons: &[Lesson], folder: &Path) -> Result<Built, Err
 fn programs(lessons: &[Lesson]) -> Result<PathBuf, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "-p", "rungs-lessons"]).current_dir(root());
+    // Without `-p`: as `cargo test` and `cargo run --example` build them, so that nothing is built
+    // twice.
+    build.args(["build", "--quiet"]).current_dir(root());
     for lesson in lessons {
         build.args(["--example", &lesson.name]);
     }

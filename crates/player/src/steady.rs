@@ -32,6 +32,7 @@ impl Steady {
             ),
             (regex(r"127\.0\.0\.1:\d+"), "127.0.0.1:8000"),
             (regex(r"\bpid \d+"), "pid 4242"),
+            (regex(r"finished in \d+\.\d\ds"), "finished in 0.01s"),
         ];
         let root = crate::root().display().to_string();
         // Conversations, files of results, temporary folders. Ids of calls are those of the script.

@@ -18,6 +18,9 @@ const MAX_DIFF_BYTES: usize = 100_000;
 /// A file that changed so recently may change again within a tick of the file system's clock.
 const TICK: Duration = Duration::from_secs(2);
 
+/// Templates without secrets, which most repositories have.
+const TEMPLATES: [&str; 4] = [".env.example", ".env.sample", ".env.template", ".env.dist"];
+
 /// A file that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -169,12 +172,28 @@ fn read(file: &Path, before: Option<&Known>) -> Option<Known> {
     }
 }
 
+fn content(known: Option<&Known>) -> Option<&[u8]> {
+    known.and_then(|known| known.content.as_deref())
+}
+
+/// Keys of unknown shapes stand in such files.
+fn may_hold_secrets(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_env = name == ".env" || name.starts_with(".env.") && !TEMPLATES.contains(&&*name);
+    let is_key = [".pem", ".key", ".p12", ".pfx"].iter().any(|end| name.ends_with(end));
+    is_env || is_key || name.starts_with("id_") || [".netrc", "credentials"].contains(&&*name)
+}
+
 fn compare(folder: &Path, before: &Files, now: &Files, changes: &mut Vec<Change>) {
     let paths: BTreeSet<&PathBuf> = before.keys().chain(now.keys()).collect();
     for path in paths {
         let (old, new) = (before.get(path), now.get(path));
         let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
         let diff = match (old, new) {
+            _ if may_hold_secrets(path) => match content(old) == content(new) {
+                true => String::new(),
+                false => "[not shown: a file of this name may hold secrets]\n".into(),
+            },
             (Some(Known { content: None, .. }), _) | (_, Some(Known { content: None, .. })) => {
                 let is_same = old.map(|known| (known.modified, known.length))
                     == new.map(|known| (known.modified, known.length));
@@ -186,10 +205,7 @@ fn compare(folder: &Path, before: &Files, now: &Files, changes: &mut Vec<Change>
                     }
                 }
             }
-            _ => {
-                let content = |known: Option<&Known>| known.and_then(|known| known.content.clone());
-                unified_diff(&name, content(old).as_deref(), content(new).as_deref())
-            }
+            _ => unified_diff(&name, content(old), content(new)),
         };
         if !diff.is_empty() {
             let diff = shorten(&diff, MAX_DIFF_BYTES);
@@ -229,6 +245,20 @@ mod tests {
         assert_eq!(names(&changes), ["changed", "gone", "new"]);
         assert_eq!(changes[0].diff, "--- changed\n+++ changed\n@@ -1 +1 @@\n-a\n+b\n");
         assert_eq!(folders.changes(folder.path(), &[]), []);
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folders = Folders::without(Path::new(""));
+        folders.before(folder.path(), &[]);
+        for name in [".env", ".env.example", "a.pem"] {
+            write(folder.path().join(name), "TOKEN=hunter2\n").unwrap();
+        }
+        let changes = folders.changes(folder.path(), &[]);
+        let shown = changes.iter().filter(|change| change.diff.contains("hunter2"));
+        let shown: Vec<&str> = shown.map(|change| change.path.as_str()).collect();
+        assert_eq!((changes.len(), shown), (3, vec![".env.example"]));
     }
 
     #[test]
