@@ -133,8 +133,8 @@ impl<'a> Chapters<'a> {
                 exercise_head(&text).map_err(|(line, why)| format!("{file}:{line}: {why}"))?;
             let _ = writeln!(
                 list,
-                "- **[{}]({to_root}source/{file}.html)**: {}, level {}, {} minutes.\n  `cargo run -p \
-                 rungs-exercises -- run {stem}`",
+                "- **[{}]({to_root}source/{file}.html)**: {}, level {}, {} minutes.\n  \
+                 `cargo run -p rungs-exercises -- run {stem}`",
                 head.title, head.kind, head.level, head.minutes
             );
             self.files.insert(file.into());

@@ -206,8 +206,8 @@ mod inner {
 
     #[test]
     fn methods_lose_the_indentation_that_their_lines_share() {
-        let method = "/// Its text: \"}\".\npub fn text(&self) -> &'a str {\n    // } is no end.\n    \
-                      self.text\n}";
+        let method = "/// Its text: \"}\".\npub fn text(&self) -> &'a str {\n    \
+                      // } is no end.\n    self.text\n}";
         assert_eq!(text("Thing::text"), method);
         assert!(text("Named::name").starts_with("fn name(&self) -> String {"));
         assert!(text("Thing::fmt").starts_with("fn fmt("));

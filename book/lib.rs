@@ -38,6 +38,8 @@ pub struct Built {
     pub pages: usize,
     /// The words of their prose: not of what is quoted.
     pub words: usize,
+    /// The runs that its player has.
+    pub recordings: usize,
     /// Chapters that the summary names and nobody has written.
     pub unwritten: Vec<String>,
 }
@@ -55,8 +57,8 @@ pub fn repository() -> &'static Path {
 /// leads nowhere.
 pub fn build(to: &Path) -> Result<Built, String> {
     let built = build_pages(to)?;
-    rungs_player::build(&to.join(PLAYER)).map_err(|e| e.to_string())?;
-    Ok(built)
+    let player = rungs_player::build(&to.join(PLAYER)).map_err(|e| format!("the player: {e}"))?;
+    Ok(Built { recordings: player.recordings, ..built })
 }
 
 /// Builds the book without its player.
@@ -83,7 +85,7 @@ fn build_pages(to: &Path) -> Result<Built, String> {
     let files = chapters.finish()?;
     book.build().map_err(|e| format!("{e:#}"))?;
     sources::write(repository(), &files, &to)?;
-    Ok(Built { index: to.join("index.html"), pages, words, unwritten })
+    Ok(Built { index: to.join("index.html"), pages, words, recordings: 0, unwritten })
 }
 
 /// Refuses a folder that has other things than an earlier book.

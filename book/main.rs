@@ -29,7 +29,8 @@ fn main() -> ExitCode {
             for name in &built.unwritten {
                 eprintln!("not written yet, so left out: {name}");
             }
-            println!("{} pages, {} words. Open one of:", built.pages, built.words);
+            let rungs_book::Built { pages, words, recordings, .. } = built;
+            println!("{pages} pages, {words} words, {recordings} recorded runs. Open one of:");
             println!("  {}", built.index.display());
             println!("  {}", rungs_book::file_url(&built.index));
             ExitCode::SUCCESS

@@ -268,3 +268,30 @@ fn pages_are_written_in_plain_english() {
     }
     assert_none(&wrong);
 }
+
+/// What stands between two asterisks on each side in the paragraph `Terms:` of a lesson's head.
+fn terms(lesson: &str) -> Vec<String> {
+    let source = read(format!("examples/{lesson}.rs"));
+    let head = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
+    let terms = head.skip_while(|line| !line.starts_with("Terms: "));
+    let terms: Vec<&str> = terms.take_while(|line| !line.is_empty()).collect();
+    terms.join(" ").split("**").skip(1).step_by(2).map(String::from).collect()
+}
+
+#[test]
+fn the_glossary_has_every_term_of_every_lesson_with_a_link_to_it() {
+    let glossary = read("book/src/glossary.md");
+    let mut wrong = vec![];
+    for lesson in lessons() {
+        let terms = terms(&lesson);
+        assert!(terms.len() > 1, "{lesson} has the terms {terms:?}");
+        for term in terms {
+            let begin = format!("- **{term}** (");
+            let line = glossary.lines().find(|line| line.starts_with(&begin)).unwrap_or_default();
+            if !line.contains(&format!("]({lesson}.md)")) {
+                wrong.push(format!("the glossary has no {begin}[..]({lesson}.md)"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
