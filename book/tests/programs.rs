@@ -57,6 +57,8 @@ pub(super) fn program(path: &Path, home: &Path) -> Command {
         .env("RUNGS_ENV", "/dev/null")
         .env("PATH", env::var_os("PATH").unwrap());
     program.env("TMPDIR", temporary(home));
+    // A server that runs on this machine is somebody else's.
+    program.env("REDIS_URL", "redis://localhost:1");
     // Where the compiler is, which a rehearsal may call.
     for (name, folder) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
         program.env(name, env::var_os(name).unwrap_or_else(|| in_home(folder)));

@@ -63,6 +63,8 @@ impl Steady {
 
     fn text(&self, text: &str) -> String {
         let mut text = text.replace(&self.folder, FOLDER);
+        // What it says where nothing was set.
+        text = text.replace("Redis at localhost:1:", "Redis at localhost:6379:");
         if Path::new(&self.root).is_absolute() {
             text = text.replace(&self.root, "/home/you/rungs");
         }
