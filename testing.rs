@@ -131,6 +131,12 @@ impl Play {
     /// expected. Every turn must end well.
     pub async fn run_until_idle(&self, chat: &mut Chat, prompt: &str) {
         self.run(chat, prompt).await.unwrap();
+        self.answer_until_idle(chat).await;
+    }
+
+    /// Runs a turn each time the agent is woken, until nothing more is expected. Every turn must
+    /// end well.
+    pub async fn answer_until_idle(&self, chat: &mut Chat) {
         while tokio::time::timeout(IDLE_TIMEOUT, self.agent.woken(chat)).await.unwrap() {
             self.agent.run(chat, Message::empty(), agent_loop).await.unwrap();
         }

@@ -841,8 +841,6 @@ mod tests {
         ];
         let ann = on_server(&server.url(), Some("ann")).await;
         let ann = sum_with(&order, json!({}), |config| config.membership = ann, scenes).await;
-        let agent = ann.play.agent.clone();
-        let served = tokio::spawn(async move { agent.woken(&Chat::default()).await });
         let respond = json!({"id": "{{ m[1] }}", "approve": true, "text": "yes"});
         let scenes = [
             scene("^go$", [call("task_create", json!({"subject": "x"})), say("free")]),
@@ -851,7 +849,12 @@ mod tests {
         ];
         let lead = on_server(&server.url(), None).await;
         let lead = sum_with(&order, json!({}), |config| config.membership = lead, scenes).await;
-        lead.go().await;
+        let mut chat = Chat::default();
+        lead.play.run(&mut chat, "go").await.unwrap();
+        // Earlier, and its first letter could join the prompt.
+        let agent = ann.play.agent.clone();
+        let served = tokio::spawn(async move { agent.woken(&Chat::default()).await });
+        lead.play.answer_until_idle(&mut chat).await;
         let get = |board: &Board| board.look(|tasks| tasks.get(1).unwrap().clone());
         let task = lead.board.blocking(get).await.unwrap();
         assert_eq!((task.status, task.owner.as_deref()), (Status::Done, Some("ann")));
