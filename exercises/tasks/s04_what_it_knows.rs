@@ -5,12 +5,12 @@
 // An agent has the plan of lesson 3 and the subagents of lesson 4. Somebody types "The launch is on
 // Friday. Check both services." This is what the models reply, each line to one request:
 //
-//   main    todo_write: one item, "Check both services"
-//   main    task: two jobs, "check ann" and "check bob"
-//   ann     todo_read
-//   ann     "fine"
-//   bob     "fine too"
-//   main    "Both are fine."
+//     main    todo_write: one item, "Check both services"
+//     main    task: two jobs, "check ann" and "check bob"
+//     ann     todo_read
+//     ann     "fine"
+//     bob     "fine too"
+//     main    "Both are fine."
 //
 // Fill in the constants, and then run it. The test says which are not right yet.
 //

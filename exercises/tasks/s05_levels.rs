@@ -6,10 +6,10 @@
 // changes", its instructions are "Look twice", and it has a file `more.md`, whose text is "Look a
 // third time". The model answers one prompt with these replies, one for each request:
 //
-//   1. load_skill {"name": "review"}
-//   2. load_skill {"name": "review", "file": "more.md"}
-//   3. load_skill {"name": "review"}
-//   4. "Done."
+//     1. load_skill {"name": "review"}
+//     2. load_skill {"name": "review", "file": "more.md"}
+//     3. load_skill {"name": "review"}
+//     4. "Done."
 //
 // Say how many of the four requests carry each of the three texts, whatever their place in the
 // request is, and how often the instructions stand in the last request.

@@ -7,12 +7,13 @@
 //
 //   "My laptop slept for a minute in the middle of a task. Meanwhile a colleague's worker had taken
 //   the task over and finished it. When my laptop woke up, its old answer replaced the new one. I
-//   have also seen a worker that had lost its task, claimed it a second time, and was then finished
-//   off by an answer of its own first attempt."
+//   have also seen a worker that had lost its task and claimed it a second time. Then an answer of
+//   its own first attempt came in late, and was taken for that of the second."
 //
 // Repair the board, such that only the newest claim of a task can answer for it or be renewed. The
 // clock must not decide: as long as nobody has claimed the task again, a late answer is welcome.
-// You may add fields. Tests use `claim`, `renew`, `finish`, and read `result`.
+// You may add fields. Tests use `Task::default()`, `claim`, `renew` and `finish`, and read a task's
+// `result` and a claim's `task`.
 //
 // Run: cargo run -p rungs-exercises -- run s11_no_fence
 

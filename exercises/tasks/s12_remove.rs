@@ -7,7 +7,9 @@
 // Users report:
 //
 //   "My subagent wrote `notes.txt` and did not commit it. The tree was removed all the same."
+//
 //   "Three commits were on the branch, and nowhere else. The branch is gone."
+//
 //   "A subagent had checked out an older commit to compare, and had committed there, on no branch.
 //   The tool said that the tree was clean."
 //

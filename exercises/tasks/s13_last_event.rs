@@ -6,6 +6,7 @@
 // the network does. Users report:
 //
 //   "Now and then the agent stops in the middle of a sentence and says that it is done."
+//
 //   "The log says that the model wanted to remove /srv/app/old/build. What was removed is /srv/a."
 //
 // In each case the status was 200, and the connection was closed in the ordinary way. Change

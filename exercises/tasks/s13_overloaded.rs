@@ -11,7 +11,8 @@
 // - 429 also says that a budget is spent: then `error.type` or `error.details.error_code` is one of
 //   `SPENT`. That does not pass.
 // - `retry-after`, in seconds, is obeyed. Without it the wait begins at half a second and doubles
-//   each time, up to eight seconds.
+//   each time, up to eight seconds. It can hold anything; what is no time you may ignore or take
+//   as the end, but it must not lead to a panic.
 // - After `MAX_ATTEMPTS` attempts, and when the server asks for more than `MAX_WAIT`, nobody waits
 //   any longer. (Real clients also add a random part, so that they do not all come back at once.)
 //

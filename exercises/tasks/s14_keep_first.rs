@@ -6,8 +6,11 @@
 // knows from `Effect::Writes` which files a call changes. Its users report:
 //
 //   "undo says nothing and does nothing. The file is as the agent left it."
+//
 //   "The agent made a file that I did not want. Undo leaves it where it is."
+//
 //   "One call changed two files. After undo one of them is old and the other one is new."
+//
 //   "The agent replaced a file of 20 MB. Undo took away an older change of another file instead."
 //
 // Repair `Undo`: one `undo` takes back one call, all of its files. What is there is kept before the

@@ -6,7 +6,9 @@
 // writes. Users report:
 //
 //   "After a crash my session ends days ago. The file is large; the rest is in there."
+//
 //   "I went on after the crash for an hour. Nothing of that hour is in the session."
+//
 //   "Session cannot be read: stream did not contain valid UTF-8."
 //
 // Repair `append` and `read`:

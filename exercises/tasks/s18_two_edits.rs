@@ -7,6 +7,7 @@
 //
 //   "The model added three lines to a file with three calls, and each call said `added`. One line
 //   is in the file."
+//
 //   "It wrote a file and ran the tests in the same reply. The tests used the old file. Sometimes."
 //
 // Repair `Together::batch`. Calls that cannot disturb each other still run at the same time; all

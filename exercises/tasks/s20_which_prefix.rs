@@ -9,10 +9,10 @@
 //
 // Say for each what the server reads from its cache:
 //
-//   Nothing         it processes the whole request
-//   Tools           the tools, and no more
-//   ToolsAndSystem  tools and system text, and no more
-//   LastRequest     all that the request before it in the same conversation has sent
+//     Nothing         it processes the whole request
+//     Tools           the tools, and no more
+//     ToolsAndSystem  tools and system text, and no more
+//     LastRequest     all that the last request of the same conversation has sent
 //
 // Fill in `READ`. The test sends the requests and looks at the usage that the server reports.
 //
@@ -163,7 +163,7 @@ mod tests {
     const ASK: [&str; 7] = [
         "With which bytes does it begin, and where did the request before it have its newest mark?",
         "What do two conversations with the same agent begin with, and is there a mark after it?",
-        "The newest mark is more than twenty blocks behind the last one. Is there another mark?",
+        "The newest mark is more than twenty blocks after the last one. Is there another mark?",
         "What stands before the system text, and is there a mark after it?",
         "The request before it wrote new entries. Does this one begin with the same bytes?",
         "What stands before the tools?",

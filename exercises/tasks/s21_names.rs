@@ -7,11 +7,12 @@
 // functions, without looking at `crates/mcp/src/names.rs`:
 //
 // - `check_server` refuses what cannot name a server: 1 to 30 letters, digits, `-` and `_` can.
-//   `__` parts server and tool, so no server's name may let anybody doubt where it ends.
+//   `__` parts server and tool, so no server's name may let anybody doubt where it begins or ends.
 // - `qualified` makes `mcp__SERVER__TOOL`. Model APIs take 1 to 64 letters, digits, `_` and `-`. A
-//   tool whose name they would refuse gets another one; no two tools of a server get the same.
+//   tool whose name they would refuse gets another one; no two tools of a server get the same,
+//   unless the server computes your hash in order to bring that about.
 //
-// `std::hash::DefaultHasher` is good enough for a hash here.
+// Letters and digits are those of ASCII. `std::hash::DefaultHasher` is good enough for a hash here.
 //
 // Run: cargo run -p rungs-exercises -- run s21_names
 

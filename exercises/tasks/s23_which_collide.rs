@@ -4,23 +4,23 @@
 //
 // Eight tasks were done side by side, each on its own branch. They all began with these files:
 //
-//   prices.txt   ten lines, from `apple 3` to `quince 6`
-//   notes.txt    one line
+//     prices.txt   ten lines, from `apple 3` to `quince 6`
+//     notes.txt    one line
 //
-//   dear       changes the first line of prices.txt to `apple 5`
-//   cheap      changes the first line of prices.txt to `apple 2`
-//   too-dear   changes the first line of prices.txt to `apple 5`, like the branch `dear`
-//   last       changes the last line of prices.txt
-//   rename     renames prices.txt to list.txt, and changes nothing in it
-//   first-new  adds the file new.txt
-//   drop       deletes notes.txt
-//   edit       changes the line of notes.txt
+//     dear       changes the first line of prices.txt to `apple 5`
+//     cheap      changes the first line of prices.txt to `apple 2`
+//     too-dear   changes the first line of prices.txt as `dear` does
+//     last       changes the last line of prices.txt
+//     rename     renames prices.txt to list.txt, and changes nothing in it
+//     first-new  adds the file new.txt
+//     drop       deletes notes.txt
+//     edit       changes the line of notes.txt
 //
 // Lesson 23 merges each pair in memory. Say for the pairs below what it finds:
 //
-//   Nothing    no file was changed by both
-//   Merges     both have changed the same file, and git can join the changes
-//   Conflicts  git cannot join them
+//     Nothing    no file was changed by both
+//     Merges     both have changed the same file, and git can join the changes
+//     Conflicts  git cannot join them
 //
 // Run: cargo run -p rungs-exercises -- run s23_which_collide
 

@@ -6,8 +6,8 @@
 // it, a reply after the other, and does not stop by itself. Say what becomes of each call: `R` if
 // it is run, `x` if it is refused. A text ends where the turn ends, or where the calls end.
 //
-//   echo A      prints A, each time the same
-//   count       prints a number that is one higher each time
+//     echo A      prints A, each time the same
+//     count       prints a number that is one higher each time
 //
 // Fill in the texts. The test plays the models and looks at the results.
 //
