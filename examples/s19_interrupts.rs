@@ -167,7 +167,7 @@ mod tests {
     use rehearsal::{Scene, call, calls, say, scene};
     use rungs_core::{Answer, Block, Effect, Event, NextBatch, Question, ToolError, Ui, tools};
     use rungs_hooks::Verdict;
-    use rungs_process::testing::{alive, gone, marker, until};
+    use rungs_process::testing::{alive, asleep, gone, marker, until};
     use schemars::JsonSchema;
     use serde::Deserialize;
     use serde_json::{Value, json};
@@ -295,7 +295,7 @@ mod tests {
         })
         .await;
         let mut chat = Chat::default();
-        stopped(&play, &mut chat, "go", || alive(&day)).await;
+        stopped(&play, &mut chat, "go", || asleep(&day)).await;
         assert!(gone(&day).await);
         let first = "result one\n[stopped: the person interrupted it]";
         let second = "result not run: the person interrupted the turn";
@@ -313,7 +313,7 @@ mod tests {
         let go = [calls([bash(format!("trap '' TERM; sleep {day}; sleep {day}"))])];
         let play = stage([scene("^go$", go)]).await;
         let mut chat = Chat::default();
-        stopped(&play, &mut chat, "go", || alive(&day)).await;
+        stopped(&play, &mut chat, "go", || asleep(&day)).await;
         assert!(gone(&day).await);
         let result = &format!("result {}", Chat::INTERRUPTED);
         assert_eq!(blocks(&chat), ["go", "call bash", result, "[interrupt]"]);
@@ -380,7 +380,7 @@ mod tests {
         let play = stage(scenes).await;
         let play = Play { agent: s04_subagent::install(play.agent.clone()), ..play };
         let mut chat = Chat::default();
-        stopped(&play, &mut chat, "go", || alive(&day)).await;
+        stopped(&play, &mut chat, "go", || asleep(&day)).await;
         assert!(gone(&day).await);
         assert_eq!(play.server.request_count(), 2);
         goes_on(&play, &mut chat).await;

@@ -2,7 +2,7 @@
 mod common;
 
 use rehearsal::{Scene, Server, call, calls, say, scene, script};
-use rungs_process::testing::{gone, marker, processes};
+use rungs_process::testing::{asleep, gone, marker, processes};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, kill_process},
@@ -566,8 +566,10 @@ fn nothing_survives(ending: Ending, code: i32) {
         let behind_the_prompt =
             ["s08_", "s09_", "s10_", "s11_"].iter().any(|number| lesson.starts_with(number));
         if foreground || behind_the_prompt {
-            let sleeping = || processes(&marker).iter().any(|line| line.starts_with("sleep"));
-            wait(sleeping, || format!("{lesson} started nothing: {:?}", terminal.screen()));
+            wait(
+                || asleep(&marker),
+                || format!("{lesson} started nothing: {:?}", terminal.screen()),
+            );
         }
         if !foreground || behind_the_prompt {
             terminal.shows("begun");

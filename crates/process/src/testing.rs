@@ -29,6 +29,12 @@ pub fn alive(marker: &str) -> bool {
     !processes(marker).is_empty()
 }
 
+/// Whether a `sleep` with this marker runs: what stands before it in its command is done by then,
+/// while the command itself carries the marker from its start.
+pub fn asleep(marker: &str) -> bool {
+    processes(marker).iter().any(|line| line.starts_with("sleep"))
+}
+
 /// Waits until there is no such process; false when there is still one after 20 seconds.
 pub async fn gone(marker: &str) -> bool {
     until(|| !alive(marker)).await
