@@ -1,15 +1,30 @@
 //! What the tests of several lessons share, and those of exercises: an agent before a scripted
 //! model, over real HTTP, in a fresh folder.
-use crate::{models::Models, s01_loop::agent_loop};
+use crate::{
+    full,
+    models::Models,
+    rule_files::StoredRules,
+    s01_loop::agent_loop,
+    s05_skill_loading::Skills,
+    s15_permissions::Permissions,
+    s16_event_bus::{EventHooks, Observers},
+    s17_session_management::SessionLog,
+    s20_cache_optimization::{Lifetimes, PromptCache},
+    s22_production_mailbox::Membership,
+};
 use durable::Folder;
 use rehearsal::{Scene, Server, script};
 use rungs_core::{
     Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Recorder, Reply, Result,
+    client::Lifetime,
 };
+use rungs_hooks::{Form, Hooks};
 use rungs_mcp::{Approvals, Config, Endpoint, ServerConfig, Servers};
 use rungs_process::Environment;
+use rungs_snapshots::{Limits, Store};
+use rungs_telemetry::{Destinations, EventsConfig, Statistics};
 use serde_json::{Value, json};
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 /// How long an agent may stay idle before a test fails.
@@ -111,6 +126,56 @@ pub async fn mcp_servers(
     );
     servers.settle(Duration::from_secs(60)).await;
     servers
+}
+
+/// What `full` needs, for an agent in its folder, without a person and without files of `config`.
+/// Everything is kept in `state`; rules have the form of `config/permissions.yaml`, hooks that of
+/// `settings.json`.
+pub async fn full_config(
+    agent: &Agent,
+    state: Folder,
+    rules: &str,
+    mode: &str,
+    hooks: &str,
+) -> full::Config {
+    let folder = agent.context().cwd().to_path_buf();
+    let file = state.path().join("rules.yaml");
+    fs::write(&file, rules).unwrap();
+    let stored = StoredRules::new(state.folder("stored").unwrap(), &folder);
+    let permissions = Permissions::load(&file, &folder, stored).unwrap();
+    permissions.set_mode(mode).unwrap();
+    let events = state.path().join("events.yaml");
+    fs::write(&events, "log: false\nslow_tool_seconds: 60\nwebhooks: []\n").unwrap();
+    let events = EventsConfig::read(&events).unwrap();
+    let nowhere = || Err(std::io::Error::other("no log"));
+    let destinations = Destinations::open(&events, nowhere, |_| None, |_| {}).unwrap();
+    let statistics = Statistics::default();
+    let observers = Arc::new(Observers { config: events, destinations, statistics });
+    let hooks = Hooks::parse(Path::new("hooks.json"), hooks, Form::Settings).unwrap();
+    let models = serde_yaml::from_str(include_str!("config/models.yaml")).unwrap();
+    let [prefix, conversation] = [Lifetime::FiveMinutes; 2];
+    let lifetimes = Lifetimes { prefix, conversation };
+    full::Config {
+        trees: Folder::open(state.path(), "trees").unwrap(),
+        window: 200_000,
+        skills: Skills::default(),
+        membership: Membership::in_files(&state).await.unwrap(),
+        snapshots: Store::open(&state, Limits::default()).unwrap(),
+        permissions,
+        hooks: EventHooks::new(hooks, agent, &state, observers).await,
+        screen: Box::new(|_| {}),
+        log: SessionLog::open(&state, vec![]).unwrap(),
+        max_calls: 10,
+        cache: PromptCache::new(Some(lifetimes), models, "rehearsal"),
+        servers: Servers::start(
+            Config::default(),
+            Approvals::open(state.folder("mcp").unwrap()).unwrap(),
+            state.clone(),
+            &folder,
+            &Environment::default(),
+        ),
+        state,
+    }
 }
 
 impl Play {

@@ -237,21 +237,15 @@ pub fn main() -> ExitCode {
 mod tests {
     use super::*;
     use lessons::{
-        rule_files::StoredRules,
         s07_task_system::{Board, Status, Task},
         s09_agent_teams::{LEAD, Letter, Team},
-        s16_event_bus::Observers,
-        s20_cache_optimization::Lifetimes,
-        testing::{Play, inserted, mcp_script, mcp_servers, play, results},
+        testing::{Play, full_config, inserted, mcp_script, mcp_servers, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{Answer, Chat, Context, Event, Layer, Question, Ui, client::Lifetime, tools};
-    use rungs_hooks::{Form, Hooks};
+    use rungs_core::{Answer, Chat, Context, Event, Layer, Question, Ui, tools};
     use rungs_mailbox::Presence;
-    use rungs_mcp::Approvals;
-    use rungs_process::{Environment, testing::until};
+    use rungs_process::testing::until;
     use rungs_redis::{Mail, Server, open_board, testing::PrivateServer};
-    use rungs_telemetry::{Destinations, EventsConfig, Statistics};
     use rungs_terminal::Interrupt;
     use serde_json::{Value, json};
     use std::{collections::VecDeque, fs, path::Path, sync::Mutex, time::Duration};
@@ -268,45 +262,10 @@ mod tests {
 
     async fn config(agent: &Agent, dir: &Path) -> Config {
         let state = Folder::open(dir, ".rungs").unwrap();
-        let rules = dir.join("rules.yaml");
-        fs::write(&rules, RULES).unwrap();
-        let stored = StoredRules::new(state.folder("stored").unwrap(), dir);
-        let permissions = Permissions::load(&rules, dir, stored).unwrap();
-        permissions.set_mode("bypass").unwrap();
-        let events = "log: false\nslow_tool_seconds: 60\nwebhooks: []\n";
-        fs::write(dir.join("events.yaml"), events).unwrap();
-        let events = EventsConfig::read(&dir.join("events.yaml")).unwrap();
-        let nowhere = || Err(std::io::Error::other("no log"));
-        let destinations = Destinations::open(&events, nowhere, |_| None, |_| {}).unwrap();
-        let statistics = Statistics::default();
-        let observers = Arc::new(Observers { config: events, destinations, statistics });
         let hooks = fs::read_to_string(dir.join("hooks.json")).unwrap_or("{\"hooks\": {}}".into());
-        let hooks = Hooks::parse(Path::new("hooks.json"), &hooks, Form::Settings).unwrap();
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models.yaml");
-        let models = lessons::models::Models::load(&models).unwrap();
-        let [prefix, conversation] = [Lifetime::FiveMinutes; 2];
-        let lifetimes = Lifetimes { prefix, conversation };
-        Config {
-            trees: Folder::open(dir, ".worktrees").unwrap(),
-            window: 200_000,
-            skills: Skills::default(),
-            membership: Membership::in_files(&state).await.unwrap(),
-            snapshots: Store::open(&state, Limits::default()).unwrap(),
-            permissions,
-            hooks: EventHooks::new(hooks, agent, &state, observers).await,
-            screen: Box::new(|_| {}),
-            log: SessionLog::open(&state, vec![]).unwrap(),
-            max_calls: 10,
-            cache: PromptCache::new(Some(lifetimes), models, "rehearsal"),
-            servers: Servers::start(
-                rungs_mcp::Config::default(),
-                Approvals::open(state.folder("mcp").unwrap()).unwrap(),
-                state.clone(),
-                dir,
-                &Environment::default(),
-            ),
-            state,
-        }
+        let mut config = full_config(agent, state, RULES, "bypass", &hooks).await;
+        config.trees = Folder::open(dir, ".worktrees").unwrap();
+        config
     }
 
     /// With layers in this order, hooks in the form of `settings.json`, and a configuration that
