@@ -168,7 +168,10 @@ impl Policy {
     pub fn decide(&self, call: &Call<'_>, mode: Mode) -> Decision {
         let command = call.input.get("command").and_then(Value::as_str);
         let mut decision = match (ToolName::of(call.tool), command) {
-            (ToolName::Bash, Some(command)) => self.decide_command(command, call.cwd, mode),
+            (ToolName::Bash, Some(command)) => {
+                let analysis = shell::analyse(command, call.cwd, self.home.as_deref());
+                self.decide_command(command, &analysis, call.cwd, mode)
+            }
             (tool, _) => self.decide_tool(&tool, call, mode),
         };
         if mode == Mode::DontAsk && decision.ruling == Ruling::Ask {
@@ -187,21 +190,31 @@ impl Policy {
     /// be read with certainty counts as covered. Rules that are built in do not count. May block
     /// for a moment.
     pub fn covers(&self, call: &Call<'_>) -> bool {
-        if ToolName::of(call.tool) == ToolName::Bash
-            && let Some(command) = call.input.get("command").and_then(Value::as_str)
-            && shell::analyse(command, call.cwd, self.home.as_deref()).doubt.is_some()
-        {
-            return true;
-        }
-        let Decision { rule, parts, .. } = self.decide(call, Mode::Bypass);
+        let command = call.input.get("command").and_then(Value::as_str);
+        let decision = match (ToolName::of(call.tool), command) {
+            (ToolName::Bash, Some(command)) => {
+                let analysis = shell::analyse(command, call.cwd, self.home.as_deref());
+                if analysis.doubt.is_some() {
+                    return true;
+                }
+                self.decide_command(command, &analysis, call.cwd, Mode::Bypass)
+            }
+            (tool, _) => self.decide_tool(&tool, call, Mode::Bypass),
+        };
+        let Decision { rule, parts, .. } = decision;
         let mut decisive = parts.iter().filter_map(|part| part.rule.as_ref()).chain(&rule);
         decisive.any(|rule| self.rules.iter().any(|own| Arc::ptr_eq(own, rule)))
     }
 
-    /// Judges a shell command.
-    fn decide_command(&self, command: &str, cwd: &Path, mode: Mode) -> Decision {
+    /// Judges a shell command by what it was read as.
+    fn decide_command(
+        &self,
+        command: &str,
+        analysis: &shell::Analysis,
+        cwd: &Path,
+        mode: Mode,
+    ) -> Decision {
         let home = self.home.as_deref();
-        let analysis = shell::analyse(command, cwd, home);
         let scene = Scene { mode, root: cwd, home, doubt: analysis.doubt.as_deref() };
         let items = &analysis.items;
         let (first, rest) = items.split_at(items.len().min(MAX_PARTS));
@@ -229,7 +242,7 @@ impl Policy {
             parts.push(part("script", shell::shorten(command), verdict));
         }
         raise_structures(&mut parts);
-        let remember = self.remember_command(command, &analysis, &parts);
+        let remember = self.remember_command(command, analysis, &parts);
         let mut decision = strictest(parts, remember);
         // What was approved word for word runs, but for what a rule wants denied or asked.
         if decision.ruling == Ruling::Ask
