@@ -114,18 +114,26 @@ pub(crate) fn program(lesson: &str) -> Option<PathBuf> {
     Some(folder.join(lesson))
 }
 
-/// Runs one lesson without the keys and settings of whoever builds the page.
+/// A lesson's program that records its run into this file, without the keys and settings of whoever
+/// builds the page.
+pub(crate) fn recorded(program: &Path, provider: &str, file: &Path) -> Command {
+    let mut program = Command::new(program);
+    let kept = std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME");
+    program.env_clear().envs(kept);
+    program.env("RUNGS_PROVIDER", provider).env("RUNGS_ENV", "/dev/null");
+    // A server that runs on this machine is somebody else's.
+    program.env("REDIS_URL", "redis://localhost:1");
+    program.arg("--record").arg(file).stdin(Stdio::null());
+    program
+}
+
+/// Runs one lesson.
 fn record(place: usize, name: &str, programs: &Path) -> Result<Recorded, Error> {
     let wrong = |why: String| Error::Lesson(name.into(), why);
     let folder = tempfile::tempdir().map_err(|error| wrong(error.to_string()))?;
     let file = folder.path().join("run.jsonl");
-    let mut program = Command::new(programs.join(name));
-    let kept = std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME");
-    program.env_clear().envs(kept);
-    program.env("RUNGS_PROVIDER", "offline").env("RUNGS_ENV", "/dev/null");
-    // A server that runs on this machine is somebody else's.
-    program.env("REDIS_URL", "redis://localhost:1");
-    program.arg("--record").arg(&file).current_dir(folder.path()).stdin(Stdio::null());
+    let mut program = recorded(&programs.join(name), "offline", &file);
+    program.current_dir(folder.path());
     let errors = folder.path().join("errors.txt");
     let log = fs::File::create(&errors).map_err(|error| wrong(error.to_string()))?;
     let mut running = program

@@ -1,5 +1,9 @@
 //! The page in a real browser, driven by `tests/browser/player.js`.
-use crate::{build, recordings::program, root};
+use crate::{
+    build,
+    recordings::{program, recorded},
+    root,
+};
 use std::{
     io::Write,
     path::PathBuf,
@@ -41,10 +45,9 @@ fn the_player_works_in_a_browser() {
     let (site, own) = (folder.path().join("site"), folder.path().join("own.jsonl"));
     build(&site).unwrap();
     // One of the other wire format, which streams.
-    let mut record = Command::new(program("s13_streaming").unwrap());
-    record.env("RUNGS_PROVIDER", "offline-openai").env("RUNGS_ENV", "/dev/null");
-    record.arg("--record").arg(&own).stdin(Stdio::null()).stdout(Stdio::null());
-    assert!(record.stderr(Stdio::null()).status().unwrap().success());
+    let mut record = recorded(&program("s13_streaming").unwrap(), "offline-openai", &own);
+    record.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(record.status().unwrap().success());
     let mut test = Command::new(node);
     test.arg(root().join("tests/browser/player.js"));
     let done = test.arg(&site).arg(&own).arg(modules).arg(browser).output().unwrap();
