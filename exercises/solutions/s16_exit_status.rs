@@ -15,7 +15,7 @@ enum End {
 #[derive(Debug, PartialEq)]
 enum Answer {
     GoOn,
-    /// Goes on; the person reads this line.
+    /// The call runs; the person reads this line.
     Warn(String),
     /// Does not happen; the model reads this reason.
     Block(String),
