@@ -721,10 +721,11 @@ fn a_recorded_run_shows_the_same_in_both_formats() {
 
 #[test]
 fn the_recording_of_a_killed_run_can_be_read() {
-    let play = play([call("bash", json!({"command": "echo $$ > started; sleep 60"}))]);
+    // It waits for the model, so that no process of it is left, which another lesson would end.
+    let turns = [call("bash", json!({"command": "echo 1"})), say("late").delay_ms(60_000)];
+    let play = play(turns);
     let mut child = play.lesson(&["--record", "run.jsonl", "go"]).spawn().unwrap();
-    let started = play.folder.path().join("started");
-    assert!(play.runtime.block_on(until(|| started.exists())));
+    assert!(play.runtime.block_on(until(|| play.server.request_count() == 2)));
     child.kill().unwrap();
     child.wait().unwrap();
     let records = records(&play.folder.path().join("run.jsonl"));
