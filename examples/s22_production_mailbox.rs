@@ -391,7 +391,6 @@ mod tests {
         };
         let ann = member(connect(&server.url()).await, "ann", [work()]).await;
         let bob = member(connect(&server.url()).await, "bob", [work()]).await;
-        let serving = [ann.serve(), bob.serve()];
         let create = || ("task_create", json!({"subject": "x"}));
         let dismiss = |name: &str| ("dismiss", json!({ "name": name }));
         let lead = lead(
@@ -404,7 +403,10 @@ mod tests {
         )
         .await;
         let mut chat = Chat::default();
-        lead.play.run_until_idle(&mut chat, "go").await;
+        lead.play.run(&mut chat, "go").await.unwrap();
+        // Earlier, and their first letters could join the prompt.
+        let serving = [ann.serve(), bob.serve()];
+        lead.play.answer_until_idle(&mut chat).await;
         let mut owners = BTreeSet::new();
         for id in 1..=8 {
             let task = lead.task(id).await;
