@@ -57,8 +57,8 @@ use lessons::{
     spending::{Spending, grouped},
 };
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, NextSend, NextTurn, Reply, Request, Result, Role,
-    State,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextSend, NextTurn, Reply, Request, Result,
+    Role, State,
     client::{Format, Lifetime, Mark, Place},
 };
 use serde::{Deserialize, Serialize};
@@ -75,9 +75,8 @@ use std::{
 
 /// At whose prices a rehearsal counts, since its own model is free.
 const REHEARSAL_PRICES: &str = "claude-sonnet-5-5";
-/// How many requests are remembered: beside the newest also those that side requests (a summary)
-/// have made since.
-const MAX_REMEMBERED_REQUESTS: usize = 4;
+/// How many requests are remembered beside the newest, which may be a side request (a summary).
+const MAX_OLDER_REQUESTS: usize = 3;
 /// The fields of a request that the key of the cached messages depends on.
 const SETTINGS: [&str; 4] = ["thinking", "output_config", "tool_choice", "speed"];
 
@@ -115,20 +114,22 @@ fn marks(request: &Request, lifetimes: Lifetimes) -> Vec<Mark> {
     marks
 }
 
-/// The fingerprint of a request.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What is remembered of a request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Sent {
-    /// What stands before the messages: the name of each part, and its hash.
+    /// What stands before the messages: the name of each part, and its fingerprint.
     head: Vec<(String, u32)>,
-    /// The blocks of the conversation: the number of the message, and the hash.
-    blocks: Vec<(usize, u32)>,
+    /// Not saved, since they would be saved with every step again: after a restart, what has
+    /// changed in them is not noticed.
+    #[serde(skip)]
+    messages: Vec<Arc<Message>>,
     /// How many tokens of it the server has in its cache.
     tokens: u64,
     /// Seconds since 1970.
     at: u64,
 }
 
-fn hash(part: &(impl Serialize + ?Sized)) -> u32 {
+fn fingerprint(part: &(impl Serialize + ?Sized)) -> u32 {
     let mut hasher = DefaultHasher::new();
     serde_json::to_string(part).unwrap_or_default().hash(&mut hasher);
     hasher.finish() as u32
@@ -136,54 +137,58 @@ fn hash(part: &(impl Serialize + ?Sized)) -> u32 {
 
 impl Sent {
     fn of(request: &Request, model: &str) -> Self {
-        let mut head = vec![("the model".to_string(), hash(model))];
-        head.extend(request.tools.iter().map(|t| (format!("the tool `{}`", t.name), hash(t))));
+        let mut head = vec![("the model".to_string(), fingerprint(model))];
+        for tool in &request.tools {
+            head.push((format!("the tool `{}`", tool.name), fingerprint(tool)));
+        }
         for (section, number) in request.system.iter().zip(1..) {
-            head.push((format!("section {number} of the system text"), hash(section)));
+            head.push((format!("section {number} of the system text"), fingerprint(section)));
         }
         for key in SETTINGS {
-            head.extend(request.extra.get(key).map(|value| (format!("`{key}`"), hash(value))));
-        }
-        let mut blocks = vec![];
-        for (number, message) in request.messages.iter().enumerate() {
-            let hash = |block: &Block| (number, hash(&(message.role, block)));
-            blocks.extend(message.content.iter().map(hash));
+            let value = request.extra.get(key);
+            head.extend(value.map(|value| (format!("`{key}`"), fingerprint(value))));
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Sent { head, blocks, tokens: 0, at }
+        Sent { head, messages: request.messages.clone(), tokens: 0, at }
+    }
+
+    /// The blocks of the conversation, each with the number of its message.
+    fn blocks(&self) -> impl Iterator<Item = (usize, Role, &Block)> {
+        let numbered = self.messages.iter().enumerate();
+        numbered.flat_map(|(n, m)| m.content.iter().map(move |block| (n, m.role, block)))
     }
 
     /// How many blocks both conversations begin with.
     fn common(&self, other: &Sent) -> usize {
-        self.blocks.iter().zip(&other.blocks).take_while(|(a, b)| a == b).count()
+        self.blocks().zip(other.blocks()).take_while(|(a, b)| a == b).count()
     }
 
     /// Which part keeps `next` from beginning with this one, if it should.
     fn change(&self, next: &Sent) -> Option<String> {
-        let hash_in = |sent: &Sent, name: &str| {
-            sent.head.iter().find(|(other, _)| other == name).map(|(_, hash)| *hash)
+        let in_head = |sent: &Sent, name: &str| {
+            sent.head.iter().find(|(other, _)| other == name).map(|(_, print)| *print)
         };
-        for (name, hash) in &next.head {
-            match hash_in(self, name) {
+        for (name, print) in &next.head {
+            match in_head(self, name) {
                 None => return Some(format!("{name} is new")),
-                Some(old) if old != *hash => return Some(format!("{name} changed")),
+                Some(old) if old != *print => return Some(format!("{name} changed")),
                 Some(_) => {}
             }
         }
-        if let Some((gone, _)) = self.head.iter().find(|(name, _)| hash_in(next, name).is_none()) {
+        if let Some((gone, _)) = self.head.iter().find(|(name, _)| in_head(next, name).is_none()) {
             return Some(format!("{gone} is gone"));
         }
         if self.head != next.head {
             return Some("the order of the tools changed".into());
         }
         let common = self.common(next);
-        let (number, _) = *next.blocks.get(common)?;
-        let newest = |sent: &Sent| sent.blocks.last().map(|(number, _)| *number);
+        let (number, ..) = next.blocks().nth(common)?;
+        let newest = next.messages.len() - 1;
         // What differs in the newest message alone was not sent yet, or was taken back.
-        if common == self.blocks.len() || Some(number) == newest(next) {
+        if common == self.blocks().count() || number == newest {
             return None;
         }
-        Some(if newest(next) < newest(self) {
+        Some(if next.messages.len() < self.messages.len() {
             format!("the conversation was rewritten from message {number} on, as compaction does")
         } else {
             format!("message {number} changed")
@@ -191,9 +196,14 @@ impl Sent {
     }
 }
 
-/// The newest requests of a conversation, the newest last.
+/// The newest requests of a conversation.
 #[derive(Clone, Default, Serialize, Deserialize)]
-struct SentRequests(Vec<Sent>);
+struct SentRequests {
+    newest: Option<Sent>,
+    /// Those before it, the newest last.
+    #[serde(skip)]
+    older: Vec<Sent>,
+}
 
 impl State for SentRequests {
     const NAME: &'static str = "sent_requests";
@@ -203,12 +213,13 @@ impl SentRequests {
     /// Why the server cannot read this request from its cache, and how many tokens it has of the
     /// one that is most like it.
     fn break_of(&self, next: &Sent, lifetimes: Option<Lifetimes>) -> Option<(String, u64)> {
+        let all = || self.older.iter().chain(&self.newest);
         let likeness = |last: &&Sent| (last.common(next), last.head == next.head);
-        let last = self.0.iter().max_by_key(likeness).filter(|last| last.tokens > 0)?;
+        let last = all().max_by_key(likeness).filter(|last| last.tokens > 0)?;
         if let Some(change) = last.change(next) {
             return Some((change, last.tokens));
         }
-        let read = self.0.iter().map(|sent| sent.at).max()?;
+        let read = all().map(|sent| sent.at).max()?;
         let lifetime = if lifetimes?.conversation == Lifetime::Hour { 60 } else { 5 };
         let rest = next.at.saturating_sub(read) / 60;
         let why = format!("the last request was {rest} min ago, and entries live for {lifetime}");
@@ -216,9 +227,9 @@ impl SentRequests {
     }
 
     fn remember(&mut self, sent: Sent) {
-        self.0.push(sent);
-        let forgotten = self.0.len().saturating_sub(MAX_REMEMBERED_REQUESTS);
-        self.0.drain(..forgotten);
+        self.older.extend(self.newest.replace(sent));
+        let forgotten = self.older.len().saturating_sub(MAX_OLDER_REQUESTS);
+        self.older.drain(..forgotten);
     }
 }
 
@@ -372,7 +383,7 @@ mod tests {
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene, script};
     use rungs_core::{
-        Client, Message, NextAsk, Recorder, ToolSpec,
+        Client, NextAsk, Recorder, ToolSpec,
         client::{Endpoint, Usage},
         tools,
     };
@@ -697,7 +708,7 @@ mod tests {
             let (play, _) = cached([scene("^go", [say("ok")])], &cache(lifetimes)).await;
             let mut chat = Chat::default();
             play.run(&mut chat, "go 1").await.unwrap();
-            chat.update(|sent: &mut SentRequests| sent.0[0].at -= rest * 60);
+            chat.update(|sent: &mut SentRequests| sent.newest.as_mut().unwrap().at -= rest * 60);
             play.run(&mut chat, "go 2").await.unwrap();
             let expected = expected.map(|rest| format!("the last request was {rest}"));
             assert_eq!(breaks(&play), Vec::from_iter(expected));

@@ -310,8 +310,9 @@ mod tests {
     ) -> Process {
         Presence::join(mail.names(), name, ROLE).await.unwrap();
         let team = Team::led_elsewhere(mail.clone());
+        // The last one: a task that is free may come with the welcome, and is what matters then.
         let welcome = scene("You have joined the team", [say("I am here.")]);
-        let scenes = [welcome].into_iter().chain(scenes);
+        let scenes = scenes.into_iter().chain([welcome]);
         Process::new(scenes, mail, claims, team, Some(name.into())).await
     }
 

@@ -70,17 +70,20 @@ const STOP_AFTER_REPLIES: usize = 6;
 /// How many different results are remembered: a loop over more calls than that is not noticed.
 const MAX_REMEMBERED_RESULTS: usize = 50;
 
-/// What the model has seen in this turn and still has before it.
+/// What the model has seen in this turn and still has before it. A turn does not survive the
+/// program, so none of it is saved.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct SeenResults {
     /// The newest different ones, the oldest first.
+    #[serde(skip)]
     results: VecDeque<SeenResult>,
     /// Replies in a row, up to the newest, whose calls have brought nothing new so far.
+    #[serde(skip)]
     replies_without_progress: usize,
 }
 
 /// Hashes of a call and of its result.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq)]
 struct SeenResult {
     call: u64,
     result: u64,
