@@ -380,7 +380,8 @@ fn a_tool_that_ignores_a_request_to_terminate_holds_up_nothing() {
 
 #[test]
 fn keys_that_leave_restore_the_terminal() {
-    for (key, code) in [("\x04", 0), ("\x03", 130)] {
+    // The zero byte is Ctrl+D too, typed just before the editor took the terminal.
+    for (key, code) in [("\x04", 0), ("\0", 0), ("\x03", 130)] {
         let Some(mut terminal) = offline() else { return };
         terminal.edits();
         terminal.types(key);

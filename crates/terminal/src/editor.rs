@@ -130,6 +130,9 @@ impl Keys {
             ReedlineEvent::Edit(vec![EditCommand::InsertNewline]),
         );
         keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('c'), Keys::interrupt());
+        // Ctrl+D typed just before the editor takes the terminal arrives as a zero byte, which is
+        // read as this.
+        keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char(' '), ReedlineEvent::CtrlD);
         let complete = vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext];
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, ReedlineEvent::UntilFound(complete));
         Keys { emacs: Emacs::new(keys), interrupted, leaves_until }

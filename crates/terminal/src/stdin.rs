@@ -147,8 +147,8 @@ impl Keys {
                 let line = std::mem::take(&mut self.draft);
                 self.typed.push_back(Typed::Line(String::from_utf8_lossy(&line).into()));
             }
-            // Ctrl+D.
-            (_, 0x04) if self.draft.is_empty() => self.typed.push_back(Typed::End),
+            // Ctrl+D; as a zero byte when the terminal handed over lines until then.
+            (_, 0x04 | 0x00) if self.draft.is_empty() => self.typed.push_back(Typed::End),
             // Backspace.
             (_, 0x08 | 0x7f) => {
                 let end = self.draft.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
