@@ -172,7 +172,8 @@ pub fn run_with(
         screen.say(&format!("error: {error}"));
         ExitCode::FAILURE
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    // One thread: an agent mostly waits, and each word that passes from thread to thread wakes one.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };

@@ -7,13 +7,17 @@
 use rehearsal::{ReceivedRequest, Script, Server};
 use std::{
     io::Write,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 const TURNS: usize = 200;
 const LONG_TURNS: usize = 5_000;
 const STARTS: usize = 20;
+/// A process for each call, whose time is taken off, and a tool that takes nearly none.
+const BASH: &str = "{bash: {command: 'echo {{ n }}'}}";
+const READ: &str = "{read: {file_path: 'f{{ n }}'}}";
 const LESSONS: [&str; 2] = ["s01_loop", "full"];
 
 fn main() {
@@ -36,28 +40,32 @@ fn main() {
             .map(|_| {
                 let server = serve(&runtime, "{say: done}");
                 let start = Instant::now();
-                lesson(name, &server, 1).wait().unwrap();
+                let (mut child, _folder) = lesson(name, &server, 1);
+                child.wait().unwrap();
                 server.requests()[0].arrived - start
             })
             .collect();
         starts.sort();
         let (median, most) = (ms(starts[STARTS / 2]), ms(starts[STARTS - 1]));
         println!("  start to first request, of {STARTS}: median {median:.1} ms, most {most:.1} ms");
-        let (turns, memory) = turns(&runtime, name, TURNS, tool);
-        let all = turns.iter().sum::<Duration>();
-        let mut sorted = turns.clone();
-        sorted.sort();
-        println!(
-            "  beyond the tool, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the \
-             last ten: {:.2} ms",
-            ms(all) / TURNS as f64,
-            ms(sorted[TURNS / 2]),
-            ms(turns[TURNS - 10..].iter().sum()) / 10.0
-        );
-        println!("  peak memory: {memory}");
+        // The first lesson has no other tool.
+        let calls = if name == "full" { &[BASH, READ][..] } else { &[BASH] };
+        for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {
+            let (turns, memory) = turns(&runtime, name, TURNS, call, own);
+            let all = turns.iter().sum::<Duration>();
+            let mut sorted = turns.clone();
+            sorted.sort();
+            println!(
+                "  {call}, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
+                 ten: {:.2} ms; peak memory: {memory}",
+                ms(all) / TURNS as f64,
+                ms(sorted[TURNS / 2]),
+                ms(turns[TURNS - 10..].iter().sum()) / 10.0
+            );
+        }
     }
     if std::env::var_os("LONG").is_some() {
-        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, tool);
+        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ, Duration::ZERO);
         for first in [5, 500, 1_000, 2_500, LONG_TURNS - 10] {
             let ten = ms(turns[first..first + 10].iter().sum()) / 10.0;
             println!("full, turns {first} to {}: {ten:.2} ms each", first + 10);
@@ -66,21 +74,21 @@ fn main() {
     }
 }
 
-/// What each of so many turns takes beyond the tool: from the answer of the model to the next
-/// request. And the peak of memory.
+/// What each of so many turns takes beyond the tool's own time: from the answer of the model to the
+/// next request. And the peak of memory.
 fn turns(
     runtime: &tokio::runtime::Runtime,
     name: &str,
     count: usize,
-    tool: Duration,
+    call: &str,
+    own: Duration,
 ) -> (Vec<Duration>, String) {
     // Each call is another one, and brings another result: or the agent would be taken for stuck.
     // A prompt may lead to so many turns only.
     let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
-    let calls =
-        format!("{{repeat: {of_prompt}, call: [{{bash: {{command: 'echo {{{{ n }}}}'}}}}]}}");
+    let calls = format!("{{repeat: {of_prompt}, call: [{call}]}}");
     let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
-    let mut child = lesson(name, &server, prompts);
+    let (mut child, _folder) = lesson(name, &server, prompts);
     let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
     // The request that ends it is answered late, so that the process is still there.
     while seen.len() < count + prompts {
@@ -93,7 +101,7 @@ fn turns(
     }
     child.wait().unwrap();
     let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());
-    (turns.map(|turn| turn.saturating_sub(tool)).collect(), memory)
+    (turns.map(|turn| turn.saturating_sub(own)).collect(), memory)
 }
 
 fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
@@ -101,12 +109,16 @@ fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
     runtime.block_on(Script::parse("bench", &script).unwrap().serve()).unwrap()
 }
 
-/// Begins a lesson in a folder of its own, which is not deleted before the end of the program.
-fn lesson(name: &str, server: &Server, prompts: usize) -> std::process::Child {
+/// Begins a lesson in a folder of its own, which is deleted when it is dropped.
+fn lesson(name: &str, server: &Server, prompts: usize) -> (Child, TempDir) {
     // Cargo has built it beside this program, wherever that is.
     let bench = std::env::current_exe().unwrap();
     let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples").join(name));
-    command.current_dir(tempfile::tempdir().unwrap().keep());
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..=TURNS {
+        std::fs::write(folder.path().join(format!("f{n}")), n.to_string()).unwrap();
+    }
+    command.current_dir(folder.path());
     if prompts == 1 {
         command.arg("go");
     }
@@ -117,7 +129,7 @@ fn lesson(name: &str, server: &Server, prompts: usize) -> std::process::Child {
     if prompts > 1 {
         input.write_all("go\n".repeat(prompts).as_bytes()).unwrap();
     }
-    child
+    (child, folder)
 }
 
 fn tool_alone() -> Duration {

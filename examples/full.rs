@@ -89,12 +89,12 @@ pub const ORDER: [(&str, &str); 20] = [
     ("Parallel", "a call is judged, and its files copied, when its turn has come"),
     ("Permissions", "what is denied is not even read"),
     ("Snapshots", "holds what the tool finds"),
-    ("Inbox", "what joins is counted by compaction, and saved before it is sent"),
+    ("Inbox", "what joins is counted by compaction, and saved with what is sent"),
     ("Integration", "tasks from one line begin when all others have let the prompt pass"),
     ("Runtime", "the tools that it leaves out of a request are not in the prefix that is cached"),
     ("PromptCache", "sums up all requests of a turn, those for what was cut off too"),
     ("Continuation", "whoever is further out sees whole answers"),
-    ("Reminder", "what joins is counted by compaction, and saved before it is sent"),
+    ("Reminder", "what joins is counted by compaction, and saved with what is sent"),
     ("FindLoaded", "its place is free: it looks once the reply is there"),
     ("Compaction", "the journal sees what is sent, not what was there before"),
     ("SessionSteps", "the last before the wire and the tool: what it saves is what happens"),
@@ -141,16 +141,15 @@ impl Config {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
+        // They start while the rest does.
+        let servers = s21_mcp_runtime::connect(stage).await?;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;
         let max_calls = s18_parallel_tools::max_calls(stage)?;
-        // Last, when nothing else is wrong; at the same time, since both wait for others.
-        let (servers, membership) = tokio::try_join!(
-            s21_mcp_runtime::connect(stage),
-            s22_production_mailbox::join(stage, &state)
-        )?;
+        // Last, when nothing else is wrong: others see who joins.
+        let membership = s22_production_mailbox::join(stage, &state).await?;
         Ok(Config {
             window: stage.window.into(),
             skills: Skills::find(&s05_skill_loading::places(&stage.folder)),

@@ -5,8 +5,8 @@
 //! conversation is saved while it is held, step by step, and can be resumed, forked and rewound.
 //!
 //! ```text
-//!            flush          flush      flush                   flush
-//! prompt ──────┴──> model ────┴─ call ───┴──> tool ── result ────┴──> model ...
+//!          flushed meanwhile           flush                flushed meanwhile
+//! prompt ──────> model ── reply ── call ──┴──> tool ── result ──────> model ...
 //!
 //! 1 begin ── 2 turn ── 3 prompt ── 4 reply ── 5 turn ── 6 prompt ── 7 reply   head
 //!                                     └─ 8 turn ── 9 prompt ...               after a rewind
@@ -226,16 +226,21 @@ impl Layer for SessionTurns {
 }
 
 /// Innermost, since this is what is sent and what runs. The reply is on the disk before its calls
-/// run, and so is the begin of each.
+/// run, and so is the beginning of each.
 struct SessionSteps(Arc<SessionLog>);
 
 impl Layer for SessionSteps {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        self.0.sync(chat, cx).await?;
-        let reply = next.run(chat, cx).await?;
-        let mut now = now(chat);
-        now.messages.push(reply.message.clone());
-        self.0.with(chat.id(), cx, move |_, log| log.sync(&now)).await?;
+        // The disk is waited for while the model is, and the reply counts when both are done.
+        let (id, before) = (chat.id().to_string(), now(chat));
+        let saving = self.0.with(&id, cx, move |_, log| log.sync(&before));
+        let (saved, reply) = tokio::join!(saving, next.run(chat, cx));
+        saved?;
+        let reply = reply?;
+        let mut after = now(chat);
+        after.messages.push(reply.message.clone());
+        // The first call that begins flushes it too, or the end of the turn.
+        self.0.with(&id, cx, move |_, log| log.write(&after)).await?;
         Ok(reply)
     }
 

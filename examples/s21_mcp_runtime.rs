@@ -62,8 +62,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
-/// How long the start waits for servers where a person is, who can begin to type meanwhile, and
-/// where the first prompt comes at once.
+/// How long a turn waits for servers that still start: where a person is, who can ask again, and
+/// where nobody is.
 const ATTENDED_WAIT: Duration = Duration::from_millis(300);
 const UNATTENDED_WAIT: Duration = Duration::from_secs(35);
 /// How long servers may take to end when the program does.
@@ -222,6 +222,7 @@ struct Runtime(Servers);
 impl Layer for Runtime {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         if !cx.is_child() {
+            started(&self.0, cx).await;
             self.0.news().iter().for_each(|line| cx.notice(line));
             self.review(cx).await;
         }
@@ -240,6 +241,11 @@ impl Layer for Runtime {
         }
         next.run(request, cx).await
     }
+}
+
+/// Waits for servers that still start, for a while: nothing else has waited for them.
+async fn started(servers: &Servers, cx: &Context) {
+    servers.settle(if cx.attended() { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
 }
 
 impl Runtime {
@@ -267,6 +273,7 @@ impl Runtime {
 
 /// Runs `:prompt SERVER NAME key=value ..`: a turn that begins with what the server wrote.
 async fn prompt(servers: &Servers, args: &str, chat: &mut Chat, cx: &Context) -> Result<()> {
+    started(servers, cx).await;
     let mut words = args.split_whitespace();
     let (server, name) = (words.next().and_then(|name| servers.get(name)), words.next());
     let (Some(server), Some(name)) = (server, name) else {
@@ -288,7 +295,7 @@ async fn prompt(servers: &Servers, args: &str, chat: &mut Chat, cx: &Context) ->
     }
 }
 
-/// Reads the configuration, asks about servers of the project, and starts all that may start.
+/// Reads the configuration, asks about servers of the project, and begins to start all that may.
 ///
 /// # Errors
 /// Names the file when the configuration or what was agreed to cannot be read.
@@ -307,9 +314,7 @@ pub async fn connect(stage: &Stage) -> Result<Servers> {
     trust.ask(&mut config, &stage.folder, &Watcher(&cx)).await.map_err(Error::other)?;
     let environment = stage.environment.clone().unwrap_or_default();
     let approvals = Approvals::open(stage.state_folder()?).map_err(Error::other)?;
-    let servers = Servers::start(config, approvals, beside, &stage.folder, &environment);
-    servers.settle(if cx.attended() { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
-    Ok(servers)
+    Ok(Servers::start(config, approvals, beside, &stage.folder, &environment))
 }
 
 /// Adds the tools of these servers, and all around them.
@@ -327,6 +332,7 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
             "mcp",
             "the MCP servers, and what their tools cost; `login NAME`",
             async move |_, typed, cx| {
+                started(&shown, cx).await;
                 cx.notice(shown.command(typed, &Watcher(cx)).await);
                 Ok::<(), Error>(())
             },

@@ -8,7 +8,7 @@ use crate::{
     record::{self, EncodeError, Header, Key, Position},
     step::step,
 };
-use file::{Stamp, Written, lock, open_file, replace, truncate, write_and_flush};
+use file::{Stamp, Written, lock, open_file, replace, truncate, write};
 use rustix::fs::{FileType, Stat, fstat};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -46,6 +46,8 @@ pub struct Journal<T> {
     reset: bool,
     /// The file does not hold all that is known.
     rewound: bool,
+    /// A power cut would undo the newest records.
+    unflushed: bool,
     records: PhantomData<fn(T) -> T>,
 }
 
@@ -156,7 +158,29 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// without knowing that. Those of [`LockedJournal::append_all`], and [`Error::LockTimeout`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
         let _lock = lock(&self.folder, &self.name)?;
-        self.append_locked(records)
+        self.append_locked(records, true)
+    }
+
+    /// As [`append_all`](Self::append_all), but a power cut can undo it until the next
+    /// [`flush`](Self::flush), or the next append that flushes. A killed process leaves it there.
+    ///
+    /// # Errors
+    /// As for [`append_all`](Self::append_all).
+    pub fn append_unflushed(&mut self, records: &[T]) -> Result<(), Error> {
+        let _lock = lock(&self.folder, &self.name)?;
+        self.append_locked(records, false)
+    }
+
+    /// Brings to the disk what was appended without that.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it stays unflushed.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.unflushed {
+            step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
+            self.unflushed = false;
+        }
+        Ok(())
     }
 
     fn open_or_salvage(
@@ -177,6 +201,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             known: vec![],
             reset: true,
             rewound: false,
+            unflushed: false,
             records: PhantomData,
         };
         journal.stamp = journal.stat_open()?;
@@ -218,7 +243,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     /// Appends. The caller holds the lock.
-    fn append_locked(&mut self, records: &[T]) -> Result<(), Error> {
+    fn append_locked(&mut self, records: &[T], flush: bool) -> Result<(), Error> {
         if !self.is_current()? {
             return Err(Error::Stale { file: self.path.clone() });
         }
@@ -244,8 +269,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         if position.offset > MAX_JOURNAL_BYTES {
             return Err(Error::Full { file: self.path.clone() });
         }
-        match write_and_flush(&self.file, &bytes) {
+        match write(&self.file, &bytes, flush) {
             Ok(()) => {
+                self.unflushed = !flush;
                 (self.header, self.position) = (header, position);
                 self.known.extend(keys);
                 // Without it the next read looks at the whole file.
@@ -283,7 +309,7 @@ impl<T: Serialize + DeserializeOwned> LockedJournal<'_, T> {
     /// [`Error::OutcomeUnknown`]: only the next read shows that; until then every write is
     /// [`Error::Stale`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        self.journal.append_locked(records)
+        self.journal.append_locked(records, true)
     }
 
     /// Replaces the journal by one with only these records. They must result in the same state.

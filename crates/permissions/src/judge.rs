@@ -339,7 +339,9 @@ impl Policy {
                     _ => true,
                 }
             }
-            What::Regex(regex) => hazard.is_none() && regex.is_match(&inner.replace(BETWEEN, " ")),
+            What::Regex(regex) => {
+                hazard.is_none() && regex.is_match(inner.replace(BETWEEN, " ").as_bytes())
+            }
             _ => false,
         });
         let Some(rule) = rule else {
@@ -363,7 +365,8 @@ fn covers_any(rule: &Rule, candidates: &Candidates, text: &str) -> bool {
         What::Everything => true,
         What::Command(pattern) => candidates.any(|words, _| pattern.matches(words)),
         What::Regex(regex) => {
-            regex.is_match(text) || candidates.any(|_, words| regex.is_match(words))
+            regex.is_match(text.as_bytes())
+                || candidates.any(|_, words| regex.is_match(words.as_bytes()))
         }
         _ => false,
     }

@@ -4,7 +4,7 @@ use crate::{
     paths::{PathPattern, Place},
     pattern::Pattern,
 };
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 use serde_json::Value;
 use std::{fmt, sync::Arc};
@@ -212,7 +212,10 @@ fn host(url: &str) -> Option<String> {
 }
 
 fn compile(expression: &str) -> Result<Regex, String> {
-    let built = regex::RegexBuilder::new(expression).size_limit(MAX_REGEX_BYTES).build();
+    // Of bytes, as commands are for a shell, whose white space and names are ASCII; `(?u)` in an
+    // expression asks for more. Each rule is compiled at the start, and this is ten times faster.
+    let mut builder = RegexBuilder::new(expression);
+    let built = builder.unicode(false).size_limit(MAX_REGEX_BYTES).build();
     built.map_err(|error| {
         let error = error.to_string();
         let last = error.lines().last().unwrap_or_default();

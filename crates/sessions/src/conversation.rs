@@ -5,7 +5,7 @@ use crate::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -45,6 +45,8 @@ pub struct Conversation<M, S> {
     path: Vec<(u64, Node<M, S>)>,
     /// As they are at the end of the path.
     states: BTreeMap<String, S>,
+    /// The names of all states that the path has ever had.
+    state_names: BTreeSet<String>,
     /// A turn that has begun, and whose first message is not written yet.
     turn: Option<Turn>,
     /// Whether the messages are not those that were sent.
@@ -132,6 +134,7 @@ where
             session,
             path: vec![],
             states: BTreeMap::new(),
+            state_names: BTreeSet::new(),
             turn: None,
             is_changed: false,
             begun: None,
@@ -143,14 +146,30 @@ where
     fn read(&mut self, tree: &Tree, head: u64) {
         let path = tree.path(head);
         let mut before = 0;
-        self.is_changed = false;
-        for record in &path {
+        (self.is_changed, self.path, self.states) = (false, vec![], BTreeMap::new());
+        for record in path {
             let is_lost = record.parent != before;
             self.is_changed |= is_lost || record.data.get().contains(REDACTED);
             before = record.id;
+            let node = match Node::read(record) {
+                Node::States(changed) => {
+                    self.take_over(changed);
+                    Node::Other
+                }
+                node => node,
+            };
+            self.path.push((record.id, node));
         }
-        self.path = path.into_iter().map(|record| (record.id, Node::read(record))).collect();
-        self.states = self.states_of_path();
+    }
+
+    fn take_over(&mut self, changed: Changed<S>) {
+        for (name, state) in changed {
+            self.state_names.insert(name.clone());
+            match state {
+                Some(state) => drop(self.states.insert(name, state)),
+                None => drop(self.states.remove(&name)),
+            }
+        }
     }
 
     /// The id of the session.
@@ -185,20 +204,6 @@ where
     /// The states.
     pub fn states(&self) -> &BTreeMap<String, S> {
         &self.states
-    }
-
-    fn states_of_path(&self) -> BTreeMap<String, S> {
-        let mut states = BTreeMap::new();
-        for (_, node) in &self.path {
-            let Node::States(changed) = node else { continue };
-            for (name, state) in changed {
-                match state {
-                    Some(state) => drop(states.insert(name.clone(), state.clone())),
-                    None => drop(states.remove(name)),
-                }
-            }
-        }
-        states
     }
 
     /// The messages, each with what is known of its calls.
@@ -256,15 +261,24 @@ where
         Ok(())
     }
 
-    /// Writes what the file does not know of this conversation, so that it survives the end of the
-    /// program.
+    /// Writes what the file does not know of this conversation, and flushes it to the disk.
     ///
     /// # Errors
     /// Those of the session that it belongs to. What was written is not known then: open the
     /// session again.
     pub fn sync(&mut self, now: &Now<M, S>) -> Result<()> {
+        self.write(now)?;
+        self.flush()
+    }
+
+    /// Writes what the file does not know of this conversation, so that it survives the end of the
+    /// program; a power cut only once it is flushed, as the begin of a call is.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn write(&mut self, now: &Now<M, S>) -> Result<()> {
         let Now { messages, states } = now;
-        let same = self.part_where_different(messages);
+        let (same, parted) = self.part_where_different(messages);
         let mut nodes = vec![];
         if same < messages.len() {
             nodes.extend(self.turn.take().map(Node::Turn));
@@ -272,15 +286,18 @@ where
         nodes.extend(messages[same..].iter().cloned().map(Node::Message));
         let mut changed = Changed::new();
         for (name, state) in states {
-            if self.states.get(name) != Some(state) {
+            if parted || self.states.get(name) != Some(state) {
                 changed.insert(name.clone(), Some(state.clone()));
             }
         }
-        let gone = self.states.keys().filter(|name| !states.contains_key(*name));
-        changed.extend(gone.map(|name| (name.clone(), None)));
+        for name in self.state_names.iter().filter(|name| !states.contains_key(*name)) {
+            if parted || self.states.contains_key(name) {
+                changed.insert(name.clone(), None);
+            }
+        }
         if !changed.is_empty() {
+            self.take_over(changed.clone());
             nodes.push(Node::States(changed));
-            self.states = states.clone();
         }
         if nodes.is_empty() && self.head() != self.session.head() {
             nodes.push(Node::Other);
@@ -288,8 +305,9 @@ where
         self.append(nodes)
     }
 
-    /// Leaves the part of the path that these messages do not follow. Returns how many they share.
-    fn part_where_different(&mut self, messages: &[Arc<M>]) -> usize {
+    /// Leaves the part of the path that these messages do not follow. Returns how many they share,
+    /// and whether something was left: what the states were there, only the file knows.
+    fn part_where_different(&mut self, messages: &[Arc<M>]) -> (usize, bool) {
         let (mut same, mut end) = (0, 0);
         let mut differs = false;
         for (place, known) in self.placed() {
@@ -307,9 +325,8 @@ where
             });
             // That turn goes on, on another branch: a rewind of it leads to what was before it.
             self.turn = self.turn.take().or_else(|| left_turns.next());
-            self.states = self.states_of_path();
         }
-        same
+        (same, differs)
     }
 
     /// This call is about to run.
@@ -317,7 +334,8 @@ where
     /// # Errors
     /// As for [`sync`](Conversation::sync): the call must not run then.
     pub fn begin_call(&mut self, id: &str) -> Result<()> {
-        self.append(vec![Node::Call(id.into())])
+        self.append(vec![Node::Call(id.into())])?;
+        self.flush()
     }
 
     /// The result of one of several calls. That of a single call is in the next message anyway.
@@ -326,7 +344,10 @@ where
     /// As for [`sync`](Conversation::sync).
     pub fn end_call(&mut self, result: &impl Serialize) -> Result<()> {
         match serde_json::to_string(result) {
-            Ok(json) => self.append(vec![Node::Result(json)]),
+            Ok(json) => {
+                self.append(vec![Node::Result(json)])?;
+                self.flush()
+            }
             // It has no form that could be saved, and the message that holds it will say so.
             Err(_) => Ok(()),
         }
@@ -361,7 +382,7 @@ where
     fn append_entry(&mut self, entry: Entry) -> Result<()> {
         let ids = self.session.append(self.head(), vec![entry])?;
         self.path.extend(ids.into_iter().map(|id| (id, Node::Other)));
-        Ok(())
+        self.flush()
     }
 
     /// Takes back so many turns, or all since a saved place (see [`Tree::before`]), with their
@@ -374,7 +395,12 @@ where
         let (place, turns) = tree.before(self.head(), to)?;
         self.read(&tree, place);
         self.append(vec![Node::Other])?;
+        self.flush()?;
         Ok(turns)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(self.session.journal.flush()?)
     }
 
     fn append(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
@@ -383,7 +409,12 @@ where
         }
         let entries = nodes.iter().map(Node::entry).collect();
         let ids = self.session.append(self.head(), entries)?;
-        self.path.extend(ids.into_iter().zip(nodes));
+        // What states were is kept in the file alone: with each step there is more of it.
+        let kept = nodes.into_iter().map(|node| match node {
+            Node::States(_) => Node::Other,
+            other => other,
+        });
+        self.path.extend(ids.into_iter().zip(kept));
         Ok(())
     }
 }

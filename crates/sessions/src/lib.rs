@@ -13,7 +13,8 @@
 //!
 //! Guarantees:
 //!
-//! - What [`Conversation::sync`] has acknowledged is flushed. A torn tail is set aside at the next
+//! - What [`Conversation::sync`] has acknowledged is flushed; what [`Conversation::write`] has,
+//!   survives a killed process. A torn tail is set aside at the next
 //!   opening; a damaged line is named with its number, and all others are kept.
 //! - One process at a time has a session open for writing. The kernel releases its lock when it
 //!   dies.

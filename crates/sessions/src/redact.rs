@@ -11,22 +11,22 @@ const MIN_KEY_BYTES: usize = 8;
 /// Keys of well-known services, by how they begin and how long they are; JSON web tokens; private
 /// keys. What may be a part of a program's source (`password = ...`) is not among them.
 const SHAPES: &str = r"(?x)
-    \b(?:
+    (?-u:\b)(?:
         sk-[A-Za-z0-9_-]{20,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,} |
         gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,} |
         xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{20,} |
-        (?:AKIA|ASIA)[A-Z0-9]{16}\b | AIza[A-Za-z0-9_-]{35}\b | ya29\.[A-Za-z0-9_-]{20,} |
+        (?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b) | AIza[A-Za-z0-9_-]{35}(?-u:\b) | ya29\.[A-Za-z0-9_-]{20,} |
         whsec_[A-Za-z0-9+/=]{16,} | npm_[A-Za-z0-9]{36} | pypi-[A-Za-z0-9_-]{32,} |
         hf_[A-Za-z0-9]{30,} | gsk_[A-Za-z0-9]{30,} | xai-[A-Za-z0-9]{30,} |
         dop_v1_[a-f0-9]{32,} | dckr_pat_[A-Za-z0-9_-]{20,} | shpat_[a-fA-F0-9]{16,} |
         SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,} | AGE-SECRET-KEY-1[A-Z0-9]{20,} |
         eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}
     )
-    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:[A-Za-z0-9+/=:,.\s]|-[A-Za-z0-9]){40,}
+    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:[A-Za-z0-9+/=:,.\t\n\r\ ]|-[A-Za-z0-9]){40,}
       (?:-----END\ [A-Z\ ]*PRIVATE\ KEY-----)?";
 
 /// What stands before a secret, which alone is replaced: a password in a URL, a bearer token.
-const AFTER: &str = r"(://[^\s/:@'\x22]+:)[^\s/@'\x22]+(@)|\b([Bb]earer\s+)[A-Za-z0-9._~+/=-]{20,}";
+const AFTER: &str = r"(://[^\t\n\r /:@'\x22]+:)[^\t\n\r /@'\x22]+(@)|(?-u:\b)([Bb]earer[\t\n\r ]+)[A-Za-z0-9._~+/=-]{20,}";
 
 /// Replaces keys in what is written.
 #[derive(Debug, Clone)]

@@ -29,11 +29,11 @@ impl Session {
         self.last
     }
 
-    /// Appends these entries behind `parent`, each the parent of the next, all or none; `Ok` means
-    /// that they are on the disk. Returns the numbers they got.
+    /// Appends these entries behind `parent`, each the parent of the next, all or none. They survive
+    /// a killed process, and a power cut once the journal is flushed. Returns the numbers they got.
     ///
     /// # Errors
-    /// [`Error::Unserializable`], and those of [`Journal::append_all`].
+    /// [`Error::Unserializable`], and those of [`Journal::append_unflushed`].
     pub(crate) fn append(&mut self, parent: u64, entries: Vec<Entry>) -> Result<Vec<u64>> {
         let (mut ids, mut lines) = (vec![], vec![]);
         let (mut parent, at) = (parent, now());
@@ -49,7 +49,7 @@ impl Session {
             ids.push(id);
             parent = id;
         }
-        self.journal.append_all(&lines)?;
+        self.journal.append_unflushed(&lines)?;
         self.last = parent.max(self.last);
         Ok(ids)
     }

@@ -124,9 +124,9 @@ pub(super) fn open_file(folder: &Folder, name: &OsStr) -> Result<File, Error> {
     Ok(file)
 }
 
-pub(super) fn write_and_flush(file: &File, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(file: &File, bytes: &[u8], flush: bool) -> io::Result<()> {
     step::write_all(file, bytes)?;
-    step("flush", || file.sync_data())
+    if flush { step("flush", || file.sync_data()) } else { Ok(()) }
 }
 
 pub(super) fn truncate(file: &File, bytes: u64) -> io::Result<()> {

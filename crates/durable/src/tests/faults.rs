@@ -287,6 +287,9 @@ fn everything_is_flushed_before_something_depends_on_it() {
         trace(|| journal.append_all(&strings(&["one", "two"])).unwrap()),
         ["write", "flush"]
     );
+    assert_eq!(trace(|| journal.append_unflushed(&strings(&["three"])).unwrap()), ["write"]);
+    assert_eq!(trace(|| journal.flush().unwrap()), ["flush"]);
+    assert_eq!(trace(|| journal.flush().unwrap()), [""; 0]);
     assert_eq!(trace(|| drop(reader.read_new().unwrap())), [""; 0]);
     let (mut locked, _) = journal.lock().unwrap();
     let compact = trace(|| locked.compact(&strings(&["three"])).unwrap());
