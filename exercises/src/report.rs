@@ -39,10 +39,11 @@ impl Outcome {
         let ended = |name: &String| self.tests.iter().any(|test| test.name == *name);
         let open: Vec<&str> =
             names.iter().filter(|name| !ended(name)).map(String::as_str).collect();
-        Some(match open[..] {
-            [] => why.into(),
-            _ => format!("{} did not end: {why}", open.join(", ")),
-        })
+        if open.is_empty() {
+            return Some(why.into());
+        }
+        let (first, rest) = why.split_once('\n').unwrap_or((why, ""));
+        Some(format!("{first}; not ended: {}\n{rest}", open.join(", ")).trim_end().into())
     }
 }
 

@@ -342,7 +342,7 @@ test result: FAILED. 2 passed
         let hangs = shell("echo 'test tests::a ... ok'; exec sleep 60", Duration::from_millis(200));
         assert!(hangs.timed_out && hangs.tests.len() == 1, "{hangs:?}");
         let names = ["a".into(), "b".into(), "c".into()];
-        assert_eq!(hangs.fault(&names).unwrap(), "b, c did not end: stopped after 0 seconds");
+        assert_eq!(hangs.fault(&names).unwrap(), "stopped after 0 seconds; not ended: b, c");
         let ends = shell("echo 'test tests::a ... ok'; exit 0", Duration::from_secs(60));
         assert!(!ends.timed_out && ends.broken.unwrap().contains("without a result"));
         // What it left behind holds the pipe, and is not waited for.

@@ -130,7 +130,7 @@ fn says_what_became_of_the_tests() {
     );
     let said = run("test tests::results_go_back_until_no_tool_is_called ... ok\n");
     let open = [first, rest[0], rest[1], rest[2]].join(", ");
-    assert!(said.contains(&format!("{open} did not end: the tests ended without")), "{said}");
+    assert!(said.contains(&format!("status: 0); not ended: {open}")), "{said}");
 
     let own = task("s01_the_loop").replace(first, "another").replace(second, "more");
     fs::write(dir.path().join("s01_the_loop.rs"), own).unwrap();
