@@ -5,7 +5,7 @@ use crate::{
     isolation::Isolation,
     report::LIMIT,
     run::{self, BuildError, Outcome},
-    screen::{bad, good, say, strong},
+    screen::{bad, good, say, say_marked, strong, warn},
     task,
 };
 use serde_json::{Value, json};
@@ -64,12 +64,12 @@ pub(crate) fn own() -> Result<bool, String> {
     }
     let measured = measure(&read(&file)?, &task, &file, &Isolation::None)?;
     if let Some(fault) = &measured.fault {
-        outln!("{}", fault.trim_end());
+        say(fault);
         return Ok(false);
     }
     for (name, points, of, said) in &measured.lines {
         let mark = if points == of { good("ok") } else { bad("no") };
-        outln!("{mark} {points:>2} of {of:>2}: {}", name.replace('_', " "));
+        say_marked(&mark, &format!("{points:>2} of {of:>2}: {}", name.replace('_', " ")));
         for line in said.lines() {
             say(&format!("   {line}"));
         }
@@ -85,7 +85,7 @@ pub(crate) fn of_class(folders: &[&str]) -> Result<(), String> {
     let task = read(&file_of("task.rs"))?;
     let home = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
     let isolation = Isolation::best(home.path());
-    eprintln!("Network: {}", isolation.describe());
+    warn(&format!("Network: {}", isolation.describe()));
     let mut students: Vec<Value> = vec![];
     for folder in folders {
         let file = crate::grade::files_of(folder).join("capstone.rs");
@@ -137,8 +137,8 @@ fn measure(
     let mut command = isolation.command(&program);
     command.arg("--show-output");
     let outcome = run::run(command, "", LIMIT)?;
-    if let Some(why) = &outcome.broken {
-        return Ok(Measured::nothing(why.clone()));
+    if let Some(why) = outcome.fault(&task::test_names(task)) {
+        return Ok(Measured::nothing(why));
     }
     let mut lines = vec![];
     let mut acts = true;

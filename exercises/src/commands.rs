@@ -37,16 +37,28 @@ pub(crate) fn begin_file(file: &std::path::Path, content: &str) -> Result<bool, 
     Ok(true)
 }
 
-/// The first exercise that is not solved.
-pub(crate) fn next<'a>(all: &'a [Exercise], progress: &Progress) -> Option<&'a Exercise> {
-    all.iter().find(|exercise| !progress.solved(&exercise.name))
+/// The first exercise after this one that is not solved; after the last one it begins at the front.
+pub(crate) fn next<'a>(
+    all: &'a [Exercise],
+    progress: &Progress,
+    after: Option<&Exercise>,
+) -> Option<&'a Exercise> {
+    let place = after.and_then(|after| all.iter().position(|other| other.name == after.name));
+    let (before, later) = all.split_at(place.map_or(0, |place| place + 1));
+    later.iter().chain(before).find(|exercise| !progress.solved(&exercise.name))
+}
+
+/// Says what is left when nothing is.
+pub(crate) fn say_all_solved() {
+    say("All exercises are solved. What is left is a mechanism of your own, the capstone:");
+    say(&format!("{RUN} capstone"));
 }
 
 /// Shows the next exercise, and how to go on.
 pub(crate) fn show_next() -> Result<(), String> {
     let (all, progress) = (catalog::all()?, Progress::load()?);
-    let Some(exercise) = next(&all, &progress) else {
-        say("All exercises are solved.");
+    let Some(exercise) = next(&all, &progress, None) else {
+        say_all_solved();
         return Ok(());
     };
     begin(exercise)?;
@@ -54,7 +66,7 @@ pub(crate) fn show_next() -> Result<(), String> {
     let name = &exercise.name;
     outln!("");
     say(&format!("Edit {}, then:", shown(&exercise.work())));
-    outln!("  {RUN} COMMAND");
+    say(&format!("{RUN} COMMAND"));
     say("where COMMAND is");
     for (command, what) in [
         (format!("run {name}"), "build it and run its tests"),
@@ -97,6 +109,7 @@ pub(crate) fn run(exercise: &Exercise) -> Result<bool, String> {
     }
     progress.set_solved(&exercise.name, true)?;
     outln!("{}", good("Solved."));
+    say(&format!("`solution {}` shows the given one, to compare.", exercise.name));
     Ok(true)
 }
 
@@ -105,20 +118,26 @@ pub(crate) fn run_named(named: &str) -> Result<bool, String> {
     let all = catalog::all()?;
     let exercise = catalog::find(&all, named)?;
     let solved = run(exercise)?;
-    if solved {
-        match next(&all, &Progress::load()?) {
-            Some(next) => say(&format!("Next: {RUN} run {}", next.name)),
-            None => say("That was the last one: all exercises are solved."),
-        }
+    if !solved {
+        say(&format!("`hint {}` helps, one step more each time.", exercise.name));
+        return Ok(false);
     }
-    Ok(solved)
+    match next(&all, &Progress::load()?, Some(exercise)) {
+        Some(next) => say(&format!("Next: {RUN} run {}", next.name)),
+        None => say_all_solved(),
+    }
+    Ok(true)
 }
 
-/// Lists all exercises, with the student's progress.
-pub(crate) fn list() -> Result<(), String> {
+/// Lists all exercises, or those that are named like this, with the student's progress.
+pub(crate) fn list(named: Option<&str>) -> Result<(), String> {
     let (all, progress) = (catalog::all()?, Progress::load()?);
+    let listed = match named {
+        Some(named) => catalog::matching(&all, named)?,
+        None => all.iter().collect(),
+    };
     let mut lesson = "";
-    for exercise in &all {
+    for exercise in &listed {
         if exercise.lesson() != lesson {
             lesson = exercise.lesson();
             outln!("{}", strong(lesson));
@@ -133,12 +152,13 @@ pub(crate) fn list() -> Result<(), String> {
         outln!("  [{mark}] {}", exercise.name);
         outln!("      {kind}, level {level}, {minutes} min");
     }
-    let solved = all.iter().filter(|exercise| progress.solved(&exercise.name));
-    let minutes = |exercises: &mut dyn Iterator<Item = &Exercise>| -> u32 {
-        exercises.map(|exercise| exercise.head.minutes).sum()
+    let mut solved = listed.clone();
+    solved.retain(|exercise| progress.solved(&exercise.name));
+    let minutes = |exercises: &[&Exercise]| -> u32 {
+        exercises.iter().map(|exercise| exercise.head.minutes).sum()
     };
-    let (done, of) = (minutes(&mut solved.clone()), minutes(&mut all.iter()));
-    say(&format!("{} of {} solved, {done} of {of} minutes.", solved.count(), all.len()));
+    let (done, of) = (minutes(&solved), minutes(&listed));
+    say(&format!("{} of {} solved, {done} of {of} minutes.", solved.len(), listed.len()));
     say("[x] solved, [-] begun");
     Ok(())
 }
@@ -166,14 +186,22 @@ pub(crate) fn hint(named: &str, number: Option<usize>) -> Result<(), String> {
     Ok(())
 }
 
-/// Shows how the student's code differs from the solution.
-pub(crate) fn solution(named: &str) -> Result<(), String> {
+/// Shows how the student's code differs from the solution. Of an exercise that was not begun it is
+/// shown only if it is wanted `anyway`.
+pub(crate) fn solution(named: &str, anyway: bool) -> Result<(), String> {
     let all = catalog::all()?;
     let exercise = catalog::find(&all, named)?;
     let own = match exercise.work().exists() {
         true => read(&exercise.work())?,
         false => exercise.task.clone(),
     };
+    if !anyway && task::split(&own).0 == task::split(&exercise.task).0 {
+        let name = &exercise.name;
+        return Err(format!(
+            "You have not begun {name}. `hint {name}` helps; `solution {name} --anyway` shows the \
+             solution."
+        ));
+    }
     let solution = read(&exercise.solution_file())?;
     // The head is no part of a solution.
     let code = task::split(&own).0.lines().skip_while(|line| line.starts_with("//"));
@@ -208,10 +236,16 @@ pub(crate) fn reset(named: &str, tests: bool) -> Result<(), String> {
     if !file.exists() {
         return begin(exercise);
     }
+    let old = fs::read(&file).map_err(at(&file))?;
     let new = match tests {
         true => task::with_given_tests(&read(&file)?, &exercise.task),
         false => exercise.task.clone(),
     };
+    if old == new.as_bytes() {
+        let what = if tests { "has the given tests" } else { "is as it was given" };
+        say(&format!("{} {what}: nothing was changed.", shown(&file)));
+        return Ok(());
+    }
     let kept = keep(&file)?;
     let result = fs::write(&file, new).map_err(at(&file));
     say(&format!("Your file is now {}", shown(&kept)));

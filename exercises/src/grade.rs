@@ -4,6 +4,7 @@ use crate::{
     catalog::{self, Exercise, matching},
     isolation::Isolation,
     report::Verdict,
+    screen::warn,
     task,
 };
 use serde_json::{Value, json};
@@ -44,10 +45,7 @@ pub(crate) fn grade(options: &Options) -> Result<bool, String> {
     if !options.only.is_empty() {
         let mut named = vec![];
         for name in &options.only {
-            let found = matching(&all, name);
-            if found.is_empty() {
-                return Err(format!("--only: there is no exercise `{name}`"));
-            }
+            let found = matching(&all, name).map_err(|why| format!("--only: {why}"))?;
             named.extend(found.into_iter().map(|exercise| &exercise.name));
         }
         exercises.retain(|exercise| named.contains(&&exercise.name));
@@ -62,13 +60,13 @@ pub(crate) fn grade(options: &Options) -> Result<bool, String> {
     }
     let home = tempfile::tempdir().map_err(|error| format!("a temporary folder: {error}"))?;
     let isolation = Isolation::best(home.path());
-    eprintln!("Network: {}", isolation.describe());
+    warn(&format!("Network: {}", isolation.describe()));
     let limit = options.limit.unwrap_or(crate::report::LIMIT);
     let mut students = vec![];
     for (folder, n) in options.folders.iter().zip(1..) {
-        eprint!("{n} of {}: {folder} ", options.folders.len());
         let student = student(folder, &exercises, &isolation, limit)?;
-        eprintln!("{} of {} solved", student["solved"], exercises.len());
+        let (solved, of) = (&student["solved"], exercises.len());
+        warn(&format!("{n} of {}: {folder} {solved} of {of} solved", options.folders.len()));
         students.push(student);
     }
     let csv = csv(&students);
@@ -178,9 +176,9 @@ fn result(exercise: &Exercise, verdict: &Verdict) -> Value {
     if outcome.passed(&expected) {
         return status("solved", passed, "");
     }
-    if let Some(why) = &outcome.broken {
+    if let Some(why) = outcome.fault(&expected) {
         let name = if outcome.timed_out { "time limit" } else { "failing" };
-        return status(name, passed, why);
+        return status(name, passed, &why);
     }
     let first = expected.iter().find_map(|name| outcome.failure(name));
     status("failing", passed, first.map_or("", |test| &test.said))

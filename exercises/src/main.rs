@@ -24,15 +24,19 @@ mod task;
 mod verify;
 mod watch;
 
+const COMMANDS: [&str; 10] =
+    ["next", "list", "run", "watch", "hint", "solution", "reset", "verify", "capstone", "grade"];
+
 const USAGE: &str = "\
 cargo run -p rungs-exercises -- COMMAND
 
   (none)        the next exercise
-  list          all, and your progress
+  list [NAME]   all, and your progress
   run NAME      build it, run its tests
   watch [NAME]  the same after each save
   hint NAME     one more step each time
   solution NAME how yours differs
+    --anyway    also if not begun
   reset NAME    begin again; your file
                 is kept beside it
     --tests     only its tests again
@@ -42,7 +46,7 @@ cargo run -p rungs-exercises -- COMMAND
 
 NAME: the beginning of a name will do,
 with its lesson or without: s01_answer,
-answer.
+answer; the path of its file, too.
 
 For teachers:
   grade DIR...  a folder a student: CSV
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
+            screen::warn(&error);
             ExitCode::from(2)
         }
     }
@@ -78,7 +82,7 @@ fn command() -> Result<bool, String> {
                 outln!("{}", USAGE.trim_end());
                 return Ok(true);
             }
-            Long(flag @ ("tests" | "course" | "require")) => {
+            Long(flag @ ("tests" | "anyway" | "course" | "require")) => {
                 options.require |= flag == "require";
                 flags.push(flag.to_string());
             }
@@ -102,6 +106,7 @@ fn command() -> Result<bool, String> {
     for flag in &flags {
         let of = match &**flag {
             "tests" => "reset",
+            "anyway" => "solution",
             "course" => "verify",
             _ => "grade",
         };
@@ -111,7 +116,8 @@ fn command() -> Result<bool, String> {
     }
     match words[..] {
         [] | ["next"] => commands::show_next().map(|()| true),
-        ["list"] => commands::list().map(|()| true),
+        ["list"] => commands::list(None).map(|()| true),
+        ["list", name] => commands::list(Some(name)).map(|()| true),
         ["run", name] => commands::run_named(name),
         ["watch"] => watch::watch(None).map(|()| true),
         ["watch", name] => watch::watch(Some(name)).map(|()| true),
@@ -120,7 +126,7 @@ fn command() -> Result<bool, String> {
             Ok(number) => commands::hint(name, Some(number)).map(|()| true),
             Err(_) => Err(format!("`{number}` is no number of a hint")),
         },
-        ["solution", name] => commands::solution(name).map(|()| true),
+        ["solution", name] => commands::solution(name, !flags.is_empty()).map(|()| true),
         ["reset", name] => commands::reset(name, !flags.is_empty()).map(|()| true),
         ["verify"] if flags.is_empty() => verify::work(),
         ["verify"] => verify::course(""),
@@ -134,12 +140,13 @@ fn command() -> Result<bool, String> {
         [command @ ("run" | "hint" | "solution" | "reset")] => {
             Err(format!("`{command}` needs the name of an exercise; `list` shows all"))
         }
-        [
-            command
-            @ ("list" | "next" | "run" | "watch" | "hint" | "solution" | "reset" | "verify"),
-            ..,
-        ] => Err(format!("`{command}` does not take so many words; --help shows all")),
-        [first, ..] => Err(format!("`{first}` is no command; --help shows all")),
+        [command, ..] if COMMANDS.contains(&command) => {
+            Err(format!("`{command}` does not take so many words; --help shows all"))
+        }
+        [first, ..] => {
+            let like = catalog::closest(first, COMMANDS.into_iter().map(|name| (name, name)));
+            Err(format!("`{first}` is no command; {like}--help shows all"))
+        }
     }
 }
 

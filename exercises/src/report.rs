@@ -2,7 +2,7 @@
 use crate::{
     catalog::{Exercise, shown},
     run::{self, BuildError, Diagnostic, Outcome},
-    screen::{bad, good, say, strong},
+    screen::{bad, good, say, say_marked, strong, wrap_lines},
     task,
 };
 use std::{path::Path, process::Command, time::Duration};
@@ -31,6 +31,19 @@ impl Outcome {
     /// The test of this name, if it has failed.
     pub(crate) fn failure(&self, name: &str) -> Option<&run::Test> {
         self.tests.iter().find(|test| test.name == name && !test.passed)
+    }
+
+    /// Why the tests were not run to their end, and which of these had not ended by then.
+    pub(crate) fn fault(&self, names: &[String]) -> Option<String> {
+        let why = self.broken.as_ref()?.trim_end();
+        let ended = |name: &String| self.tests.iter().any(|test| test.name == *name);
+        let open: Vec<&str> =
+            names.iter().filter(|name| !ended(name)).map(String::as_str).collect();
+        if open.is_empty() {
+            return Some(why.into());
+        }
+        let (first, rest) = why.split_once('\n').unwrap_or((why, ""));
+        Some(format!("{first}; not ended: {}\n{rest}", open.join(", ")).trim_end().into())
     }
 }
 
@@ -62,7 +75,7 @@ pub(crate) fn print(exercise: &Exercise, verdict: &Verdict) {
 
 fn print_errors(exercise: &Exercise, errors: &[Diagnostic]) {
     for error in errors {
-        outln!("{}", error.text.trim_end());
+        say(&error.text);
         outln!("");
     }
     let own = std::fs::read_to_string(exercise.work()).unwrap_or_default();
@@ -81,37 +94,47 @@ fn print_errors(exercise: &Exercise, errors: &[Diagnostic]) {
 
 fn print_outcome(exercise: &Exercise, outcome: &Outcome) {
     let expected = exercise.tests();
-    let mut first_failure = None;
+    let own = std::fs::read_to_string(exercise.work()).unwrap_or_default();
+    let own = task::test_names(&own);
+    let (mut failures, mut open, mut missing) = (vec![], vec![], vec![]);
     for name in &expected {
         let test = outcome.tests.iter().find(|test| test.name == *name);
-        let (mark, failed) = match test {
-            Some(test) if test.passed => (good("ok"), false),
-            Some(_) => (bad("no"), true),
-            None => (bad("??"), false),
+        let mark = match test {
+            Some(test) if test.passed => good("ok"),
+            Some(test) => {
+                failures.push(test);
+                bad("no")
+            }
+            None => {
+                if own.contains(name) { &mut open } else { &mut missing }.push(name.as_str());
+                bad("??")
+            }
         };
-        // The mark is not part of what is wrapped, since colours have no width.
-        let line =
-            crate::screen::wrap(&format!("   {}", name.replace('_', " ")), crate::screen::width());
-        outln!("{mark} {}", line.trim_start());
-        if failed && first_failure.is_none() {
-            first_failure = test;
-        }
+        say_marked(&mark, &name.replace('_', " "));
     }
-    if let Some(test) = first_failure {
+    if let Some(test) = failures.first() {
         outln!("");
-        outln!("{}", strong(&format!("{}:", test.name.replace('_', " "))));
-        for line in test.said.lines() {
-            say(line);
-        }
+        outln!("{}", strong(&wrap_lines(&format!("{}:", test.name.replace('_', " ")))));
+        say(&test.said);
     }
-    if let Some(why) = &outcome.broken {
+    let of = expected.len();
+    if let Some(why) = outcome.fault(&own) {
         outln!("");
-        outln!("{}", bad(why.trim_end()));
+        outln!("{}", bad(&wrap_lines(&why)));
+    } else if !open.is_empty() {
+        outln!("");
+        let (count, names) = (open.len(), open.join(", "));
+        say(&format!("{count} of {of} given tests were not run, as with `#[ignore]`: {names}."));
     }
-    let failing = expected.len()
-        - outcome.tests.iter().filter(|test| test.passed).count().min(expected.len());
-    if failing > 1 {
+    if !missing.is_empty() {
         outln!("");
-        say(&format!("{failing} of {} tests do not pass yet.", expected.len()));
+        let (count, names) = (missing.len(), missing.join(", "));
+        say(&format!("{count} of {of} given tests are missing from your file: {names}."));
+        let name = &exercise.name;
+        say(&format!("`reset {name} --tests` puts them back, and keeps your code."));
+    }
+    if failures.len() > 1 {
+        outln!("");
+        say(&format!("{} of {of} tests do not pass yet.", failures.len()));
     }
 }

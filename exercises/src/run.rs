@@ -5,7 +5,7 @@ use std::{
     collections::hash_map::DefaultHasher,
     env, fs,
     hash::{Hash, Hasher},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -55,12 +55,14 @@ pub(crate) fn build(file: &Path, offline: bool) -> Result<PathBuf, BuildError> {
     content.hash(&mut hasher);
     cargo.env("RUNGS_EXERCISE", file).env("RUNGS_EXERCISE_VERSION", hasher.finish().to_string());
     let cannot = |error| BuildError::Course(format!("cargo does not run: {error}"));
+    screen::status("Building ...");
     let mut child = cargo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(cannot)?;
     let said = drain(child.stderr.take());
     let messages = child.stdout.take().map(BufReader::new);
     let built = read_messages(messages.into_iter().flat_map(BufRead::lines).map_while(Result::ok));
     let status = child.wait().map_err(cannot)?;
     let said = said.text();
+    screen::status("");
     match built {
         Built { errors, .. } if !errors.is_empty() => Err(BuildError::Refused(errors)),
         Built { program: Some(program), .. } if status.success() => Ok(program),
@@ -112,7 +114,6 @@ fn read_messages(lines: impl Iterator<Item = String>) -> Built {
             _ => {}
         }
     }
-    counter.end();
     built
 }
 
@@ -143,19 +144,11 @@ impl Counter {
     fn count(&mut self) {
         self.0 += 1;
         if self.0 == Self::OF_COURSE {
-            let text = "The course is built first. That takes minutes, once.";
-            eprintln!("{}", screen::wrap(text, screen::width()));
+            screen::status("");
+            screen::warn("The course is built first. That takes minutes, once.");
         }
-        if self.0 >= Self::OF_COURSE && screen::is_terminal() {
-            eprint!("\r{} crates", self.0);
-            // It is shown at the next chance otherwise.
-            let _ = std::io::stderr().flush();
-        }
-    }
-
-    fn end(&self) {
-        if self.0 >= Self::OF_COURSE && screen::is_terminal() {
-            eprint!("\r\x1b[K");
+        if self.0 >= Self::OF_COURSE {
+            screen::status(&format!("Building ... {} crates", self.0));
         }
     }
 }
@@ -190,11 +183,13 @@ pub(crate) fn run(mut program: Command, module: &str, limit: Duration) -> Result
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = program.spawn().map_err(|error| error.to_string())?;
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    screen::status("Running the tests ...");
     let ended = wait(&mut child, limit).map_err(|error| error.to_string())?;
     let (out, err) = (out.text(), err.text());
+    screen::status("");
     let tests = read_tests(&out);
     let broken = match ended {
-        None => Some(format!("stopped after {} seconds: a test hangs", limit.as_secs())),
+        None => Some(format!("stopped after {} seconds", limit.as_secs())),
         Some(_) if out.contains("\ntest result: ") => None,
         Some(status) => Some(format!("the tests ended without a result ({status})\n{err}")),
     };
@@ -346,6 +341,8 @@ test result: FAILED. 2 passed
         };
         let hangs = shell("echo 'test tests::a ... ok'; exec sleep 60", Duration::from_millis(200));
         assert!(hangs.timed_out && hangs.tests.len() == 1, "{hangs:?}");
+        let names = ["a".into(), "b".into(), "c".into()];
+        assert_eq!(hangs.fault(&names).unwrap(), "stopped after 0 seconds; not ended: b, c");
         let ends = shell("echo 'test tests::a ... ok'; exit 0", Duration::from_secs(60));
         assert!(!ends.timed_out && ends.broken.unwrap().contains("without a result"));
         // What it left behind holds the pipe, and is not waited for.

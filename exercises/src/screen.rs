@@ -21,18 +21,28 @@ const DEFAULT_WIDTH: usize = 80;
 const MAX_WIDTH: usize = 100;
 /// Narrower terminals get lines of this width.
 const MIN_WIDTH: usize = 20;
+/// Lines that are indented by so much more than the text before them do not go on with it.
+const CODE_INDENT: usize = 4;
 
 /// How many columns a line may have.
 pub(crate) fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-    let columns = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    let columns = |size: rustix::termios::Winsize| usize::from(size.ws_col);
+    let out = rustix::termios::tcgetwinsize(std::io::stdout());
+    // What is piped into a file or a pager still has errors on the terminal.
+    let size = out.or_else(|_| rustix::termios::tcgetwinsize(std::io::stderr()));
+    let columns = size.ok().map(columns).filter(|columns| *columns > 0);
     let variable = || std::env::var("COLUMNS").ok()?.parse().ok();
     columns.or_else(variable).unwrap_or(DEFAULT_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH)
 }
 
-/// Whether a line may be written over.
-pub(crate) fn is_terminal() -> bool {
-    std::io::stdout().is_terminal()
+/// Shows what is being done, in a line that whatever comes next is written over; with an empty text
+/// the line is free again. Where nobody looks on, it is left out.
+pub(crate) fn status(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+        // It is shown at the next chance otherwise.
+        let _ = std::io::stderr().flush();
+    }
 }
 
 /// Whether the compiler's messages may be coloured.
@@ -53,14 +63,14 @@ pub(crate) fn strong(text: &str) -> ColoredString {
 }
 
 /// Breaks a line at spaces, so that it fits; the lines after the first are indented as it is, and
-/// beside the number of an item. A word that is longer than a line stays whole, to be copied.
+/// beside the mark of an item. A word that is longer than a line stays whole, to be copied.
 pub(crate) fn wrap(line: &str, width: usize) -> String {
     let text = line.trim_start();
     let indent = &line[..line.len() - text.len()];
-    let hang = " ".repeat(indent.len() + item(text).map_or(0, |number| number.len() + 2));
+    let hang = " ".repeat(indent.len() + item(text).unwrap_or(0));
     let (mut wrapped, mut columns) = (indent.to_string(), indent.len());
     for (i, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
+        let length = word_columns(word);
         if i > 0 && columns + 1 + length > width {
             wrapped += "\n";
             wrapped += &hang;
@@ -75,25 +85,59 @@ pub(crate) fn wrap(line: &str, width: usize) -> String {
     wrapped
 }
 
-/// Prints one line so that it fits.
-pub(crate) fn say(line: &str) {
-    outln!("{}", wrap(line, width()));
+/// The columns of a word; the colours in it, such as the compiler's, have none.
+fn word_columns(word: &str) -> usize {
+    let mut parts = word.split('\x1b');
+    let before = parts.next().unwrap_or_default();
+    let after = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));
+    before.chars().count() + after.map(|text| text.chars().count()).sum::<usize>()
 }
 
-/// Joins the lines of a text into paragraphs: what is to be wrapped. An item of a list begins one,
-/// and lines that are indented by four or more are code, and stay.
+/// Wraps each line of a text.
+pub(crate) fn wrap_lines(text: &str) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(|line| wrap(line, width())).collect();
+    lines.join("\n")
+}
+
+/// Prints lines so that they fit.
+pub(crate) fn say(text: &str) {
+    outln!("{}", wrap_lines(text));
+}
+
+/// Prints lines behind a mark of two letters.
+pub(crate) fn say_marked(mark: &ColoredString, text: &str) {
+    outln!("{mark} {}", wrap_lines(&format!("   {text}")).trim_start());
+}
+
+/// Prints lines on standard error, so that they fit.
+pub(crate) fn warn(text: &str) {
+    eprintln!("{}", wrap_lines(text));
+}
+
+/// Joins the lines of a text into paragraphs: what is to be wrapped. An item of a list begins one.
+/// Lines that are indented stay as they are, such as those of a table; but what a user says, in
+/// quotes, goes on in the next line, and so does an item.
 pub(crate) fn paragraphs<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut paragraphs: Vec<String> = vec![];
-    let mut open = false;
+    // How far a line is indented that goes on with the last paragraph.
+    let mut goes_on = 0..0;
     for line in lines {
-        let is_code = line.starts_with("    ");
+        let text = line.trim_start();
+        let (indent, mark) = (line.len() - text.len(), item(text));
         match paragraphs.last_mut() {
-            Some(last) if open && !is_code && !line.is_empty() && item(line).is_none() => {
-                *last = format!("{last} {}", line.trim_start());
+            Some(last) if goes_on.contains(&indent) && mark.is_none() && !text.is_empty() => {
+                *last = format!("{last} {text}");
             }
-            _ => paragraphs.push(line.trim_end().into()),
+            _ => {
+                paragraphs.push(line.trim_end().into());
+                goes_on = match mark {
+                    Some(mark) => indent + 1..indent + mark + CODE_INDENT,
+                    None if text.starts_with('"') => indent..indent + CODE_INDENT,
+                    None if indent == 0 && !text.is_empty() => 0..CODE_INDENT,
+                    None => 0..0,
+                };
+            }
         }
-        open = !is_code && !line.is_empty();
     }
     paragraphs
 }
@@ -105,11 +149,18 @@ pub(crate) fn print_text<'a>(lines: impl IntoIterator<Item = &'a str>) {
     }
 }
 
-/// The number that an item of a list begins with.
-fn item(line: &str) -> Option<&str> {
-    let (number, _) = line.split_once(". ")?;
-    let is_number = number.parse::<u8>().is_ok();
-    is_number.then_some(number)
+/// The columns of the mark that an item of a list begins with: `- `, a number or a letter. The item
+/// may be in quotes.
+fn item(line: &str) -> Option<usize> {
+    if let Some(quoted) = line.strip_prefix('"') {
+        return item(quoted).map(|mark| mark + 1);
+    }
+    if line.starts_with("- ") {
+        return Some(2);
+    }
+    let (mark, _) = line.split_once(". ")?;
+    let is_mark = mark.parse::<u8>().is_ok() || matches!(mark.as_bytes(), [b'a'..=b'z']);
+    is_mark.then_some(mark.len() + 2)
 }
 
 #[cfg(test)]
@@ -118,12 +169,63 @@ mod tests {
 
     #[test]
     fn a_text_is_wrapped_and_its_code_is_not() {
-        let text =
-            ["1. one two", "   three", "2. four", "", "  quoted text", "  goes on", "    co de"];
-        let wrapped: Vec<String> = paragraphs(text).iter().map(|p| wrap(p, 10)).collect();
-        let expected =
-            ["1. one two\n   three", "2. four", "", "  quoted\n  text\n  goes on", "    co de"];
-        assert_eq!(wrapped, expected);
+        let text = "
+1. one two
+   three
+2. four
+What it is
+- small, and
+  very old
+- new
+
+  \"Quoted
+  text goes on\"
+
+    co de
+
+  #1 a
+  #2 b
+   9. c
+  10. d is
+      long
+  and
+  a. `b`
+
+  \"1. yes,
+      yes
+   2. no\"";
+        let wrapped: Vec<String> = paragraphs(text.lines()).iter().map(|p| wrap(p, 10)).collect();
+        let expected = "
+1. one two
+   three
+2. four
+What it is
+- small,
+  and very
+  old
+- new
+
+  \"Quoted
+  text
+  goes on\"
+
+    co de
+
+  #1 a
+  #2 b
+   9. c
+  10. d is
+      long
+  and
+  a. `b`
+
+  \"1. yes,
+      yes
+   2. no\"";
+        assert_eq!(wrapped.join("\n"), expected);
         assert_eq!(wrap("a longerthanitmaybe b", 8), "a\nlongerthanitmaybe\nb");
+        let coloured = "\x1b[1m\x1b[38;5;9merror\x1b[0m: no";
+        assert_eq!(wrap(coloured, 9), coloured, "colours have no width");
+        assert_eq!(wrap(coloured, 8), coloured.replace(' ', "\n"));
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     progress::Progress,
     report::{LIMIT, Verdict},
     run,
-    screen::{bad, good, say},
+    screen::{bad, good, say, say_marked},
     task,
 };
 use std::process::Stdio;
@@ -25,15 +25,18 @@ pub(crate) fn work() -> Result<bool, String> {
     let mut progress = Progress::load()?;
     let mut solved = 0;
     for ((exercise, _), verdict) in entries.iter().zip(verdicts) {
+        let tests = exercise.tests();
         let (passes, why) = match &verdict {
-            Verdict::Refused(_) => (false, "does not compile"),
-            Verdict::Ran(outcome) if outcome.passed(&exercise.tests()) => (true, "solved"),
-            Verdict::Ran(_) => (false, "its tests fail"),
+            Verdict::Refused(_) => (false, "does not compile".into()),
+            Verdict::Ran(outcome) if outcome.passed(&tests) => (true, "solved".into()),
+            Verdict::Ran(outcome) => {
+                (false, outcome.fault(&tests).unwrap_or("its tests fail".into()))
+            }
         };
         progress.set_solved(&exercise.name, passes)?;
         solved += usize::from(passes);
         let mark = if passes { good("ok") } else { bad("no") };
-        outln!("{mark} {}: {why}", exercise.name);
+        say_marked(&mark, &format!("{}: {why}", exercise.name));
     }
     say(&format!("{solved} of {} begun are solved; there are {}.", entries.len(), all.len()));
     Ok(solved == entries.len())
@@ -41,9 +44,12 @@ pub(crate) fn work() -> Result<bool, String> {
 
 /// Checks tasks, solutions and hints whose names begin like this.
 pub(crate) fn course(prefix: &str) -> Result<bool, String> {
+    if !catalog::names("tasks", ".rs")?.iter().any(|name| name.starts_with(prefix)) {
+        return Err(format!("no task begins with `{prefix}`; `list` shows all"));
+    }
     let faults = checks::faults(prefix)?;
     for fault in &faults {
-        outln!("{} {fault}", bad("no"));
+        say_marked(&bad("no"), fault);
     }
     let mut cargo = run::cargo();
     cargo.args(["test", "-p", "rungs-exercises", "--test", "all"]);

@@ -3,12 +3,12 @@ use crate::{
     catalog::{self, Exercise, shown},
     commands::{self, at},
     progress::Progress,
-    screen::{is_terminal, say},
+    screen::{say, warn},
 };
 use notify::{RecursiveMode, Watcher};
 use std::{
     fs,
-    io::BufRead,
+    io::{BufRead, IsTerminal},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -39,7 +39,7 @@ pub(crate) fn watch(named: Option<&str>) -> Result<(), String> {
     let all = catalog::all()?;
     let mut current = match named {
         Some(named) => Some(catalog::find(&all, named)?),
-        None => commands::next(&all, &Progress::load()?),
+        None => commands::next(&all, &Progress::load()?, None),
     };
     let folder = catalog::work();
     fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -57,9 +57,8 @@ pub(crate) fn watch(named: Option<&str>) -> Result<(), String> {
         say(&format!("No events of files here ({error}): it is looked once a second."));
     }
     thread::spawn(move || {
-        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            let _ = sender.send(Happened::Line(line));
-        }
+        let input = std::io::stdin();
+        read_keys(input.lock(), input.is_terminal(), &sender);
     });
     while let Some(exercise) = current {
         commands::begin(exercise)?;
@@ -68,16 +67,25 @@ pub(crate) fn watch(named: Option<&str>) -> Result<(), String> {
         if !solve(exercise, &receiver)? {
             return Ok(());
         }
-        let progress = Progress::load()?;
-        let place = all.iter().position(|other| other.name == exercise.name).unwrap_or(0);
-        let later = all[place + 1..].iter().find(|other| !progress.solved(&other.name));
-        current = later.or_else(|| commands::next(&all, &progress));
+        current = commands::next(&all, &Progress::load()?, Some(exercise));
         if current.is_some_and(|next| next.name == exercise.name) {
             say("No other exercise is left.");
         }
     }
-    say("All exercises are solved.");
+    commands::say_all_solved();
     Ok(())
+}
+
+/// Hands over each line that is typed. The end of what is typed at a terminal, Ctrl+D, means `q`;
+/// elsewhere it means that there are no keys.
+fn read_keys(input: impl BufRead, is_terminal: bool, sender: &mpsc::Sender<Happened>) {
+    // Nobody listens any more only when the program ends.
+    for line in input.split(b'\n').map_while(Result::ok) {
+        let _ = sender.send(Happened::Line(String::from_utf8_lossy(&line).into_owned()));
+    }
+    if is_terminal {
+        let _ = sender.send(Happened::Line("q".into()));
+    }
 }
 
 /// Runs one exercise until it is solved or skipped; false when the person wants to leave.
@@ -87,13 +95,11 @@ fn solve(exercise: &Exercise, happened: &mpsc::Receiver<Happened>) -> Result<boo
         let content = fs::read(exercise.work()).ok();
         if content.is_some() && content != before {
             before = content;
-            if is_terminal() && !cfg!(test) {
-                outln!("{}", "-".repeat(crate::screen::width()));
-            }
+            outln!("{}", "-".repeat(crate::screen::width()));
             match commands::run(exercise) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
-                Err(error) => eprintln!("{error}"),
+                Err(error) => warn(&error),
             }
             say(&format!("Waiting for {} to be saved.", shown(&exercise.work())));
             say("h and Enter: a hint; n: the next exercise; q: quit");
@@ -129,5 +135,25 @@ fn wait(exercise: &Exercise, happened: &mpsc::Receiver<Happened>) -> Result<Step
             "" => {}
             other => say(&format!("`{other}` is unknown: h, n or q")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_keys_quits_at_a_terminal_only() {
+        let keys = |is_terminal: bool| {
+            let (sender, receiver) = mpsc::channel();
+            read_keys(&b"h\n\xff\nn\n"[..], is_terminal, &sender);
+            let line = |happened| match happened {
+                Happened::Line(line) => line,
+                Happened::Change => panic!("nothing was written"),
+            };
+            receiver.try_iter().map(line).collect::<Vec<String>>()
+        };
+        assert_eq!(keys(true), ["h", "\u{fffd}", "n", "q"]);
+        assert_eq!(keys(false), ["h", "\u{fffd}", "n"]);
     }
 }

@@ -1,6 +1,6 @@
 // # A lease without a fence
 //
-// repair, level 2, 20 minutes. Read: examples/s11_autonomous_agents.rs, crates/tasks/src/lease.rs
+// repair, level 2, 15 minutes. Read: examples/s11_autonomous_agents.rs, crates/tasks/src/lease.rs
 //
 // A board in memory gives tasks to workers, for 30 seconds. A worker that lives renews its claim;
 // one that is gone loses it, and the task is given to the next one that asks. A user reports:

@@ -1,6 +1,6 @@
 // # Survive a cut after every event
 //
-// drill, level 3, 30 minutes. Read: examples/s13_streaming.rs, core/src/error.rs
+// drill, level 2, 30 minutes. Read: examples/s13_streaming.rs, core/src/error.rs
 //
 // The server of this drill cuts the connection of a stream: in one run after its first event, in
 // the next one after the second, and so on, in both wire formats. It does so once for a request;
