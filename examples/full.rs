@@ -160,7 +160,7 @@ impl Config {
             log: SessionLog::open(&state, keys)?,
             max_calls,
             cache,
-            servers,
+            servers: s21_mcp_runtime::started(servers, stage).await,
             membership,
             state,
             trees,
@@ -793,9 +793,9 @@ mod tests {
         let plan = ("request", json!({"to": "lead", "kind": "plan", "text": "one"}));
         let finish = ("finish_task", json!({"result": "fine"}));
         let scenes = [
+            scene("You have joined the team", [say("I am here.")]).yields(),
             scene("<task id", [calls([write("a", "x"), plan]), say("waiting")]),
             scene(r"\[ann-\w+ approved\]", [calls([write("a", "x"), finish]), say("done")]),
-            scene("You have joined the team", [say("I am here.")]),
         ];
         let ann = on_server(&server.url(), Some("ann")).await;
         let ann = sum_with(&order, json!({}), |config| config.membership = ann, scenes).await;

@@ -213,8 +213,10 @@ impl Autonomy {
                 return false;
             }
             let limit = if elsewhere { LEASE + CLAIM_TIMEOUT } else { CLAIM_TIMEOUT };
-            if timeout(limit, taken).await.is_err() {
-                return false;
+            tokio::select! {
+                taken = timeout(limit, taken) => if taken.is_err() { return false },
+                // A question about the task, from another process.
+                () = self.team.mail(&cx) => {}
             }
         }
     }

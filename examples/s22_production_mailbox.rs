@@ -274,10 +274,11 @@ mod tests {
     };
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Chat, tools};
+    use rungs_mailbox::{Letter, Transport};
     use rungs_redis::testing::PrivateServer;
     use serde_json::{Value, json};
-    use std::collections::BTreeSet;
-    use tokio::task::JoinHandle;
+    use std::{collections::BTreeSet, pin::pin};
+    use tokio::{task::JoinHandle, time::timeout};
 
     /// How long a name and a claim last in these tests.
     const SHORT: Duration = Duration::from_secs(1);
@@ -310,9 +311,9 @@ mod tests {
     ) -> Process {
         Presence::join(mail.names(), name, ROLE).await.unwrap();
         let team = Team::led_elsewhere(mail.clone());
-        // The last one: a task that is free may come with the welcome, and is what matters then.
-        let welcome = scene("You have joined the team", [say("I am here.")]);
-        let scenes = scenes.into_iter().chain([welcome]);
+        // A task that is free may come with the welcome, and is what matters then.
+        let welcome = scene("You have joined the team", [say("I am here.")]).yields();
+        let scenes = [welcome].into_iter().chain(scenes);
         Process::new(scenes, mail, claims, team, Some(name.into())).await
     }
 
@@ -381,6 +382,33 @@ mod tests {
     /// Answers to whatever members write.
     fn noted() -> Scene {
         scene("from=.(ann|bob).>", [say("noted")])
+    }
+
+    /// The member has claimed a task and asks about it: nobody was at work when the wait began.
+    #[tokio::test]
+    async fn mail_wakes_a_lead_that_waits_for_a_task_of_another_process() {
+        let Some(server) = PrivateServer::start(&[]) else { return };
+        let (mail, claims) = connect(&server.url()).await;
+        Presence::join(mail.names(), "ann", ROLE).await.unwrap();
+        let lead = lead(&server, [scene("^go$", [say("ok")])]).await;
+        let mut chat = Chat::default();
+        lead.play.run(&mut chat, "go").await.unwrap();
+        lead.create("x").await;
+        claims.wait().await.unwrap();
+        let claim = claims.claim("ann").await.unwrap().unwrap();
+        let (waits, held) = (lead.play.agent.woken(&chat), claim.hold());
+        let (mut waits, mut held) = (pin!(waits), pin!(held));
+        tokio::select! {
+            woken = &mut waits => panic!("woken: {woken}"),
+            () = &mut held => panic!("the claim is lost"),
+            () = sleep(SHORT) => {}
+        }
+        mail.send(LEAD, Letter::new("ann", "how?")).await.unwrap();
+        let woken = tokio::select! {
+            woken = timeout(LONG / 6, waits) => woken,
+            () = held => panic!("the claim is lost"),
+        };
+        assert_eq!(woken, Ok(true));
     }
 
     #[tokio::test]
@@ -466,7 +494,7 @@ mod tests {
     async fn process() {
         let Ok(url) = std::env::var(URL) else { return };
         let (mail, claims) = connect(&url).await;
-        let stuck = scene("<task id", [calls([bash("sleep 600")]), say("x")]);
+        let stuck = scene("<task id", [say("x").delay_ms(600_000)]);
         member((mail, claims), "ann", [stuck]).await.serve().await.unwrap();
     }
 

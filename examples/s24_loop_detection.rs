@@ -177,7 +177,7 @@ mod tests {
         testing::{Play, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{Message, tools};
+    use rungs_core::tools;
     use serde_json::{Value, json};
 
     fn bash(command: &str) -> (&'static str, Value) {
@@ -311,18 +311,5 @@ mod tests {
         let scenes = [scene("^go$", go), scene("^look$", look)];
         let (answer, _) = detector(scenes).await.ask("go").await;
         assert_eq!(answer, "# x\nsame | same");
-    }
-
-    #[test]
-    fn a_conversation_from_a_file_knows_what_was_seen() {
-        let mut chat = Chat::default();
-        chat.push(Message::user("go"));
-        chat.update(|seen: &mut SeenResults| {
-            seen.note(SeenResult { call: u64::MAX, result: 1 });
-            seen.replies_without_progress = REFUSE_AFTER_REPLIES + 1;
-        });
-        let read: Chat = serde_json::from_str(&serde_json::to_string(&chat).unwrap()).unwrap();
-        let seen = read.state::<SeenResults>();
-        assert_eq!([u64::MAX, 1].map(|call| seen.refuses(call)), [true, false]);
     }
 }

@@ -97,6 +97,14 @@ pub fn literal(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub struct Scene(file::Scene);
 
+impl Scene {
+    /// The same scene, which gives way to other texts of a message, and to results.
+    pub fn yields(mut self) -> Self {
+        self.0.yields = true;
+        self
+    }
+}
+
 /// One reply of the model. Its methods are the keys that a turn has in YAML; it is checked by
 /// [`scene`].
 ///
