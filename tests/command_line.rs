@@ -238,6 +238,10 @@ fn calls_are_judged_without_being_made() {
     let expected = ["deny: it would run as another user", "└─ deny pipeline ls | sudo id"];
     assert_eq!((explained.status.code(), &tree[..2]), (Some(0), &expected[..]), "{drawn}");
     assert!(drawn.contains("deny command sudo id  Bash(sudo:*): "), "{drawn}");
+    let explained = play.other_lesson("s15_permissions", &["explain", "ls | sh"]).output().unwrap();
+    let drawn = stdout(&explained);
+    let reason = "deny command sh  built in: a shell runs what a pipe brings it\n";
+    assert!(drawn.ends_with(reason), "{drawn}");
 }
 
 #[test]
