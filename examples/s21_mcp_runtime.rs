@@ -58,6 +58,7 @@ use rungs_mcp::{
     Approvals, Chosen, Config, Output, Part, Person, RemoteTool, Servers, Trust, market,
 };
 use schemars::JsonSchema;
+    schema_tokens,
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
@@ -231,7 +232,9 @@ impl Layer for Runtime {
 
     async fn send(&self, mut request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
         let remote = request.tools.iter().filter(|spec| spec.name.starts_with(PREFIX));
-        let tokens: usize = remote.map(|spec| json!(spec).to_string().len() / 4).sum();
+        let tokens = remote
+            .map(|spec| schema_tokens(&spec.name, &spec.description, &spec.input_schema))
+            .sum::<usize>();
         if tokens > self.0.max_schema_tokens() {
             // They are still known to dispatch, where rules see their names.
             let loaded = cx.state::<LoadedTools>();
@@ -442,6 +445,24 @@ mod tests {
         let mut chat = Chat::default();
         child.run(&mut chat, "go", agent_loop).await.unwrap();
         assert!(results(&chat.messages()[2])[0].starts_with("the server s was silent for"));
+    #[tokio::test]
+    async fn what_is_listed_as_deferred_is_deferred_whatever_the_limit() {
+        let tokens = {
+            let dir = tempfile::tempdir().unwrap();
+            let servers = mcp_servers(dir.path(), mcp_script(&["draw", "sing"]), false, 0).await;
+            servers.tools().iter().map(RemoteTool::tokens).sum::<usize>()
+        };
+        for limit in [tokens - 1, tokens, tokens + 10] {
+            let dir = tempfile::tempdir().unwrap();
+            let servers =
+                mcp_servers(dir.path(), mcp_script(&["draw", "sing"]), false, limit).await;
+            let play = with([scene("go", [say("done")])], &servers).await;
+            play.ask("go").await;
+            let sent = offered(&play, 0).iter().any(|name| name.starts_with(PREFIX));
+            assert_eq!(servers.overview().contains("they are deferred"), !sent, "{limit}");
+        }
+    }
+
         assert_eq!(results(&chat.messages()[4]), ["a picture"]);
     }
 
