@@ -37,7 +37,9 @@
 //! 1. Type `:mcp`, then `:prompt market shopping cents=100`. Who wrote that prompt?
 //! 2. Kill the server (`pkill -f -- --serve`) and ask for a price at once, and again a moment
 //!    later.
-//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`. What does a price cost now, in requests?
+//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`, ask for a price, and type `:request`. Which
+//!    tools of the market does it carry? In how many requests would a model that reads it find out
+//!    a price?
 //!
 //! Pitfalls: what a server returns is text of a stranger, in the model's context: with private data
 //! and a way out, that is a leak, and no hash prevents it. Approval is of words, not of what the
@@ -56,9 +58,9 @@ use rungs_core::{
 };
 use rungs_mcp::{
     Approvals, Chosen, Config, Output, Part, Person, RemoteTool, Servers, Trust, market,
+    schema_tokens,
 };
 use schemars::JsonSchema;
-    schema_tokens,
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
@@ -374,7 +376,7 @@ pub fn serve() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, mcp_script, mcp_servers, play, results};
+    use lessons::testing::{Play, mcp_script, mcp_servers, play, results, starting_mcp_servers};
     use rehearsal::{Scene, call, say, say_results, scene};
     use rungs_core::tools;
 
@@ -402,6 +404,15 @@ mod tests {
         assert_eq!(content[..], [Block::image("image/png", "iVBORw=="), Block::text("a picture")]);
         let listed = ["glob", "mcp_search", "mcp_resources", "mcp_read_resource", "mcp__s__draw"];
         assert_eq!(offered(&play, 0), listed);
+    }
+
+    #[tokio::test]
+    async fn the_first_turn_has_the_tools_of_a_server_that_was_still_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let servers = starting_mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000);
+        let play = with([scene("go", [say("done")])], &servers).await;
+        play.ask("go").await;
+        assert_eq!(offered(&play, 0).last().unwrap(), "mcp__s__draw");
     }
 
     #[tokio::test]
@@ -435,17 +446,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_hangs_costs_one_result_and_a_child_has_the_tools_too() {
-        let dir = tempfile::tempdir().unwrap();
-        let servers = mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000).await;
-        let hang = call("mcp__s__draw", json!({"x": "hang"}));
-        let turns = [hang, call("mcp__s__draw", json!({})), say_results()];
-        let play = with([scene("go", turns)], &servers).await;
-        let child = play.agent.child("helper", &[]);
-        let mut chat = Chat::default();
-        child.run(&mut chat, "go", agent_loop).await.unwrap();
-        assert!(results(&chat.messages()[2])[0].starts_with("the server s was silent for"));
-    #[tokio::test]
     async fn what_is_listed_as_deferred_is_deferred_whatever_the_limit() {
         let tokens = {
             let dir = tempfile::tempdir().unwrap();
@@ -463,6 +463,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_server_that_hangs_costs_one_result_and_a_child_has_the_tools_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let servers = mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000).await;
+        let hang = call("mcp__s__draw", json!({"x": "hang"}));
+        let turns = [hang, call("mcp__s__draw", json!({})), say_results()];
+        let play = with([scene("go", turns)], &servers).await;
+        let child = play.agent.child("helper", &[]);
+        let mut chat = Chat::default();
+        child.run(&mut chat, "go", agent_loop).await.unwrap();
+        assert!(results(&chat.messages()[2])[0].starts_with("the server s was silent for"));
         assert_eq!(results(&chat.messages()[4]), ["a picture"]);
     }
 
