@@ -7,7 +7,7 @@ use rungs_process::testing::{gone, marker, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -249,6 +249,26 @@ fn settings_that_do_not_exist_are_reported() {
     let done = offline(&["What is in this folder?"]).env("RUNGS_ENV", "/none").output().unwrap();
     assert_eq!(done.status.code(), Some(0));
     assert!(stderr(&done).starts_with("RUNGS_ENV: there is no /none\n"), "{}", stderr(&done));
+}
+
+#[test]
+fn in_one_file_what_is_said_of_a_cut_stands_in_a_line_of_its_own() {
+    let whole = say("one two three four");
+    let play = play_scenes([
+        scene("^go$", [whole.fault(json!({"cut_after": 4}))]),
+        scene("broke off", [say("five")]),
+    ]);
+    let mut file = tempfile::tempfile().unwrap();
+    let mut command = play.other_lesson("s13_streaming", &["go"]);
+    command.stdout(file.try_clone().unwrap()).stderr(file.try_clone().unwrap());
+    assert!(command.status().unwrap().success());
+    let mut shown = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut shown).unwrap();
+    let lines: Vec<&str> = shown.lines().collect();
+    let notice = lines.iter().position(|line| line.contains("the stream was cut")).unwrap();
+    assert!(lines[notice].starts_with("127.0.0.1:"), "{shown}");
+    assert_eq!((lines[notice - 1], lines[notice + 1]), ("one two ", "five"), "{shown}");
 }
 
 #[test]

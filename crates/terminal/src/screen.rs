@@ -276,7 +276,7 @@ impl Inner {
         let mut output = self.output.lock().unwrap();
         self.end_thinking(&mut output);
         // Words that were on their way end here; the reply begins again below.
-        if output.out.is_terminal && !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
+        if output.are_one && !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
             self.write(&mut output, To::Out, "\n");
         }
         output.pieces.clear();
