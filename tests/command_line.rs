@@ -569,6 +569,8 @@ fn ends_by_each_signal(
         let mut child = start(command);
         assert!(play.runtime.block_on(until(|| ready(&play))), "it was never ready");
         assert_eq!(child.try_wait().unwrap(), None);
+        // The wait would close it, and the end of the input race with the signal.
+        let _input = child.stdin.take();
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code));
         let gone = async { tokio::time::timeout(GONE_WITHIN, gone(&marker)).await };
