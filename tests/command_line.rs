@@ -4,6 +4,7 @@ mod common;
 
 use rehearsal::{Scene, Server, Turn, call, say, scene, script};
 use rungs_process::testing::{gone, marker, until};
+use rungs_redis::testing::PrivateServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
@@ -269,6 +270,23 @@ fn in_one_file_what_is_said_of_a_cut_stands_in_a_line_of_its_own() {
     let notice = lines.iter().position(|line| line.contains("the stream was cut")).unwrap();
     assert!(lines[notice].starts_with("127.0.0.1:"), "{shown}");
     assert_eq!((lines[notice - 1], lines[notice + 1]), ("one two ", "five"), "{shown}");
+}
+
+#[test]
+fn the_team_of_a_rehearsal_leaves_nothing_on_the_server() {
+    let Some(server) = PrivateServer::start(&[]) else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let rehearse = |arguments: &[&str]| -> Vec<String> {
+        let mut lesson = common::lesson("s22_production_mailbox");
+        lesson.args(arguments).env("RUNGS_PROVIDER", "offline").env("REDIS_URL", server.url());
+        lesson.env("TMPDIR", temporary.path());
+        let done = with_input(stdio(lesson), b"");
+        assert!(stderr(&done).contains("mail and tasks: team "), "{}", stderr(&done));
+        server.command(&["KEYS", "*"])
+    };
+    let _: u64 = server.command(&["LPUSH", "rungs:{other}:mail:ann", "a letter"]);
+    assert_eq!(rehearse(&[]), ["rungs:{other}:mail:ann"]);
+    assert!(rehearse(&["--keep"]).len() > 1);
 }
 
 #[test]
