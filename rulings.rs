@@ -48,6 +48,8 @@ pub fn reason(decision: &Decision) -> String {
     let decisive = parts.iter().find(|part| part.ruling == *ruling && part.why == *why);
     let part = decisive.map_or(String::new(), |part| format!("`{}`: ", part.text));
     match rule {
+        // The text of a built-in rule is its reason.
+        Some(rule) if rule.text == *why => format!("{part}{why} ({})", rule.source),
         Some(rule) => format!("{part}{why} (the rule {}, {})", rule.text, rule.source),
         None => format!("{part}{why}"),
     }
@@ -73,7 +75,11 @@ pub fn tree(decision: &Decision, colour: bool) -> String {
         };
         let above = (0..part.depth).map(|depth| if goes_on(depth) { "│  " } else { "   " });
         let branch = if goes_on(part.depth) { "├─ " } else { "└─ " };
-        let rule = part.rule.as_ref().map_or(String::new(), |rule| format!("{}: ", rule.text));
+        let rule = match &part.rule {
+            Some(rule) if rule.text == part.why => format!("{}: ", rule.source),
+            Some(rule) => format!("{}: ", rule.text),
+            None => String::new(),
+        };
         let text = format!("{} {} {}  {rule}{}", part.ruling, part.label, part.text, part.why);
         let text = escaped(text.trim_end()).replace('\n', "\\n");
         lines.push(format!("{}{branch}{}", above.collect::<String>(), paint(part.ruling, &text)));

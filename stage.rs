@@ -9,6 +9,7 @@ use crate::{
     settings::Settings,
 };
 use durable::Folder;
+use futures_util::future::BoxFuture;
 use rehearsal::Workspace;
 use rungs_core::{
     Agent, Answer, Chat, Client, Error, Loop, Question, Result, Ui,
@@ -66,6 +67,9 @@ pub struct Stage {
     /// Where the person is; attached before any lesson is, so that what a lesson has to say at its
     /// start is seen.
     pub screen: Screen,
+    /// Set by a lesson that keeps something elsewhere for this folder: removes that, at the end of
+    /// a rehearsal whose folder is removed too.
+    pub removal: Mutex<Option<BoxFuture<'static, ()>>>,
     pub(crate) settings: Settings,
 }
 
@@ -79,7 +83,7 @@ impl Stage {
         settings: Settings,
         screen: &Screen,
     ) -> Self {
-        let (flags, chat, serves) = Default::default();
+        let (flags, chat, serves, removal) = Default::default();
         let (environment, screen) = (None, screen.clone());
         Stage {
             lesson,
@@ -93,6 +97,7 @@ impl Stage {
             serves,
             environment,
             screen,
+            removal,
         }
     }
 
@@ -246,6 +251,7 @@ async fn play(
     let recorder = recorder.transpose()?;
     let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
     let (endpoint, window) = known(endpoint, &models, screen);
+    let is_scratch = folder.is_none() && play.workspace.path().is_some();
     let folder = match (folder, play.workspace.path()) {
         (Some(named), _) => named,
         (None, Some(fresh)) => fresh.to_path_buf(),
@@ -288,6 +294,10 @@ async fn play(
         chat: stage.chat.into_inner().unwrap_or_default(),
     };
     let code = prompt.run(agent, screen.clone(), signals, agent_loop).await;
+    let removal = stage.removal.into_inner().unwrap_or_default();
+    if let Some(removal) = removal.filter(|_| is_scratch && !args.keep) {
+        let _ = tokio::time::timeout(CLEANING_TIMEOUT, removal).await;
+    }
     let _ = tokio::time::timeout(CLEANING_TIMEOUT, cleaning).await;
     if args.keep {
         match play.workspace.keep() {

@@ -55,10 +55,12 @@
 use durable::Folder;
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, State, StopReason,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Request, Result, State,
+    StopReason,
 };
 use rungs_files::{remove_largest, shorten};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::{cmp::Reverse, process::ExitCode, sync::Arc};
 
 /// Above which share of the window room is made.
@@ -90,6 +92,9 @@ const SUMMARISE: &str = "Summarise the conversation so far for yourself, since i
 struct TokenCount {
     tokens: u64,
     bytes: usize,
+    /// The size of the system text and the tools, which were counted too and are never removed.
+    #[serde(default)]
+    fixed: usize,
 }
 
 impl State for TokenCount {
@@ -162,7 +167,9 @@ impl Layer for Compaction {
         };
         let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
         let bytes = chat.size() + reply.message.size();
-        chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes });
+        let Request { system, tools, .. } = cx.request(chat);
+        let fixed = system.concat().len() + json!(tools).to_string().len();
+        chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes, fixed });
         Ok(reply)
     }
 }
@@ -223,7 +230,7 @@ impl Compaction {
         let cleared = content.extract_if(.., |block| !stays(block)).map(|block| match block {
             Block::Text { text, .. } => text,
             // A picture, say: as it stood in the conversation.
-            other => serde_json::json!(other).to_string(),
+            other => json!(other).to_string(),
         });
         let text = cleared.collect();
         let file = self.folder.path().join(&name);
@@ -334,7 +341,8 @@ impl Compaction {
 fn tokens(chat: &Chat) -> u64 {
     let (bytes, count) = (chat.size(), chat.state::<TokenCount>());
     let added = (bytes.saturating_sub(count.bytes) / BYTES_PER_TOKEN) as u64;
-    let share = bytes.min(count.bytes) as f64 / count.bytes.max(1) as f64;
+    let (left, counted) = (bytes.min(count.bytes) + count.fixed, count.bytes + count.fixed);
+    let share = left as f64 / counted.max(1) as f64;
     ((count.tokens as f64 * share) as u64)
         .saturating_add(added)
         .max((bytes / BYTES_PER_TOKEN) as u64)
@@ -383,8 +391,7 @@ mod tests {
         testing::{Play, inserted, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{NextSend, Request, ToolOutput, ToolResult, tools};
-    use serde_json::json;
+    use rungs_core::{NextSend, ToolOutput, ToolResult, tools};
     use std::path::{Path, PathBuf};
 
     fn state(dir: &Path) -> Folder {
@@ -681,6 +688,18 @@ mod tests {
         let (_, mut chat) = play.ask("<task>second words").await;
         play.run(&mut chat, "third words").await.unwrap();
         chat
+    }
+
+    #[tokio::test]
+    async fn after_a_summary_the_system_text_still_counts() {
+        let mut play = stage(1_000_000, four_prompts(say("short"))).await;
+        play.agent = play.agent.system(words(2_000));
+        let mut chat = two_turns(&play).await;
+        play.agent.run_command("compact", "", &mut chat).await.unwrap().unwrap();
+        let estimate = tokens(&chat);
+        play.run(&mut chat, "fourth words").await.unwrap();
+        let counted = chat.state::<TokenCount>().tokens;
+        assert!(counted.abs_diff(estimate) < counted / 10, "{estimate}, then {counted}");
     }
 
     #[tokio::test]

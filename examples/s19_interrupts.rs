@@ -110,7 +110,11 @@ impl Layer for Interrupts {
                     chat.push(Message::inserted("hook", added));
                 }
                 Some(Err(why)) => cx.notice(format!("a hook blocks {text:?}: {why}")),
-                None => cx.notice(format!("did not join, since the turn was stopped: {text}")),
+                None => {
+                    if let Some(interrupt) = cx.value::<Interrupt>() {
+                        interrupt.give_back(text);
+                    }
+                }
             }
         }
         next.run(chat, cx).await
@@ -165,7 +169,9 @@ mod tests {
         testing::{Play, inserted, play},
     };
     use rehearsal::{Scene, call, calls, say, scene};
-    use rungs_core::{Answer, Block, Effect, Event, NextBatch, Question, ToolError, Ui, tools};
+    use rungs_core::{
+        Answer, Block, CancellationToken, Effect, Event, NextBatch, Question, ToolError, Ui, tools,
+    };
     use rungs_hooks::Verdict;
     use rungs_process::testing::{alive, asleep, gone, marker, until};
     use schemars::JsonSchema;
@@ -532,5 +538,29 @@ mod tests {
             (blocks(&chat), inserted(&chat, "hook")),
             (all.map(String::from).into(), vec!["good!".into()])
         );
+    }
+
+    #[tokio::test]
+    async fn a_line_whose_hook_is_cut_by_a_stop_waits_for_the_next_turn() {
+        let (asked, typed) = (CancellationToken::new(), [None, Some("be quick")]);
+        let play = play([scene("^go$", [calls([bash("echo one")])])], |agent, _| {
+            let asked = asked.clone();
+            let hooks = PromptHooks::new(move |_| {
+                asked.cancel();
+                std::future::pending()
+            });
+            equipped(agent.ui(Person(Mutex::new(typed.into()))).with(hooks))
+        })
+        .await;
+        let interrupt = Interrupt::default();
+        let play = Play { agent: play.agent.clone().with(interrupt.clone()), ..play };
+        let mut chat = Chat::default();
+        let (end, ()) = tokio::join!(play.run(&mut chat, "go"), async {
+            asked.cancelled().await;
+            interrupt.request();
+        });
+        assert!(matches!(end, Err(Error::Cancelled)), "{end:?}");
+        assert_eq!(blocks(&chat), ["go", "call bash", "result one\n", "[interrupt]"]);
+        assert_eq!(interrupt.given_back().as_deref(), Some("be quick"));
     }
 }

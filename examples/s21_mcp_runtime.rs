@@ -37,7 +37,9 @@
 //! 1. Type `:mcp`, then `:prompt market shopping cents=100`. Who wrote that prompt?
 //! 2. Kill the server (`pkill -f -- --serve`) and ask for a price at once, and again a moment
 //!    later.
-//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`. What does a price cost now, in requests?
+//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`, ask for a price, and type `:request`. Which
+//!    tools of the market does it carry? In how many requests would a model that reads it find out
+//!    a price?
 //!
 //! Pitfalls: what a server returns is text of a stranger, in the model's context: with private data
 //! and a way out, that is a leak, and no hash prevents it. Approval is of words, not of what the
@@ -56,6 +58,7 @@ use rungs_core::{
 };
 use rungs_mcp::{
     Approvals, Chosen, Config, Output, Part, Person, RemoteTool, Servers, Trust, market,
+    schema_tokens,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -230,7 +233,9 @@ impl Layer for Runtime {
 
     async fn send(&self, mut request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
         let remote = request.tools.iter().filter(|spec| spec.name.starts_with(PREFIX));
-        let tokens: usize = remote.map(|spec| json!(spec).to_string().len() / 4).sum();
+        let tokens = remote
+            .map(|spec| schema_tokens(&spec.name, &spec.description, &spec.input_schema))
+            .sum::<usize>();
         if tokens > self.0.max_schema_tokens() {
             // They are still known to dispatch, where rules see their names.
             let loaded = cx.state::<LoadedTools>();
@@ -371,7 +376,7 @@ pub fn serve() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, mcp_script, mcp_servers, play, results};
+    use lessons::testing::{Play, mcp_script, mcp_servers, play, results, starting_mcp_servers};
     use rehearsal::{Scene, call, say, say_results, scene};
     use rungs_core::tools;
 
@@ -402,6 +407,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_turn_has_the_tools_of_a_server_that_was_still_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let servers = starting_mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000);
+        let play = with([scene("go", [say("done")])], &servers).await;
+        play.ask("go").await;
+        assert_eq!(offered(&play, 0).last().unwrap(), "mcp__s__draw");
+    }
+
+    #[tokio::test]
     async fn a_hint_counts_only_where_the_configuration_trusts_the_server() {
         for (trusted, expected) in [(true, Effect::Reads), (false, Effect::Anything)] {
             let dir = tempfile::tempdir().unwrap();
@@ -429,6 +443,24 @@ mod tests {
         // It was loaded for that conversation.
         play.ask("new").await;
         assert_eq!(offered(&play, 3), always);
+    }
+
+    #[tokio::test]
+    async fn what_is_listed_as_deferred_is_deferred_whatever_the_limit() {
+        let tokens = {
+            let dir = tempfile::tempdir().unwrap();
+            let servers = mcp_servers(dir.path(), mcp_script(&["draw", "sing"]), false, 0).await;
+            servers.tools().iter().map(RemoteTool::tokens).sum::<usize>()
+        };
+        for limit in [tokens - 1, tokens, tokens + 10] {
+            let dir = tempfile::tempdir().unwrap();
+            let servers =
+                mcp_servers(dir.path(), mcp_script(&["draw", "sing"]), false, limit).await;
+            let play = with([scene("go", [say("done")])], &servers).await;
+            play.ask("go").await;
+            let sent = offered(&play, 0).iter().any(|name| name.starts_with(PREFIX));
+            assert_eq!(servers.overview().contains("they are deferred"), !sent, "{limit}");
+        }
     }
 
     #[tokio::test]

@@ -211,6 +211,12 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
             if let Some(limit) = server.durability().await.map_err(Error::other)? {
                 stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
             }
+            if named.is_none() {
+                let own = server.clone();
+                // What it cannot remove is found again by nobody.
+                let remove = async move { _ = own.remove_team().await };
+                *stage.removal.lock().unwrap() = Some(Box::pin(remove));
+            }
             Ok(Some(server))
         }
         // A server that is there, and was named, is to be used.

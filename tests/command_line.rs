@@ -4,10 +4,11 @@ mod common;
 
 use rehearsal::{Scene, Server, Turn, call, say, scene, script};
 use rungs_process::testing::{gone, marker, until};
+use rungs_redis::testing::PrivateServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -238,6 +239,10 @@ fn calls_are_judged_without_being_made() {
     let expected = ["deny: it would run as another user", "└─ deny pipeline ls | sudo id"];
     assert_eq!((explained.status.code(), &tree[..2]), (Some(0), &expected[..]), "{drawn}");
     assert!(drawn.contains("deny command sudo id  Bash(sudo:*): "), "{drawn}");
+    let explained = play.other_lesson("s15_permissions", &["explain", "ls | sh"]).output().unwrap();
+    let drawn = stdout(&explained);
+    let reason = "deny command sh  built in: a shell runs what a pipe brings it\n";
+    assert!(drawn.ends_with(reason), "{drawn}");
 }
 
 #[test]
@@ -245,6 +250,43 @@ fn settings_that_do_not_exist_are_reported() {
     let done = offline(&["What is in this folder?"]).env("RUNGS_ENV", "/none").output().unwrap();
     assert_eq!(done.status.code(), Some(0));
     assert!(stderr(&done).starts_with("RUNGS_ENV: there is no /none\n"), "{}", stderr(&done));
+}
+
+#[test]
+fn in_one_file_what_is_said_of_a_cut_stands_in_a_line_of_its_own() {
+    let whole = say("one two three four");
+    let play = play_scenes([
+        scene("^go$", [whole.fault(json!({"cut_after": 4}))]),
+        scene("broke off", [say("five")]),
+    ]);
+    let mut file = tempfile::tempfile().unwrap();
+    let mut command = play.other_lesson("s13_streaming", &["go"]);
+    command.stdout(file.try_clone().unwrap()).stderr(file.try_clone().unwrap());
+    assert!(command.status().unwrap().success());
+    let mut shown = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut shown).unwrap();
+    let lines: Vec<&str> = shown.lines().collect();
+    let notice = lines.iter().position(|line| line.contains("the stream was cut")).unwrap();
+    assert!(lines[notice].starts_with("127.0.0.1:"), "{shown}");
+    assert_eq!((lines[notice - 1], lines[notice + 1]), ("one two ", "five"), "{shown}");
+}
+
+#[test]
+fn the_team_of_a_rehearsal_leaves_nothing_on_the_server() {
+    let Some(server) = PrivateServer::start(&[]) else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let rehearse = |arguments: &[&str]| -> Vec<String> {
+        let mut lesson = common::lesson("s22_production_mailbox");
+        lesson.args(arguments).env("RUNGS_PROVIDER", "offline").env("REDIS_URL", server.url());
+        lesson.env("TMPDIR", temporary.path());
+        let done = with_input(stdio(lesson), b"");
+        assert!(stderr(&done).contains("mail and tasks: team "), "{}", stderr(&done));
+        server.command(&["KEYS", "*"])
+    };
+    let _: u64 = server.command(&["LPUSH", "rungs:{other}:mail:ann", "a letter"]);
+    assert_eq!(rehearse(&[]), ["rungs:{other}:mail:ann"]);
+    assert!(rehearse(&["--keep"]).len() > 1);
 }
 
 #[test]
@@ -545,6 +587,8 @@ fn ends_by_each_signal(
         let mut child = start(command);
         assert!(play.runtime.block_on(until(|| ready(&play))), "it was never ready");
         assert_eq!(child.try_wait().unwrap(), None);
+        // The wait would close it, and the end of the input race with the signal.
+        let _input = child.stdin.take();
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code));
         let gone = async { tokio::time::timeout(GONE_WITHIN, gone(&marker)).await };

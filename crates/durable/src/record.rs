@@ -205,6 +205,7 @@ pub(crate) fn scan<T: DeserializeOwned>(
         begin: start.offset,
         damaged_before: 0,
         damaged_after: 0,
+        is_torn: false,
     };
     let (mut end, mut line) = (start, Vec::new());
     loop {
@@ -234,12 +235,15 @@ struct Reading<T> {
     /// How many records seem to be damaged before the first intact line, and after the last one.
     damaged_before: u64,
     damaged_after: u64,
+    /// Whether the file ends in a record of which the end is missing.
+    is_torn: bool,
 }
 
 impl<T: DeserializeOwned> Reading<T> {
     /// Reads the line that stands at this place, `number` lines from the beginning.
     fn read(&mut self, line: &[u8], at: u64, number: u64) -> Result<(), ScanError> {
         let ends = line.ends_with(b"\n");
+        self.is_torn = !ends && (self.header.is_some() || !self.lines.is_empty());
         if ends && self.read_intact(&line[..line.len() - 1], at, number)? {
             return Ok(());
         }
@@ -309,7 +313,7 @@ impl<T: DeserializeOwned> Reading<T> {
 
     fn put_in_order(self, start: Position, mut end: Position) -> Scan<T> {
         let base = self.base(start);
-        let Reading { header, mut lines, mut damage, begin, damaged_after, .. } = self;
+        let Reading { header, mut lines, mut damage, begin, damaged_after, is_torn, .. } = self;
         if let Some(number) = first_out_of_order(&lines, base)
             && damage.is_none_or(|(damaged, _)| number < damaged)
         {
@@ -327,12 +331,14 @@ impl<T: DeserializeOwned> Reading<T> {
             is_next
         });
         let all_in_order = lines.len() == found;
-        let mut lost = damaged_after;
+        let mut lost = damaged_after + u64::from(is_torn);
         // The last lines of the last append, which are missing or damaged.
         let missing = lines.last().map_or(0, |line| line.more);
         if missing > damaged_after {
             // It was never complete, so nobody was told that it is there.
+            let before = lines.len();
             let first = pop_append(&mut lines);
+            lost += (before - lines.len()) as u64;
             next = first.key.seq;
             damage.get_or_insert((first.number, Damage::IncompleteAppend));
         } else {

@@ -34,10 +34,15 @@ pub struct RemoteTool {
     own_name: String,
 }
 
+/// What a tool costs in every request, in tokens, by estimate.
+pub fn schema_tokens(name: &str, description: &str, schema: &Value) -> usize {
+    json!([name, description, schema]).to_string().len() / BYTES_PER_TOKEN
+}
+
 impl RemoteTool {
     /// What it costs in every request, in tokens, by estimate.
     pub fn tokens(&self) -> usize {
-        json!([self.name, self.description, self.schema]).to_string().len() / BYTES_PER_TOKEN
+        schema_tokens(&self.name, &self.description, &self.schema)
     }
 
     /// Calls it. Dropping the call tells the server to stop.

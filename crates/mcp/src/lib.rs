@@ -29,7 +29,7 @@ mod servers;
 mod trust;
 
 pub use approvals::{Approvals, Change};
-pub use catalogue::RemoteTool;
+pub use catalogue::{RemoteTool, schema_tokens};
 pub use config::{Config, Endpoint, ServerConfig};
 pub use lists::Lists;
 pub use names::qualified;

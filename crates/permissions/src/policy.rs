@@ -183,6 +183,7 @@ impl Policy {
                 }
             }
         }
+        raise_denied(&mut decision.parts);
         decision
     }
 
@@ -344,6 +345,21 @@ fn raise_structures(parts: &mut [Part]) {
         match below.last_mut() {
             Some((depth, same)) if *depth == part.depth => *same = (*same).max(ruling),
             _ => below.push((part.depth, ruling)),
+        }
+    }
+}
+
+/// Denies whatever a denied part stands in.
+fn raise_denied(parts: &mut [Part]) {
+    // How deep the last denied part stands: the next one that is less deep encloses it.
+    let mut denied_depth = 0;
+    for part in parts.iter_mut().rev() {
+        if part.depth < denied_depth && part.ruling != Ruling::Deny {
+            (part.ruling, part.rule) = (Ruling::Deny, None);
+            part.why = "a part of it is denied".into();
+        }
+        if part.ruling == Ruling::Deny {
+            denied_depth = part.depth;
         }
     }
 }

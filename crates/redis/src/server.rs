@@ -31,6 +31,8 @@ pub(crate) const NO_REPLICA: &str = "no replica has it yet, and a failover could
 /// How long the server knows what was stored: in this time a call may be tried again, and what it
 /// writes is stored once.
 pub(crate) const SENT_SECONDS: u64 = 600;
+/// How many keys the server looks at in one step.
+const SCANNED_KEYS: usize = 1000;
 /// How long is waited between two attempts: at first, and at most.
 const MIN_DELAY: Duration = Duration::from_millis(20);
 const MAX_DELAY: Duration = Duration::from_millis(500);
@@ -202,6 +204,30 @@ impl Server {
                     .into(),
             ),
         })
+    }
+
+    /// Removes all keys of the team, whose members have left.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn remove_team(&self) -> Result<(), Failure> {
+        let keys = self.key("*");
+        let remove = |mut connection: MultiplexedConnection| async move {
+            let mut cursor = 0;
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(&keys).arg("COUNT").arg(SCANNED_KEYS);
+                let found: Vec<String>;
+                (cursor, found) = scan.query_async::<(u64, _)>(&mut connection).await?;
+                if !found.is_empty() {
+                    redis::cmd("DEL").arg(found).query_async::<()>(&mut connection).await?;
+                }
+                if cursor == 0 {
+                    return Ok(());
+                }
+            }
+        };
+        self.0.once(remove).await
     }
 
     /// Runs a script, and tries again while that may help: so it must not matter how often a

@@ -2,11 +2,12 @@
 //! `:later` shows lines from elsewhere while the prompt is open, `:aside` asks the model beside the
 //! conversation, `:ask` has a question come later, `:stream` shows words as a reply that arrives.
 use rungs_core::{
-    Agent, Chat, Client, Error, Event, Message, Question, Reply, Request, Result,
+    Agent, Chat, Client, Context, Error, Event, Layer, Message, NextAsk, Question, Reply, Request,
+    Result,
     client::{Endpoint, Format},
     tools,
 };
-use rungs_terminal::{Prompt, Screen, Signals, TerminalModes};
+use rungs_terminal::{Interrupt, Prompt, Screen, Signals, TerminalModes};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 async fn agent_loop(agent: &Agent, chat: &mut Chat) -> Result<Reply> {
@@ -34,6 +35,20 @@ fn later(args: &str, agent: Agent) {
             speaker.context().notice(line);
         }
     });
+}
+
+/// Takes a line that is typed while a turn runs, and gives it back when the turn is stopped.
+struct Steered;
+
+impl Layer for Steered {
+    async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
+        let Some(typed) = cx.typed() else { return next.run(chat, cx).await };
+        cx.notice("taken");
+        let interrupt = cx.value::<Interrupt>().ok_or(Error::Cancelled)?;
+        interrupt.requested().await;
+        interrupt.give_back(typed.text());
+        Err(Error::Cancelled)
+    }
 }
 
 #[tokio::main]
@@ -80,6 +95,10 @@ async fn run(screen: Screen) -> Result<u8> {
     });
     let agent = match std::env::var_os("HANGS") {
         Some(_) => agent.on_exit("never ends", Duration::from_secs(60), std::future::pending),
+        None => agent,
+    };
+    let agent = match std::env::var_os("STEERED") {
+        Some(_) => agent.wrap(Steered),
         None => agent,
     };
     let prompt = Prompt {

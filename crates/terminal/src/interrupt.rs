@@ -2,7 +2,7 @@
 use crate::Signals;
 use rungs_core::CancellationToken;
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ pub struct Interrupt(Arc<State>);
 struct State {
     made: CancellationToken,
     waiting: AtomicUsize,
+    given_back: Mutex<Option<String>>,
 }
 
 impl Interrupt {
@@ -38,6 +39,17 @@ impl Interrupt {
         let is_waited_for = self.0.waiting.load(Relaxed) > 0;
         self.0.made.cancel();
         is_waited_for
+    }
+
+    /// Gives a line back that was typed for the turn and did not join it. It waits for the prompt,
+    /// before those that were typed after it.
+    pub fn give_back(&self, line: String) {
+        *self.0.given_back.lock().unwrap() = Some(line);
+    }
+
+    /// The line that was given back.
+    pub fn given_back(&self) -> Option<String> {
+        self.0.given_back.lock().unwrap().take()
     }
 }
 

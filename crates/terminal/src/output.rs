@@ -1,7 +1,9 @@
 //! Standard output and standard error, which are one terminal where a person sits.
 use crate::paint::{Colour, paint};
+use rustix::fs::fstat;
 use std::{
     io::{IsTerminal, Result, Write},
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 use unicode_width::UnicodeWidthStr;
@@ -15,6 +17,8 @@ type Tee = dyn Fn(&str) + Send;
 pub(crate) struct Output {
     pub out: Stream,
     pub err: Stream,
+    /// Whether both are one stream: a terminal, or one file or pipe.
+    pub are_one: bool,
     /// What has been shown of a reply that is not whole yet.
     pub pieces: String,
     /// Whether the newest that was shown is thinking, whose line is not ended.
@@ -57,12 +61,15 @@ impl Output {
             colour: wanted && is_terminal,
         };
         let (out_terminal, err_terminal) = (out.is_terminal(), err.is_terminal());
+        let file = |fd: BorrowedFd<'_>| fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let are_one = out_terminal || file(out.as_fd()) == file(err.as_fd());
         // Whether to colour is decided here, for each stream; the crate knows only one answer for
         // both.
         colored::control::set_override(true);
         Output {
             out: stream(Box::new(out), out_terminal),
             err: stream(Box::new(err), err_terminal),
+            are_one,
             pieces: String::new(),
             thinking: false,
             held: None,

@@ -224,6 +224,9 @@ impl Prompt {
             true => timeout(STOP_GRACE, turn).await.unwrap_or(Err(Error::Cancelled)),
             false => Err(Error::Cancelled),
         };
+        if let Some(line) = interrupt.given_back() {
+            screen.keep(line).await;
+        }
         if stops { Ok(end) } else { Err(code) }
     }
 

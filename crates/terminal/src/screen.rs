@@ -227,6 +227,11 @@ impl Screen {
         let _ = self.0.commands.set(names);
     }
 
+    /// A line that was typed while nobody asked, and that did not join the turn, waits again.
+    pub(crate) async fn keep(&self, line: String) {
+        self.0.editor_thread.keep(line).await;
+    }
+
     /// After a turn was stopped: what was typed for it stands in the editor, to be sent or not.
     pub(crate) async fn lines_to_draft(&self) {
         if self.0.editor_thread.has_editor() {
@@ -271,7 +276,7 @@ impl Inner {
         let mut output = self.output.lock().unwrap();
         self.end_thinking(&mut output);
         // Words that were on their way end here; the reply begins again below.
-        if output.out.is_terminal && !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
+        if output.are_one && !output.pieces.is_empty() && !output.pieces.ends_with('\n') {
             self.write(&mut output, To::Out, "\n");
         }
         output.pieces.clear();
@@ -383,7 +388,7 @@ impl Ui for Screen {
                         }
                         // Nobody sits there: the line was meant for the prompt.
                         None if !self.is_terminal() => {
-                            self.0.editor_thread.keep(line).await;
+                            self.keep(line).await;
                             return Answer::No(String::new());
                         }
                         None => {}

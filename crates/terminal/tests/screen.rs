@@ -379,6 +379,25 @@ fn lines_that_wait_are_shown_and_after_ctrl_c_they_stand_in_the_editor() {
 }
 
 #[test]
+fn a_line_that_a_stopped_turn_gives_back_stands_before_those_that_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let command = format!("until [ -e '{}' ]; do sleep 0.1; done", go.display());
+    let bash = call("bash", json!({ "command": command }));
+    let model = Model::new([scene("^slow$", [bash])]);
+    let Some(terminal) = Terminal::start(model, (24, 80), &[("STEERED", "1")]) else { return };
+    terminal.edits();
+    terminal.types("slow\r");
+    wait_for_request(&terminal);
+    terminal.types("first\rsecond\r");
+    terminal.until("lines", |screen| screen.ends_with("waiting: first | second"));
+    std::fs::write(go, "").unwrap();
+    terminal.until("the first", |screen| screen.ends_with("waiting: second"));
+    terminal.types("\x03");
+    terminal.until("a draft", |screen| screen.ends_with("t >> first\n... second"));
+}
+
+#[test]
 fn what_is_typed_while_words_arrive_stands_below_them_and_takes_none_away() {
     for size in [(24, 80), (4, 43)] {
         let Some(terminal) = Terminal::start(Model::new([echo_scene()]), size, &[]) else { return };

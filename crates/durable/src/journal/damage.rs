@@ -23,7 +23,8 @@ pub struct Quarantined {
     pub damage: Damage,
     /// How many records are intact.
     pub kept: u64,
-    /// How many records are lost, as far as that can be told.
+    /// How many records are lost, as far as that can be told: also those of an append that was
+    /// never complete.
     pub lost: u64,
     /// The quarantine file; none when nothing was left.
     pub to: Option<PathBuf>,

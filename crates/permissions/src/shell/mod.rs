@@ -89,7 +89,7 @@ pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
         let doubt = Some(format!("it is longer than {MAX_ALLOWED_BYTES} bytes"));
         return Analysis { items: walk.items, doubt };
     }
-    let is_whole = walk.script(&clean, 0, false);
+    let is_whole = walk.script(&clean, 0, 0, false);
     let mut doubt = characters(text);
     if doubt.is_none() {
         doubt = match plain::read(text) {
@@ -101,7 +101,7 @@ pub(crate) fn analyse(text: &str, cwd: &Path, home: Option<&Path>) -> Analysis {
     // What the parser makes of a line that goes on after a backslash is not what bash does.
     let joined = text.replace("\\\n", "");
     if doubt.is_some() && joined.len() < text.len() {
-        walk.script(&joined, 0, false);
+        walk.script(&joined, 0, 0, false);
     }
     Analysis { items: walk.items, doubt }
 }

@@ -88,22 +88,28 @@ impl Walk {
     }
 
     /// Reads a script; whether the parser understood all of it.
-    pub(super) fn script(&mut self, text: &str, nested: usize, is_piped: bool) -> bool {
+    pub(super) fn script(
+        &mut self,
+        text: &str,
+        depth: usize,
+        nested: usize,
+        is_piped: bool,
+    ) -> bool {
         if danger::is_fork_bomb(text) {
-            self.denied(nested, text, "it is a fork bomb");
+            self.denied(depth, text, "it is a fork bomb");
         }
         let tree = parse(text, self.deadline);
         let is_whole = tree.as_ref().is_some_and(|tree| !tree.root_node().has_error());
         match tree {
-            Some(tree) => self.tree(&tree, text, nested, is_piped),
-            None => self.doubt(nested, text, "the parser did not come to an end".into()),
+            Some(tree) => self.tree(&tree, text, depth, nested, is_piped),
+            None => self.doubt(depth, text, "the parser did not come to an end".into()),
         }
         if !is_whole {
-            self.doubt(nested, text, "it cannot be parsed".into());
-            self.loose(text, nested);
+            self.doubt(depth, text, "it cannot be parsed".into());
+            self.loose(text, depth, nested);
         }
         if self.functions.have_bomb() {
-            self.denied(nested, text, "it is a fork bomb");
+            self.denied(depth, text, "it is a fork bomb");
         }
         is_whole
     }
@@ -111,22 +117,22 @@ impl Walk {
     /// Reads a text that is too long for the parser.
     pub(super) fn long(&mut self, text: &str) {
         self.doubt(0, text, "it is too long to be parsed".into());
-        self.loose(text, 0);
+        self.loose(text, 0, 0);
     }
 
     /// Looks for what may be commands where the parser found none.
-    fn loose(&mut self, text: &str, nested: usize) {
+    fn loose(&mut self, text: &str, depth: usize, nested: usize) {
         let mut known = HashSet::new();
         for words in loose::commands(text) {
             if Instant::now() > self.deadline {
-                return self.doubt(nested, text, "it takes too long to read".into());
+                return self.doubt(depth, text, "it takes too long to read".into());
             }
             if !known.insert(words.clone()) {
                 continue;
             }
             let words: Vec<Word> =
                 words.iter().take(MAX_LOOSE_WORDS).map(|word| Word::read(word, &[])).collect();
-            self.command(words, vec![], nested, text, nested, false);
+            self.command(words, vec![], depth, text, nested, false);
         }
     }
 
@@ -140,14 +146,14 @@ impl Walk {
         self.items.push(Item { depth, label: "danger", text, kind: Kind::Denied(why) });
     }
 
-    fn tree(&mut self, tree: &Tree, text: &str, nested: usize, is_piped: bool) {
+    fn tree(&mut self, tree: &Tree, text: &str, depth: usize, nested: usize, is_piped: bool) {
         let mut cursor = tree.walk();
         let root = Frame {
             kind: "",
             node: None,
             is_piped,
             feeds_shell: false,
-            depth: nested,
+            depth,
             names: false,
             is_spawned: false,
         };
@@ -382,6 +388,6 @@ impl Walk {
             return self.doubt(depth, script, "too many shells within shells".into());
         }
         self.structure(depth, "script", script);
-        self.script(script, nested + 1, is_piped);
+        self.script(script, depth + 1, nested + 1, is_piped);
     }
 }

@@ -295,3 +295,24 @@ fn a_shell_call_without_a_command_is_not_remembered() {
         assert_eq!((decision.ruling, decision.remember), (Ruling::Ask, vec![]));
     }
 }
+
+#[test]
+fn what_a_denied_part_stands_in_is_denied() {
+    for command in [
+        "echo $(sudo id)",
+        "ls; bash -c 'echo; sudo id'",
+        "if true; then ls | sh; fi",
+        "FOO=$(eval 'rm -rf /')",
+    ] {
+        let decision = decide_in(&policy(), command, Path::new("/repository"), Mode::Default);
+        let mut encloses = usize::MAX;
+        let parts = decision.parts.iter().rev();
+        for part in parts.skip_while(|part| part.ruling != Ruling::Deny) {
+            if part.depth < encloses {
+                assert_eq!(part.ruling, Ruling::Deny, "{command}: {}", part.text);
+                encloses = part.depth;
+            }
+        }
+        assert_eq!(encloses, 0, "{command}");
+    }
+}
