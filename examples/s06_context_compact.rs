@@ -55,12 +55,10 @@
 use durable::Folder;
 use lessons::s01_loop::agent_loop;
 use rungs_core::{
-    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Request, Result, State,
-    StopReason,
+    Agent, Block, Chat, Context, Error, Layer, Message, NextAsk, Reply, Result, State, StopReason,
 };
 use rungs_files::{remove_largest, shorten};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{cmp::Reverse, process::ExitCode, sync::Arc};
 
 /// Above which share of the window room is made.
@@ -93,7 +91,6 @@ struct TokenCount {
     tokens: u64,
     bytes: usize,
     /// The size of the system text and the tools, which were counted too and are never removed.
-    #[serde(default)]
     fixed: usize,
 }
 
@@ -166,9 +163,8 @@ impl Layer for Compaction {
             }
         };
         let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
-        let bytes = chat.size() + reply.message.size();
-        let Request { system, tools, .. } = cx.request(chat);
-        let fixed = system.concat().len() + json!(tools).to_string().len();
+        let (bytes, sent) = (chat.size() + reply.message.size(), cx.request(chat));
+        let fixed = sent.system.concat().len() + serde_json::json!(sent.tools).to_string().len();
         chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes, fixed });
         Ok(reply)
     }
@@ -179,8 +175,7 @@ impl Compaction {
     /// or by a summary of what is older than the newest steps.
     async fn make_room(&self, chat: &mut Chat, cx: &Context) -> Attempt {
         // What is older must fit into a request for a summary.
-        let (full, newest) = (self.bytes(FULL_SHARE), self.bytes(NEWEST_SHARE));
-        let tail = chat.size().saturating_sub(full).max(newest);
+        let tail = chat.size().saturating_sub(self.bytes(FULL_SHARE)).max(self.bytes(NEWEST_SHARE));
         let (smaller, files) = self.without_results(chat, tail);
         let (count, before, after) = (files.len(), tokens(chat), tokens(&smaller));
         if count == 0 || after * 10 > before * 9 {
@@ -230,7 +225,7 @@ impl Compaction {
         let cleared = content.extract_if(.., |block| !stays(block)).map(|block| match block {
             Block::Text { text, .. } => text,
             // A picture, say: as it stood in the conversation.
-            other => json!(other).to_string(),
+            other => serde_json::json!(other).to_string(),
         });
         let text = cleared.collect();
         let file = self.folder.path().join(&name);
@@ -342,10 +337,8 @@ fn tokens(chat: &Chat) -> u64 {
     let (bytes, count) = (chat.size(), chat.state::<TokenCount>());
     let added = (bytes.saturating_sub(count.bytes) / BYTES_PER_TOKEN) as u64;
     let (left, counted) = (bytes.min(count.bytes) + count.fixed, count.bytes + count.fixed);
-    let share = left as f64 / counted.max(1) as f64;
-    ((count.tokens as f64 * share) as u64)
-        .saturating_add(added)
-        .max((bytes / BYTES_PER_TOKEN) as u64)
+    let kept = (count.tokens as f64 * (left as f64 / counted.max(1) as f64)) as u64;
+    kept.saturating_add(added).max((bytes / BYTES_PER_TOKEN) as u64)
 }
 
 /// Adds the mechanism, for a model with a window of so many tokens, with its files in `folder`.
@@ -391,7 +384,8 @@ mod tests {
         testing::{Play, inserted, play, results},
     };
     use rehearsal::{Scene, Turn, call, calls, say, say_results, scene};
-    use rungs_core::{NextSend, ToolOutput, ToolResult, tools};
+    use rungs_core::{NextSend, Request, ToolOutput, ToolResult, tools};
+    use serde_json::json;
     use std::path::{Path, PathBuf};
 
     fn state(dir: &Path) -> Folder {

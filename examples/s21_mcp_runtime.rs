@@ -37,9 +37,9 @@
 //! 1. Type `:mcp`, then `:prompt market shopping cents=100`. Who wrote that prompt?
 //! 2. Kill the server (`pkill -f -- --serve`) and ask for a price at once, and again a moment
 //!    later.
-//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`, ask for a price, and type `:request`. Which
-//!    tools of the market does it carry? In how many requests would a model that reads it find out
-//!    a price?
+//! 3. Set `max_schema_tokens: 100` in `config/mcp.yaml`, ask for a price, and type `:request`.
+//!    Which tools of the market does it carry? In how many requests would a model that reads it
+//!    find out a price?
 //!
 //! Pitfalls: what a server returns is text of a stranger, in the model's context: with private data
 //! and a way out, that is a leak, and no hash prevents it. Approval is of words, not of what the
@@ -58,7 +58,6 @@ use rungs_core::{
 };
 use rungs_mcp::{
     Approvals, Chosen, Config, Output, Part, Person, RemoteTool, Servers, Trust, market,
-    schema_tokens,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -200,9 +199,8 @@ impl Tool for McpReadResource {
     }
 
     async fn call(&self, input: Resource, cx: &Context) -> Result<ToolOutput, ToolError> {
-        let Some(server) = self.0.get(&input.server) else {
-            return Err(ToolError(format!("there is no MCP server {:?}", input.server)));
-        };
+        let unknown = || ToolError(format!("there is no MCP server {:?}", input.server));
+        let server = self.0.get(&input.server).ok_or_else(unknown)?;
         returned(within(cx, server.resource(&input.uri, &Watcher(cx))).await?)
     }
 }
@@ -233,15 +231,12 @@ impl Layer for Runtime {
 
     async fn send(&self, mut request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
         let remote = request.tools.iter().filter(|spec| spec.name.starts_with(PREFIX));
-        let tokens = remote
-            .map(|spec| schema_tokens(&spec.name, &spec.description, &spec.input_schema))
-            .sum::<usize>();
+        let tokens: usize = remote.map(|spec| rungs_mcp::schema_tokens(&json!(spec))).sum();
         if tokens > self.0.max_schema_tokens() {
             // They are still known to dispatch, where rules see their names.
             let loaded = cx.state::<LoadedTools>();
-            request
-                .tools
-                .retain(|spec| !spec.name.starts_with(PREFIX) || loaded.0.contains(&spec.name));
+            let is_sent = |name: &str| !name.starts_with(PREFIX) || loaded.0.contains(name);
+            request.tools.retain(|spec| is_sent(&spec.name));
         }
         next.run(request, cx).await
     }
@@ -324,8 +319,7 @@ pub async fn started(servers: Servers, stage: &Stage) -> Servers {
 
 /// Adds the tools of these servers, and all around them.
 pub fn install(agent: Agent, servers: Servers) -> Agent {
-    let (listed, shown, asked, closed) =
-        (servers.clone(), servers.clone(), servers.clone(), servers.clone());
+    let [listed, shown, asked, closed] = [0; 4].map(|_| servers.clone());
     agent
         .tools(servers.clone(), effect, run)
         .tool(McpReadResource(servers.clone()))
@@ -376,7 +370,7 @@ pub fn serve() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, mcp_script, mcp_servers, play, results, starting_mcp_servers};
+    use lessons::testing::{Play, mcp_script, mcp_servers, play, results};
     use rehearsal::{Scene, call, say, say_results, scene};
     use rungs_core::tools;
 
@@ -404,15 +398,6 @@ mod tests {
         assert_eq!(content[..], [Block::image("image/png", "iVBORw=="), Block::text("a picture")]);
         let listed = ["glob", "mcp_search", "mcp_resources", "mcp_read_resource", "mcp__s__draw"];
         assert_eq!(offered(&play, 0), listed);
-    }
-
-    #[tokio::test]
-    async fn the_first_turn_has_the_tools_of_a_server_that_was_still_starting() {
-        let dir = tempfile::tempdir().unwrap();
-        let servers = starting_mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000);
-        let play = with([scene("go", [say("done")])], &servers).await;
-        play.ask("go").await;
-        assert_eq!(offered(&play, 0).last().unwrap(), "mcp__s__draw");
     }
 
     #[tokio::test]

@@ -34,15 +34,16 @@ pub struct RemoteTool {
     own_name: String,
 }
 
-/// What a tool costs in every request, in tokens, by estimate.
-pub fn schema_tokens(name: &str, description: &str, schema: &Value) -> usize {
-    json!([name, description, schema]).to_string().len() / BYTES_PER_TOKEN
+/// What a tool that is sent like this costs in every request, in tokens, by estimate.
+pub fn schema_tokens(spec: &Value) -> usize {
+    spec.to_string().len() / BYTES_PER_TOKEN
 }
 
 impl RemoteTool {
     /// What it costs in every request, in tokens, by estimate.
     pub fn tokens(&self) -> usize {
-        schema_tokens(&self.name, &self.description, &self.schema)
+        let RemoteTool { name, description, schema, .. } = self;
+        schema_tokens(&json!({"name": name, "description": description, "input_schema": schema}))
     }
 
     /// Calls it. Dropping the call tells the server to stop.
