@@ -206,10 +206,7 @@ impl<'a> NextTurn<'a> {
             Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
             None => {
                 cx.progress().withdrawn = false;
-                // Only now: a layer may have waited for a source.
-                let mut agent = cx.agent.clone();
-                agent.scope.listed = agent.list();
-                let end = self.agent_loop.start(&agent, chat).await;
+                let end = self.agent_loop.start(&cx.agent, chat).await;
                 // It waits for what it runs.
                 chat.close_open_calls("not run: the turn ended");
                 end

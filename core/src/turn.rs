@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
     pub cancel: CancellationToken,
-    /// The tools of the sources, as they were when the loop began.
+    /// The tools of the sources, as they were when the turn began.
     pub listed: Arc<[AnyTool]>,
     /// Those of the conversation that the turn is about.
     pub states: Arc<Mutex<States>>,
@@ -100,6 +100,7 @@ impl Agent {
         let before = chat.clone();
         let mut agent = self.clone();
         agent.scope = Scope {
+            listed: self.list(),
             values: self.scope.values.clone(),
             cancel: self.scope.cancel.child_token(),
             ..Scope::default()
@@ -124,7 +125,7 @@ impl Agent {
     }
 
     /// The tools of the sources, now.
-    pub(crate) fn list(&self) -> Arc<[AnyTool]> {
+    fn list(&self) -> Arc<[AnyTool]> {
         let mut names: HashSet<String> =
             self.parts.tools.iter().map(|tool| tool.spec().name.clone()).collect();
         names.extend(self.without.iter().cloned());
