@@ -160,7 +160,7 @@ impl Config {
             log: SessionLog::open(&state, keys)?,
             max_calls,
             cache,
-            servers: s21_mcp_runtime::started(servers, stage).await,
+            servers,
             membership,
             state,
             trees,

@@ -64,8 +64,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
-/// How long the start waits for servers where a person is, who can begin to type meanwhile, and
-/// where the first prompt comes at once.
+/// How long a turn waits for servers that still start: where a person is, who can ask again, and
+/// where nobody is.
 const ATTENDED_WAIT: Duration = Duration::from_millis(300);
 const UNATTENDED_WAIT: Duration = Duration::from_secs(35);
 /// How long servers may take to end when the program does.
@@ -223,6 +223,7 @@ struct Runtime(Servers);
 impl Layer for Runtime {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         if !cx.is_child() {
+            started(&self.0, cx).await;
             self.0.news().iter().for_each(|line| cx.notice(line));
             self.review(cx).await;
         }
@@ -240,6 +241,11 @@ impl Layer for Runtime {
         }
         next.run(request, cx).await
     }
+}
+
+/// Waits for servers that still start, for a while: the start itself has not.
+async fn started(servers: &Servers, cx: &Context) {
+    servers.settle(if cx.attended() { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
 }
 
 impl Runtime {
@@ -267,6 +273,7 @@ impl Runtime {
 
 /// Runs `:prompt SERVER NAME key=value ..`: a turn that begins with what the server wrote.
 async fn prompt(servers: &Servers, args: &str, chat: &mut Chat, cx: &Context) -> Result<()> {
+    started(servers, cx).await;
     let mut words = args.split_whitespace();
     let (server, name) = (words.next().and_then(|name| servers.get(name)), words.next());
     let (Some(server), Some(name)) = (server, name) else {
@@ -310,13 +317,6 @@ pub async fn connect(stage: &Stage) -> Result<Servers> {
     Ok(Servers::start(config, approvals, beside, &stage.folder, &environment))
 }
 
-/// Waits for those that still start, for a while.
-pub async fn started(servers: Servers, stage: &Stage) -> Servers {
-    let attended = stage.agent().context().attended();
-    servers.settle(if attended { ATTENDED_WAIT } else { UNATTENDED_WAIT }).await;
-    servers
-}
-
 /// Adds the tools of these servers, and all around them.
 pub fn install(agent: Agent, servers: Servers) -> Agent {
     let [listed, shown, asked, closed] = [0; 4].map(|_| servers.clone());
@@ -331,6 +331,7 @@ pub fn install(agent: Agent, servers: Servers) -> Agent {
             "mcp",
             "the MCP servers, and what their tools cost; `login NAME`",
             async move |_, typed, cx| {
+                started(&shown, cx).await;
                 cx.notice(shown.command(typed, &Watcher(cx)).await);
                 Ok::<(), Error>(())
             },
@@ -349,8 +350,7 @@ pub fn main() -> ExitCode {
         return serve();
     }
     let build = async |stage: &Stage| {
-        let servers = started(connect(stage).await?, stage).await;
-        let agent = install(s13_streaming::install(stage.agent()), servers);
+        let agent = install(s13_streaming::install(stage.agent()), connect(stage).await?);
         Ok(s15_permissions::install(agent, s15_permissions::load(&stage.folder)?))
     };
     lessons::run("s21_mcp_runtime", build, agent_loop)
