@@ -110,6 +110,18 @@ pub async fn mcp_servers(
     trusted: bool,
     max_schema_tokens: usize,
 ) -> Servers {
+    let servers = starting_mcp_servers(dir, script, trusted, max_schema_tokens);
+    servers.settle(Duration::from_secs(60)).await;
+    servers
+}
+
+/// The same, which nobody has waited for.
+pub fn starting_mcp_servers(
+    dir: &Path,
+    script: String,
+    trusted: bool,
+    max_schema_tokens: usize,
+) -> Servers {
     let endpoint =
         Endpoint::Stdio { command: "bash".into(), args: vec!["-c".into(), script], env: [].into() };
     let timeout = Duration::from_millis(300);
@@ -117,15 +129,8 @@ pub async fn mcp_servers(
     let config =
         Config { servers: [("s".to_string(), server)].into(), max_schema_tokens, left_out: vec![] };
     let approvals = Approvals::open(Folder::open(dir, "approved").unwrap()).unwrap();
-    let servers = Servers::start(
-        config,
-        approvals,
-        Folder::open(dir, "tokens").unwrap(),
-        dir,
-        &Environment::default(),
-    );
-    servers.settle(Duration::from_secs(60)).await;
-    servers
+    let tokens = Folder::open(dir, "tokens").unwrap();
+    Servers::start(config, approvals, tokens, dir, &Environment::default())
 }
 
 /// What `full` needs, for an agent in its folder, without a person and without files of `config`.

@@ -370,7 +370,7 @@ pub fn serve() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lessons::testing::{Play, mcp_script, mcp_servers, play, results};
+    use lessons::testing::{Play, mcp_script, mcp_servers, play, results, starting_mcp_servers};
     use rehearsal::{Scene, call, say, say_results, scene};
     use rungs_core::tools;
 
@@ -398,6 +398,15 @@ mod tests {
         assert_eq!(content[..], [Block::image("image/png", "iVBORw=="), Block::text("a picture")]);
         let listed = ["glob", "mcp_search", "mcp_resources", "mcp_read_resource", "mcp__s__draw"];
         assert_eq!(offered(&play, 0), listed);
+    }
+
+    #[tokio::test]
+    async fn the_first_turn_has_the_tools_of_a_server_that_was_still_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let servers = starting_mcp_servers(dir.path(), mcp_script(&["draw"]), false, 1000);
+        let play = with([scene("go", [say("done")])], &servers).await;
+        play.ask("go").await;
+        assert_eq!(offered(&play, 0).last().unwrap(), "mcp__s__draw");
     }
 
     #[tokio::test]

@@ -206,7 +206,8 @@ impl<'a> NextTurn<'a> {
             Some((layer, layers)) => layer.turn(chat, cx, NextTurn { layers, ..self }).await,
             None => {
                 cx.progress().withdrawn = false;
-                let end = self.agent_loop.start(&cx.agent, chat).await;
+                // Only now: a layer may have waited for a source.
+                let end = self.agent_loop.start(&cx.agent.listed(), chat).await;
                 // It waits for what it runs.
                 chat.close_open_calls("not run: the turn ended");
                 end

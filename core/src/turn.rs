@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Default)]
 pub(crate) struct Scope {
     pub cancel: CancellationToken,
-    /// The tools of the sources, as they were when the turn began.
+    /// The tools of the sources, as they were when the loop began.
     pub listed: Arc<[AnyTool]>,
     /// Those of the conversation that the turn is about.
     pub states: Arc<Mutex<States>>,
@@ -100,7 +100,6 @@ impl Agent {
         let before = chat.clone();
         let mut agent = self.clone();
         agent.scope = Scope {
-            listed: self.list(),
             values: self.scope.values.clone(),
             cancel: self.scope.cancel.child_token(),
             ..Scope::default()
@@ -124,13 +123,14 @@ impl Agent {
         end
     }
 
-    /// The tools of the sources, now.
-    fn list(&self) -> Arc<[AnyTool]> {
+    /// This agent with the tools of the sources, as they are now.
+    pub(crate) fn listed(&self) -> Agent {
         let mut names: HashSet<String> =
             self.parts.tools.iter().map(|tool| tool.spec().name.clone()).collect();
         names.extend(self.without.iter().cloned());
         let tools = self.parts.sources.iter().flat_map(|source| source.tools());
-        tools.filter(|tool| names.insert(tool.spec().name.clone())).collect()
+        let listed = tools.filter(|tool| names.insert(tool.spec().name.clone())).collect();
+        Agent { scope: Scope { listed, ..self.scope.clone() }, ..self.clone() }
     }
 
     /// Asks the model, through every layer. For the loop; everybody else calls [`run`](Agent::run).
