@@ -164,7 +164,8 @@ impl Layer for Compaction {
         };
         let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
         let (bytes, sent) = (chat.size() + reply.message.size(), cx.request(chat));
-        let fixed = sent.system.concat().len() + serde_json::json!(sent.tools).to_string().len();
+        let tools = serde_json::to_string(&sent.tools).unwrap_or_default();
+        let fixed = sent.system.concat().len() + tools.len();
         chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes, fixed });
         Ok(reply)
     }

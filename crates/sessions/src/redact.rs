@@ -9,13 +9,15 @@ pub const REDACTED: &str = "[redacted key]";
 const MIN_KEY_BYTES: usize = 8;
 
 /// Keys of well-known services, by how they begin and how long they are; JSON web tokens; private
-/// keys. What may be a part of a program's source (`password = ...`) is not among them.
+/// keys. What may be a part of a program's source (`password = ...`) is not among them. All of it
+/// is ASCII: tables for Unicode would cost each start milliseconds.
 const SHAPES: &str = r"(?x)
     (?-u:\b)(?:
         sk-[A-Za-z0-9_-]{20,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,} |
         gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,} |
         xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{20,} |
-        (?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b) | AIza[A-Za-z0-9_-]{35}(?-u:\b) | ya29\.[A-Za-z0-9_-]{20,} |
+        (?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b) | AIza[A-Za-z0-9_-]{35}(?-u:\b) |
+        ya29\.[A-Za-z0-9_-]{20,} |
         whsec_[A-Za-z0-9+/=]{16,} | npm_[A-Za-z0-9]{36} | pypi-[A-Za-z0-9_-]{32,} |
         hf_[A-Za-z0-9]{30,} | gsk_[A-Za-z0-9]{30,} | xai-[A-Za-z0-9]{30,} |
         dop_v1_[a-f0-9]{32,} | dckr_pat_[A-Za-z0-9_-]{20,} | shpat_[a-fA-F0-9]{16,} |
@@ -26,7 +28,9 @@ const SHAPES: &str = r"(?x)
       (?:-----END\ [A-Z\ ]*PRIVATE\ KEY-----)?";
 
 /// What stands before a secret, which alone is replaced: a password in a URL, a bearer token.
-const AFTER: &str = r"(://[^\t\n\r /:@'\x22]+:)[^\t\n\r /@'\x22]+(@)|(?-u:\b)([Bb]earer[\t\n\r ]+)[A-Za-z0-9._~+/=-]{20,}";
+const AFTER: &str = r"(?x)
+    (://[^\t\n\r\x20/:@'\x22]+:)[^\t\n\r\x20/@'\x22]+(@) |
+    (?-u:\b)([Bb]earer[\t\n\r\x20]+)[A-Za-z0-9._~+/=-]{20,}";
 
 /// Replaces keys in what is written.
 #[derive(Debug, Clone)]
