@@ -232,13 +232,6 @@ impl Team {
         self.0.wait(&me, &cx.state::<InFlight>().0).await
     }
 
-    /// Waits for new mail of this agent, whoever is at work.
-    pub async fn mail(&self, cx: &Context) {
-        if let Some(me) = self.address(cx) {
-            self.0.mail(&me, &cx.state::<InFlight>().0).await;
-        }
-    }
-
     /// True when a teammate gets mail beyond these letters, false when none came within the limit.
     /// The teammate counts as idle meanwhile.
     pub async fn await_mail(&self, me: &str, known: &BTreeSet<LetterId>, limit: Duration) -> bool {

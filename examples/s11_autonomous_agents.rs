@@ -199,6 +199,7 @@ impl Autonomy {
         if me != LEAD {
             return self.claims.wait().await.is_ok();
         }
+        let in_flight = cx.state::<InFlight>();
         loop {
             if self.team.wait(&cx).await {
                 return true;
@@ -216,7 +217,9 @@ impl Autonomy {
             tokio::select! {
                 taken = timeout(limit, taken) => if taken.is_err() { return false },
                 // A question about the task, from another process.
-                () = self.team.mail(&cx) => {}
+                () = self.team.transport().wait(&me, &in_flight.0) => {
+                    return self.team.wait(&cx).await;
+                }
             }
         }
     }

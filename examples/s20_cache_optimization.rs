@@ -63,7 +63,7 @@ use rungs_core::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     path::Path,
     process::ExitCode,
     sync::{
@@ -117,7 +117,7 @@ fn marks(request: &Request, lifetimes: Lifetimes) -> Vec<Mark> {
 /// What is remembered of a request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Sent {
-    /// What stands before the messages: the name of each part, and its fingerprint.
+    /// What stands before the messages: the name of each part, and its hash.
     head: Vec<(String, u32)>,
     /// Not saved, since they would be saved with every step again: after a restart, what has
     /// changed in them is not noticed.
@@ -129,33 +129,28 @@ struct Sent {
     at: u64,
 }
 
-fn fingerprint(part: &(impl Serialize + ?Sized)) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(part).unwrap_or_default().hash(&mut hasher);
-    hasher.finish() as u32
+fn hash(part: &(impl Serialize + ?Sized)) -> u32 {
+    let json = serde_json::to_string(part).unwrap_or_default();
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(json) as u32
 }
 
 impl Sent {
     fn of(request: &Request, model: &str) -> Self {
-        let mut head = vec![("the model".to_string(), fingerprint(model))];
-        for tool in &request.tools {
-            head.push((format!("the tool `{}`", tool.name), fingerprint(tool)));
-        }
+        let mut head = vec![("the model".to_string(), hash(model))];
+        head.extend(request.tools.iter().map(|t| (format!("the tool `{}`", t.name), hash(t))));
         for (section, number) in request.system.iter().zip(1..) {
-            head.push((format!("section {number} of the system text"), fingerprint(section)));
+            head.push((format!("section {number} of the system text"), hash(section)));
         }
         for key in SETTINGS {
-            let value = request.extra.get(key);
-            head.extend(value.map(|value| (format!("`{key}`"), fingerprint(value))));
+            head.extend(request.extra.get(key).map(|value| (format!("`{key}`"), hash(value))));
         }
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Sent { head, messages: request.messages.clone(), tokens: 0, at }
     }
 
     /// The blocks of the conversation, each with the number of its message.
-    fn blocks(&self) -> impl Iterator<Item = (usize, Role, &Block)> {
-        let numbered = self.messages.iter().enumerate();
-        numbered.flat_map(|(n, m)| m.content.iter().map(move |block| (n, m.role, block)))
+    fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
+        self.messages.iter().enumerate().flat_map(|(n, m)| m.content.iter().map(move |b| (n, b)))
     }
 
     /// How many blocks both conversations begin with.
@@ -165,27 +160,26 @@ impl Sent {
 
     /// Which part keeps `next` from beginning with this one, if it should.
     fn change(&self, next: &Sent) -> Option<String> {
-        let in_head = |sent: &Sent, name: &str| {
-            sent.head.iter().find(|(other, _)| other == name).map(|(_, print)| *print)
+        let hash_in = |sent: &Sent, name: &str| {
+            sent.head.iter().find(|(other, _)| other == name).map(|(_, hash)| *hash)
         };
-        for (name, print) in &next.head {
-            match in_head(self, name) {
+        for (name, hash) in &next.head {
+            match hash_in(self, name) {
                 None => return Some(format!("{name} is new")),
-                Some(old) if old != *print => return Some(format!("{name} changed")),
+                Some(old) if old != *hash => return Some(format!("{name} changed")),
                 Some(_) => {}
             }
         }
-        if let Some((gone, _)) = self.head.iter().find(|(name, _)| in_head(next, name).is_none()) {
+        if let Some((gone, _)) = self.head.iter().find(|(name, _)| hash_in(next, name).is_none()) {
             return Some(format!("{gone} is gone"));
         }
         if self.head != next.head {
             return Some("the order of the tools changed".into());
         }
         let common = self.common(next);
-        let (number, ..) = next.blocks().nth(common)?;
-        let newest = next.messages.len() - 1;
+        let (number, _) = next.blocks().nth(common)?;
         // What differs in the newest message alone was not sent yet, or was taken back.
-        if common == self.blocks().count() || number == newest {
+        if common == self.blocks().count() || number + 1 == next.messages.len() {
             return None;
         }
         Some(if next.messages.len() < self.messages.len() {
@@ -200,7 +194,7 @@ impl Sent {
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct SentRequests {
     newest: Option<Sent>,
-    /// Those before it, the newest last.
+    /// Those before it, the newest first.
     #[serde(skip)]
     older: Vec<Sent>,
 }
@@ -213,23 +207,21 @@ impl SentRequests {
     /// Why the server cannot read this request from its cache, and how many tokens it has of the
     /// one that is most like it.
     fn break_of(&self, next: &Sent, lifetimes: Option<Lifetimes>) -> Option<(String, u64)> {
-        let all = || self.older.iter().chain(&self.newest);
         let likeness = |last: &&Sent| (last.common(next), last.head == next.head);
-        let last = all().max_by_key(likeness).filter(|last| last.tokens > 0)?;
+        let all = self.older.iter().rev().chain(&self.newest);
+        let last = all.max_by_key(likeness).filter(|last| last.tokens > 0)?;
         if let Some(change) = last.change(next) {
             return Some((change, last.tokens));
         }
-        let read = all().map(|sent| sent.at).max()?;
         let lifetime = if lifetimes?.conversation == Lifetime::Hour { 60 } else { 5 };
-        let rest = next.at.saturating_sub(read) / 60;
+        let rest = next.at.saturating_sub(self.newest.as_ref()?.at) / 60;
         let why = format!("the last request was {rest} min ago, and entries live for {lifetime}");
         (rest >= lifetime).then_some((why, last.tokens))
     }
 
     fn remember(&mut self, sent: Sent) {
-        self.older.extend(self.newest.replace(sent));
-        let forgotten = self.older.len().saturating_sub(MAX_OLDER_REQUESTS);
-        self.older.drain(..forgotten);
+        self.older.splice(..0, self.newest.replace(sent));
+        self.older.truncate(MAX_OLDER_REQUESTS);
     }
 }
 

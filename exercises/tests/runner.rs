@@ -1,5 +1,6 @@
-//! The runner as a student starts it, in a folder of its own. Nothing is built here: that would take
-//! longer than all tests together. Where a test needs a program, a cargo of its own gives it one.
+//! The runner as a student starts it, in a folder of its own. Nothing is built here: that would
+//! take longer than all tests together. Where a test needs a program, a cargo of its own gives it
+//! one.
 use std::{
     fs,
     io::Write,

@@ -334,21 +334,12 @@ impl<T: Clone + Send + Sync + 'static> Workers<T> {
             return false;
         }
         tokio::select! {
-            () = self.mail(who, in_flight) => true,
+            () = self.transport().wait(who, in_flight) => true,
             // Whoever is idle has sent before that what it had to say.
             () = self.all_idle(), if is_owner => {
                 self.transport().has_mail(who, in_flight).await.unwrap_or(false)
             }
         }
-    }
-
-    /// Waits for mail that is not in flight, whoever is at work: for ever where none may come. The
-    /// owner gets none before it has allowed letters.
-    pub async fn mail(&self, who: &str, in_flight: &BTreeSet<LetterId>) {
-        if who == self.0.owner && self.0.letters.lock().unwrap().is_none() {
-            return pending().await;
-        }
-        self.transport().wait(who, in_flight).await;
     }
 
     /// Waits at most so long for mail of a worker that is not in flight: whether there is some. The

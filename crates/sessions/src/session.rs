@@ -29,8 +29,9 @@ impl Session {
         self.last
     }
 
-    /// Appends these entries behind `parent`, each the parent of the next, all or none. They survive
-    /// a killed process, and a power cut once the journal is flushed. Returns the numbers they got.
+    /// Appends these entries behind `parent`, each the parent of the next, all or none. They
+    /// survive a killed process, and a power cut once the journal is flushed. Returns the numbers
+    /// they got.
     ///
     /// # Errors
     /// [`Error::Unserializable`], and those of [`Journal::append_unflushed`].
