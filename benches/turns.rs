@@ -7,10 +7,10 @@
 use rehearsal::{ReceivedRequest, Script, Server};
 use std::{
     io::Write,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 const TURNS: usize = 200;
 const LONG_TURNS: usize = 5_000;
@@ -39,9 +39,9 @@ fn main() {
         let mut starts: Vec<Duration> = (0..STARTS)
             .map(|_| {
                 let server = serve(&runtime, "{say: done}");
+                let folder = tempfile::tempdir().unwrap();
                 let start = Instant::now();
-                let (mut child, _folder) = lesson(name, &server, 1);
-                child.wait().unwrap();
+                lesson(name, &server, 1, folder.path()).wait().unwrap();
                 server.requests()[0].arrived - start
             })
             .collect();
@@ -88,7 +88,11 @@ fn turns(
     let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
     let calls = format!("{{repeat: {of_prompt}, call: [{call}]}}");
     let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
-    let (mut child, _folder) = lesson(name, &server, prompts);
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..=TURNS {
+        std::fs::write(folder.path().join(format!("f{n}")), n.to_string()).unwrap();
+    }
+    let mut child = lesson(name, &server, prompts, folder.path());
     let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
     // The request that ends it is answered late, so that the process is still there.
     while seen.len() < count + prompts {
@@ -109,16 +113,11 @@ fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
     runtime.block_on(Script::parse("bench", &script).unwrap().serve()).unwrap()
 }
 
-/// Begins a lesson in a folder of its own, which is deleted when it is dropped.
-fn lesson(name: &str, server: &Server, prompts: usize) -> (Child, TempDir) {
+fn lesson(name: &str, server: &Server, prompts: usize, folder: &Path) -> Child {
     // Cargo has built it beside this program, wherever that is.
     let bench = std::env::current_exe().unwrap();
     let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples").join(name));
-    let folder = tempfile::tempdir().unwrap();
-    for n in 0..=TURNS {
-        std::fs::write(folder.path().join(format!("f{n}")), n.to_string()).unwrap();
-    }
-    command.current_dir(folder.path());
+    command.current_dir(folder);
     if prompts == 1 {
         command.arg("go");
     }
@@ -129,7 +128,7 @@ fn lesson(name: &str, server: &Server, prompts: usize) -> (Child, TempDir) {
     if prompts > 1 {
         input.write_all("go\n".repeat(prompts).as_bytes()).unwrap();
     }
-    (child, folder)
+    child
 }
 
 fn tool_alone() -> Duration {
