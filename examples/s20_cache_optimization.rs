@@ -138,9 +138,8 @@ impl Sent {
     fn of(request: &Request, model: &str) -> Self {
         let mut head = vec![("the model".to_string(), hash(model))];
         head.extend(request.tools.iter().map(|t| (format!("the tool `{}`", t.name), hash(t))));
-        for (section, number) in request.system.iter().zip(1..) {
-            head.push((format!("section {number} of the system text"), hash(section)));
-        }
+        let sections = request.system.iter().zip(1..);
+        head.extend(sections.map(|(s, n)| (format!("section {n} of the system text"), hash(s))));
         for key in SETTINGS {
             head.extend(request.extra.get(key).map(|value| (format!("`{key}`"), hash(value))));
         }
@@ -149,8 +148,9 @@ impl Sent {
     }
 
     /// The blocks of the conversation, each with the number of its message.
-    fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
-        self.messages.iter().enumerate().flat_map(|(n, m)| m.content.iter().map(move |b| (n, b)))
+    fn blocks(&self) -> impl Iterator<Item = (usize, Role, &Block)> {
+        let numbered = self.messages.iter().enumerate();
+        numbered.flat_map(|(n, m)| m.content.iter().map(move |block| (n, m.role, block)))
     }
 
     /// How many blocks both conversations begin with.
@@ -177,7 +177,7 @@ impl Sent {
             return Some("the order of the tools changed".into());
         }
         let common = self.common(next);
-        let (number, _) = next.blocks().nth(common)?;
+        let (number, ..) = next.blocks().nth(common)?;
         // What differs in the newest message alone was not sent yet, or was taken back.
         if common == self.blocks().count() || number + 1 == next.messages.len() {
             return None;

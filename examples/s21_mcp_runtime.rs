@@ -319,7 +319,7 @@ pub async fn connect(stage: &Stage) -> Result<Servers> {
 
 /// Adds the tools of these servers, and all around them.
 pub fn install(agent: Agent, servers: Servers) -> Agent {
-    let [listed, shown, asked, closed] = [0; 4].map(|_| servers.clone());
+    let [listed, shown, asked, closed] = [(); 4].map(|()| servers.clone());
     agent
         .tools(servers.clone(), effect, run)
         .tool(McpReadResource(servers.clone()))

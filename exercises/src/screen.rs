@@ -21,7 +21,7 @@ const DEFAULT_WIDTH: usize = 80;
 const MAX_WIDTH: usize = 100;
 /// Narrower terminals get lines of this width.
 const MIN_WIDTH: usize = 20;
-/// Lines that are indented by so much more than the text before them do not go on with it.
+/// Lines that are indented by so much more than the text before them do not continue it.
 const CODE_INDENT: usize = 4;
 
 /// How many columns a line may have.
@@ -116,21 +116,21 @@ pub(crate) fn warn(text: &str) {
 
 /// Joins the lines of a text into paragraphs: what is to be wrapped. An item of a list begins one.
 /// Lines that are indented stay as they are, such as those of a table; but what a user says, in
-/// quotes, goes on in the next line, and so does an item.
+/// quotes, continues in the next line, and so does an item.
 pub(crate) fn paragraphs<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut paragraphs: Vec<String> = vec![];
-    // How far a line is indented that goes on with the last paragraph.
-    let mut goes_on = 0..0;
+    // How far a line is indented that continues the last paragraph.
+    let mut continued = 0..0;
     for line in lines {
         let text = line.trim_start();
         let (indent, mark) = (line.len() - text.len(), item(text));
         match paragraphs.last_mut() {
-            Some(last) if goes_on.contains(&indent) && mark.is_none() && !text.is_empty() => {
+            Some(last) if continued.contains(&indent) && mark.is_none() && !text.is_empty() => {
                 *last = format!("{last} {text}");
             }
             _ => {
                 paragraphs.push(line.trim_end().into());
-                goes_on = match mark {
+                continued = match mark {
                     Some(mark) => indent + 1..indent + mark + CODE_INDENT,
                     None if text.starts_with('"') => indent..indent + CODE_INDENT,
                     None if indent == 0 && !text.is_empty() => 0..CODE_INDENT,

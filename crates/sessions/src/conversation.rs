@@ -302,7 +302,7 @@ where
         if nodes.is_empty() && self.head() != self.session.head() {
             nodes.push(Node::Other);
         }
-        self.append(nodes)
+        self.append_unflushed(nodes)
     }
 
     /// Leaves the part of the path that these messages do not follow. Returns how many they share,
@@ -334,8 +334,7 @@ where
     /// # Errors
     /// As for [`sync`](Conversation::sync): the call must not run then.
     pub fn begin_call(&mut self, id: &str) -> Result<()> {
-        self.append(vec![Node::Call(id.into())])?;
-        self.flush()
+        self.append(vec![Node::Call(id.into())])
     }
 
     /// The result of one of several calls. That of a single call is in the next message anyway.
@@ -344,10 +343,7 @@ where
     /// As for [`sync`](Conversation::sync).
     pub fn end_call(&mut self, result: &impl Serialize) -> Result<()> {
         match serde_json::to_string(result) {
-            Ok(json) => {
-                self.append(vec![Node::Result(json)])?;
-                self.flush()
-            }
+            Ok(json) => self.append(vec![Node::Result(json)]),
             // It has no form that could be saved, and the message that holds it will say so.
             Err(_) => Ok(()),
         }
@@ -395,7 +391,6 @@ where
         let (place, turns) = tree.before(self.head(), to)?;
         self.read(&tree, place);
         self.append(vec![Node::Other])?;
-        self.flush()?;
         Ok(turns)
     }
 
@@ -404,6 +399,11 @@ where
     }
 
     fn append(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
+        self.append_unflushed(nodes)?;
+        self.flush()
+    }
+
+    fn append_unflushed(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
         if nodes.is_empty() {
             return Ok(());
         }
