@@ -143,6 +143,11 @@ impl Folder {
         let path = &self.0.path;
         let open = step("stat", || Ok(fs::fstat(&*self.handle())?));
         let open = open.map_err(Error::io("stat", path))?;
+        // The usual case, in two system calls whatever the depth. A link on the way does no harm
+        // then, since all is opened below the handle. What fails here fails again below.
+        if fs::stat(path).is_ok_and(|found| is_same(&open, &found)) {
+            return Ok(());
+        }
         let found = match &self.0.above {
             Some((above, name)) => {
                 above.check()?;

@@ -5,10 +5,11 @@ mod file;
 use crate::{
     Error, Folder, Lock,
     folder::check,
+    lock::LockFiles,
     record::{self, EncodeError, Header, Key, Position},
     step::step,
 };
-use file::{Stamp, Written, lock, open_file, replace, truncate, write};
+use file::{LOCK_TIMEOUT, Stamp, Written, lock_files, open_file, replace, truncate, write};
 use rustix::fs::{FileType, Stat, fstat};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -36,6 +37,7 @@ pub struct Journal<T> {
     name: OsString,
     path: PathBuf,
     file: File,
+    lock_files: LockFiles,
     /// What the file was when it was last read or written.
     stamp: Stamp,
     header: Header,
@@ -136,7 +138,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// # Errors
     /// [`Error::LockTimeout`] after ten seconds, and those of [`open`](Self::open).
     pub fn lock(&mut self) -> Result<Locked<'_, T>, Error> {
-        let lock = lock(&self.folder, &self.name)?;
+        let lock = self.hold()?;
         let update = self.catch_up(true)?;
         Ok((LockedJournal { journal: self, _lock: lock }, update))
     }
@@ -157,7 +159,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// [`Error::Stale`] when others have written since the last read: the records were decided on
     /// without knowing that. Those of [`LockedJournal::append_all`], and [`Error::LockTimeout`].
     pub fn append_all(&mut self, records: &[T]) -> Result<(), Error> {
-        let _lock = lock(&self.folder, &self.name)?;
+        let _lock = self.hold()?;
         self.append_locked(records, true)
     }
 
@@ -167,7 +169,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// # Errors
     /// As for [`append_all`](Self::append_all).
     pub fn append_unflushed(&mut self, records: &[T]) -> Result<(), Error> {
-        let _lock = lock(&self.folder, &self.name)?;
+        let _lock = self.hold()?;
         self.append_locked(records, false)
     }
 
@@ -183,18 +185,24 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok(())
     }
 
+    fn hold(&mut self) -> Result<Lock, Error> {
+        self.lock_files.acquire(&self.folder, LOCK_TIMEOUT)
+    }
+
     fn open_or_salvage(
         folder: &Folder,
         name: &OsStr,
         salvage: bool,
     ) -> Result<(Self, Update<T>), Error> {
-        let _lock = lock(folder, name)?;
+        let mut lock_files = lock_files(name);
+        let _lock = lock_files.acquire(folder, LOCK_TIMEOUT)?;
         let file = open_file(folder, name)?;
         let mut journal = Journal {
             folder: folder.clone(),
             name: name.into(),
             path: folder.path().join(name),
             file,
+            lock_files,
             stamp: Stamp::default(),
             header: Header::default(),
             position: Position::default(),

@@ -2,6 +2,7 @@ use crate::{Error, Folder, folder::is_same, step::step};
 use std::{
     ffi::{OsStr, OsString},
     fs::{File, TryLockError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ const MAX_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The lock is not reentrant: its holder has to wait as well when it asks again. Dropping it does
 /// not wait.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock(Arc<File>);
 
 impl Lock {
     /// Waits for the lock of this name, for at most `timeout`. Blocks.
@@ -41,23 +42,7 @@ impl Lock {
         name: impl AsRef<OsStr>,
         timeout: Duration,
     ) -> Result<Lock, Error> {
-        let (name, start) = (name.as_ref(), Instant::now());
-        let poll = |lock_name: &OsStr| {
-            let mut pause = MIN_POLL_INTERVAL;
-            loop {
-                if let Some(lock) = Lock::try_acquire(folder, lock_name)? {
-                    return Ok(lock);
-                }
-                if start.elapsed() >= timeout {
-                    let file = folder.path().join(name);
-                    return Err(Error::LockTimeout { file, waited: timeout });
-                }
-                thread::sleep(pause);
-                pause = (pause * 2).min(MAX_POLL_INTERVAL);
-            }
-        };
-        let _next_in_line = poll(&with_suffix(name, ".next"))?;
-        poll(name)
+        LockFiles::new(name.as_ref()).acquire(folder, timeout)
     }
 
     /// The lock of this name, or `None` when another holds it. Does not wait for the lock.
@@ -65,20 +50,76 @@ impl Lock {
     /// # Errors
     /// Those of [`Folder::open_file`].
     pub fn try_acquire(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Option<Lock>, Error> {
-        let name = name.as_ref();
+        LockFile::new(name.as_ref().into()).try_acquire(folder)
+    }
+}
+
+/// The two files of a lock, which stay open from one time to the next.
+#[derive(Debug)]
+pub(crate) struct LockFiles {
+    lock: LockFile,
+    next: LockFile,
+}
+
+impl LockFiles {
+    pub(crate) fn new(name: &OsStr) -> LockFiles {
+        let next = LockFile::new(with_suffix(name, ".next"));
+        LockFiles { lock: LockFile::new(name.into()), next }
+    }
+
+    /// As [`Lock::acquire`].
+    pub(crate) fn acquire(&mut self, folder: &Folder, timeout: Duration) -> Result<Lock, Error> {
+        let start = Instant::now();
+        let name = self.lock.name.clone();
+        let poll = |file: &mut LockFile| {
+            let mut pause = MIN_POLL_INTERVAL;
+            loop {
+                if let Some(lock) = file.try_acquire(folder)? {
+                    return Ok(lock);
+                }
+                if start.elapsed() >= timeout {
+                    let file = folder.path().join(&name);
+                    return Err(Error::LockTimeout { file, waited: timeout });
+                }
+                thread::sleep(pause);
+                pause = (pause * 2).min(MAX_POLL_INTERVAL);
+            }
+        };
+        let _next_in_line = poll(&mut self.next)?;
+        poll(&mut self.lock)
+    }
+}
+
+/// A file that is there to be locked.
+#[derive(Debug)]
+struct LockFile {
+    name: OsString,
+    open: Option<Arc<File>>,
+}
+
+impl LockFile {
+    fn new(name: OsString) -> LockFile {
+        LockFile { name, open: None }
+    }
+
+    fn try_acquire(&mut self, folder: &Folder) -> Result<Option<Lock>, Error> {
+        let path = || folder.path().join(&self.name);
         loop {
-            let file = folder.open_file(name, u64::MAX)?;
+            let file = match self.open.take() {
+                Some(file) => file,
+                None => Arc::new(folder.open_file(&self.name, u64::MAX)?),
+            };
             match file.try_lock() {
                 Ok(()) => {}
+                // Not kept: the file at the path may be another one by the next attempt.
                 Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(e)) => {
-                    return Err(Error::io("lock", &folder.path().join(name))(e));
-                }
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path())(e)),
             }
             let lock = Lock(file);
             let open = step("stat", || Ok(rustix::fs::fstat(&lock.0)?))
-                .map_err(Error::io("stat", &folder.path().join(name)))?;
-            if folder.stat(name)?.is_some_and(|at_path| is_same(&at_path, &open)) {
+                .map_err(Error::io("stat", &path()))?;
+            if folder.stat(&self.name)?.is_some_and(|at_path| is_same(&at_path, &open)) {
+                self.open = Some(lock.0.clone());
                 return Ok(Some(lock));
             }
         }

@@ -1,31 +1,35 @@
 //! What a session's file tells of a conversation, and how it follows that conversation.
 use crate::{
     Error, REDACTED, Record, Result, Session, Sessions, Tree, Turn,
+    patch::{diff, merge},
     record::{Entry, TURN},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
 /// The kinds of records of a conversation, beside those of every session.
 pub(crate) const MESSAGE: &str = "message";
+/// States by name, whole; `null` for one that is gone.
 pub(crate) const STATES: &str = "states";
+/// States by name, as what changed in each (see [`diff`]): with every step some grow by a little.
+pub(crate) const PATCH: &str = "states_patch";
 pub(crate) const CALL: &str = "call";
 pub(crate) const RESULT: &str = "result";
 
 /// How many characters the label of a turn and the title of a session have at most.
 const MAX_NAME_CHARS: usize = 60;
 
-/// The states that changed, by name; none for one that is gone.
-type Changed<S> = BTreeMap<String, Option<S>>;
-
 /// A record, as far as a conversation knows its kind.
 #[derive(Debug)]
-enum Node<M, S> {
+enum Node<M> {
     Message(Arc<M>),
-    States(Changed<S>),
+    States(Map<String, Value>),
+    Patch(Map<String, Value>),
     Turn(Turn),
     Call(String),
     Result(String),
@@ -33,6 +37,7 @@ enum Node<M, S> {
 }
 
 /// A session, and the path to where its conversation is: messages `M`, states `S`, turns and calls.
+/// A state is equal to one whose JSON is equal; whether it is the same should be seen without that.
 ///
 /// It is a mirror: [`sync`](Conversation::sync) compares the path with the conversation as it is
 /// now, and appends what is new. Where both differ, a new branch begins. So whatever is done to a
@@ -42,7 +47,7 @@ enum Node<M, S> {
 pub struct Conversation<M, S> {
     session: Session,
     /// From the root to where the conversation is, with the numbers of the records.
-    path: Vec<(u64, Node<M, S>)>,
+    path: Vec<(u64, Node<M>)>,
     /// As they are at the end of the path.
     states: BTreeMap<String, S>,
     /// The names of all states that the path has ever had.
@@ -91,7 +96,7 @@ impl<M, S> Default for Current<M, S> {
 impl<M, S> Current<M, S>
 where
     M: Serialize + DeserializeOwned + PartialEq,
-    S: Serialize + DeserializeOwned + PartialEq + Clone,
+    S: Borrow<Value> + From<Value> + PartialEq + Clone,
 {
     /// The id of the conversation that was held last.
     pub fn id(&self) -> String {
@@ -126,7 +131,7 @@ where
 impl<M, S> Conversation<M, S>
 where
     M: Serialize + DeserializeOwned + PartialEq,
-    S: Serialize + DeserializeOwned + PartialEq + Clone,
+    S: Borrow<Value> + From<Value> + PartialEq + Clone,
 {
     /// The conversation of this session, where it is now.
     pub fn new((session, tree): (Session, Tree)) -> Self {
@@ -144,32 +149,32 @@ where
     }
 
     fn read(&mut self, tree: &Tree, head: u64) {
-        let path = tree.path(head);
-        let mut before = 0;
-        (self.is_changed, self.path, self.states) = (false, vec![], BTreeMap::new());
-        for record in path {
+        let (mut before, mut states) = (0, Value::Object(Map::new()));
+        (self.is_changed, self.path) = (false, vec![]);
+        for record in tree.path(head) {
             let is_lost = record.parent != before;
             self.is_changed |= is_lost || record.data.get().contains(REDACTED);
             before = record.id;
             let node = match Node::read(record) {
-                Node::States(changed) => {
-                    self.take_over(changed);
+                Node::States(whole) => {
+                    self.state_names.extend(whole.keys().cloned());
+                    for (name, state) in whole {
+                        states[name] = state;
+                    }
+                    Node::Other
+                }
+                Node::Patch(patch) => {
+                    self.state_names.extend(patch.keys().cloned());
+                    merge(&mut states, patch.into());
                     Node::Other
                 }
                 node => node,
             };
             self.path.push((record.id, node));
         }
-    }
-
-    fn take_over(&mut self, changed: Changed<S>) {
-        for (name, state) in changed {
-            self.state_names.insert(name.clone());
-            match state {
-                Some(state) => drop(self.states.insert(name, state)),
-                None => drop(self.states.remove(&name)),
-            }
-        }
+        let Value::Object(states) = states else { unreachable!("it began as an object") };
+        let is_there = |(_, state): &(String, Value)| !state.is_null();
+        self.states = states.into_iter().filter(is_there).map(|(n, s)| (n, S::from(s))).collect();
     }
 
     /// The id of the session.
@@ -284,21 +289,30 @@ where
             nodes.extend(self.turn.take().map(Node::Turn));
         }
         nodes.extend(messages[same..].iter().cloned().map(Node::Message));
-        let mut changed = Changed::new();
+        let (mut whole, mut patch) = (Map::new(), Map::new());
         for (name, state) in states {
-            if parted || self.states.get(name) != Some(state) {
-                changed.insert(name.clone(), Some(state.clone()));
+            let known = self.states.get(name).filter(|_| !parted);
+            if known == Some(state) {
+                continue;
             }
+            match known.and_then(|known| diff(known.borrow(), state.borrow())) {
+                Some(change) => patch.insert(name.clone(), change),
+                None => whole.insert(name.clone(), state.borrow().clone()),
+            };
         }
         for name in self.state_names.iter().filter(|name| !states.contains_key(*name)) {
             if parted || self.states.contains_key(name) {
-                changed.insert(name.clone(), None);
+                whole.insert(name.clone(), Value::Null);
             }
         }
-        if !changed.is_empty() {
-            self.take_over(changed.clone());
-            nodes.push(Node::States(changed));
+        if !whole.is_empty() {
+            self.state_names.extend(whole.keys().cloned());
+            nodes.push(Node::States(whole));
         }
+        if !patch.is_empty() {
+            nodes.push(Node::Patch(patch));
+        }
+        self.states.clone_from(states);
         if nodes.is_empty() && self.head() != self.session.head() {
             nodes.push(Node::Other);
         }
@@ -398,12 +412,12 @@ where
         Ok(self.session.journal.flush()?)
     }
 
-    fn append(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
+    fn append(&mut self, nodes: Vec<Node<M>>) -> Result<()> {
         self.append_unflushed(nodes)?;
         self.flush()
     }
 
-    fn append_unflushed(&mut self, nodes: Vec<Node<M, S>>) -> Result<()> {
+    fn append_unflushed(&mut self, nodes: Vec<Node<M>>) -> Result<()> {
         if nodes.is_empty() {
             return Ok(());
         }
@@ -411,7 +425,7 @@ where
         let ids = self.session.append(self.head(), entries)?;
         // What states were is kept in the file alone: with each step there is more of it.
         let kept = nodes.into_iter().map(|node| match node {
-            Node::States(_) => Node::Other,
+            Node::States(_) | Node::Patch(_) => Node::Other,
             other => other,
         });
         self.path.extend(ids.into_iter().zip(kept));
@@ -419,11 +433,12 @@ where
     }
 }
 
-impl<M: Serialize + DeserializeOwned, S: Serialize + DeserializeOwned> Node<M, S> {
+impl<M: Serialize + DeserializeOwned> Node<M> {
     fn read(record: &Record) -> Self {
         let node = match record.kind.as_str() {
             MESSAGE => record.read().map(Node::Message),
             STATES => record.read().map(Node::States),
+            PATCH => record.read().map(Node::Patch),
             TURN => record.read().map(Node::Turn),
             CALL => record.read().map(Node::Call),
             RESULT => Some(Node::Result(record.data.get().into())),
@@ -436,6 +451,7 @@ impl<M: Serialize + DeserializeOwned, S: Serialize + DeserializeOwned> Node<M, S
         match self {
             Node::Message(message) => Entry::new(MESSAGE, message),
             Node::States(states) => Entry::new(STATES, states),
+            Node::Patch(patch) => Entry::new(PATCH, patch),
             Node::Turn(turn) => Entry::turn(turn),
             Node::Call(id) => Entry::new(CALL, id),
             Node::Result(json) => Entry::raw(RESULT, json),

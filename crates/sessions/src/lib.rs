@@ -28,6 +28,7 @@
 mod conversation;
 mod error;
 pub mod export;
+mod patch;
 mod record;
 mod redact;
 mod session;

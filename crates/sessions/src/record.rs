@@ -1,5 +1,5 @@
 //! What stands in a session's file.
-use crate::conversation::{CALL, MESSAGE, RESULT, STATES};
+use crate::conversation::{CALL, MESSAGE, PATCH, RESULT, STATES};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::{
@@ -20,7 +20,8 @@ pub(crate) const HEAD: &str = "head";
 pub(crate) const TURN: &str = "turn";
 
 /// Every kind that this version knows.
-pub(crate) const KINDS: [&str; 9] = [BEGIN, TITLE, SAVE, HEAD, TURN, MESSAGE, STATES, CALL, RESULT];
+pub(crate) const KINDS: [&str; 10] =
+    [BEGIN, TITLE, SAVE, HEAD, TURN, MESSAGE, STATES, PATCH, CALL, RESULT];
 
 /// A record: a node of the tree.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 
-type Talk = Conversation<String, u32>;
+type Talk = Conversation<String, Value>;
 
 const ONE: &str = "0000000000000001";
 const TWO: &str = "0000000000000002";
@@ -24,14 +24,14 @@ fn begin() -> Begin {
     Begin::new("main", "/w")
 }
 
-fn now(messages: &[&str], states: &[(&str, u32)]) -> Now<String, u32> {
+fn now(messages: &[&str], states: &[(&str, u32)]) -> Now<String, Value> {
     Now {
         messages: messages.iter().map(|text| Arc::new(text.to_string())).collect(),
-        states: states.iter().map(|(name, state)| (name.to_string(), *state)).collect(),
+        states: states.iter().map(|(name, state)| (name.to_string(), (*state).into())).collect(),
     }
 }
 
-fn told(talk: &Talk) -> (Vec<String>, BTreeMap<String, u32>) {
+fn told(talk: &Talk) -> (Vec<String>, BTreeMap<String, Value>) {
     (talk.messages().map(|message| message.to_string()).collect(), talk.states().clone())
 }
 
@@ -43,7 +43,7 @@ fn open(sessions: &Sessions, id: &str) -> Talk {
     Talk::new(sessions.open(id).unwrap())
 }
 
-fn turn(sessions: &Sessions, talk: &mut Talk, prompt: &str, after: &Now<String, u32>) {
+fn turn(sessions: &Sessions, talk: &mut Talk, prompt: &str, after: &Now<String, Value>) {
     let before = now(
         &[&told(talk).0.iter().map(String::as_str).collect::<Vec<_>>()[..], &[prompt]].concat(),
         &[],
@@ -55,6 +55,21 @@ fn turn(sessions: &Sessions, talk: &mut Talk, prompt: &str, after: &Now<String, 
 
 fn file(dir: &TempDir, id: &str) -> PathBuf {
     dir.path().join("sessions").join(id).join("session.jsonl")
+}
+
+/// Puts something else in one place of a state.
+fn change(state: &mut Value, random: &mut fastrand::Rng) {
+    let Value::Object(map) = state else {
+        *state = json!({"a": {"b": state}});
+        return;
+    };
+    let key = random.choice(["a", "b", "c"]).unwrap();
+    match random.u8(0..5) {
+        0 => drop(map.remove(key)),
+        1 => drop(map.insert(key.into(), Value::Null)),
+        2 => drop(map.insert(key.into(), json!([null, random.u8(..)]))),
+        _ => change(map.entry(key).or_insert(json!({})), random),
+    }
 }
 
 #[test]
@@ -81,10 +96,13 @@ fn whatever_is_done_to_a_conversation_comes_back() {
                 5 => *messages = vec![Arc::new("summary".into())],
                 _ => {
                     let name = random.u8(0..3).to_string();
-                    if random.bool() {
-                        current.states.insert(name, random.u32(0..3));
-                    } else {
-                        current.states.remove(&name);
+                    match random.u8(0..3) {
+                        0 => drop(current.states.remove(&name)),
+                        1 => drop(current.states.insert(name, random.u32(0..3).into())),
+                        _ => {
+                            let state = current.states.entry(name).or_insert(json!({}));
+                            change(state, &mut random);
+                        }
                     }
                 }
             }
@@ -105,6 +123,24 @@ fn whatever_is_done_to_a_conversation_comes_back() {
             assert_eq!(read, expected.0, "round {round}, step {step}");
         }
     }
+}
+
+#[test]
+fn a_state_that_grows_costs_its_growth_only() {
+    let dir = folder();
+    let sessions = sessions(&dir);
+    let mut talk = create(&sessions, ONE);
+    let (mut current, mut growth, mut size) = (now(&["go"], &[]), vec![], 0);
+    for n in 0..200 {
+        let files = current.states.entry("files".into()).or_insert(json!({"value": {}}));
+        files["value"][format!("file{n}")] = json!({"size": n, "modified": [n, n]});
+        talk.sync(&current).unwrap();
+        let before = std::mem::replace(&mut size, fs::metadata(file(&dir, ONE)).unwrap().len());
+        growth.push(size - before);
+    }
+    assert!(growth[199] < growth[1] + 20, "{growth:?}");
+    drop(talk);
+    assert_eq!(told(&open(&sessions, ONE)).1, current.states);
 }
 
 #[test]
@@ -138,7 +174,7 @@ fn a_rewind_takes_back_turns_and_states_and_reaches_behind_a_rewritten_history()
     assert_eq!(told(&talk), told_of(&[], &[]));
 }
 
-fn told_of(messages: &[&str], states: &[(&str, u32)]) -> (Vec<String>, BTreeMap<String, u32>) {
+fn told_of(messages: &[&str], states: &[(&str, u32)]) -> (Vec<String>, BTreeMap<String, Value>) {
     let now = now(messages, states);
     (messages.iter().map(|text| text.to_string()).collect(), now.states)
 }
@@ -459,7 +495,7 @@ fn no_key_reaches_the_disk() {
 
 fn exported(dir: &TempDir, messages: &[Value]) -> [String; 2] {
     let sessions = sessions(dir);
-    let mut talk = Conversation::<Value, u32>::new(sessions.open_or_create(ONE, &begin()).unwrap());
+    let mut talk = Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
     let messages = messages.iter().cloned().map(Arc::new).collect();
     talk.begin_turn("<b>go</b>", &Now { messages, states: BTreeMap::new() }).unwrap();
     let to = Folder::open(dir.path(), "").unwrap();
@@ -520,7 +556,7 @@ fn a_transcript_shows_everything_once_also_what_was_taken_back() {
     let text = |role: &str, text: &str| {
         Arc::new(json!({"role": role, "content": [{"type": "text", "text": text}]}))
     };
-    let mut talk = Conversation::<Value, u32>::new(sessions.open_or_create(ONE, &begin()).unwrap());
+    let mut talk = Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
     let mut said = Now { messages: vec![text("user", "ALPHA")], states: BTreeMap::new() };
     talk.begin_turn("first", &said).unwrap();
     said.messages.push(text("assistant", "BETA"));

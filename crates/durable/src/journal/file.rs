@@ -1,8 +1,8 @@
 //! The file of a journal: how it is opened, written anew and copied.
 use super::{BUFFER_BYTES, MAX_JOURNAL_BYTES};
 use crate::{
-    Error, Folder, Lock,
-    lock::with_suffix,
+    Error, Folder,
+    lock::{LockFiles, with_suffix},
     record::{self, Header, Key, Position},
     step::{self, StepReader, step},
 };
@@ -16,7 +16,7 @@ use std::{
 };
 
 /// How long a journal waits for its lock. Others hold it for one decision and one flush.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What tells whether a file was changed: device, inode, size, and when content and inode changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,10 +110,10 @@ pub(super) fn replace(
     Ok((header, position, known))
 }
 
-/// The lock of the journal of this name. It has a file of its own, since the journal can be
+/// The lock of the journal of this name. It has files of its own, since the journal can be
 /// replaced.
-pub(super) fn lock(folder: &Folder, name: &OsStr) -> Result<Lock, Error> {
-    Lock::acquire(folder, with_suffix(name, ".lock"), LOCK_TIMEOUT)
+pub(super) fn lock_files(name: &OsStr) -> LockFiles {
+    LockFiles::new(&with_suffix(name, ".lock"))
 }
 
 pub(super) fn open_file(folder: &Folder, name: &OsStr) -> Result<File, Error> {

@@ -160,7 +160,11 @@ fn a_folder_that_was_replaced_is_noticed() {
     };
     fs::rename(&above, &aside).unwrap();
     is_replaced("above");
+    // Through a link to where it is now, the path leads to the same folder.
     symlink(&aside, &above).unwrap();
+    assert_eq!(state.read("file", 10).unwrap().unwrap(), b"ours");
+    fs::remove_file(&above).unwrap();
+    symlink(here.path(), &above).unwrap();
     assert_eq!(found(state.read("file", 10)), Foreign::Link);
     fs::remove_file(&above).unwrap();
     fs::create_dir_all(above.join("state")).unwrap();
