@@ -32,7 +32,11 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// What tells one state of a file from another: which file it is, its size, the time of the last
 /// write, and the time of the last change of any kind, which no program can put back.
+///
+/// In JSON it is an array of these seven numbers: a conversation saves one for every file it has
+/// read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Numbers", into = "Numbers")]
 pub struct Stamp {
     device: u64,
     inode: u64,
@@ -41,8 +45,21 @@ pub struct Stamp {
     /// The time of the last write: seconds since 1970, and nanoseconds within that second.
     modified: (i64, i64),
     /// The time of the last change of content, name, mode or owner.
-    #[serde(default)]
     changed: (i64, i64),
+}
+
+type Numbers = (u64, u64, u64, i64, i64, i64, i64);
+
+impl From<Numbers> for Stamp {
+    fn from((device, inode, size, a, b, c, d): Numbers) -> Stamp {
+        Stamp { device, inode, size, modified: (a, b), changed: (c, d) }
+    }
+}
+
+impl From<Stamp> for Numbers {
+    fn from(Stamp { device, inode, size, modified: (a, b), changed: (c, d) }: Stamp) -> Numbers {
+        (device, inode, size, a, b, c, d)
+    }
 }
 
 impl Stamp {
