@@ -155,7 +155,8 @@ impl Sent {
 
     /// How many blocks both conversations begin with.
     fn common(&self, other: &Sent) -> usize {
-        self.blocks().zip(other.blocks()).take_while(|(a, b)| a == b).count()
+        let pairs = self.blocks().zip(other.blocks());
+        pairs.take_while(|(a, b)| std::ptr::eq(a.2, b.2) || a == b).count()
     }
 
     /// Which part keeps `next` from beginning with this one, if it should.
@@ -271,8 +272,7 @@ impl Layer for PromptCache {
         }
         let model = request.model.clone().unwrap_or_else(|| self.model.clone());
         let mut sent = Sent::of(&request, &model);
-        let broken = cx.state::<SentRequests>().break_of(&sent, self.lifetimes);
-        if let Some((why, tokens)) = broken {
+        if let Some((why, tokens)) = cx.state::<SentRequests>().break_of(&sent, self.lifetimes) {
             let again = format!("up to {} tokens are processed again", grouped(tokens));
             cx.notice(format!("[cache] the prefix broke: {why}; {again}"));
         }

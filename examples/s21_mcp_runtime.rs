@@ -91,7 +91,7 @@ impl Tool for Remote {
 
     fn spec(&self) -> ToolSpec {
         let RemoteTool { name, description, schema, .. } = self.0.clone();
-        ToolSpec { name, description, input_schema: schema }
+        ToolSpec { name, description, input_schema: schema.into() }
     }
 
     fn effect(&self, _: &Self::Input) -> Effect {

@@ -1,5 +1,6 @@
 //! Content blocks: what messages are made of.
 use crate::ToolCall;
+use rungs_json::as_text;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -202,12 +203,12 @@ impl Block {
         Some(match take("type").as_str().unwrap_or("") {
             // Without a type, text alone can be meant.
             "text" | "" => {
-                let (text, origin) = (word(take("text")), take(ORIGIN));
+                let (text, origin) = (as_text(take("text")), take(ORIGIN));
                 more.retain(|key, value| key != "citations" || value.is_array());
                 Block::Text { text, origin: serde_json::from_value(origin).ok(), more }
             }
             "tool_use" => {
-                let (id, name) = (word(take("id")), word(take("name")));
+                let (id, name) = (as_text(take("id")), as_text(take("name")));
                 let input = match take("input") {
                     Value::Null => json!({}),
                     Value::String(text) => rungs_json::arguments(&text),
@@ -254,11 +255,6 @@ impl Block {
         Some(ToolCall { id: id.clone(), name: name.clone(), input: input.clone() })
     }
 
-    pub(crate) fn call_id(&self) -> Option<&str> {
-        let Block::ToolUse { id, .. } = self else { return None };
-        Some(id)
-    }
-
     /// The words of a thinking block; empty for one whose words are withheld.
     pub fn as_thinking(&self) -> Option<String> {
         Some(self.thinking_fields()?["thinking"].as_str().unwrap_or("").into())
@@ -298,21 +294,12 @@ impl Block {
     pub fn size(&self) -> usize {
         match self {
             Block::Text { text, .. } => text.len(),
-            Block::ToolUse { input, .. } => input.to_string().len(),
+            Block::ToolUse { input, .. } => rungs_json::size(input),
             Block::ToolResult { content, .. } => content.iter().map(Block::size).sum(),
             Block::Image { .. } => IMAGE_SIZE,
-            Block::Document { source, .. } => source.to_string().len(),
+            Block::Document { source, .. } => rungs_json::size(source),
             Block::Other(raw) => raw.get().len(),
         }
-    }
-}
-
-/// A value where a word is expected.
-fn word(value: Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(word) => word,
-        other => other.to_string(),
     }
 }
 

@@ -93,6 +93,10 @@ impl Message {
         })
     }
 
+    pub(crate) fn has_call(&self, id: &str) -> bool {
+        self.content.iter().any(|b| matches!(b, Block::ToolUse { id: own, .. } if own == id))
+    }
+
     /// Whether it answers calls.
     pub fn has_results(&self) -> bool {
         self.content.iter().any(|block| block.answers().is_some())

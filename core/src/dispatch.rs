@@ -332,11 +332,11 @@ fn fit(reply: &mut Reply, request: &Request) {
         Block::ToolResult { .. } | Block::Image { .. } | Block::Document { .. } => false,
         block => !block.is_blank(),
     });
-    let before = request.messages.iter().flat_map(|message| message.blocks());
-    let mut ids: HashSet<String> = before.filter_map(Block::call_id).map(String::from).collect();
+    let is_used = |id: &str| request.messages.iter().any(|message| message.has_call(id));
+    let mut ids = HashSet::new();
     for block in content.iter_mut() {
         if let Block::ToolUse { id, .. } = block
-            && (id.is_empty() || !ids.insert(id.clone()))
+            && (id.is_empty() || !ids.insert(id.clone()) || is_used(id))
         {
             *id = format!("call_{:016x}", fastrand::u64(..));
         }

@@ -32,13 +32,13 @@ pub struct SavedState {
     json: Arc<OnceLock<Value>>,
 }
 
-/// The states of one conversation, by name. States are shared with snapshots, and copied only when
-/// one of the two changes them.
-#[derive(Default, Serialize, Deserialize)]
+/// The states of one conversation. They are shared with snapshots, and copied only when one of the
+/// two changes them.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(from = "SavedStates", into = "SavedStates")]
-pub(crate) struct States(Arc<Mutex<BTreeMap<String, Arc<dyn Saved>>>>);
+pub(crate) struct States(Arc<Mutex<SavedStates>>);
 
-/// What can be done with a state whose type is not known here: a [`State`], or one of a file that
+/// What can be done with a state whose type is not known here: a [`State`], or the JSON of one that
 /// nobody has asked for by its type yet.
 trait Saved: Any + Send + Sync {
     fn to_json(&self) -> Value;
@@ -47,11 +47,8 @@ trait Saved: Any + Send + Sync {
 
 impl<T: State> Saved for T {
     fn to_json(&self) -> Value {
-        let mut json = json!({"value": serde_json::to_value(self).unwrap_or_default()});
-        if T::OF_TEXT {
-            json["of_text"] = true.into();
-        }
-        json
+        let value = serde_json::to_value(self).unwrap_or_default();
+        if T::OF_TEXT { json!({"value": value, "of_text": true}) } else { json!({"value": value}) }
     }
 
     fn is_of_text(&self) -> bool {
@@ -59,64 +56,56 @@ impl<T: State> Saved for T {
     }
 }
 
-/// A state as its file holds it.
-struct Unread(Value);
-
-impl Saved for Unread {
+impl Saved for Value {
     fn to_json(&self) -> Value {
-        self.0.clone()
+        self.clone()
     }
 
     fn is_of_text(&self) -> bool {
-        self.0["of_text"] == true
+        self["of_text"] == true
     }
 }
 
-fn typed<T: State>(state: Arc<dyn Saved>) -> Arc<T> {
-    let state: Arc<dyn Any + Send + Sync> = state;
-    if let Some(Unread(saved)) = state.downcast_ref() {
-        return Arc::new(T::deserialize(&saved["value"]).unwrap_or_default());
+impl SavedState {
+    fn of(state: Arc<dyn Saved>) -> Self {
+        SavedState { state, json: Arc::default() }
     }
-    match state.downcast() {
-        Ok(state) => state,
-        Err(_) => panic!("two types of state are named {:?}", T::NAME),
+
+    fn json(&self) -> &Value {
+        self.json.get_or_init(|| self.state.to_json())
+    }
+
+    fn default_of<T: State>() -> Self {
+        SavedState::of(Arc::<T>::default())
+    }
+
+    /// From now on it is of this type.
+    fn typed<T: State>(&mut self) -> Arc<T> {
+        if let Some(saved) = (&*self.state as &dyn Any).downcast_ref::<Value>() {
+            *self = SavedState::of(Arc::new(T::deserialize(&saved["value"]).unwrap_or_default()));
+        }
+        match (self.state.clone() as Arc<dyn Any + Send + Sync>).downcast() {
+            Ok(state) => state,
+            Err(_) => panic!("two types of state are named {:?}", T::NAME),
+        }
     }
 }
 
 impl Borrow<Value> for SavedState {
-    /// The state as session files hold it.
     fn borrow(&self) -> &Value {
         self.json()
     }
 }
 
-impl SavedState {
-    fn json(&self) -> &Value {
-        self.json.get_or_init(|| self.state.to_json())
-    }
-}
-
 impl From<Value> for SavedState {
-    fn from(saved: Value) -> Self {
-        (Arc::new(Unread(saved)) as Arc<dyn Saved>).into()
-    }
-}
-
-impl From<Arc<dyn Saved>> for SavedState {
-    fn from(state: Arc<dyn Saved>) -> Self {
-        SavedState { state, json: Arc::default() }
+    fn from(json: Value) -> Self {
+        SavedState::of(Arc::new(json))
     }
 }
 
 impl From<SavedState> for Value {
     fn from(saved: SavedState) -> Self {
         saved.json().clone()
-    }
-}
-
-impl PartialEq for SavedState {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.state, &other.state) || self.json() == other.json()
     }
 }
 
@@ -129,13 +118,7 @@ impl std::fmt::Debug for SavedState {
 impl Clone for States {
     /// A snapshot with a life of its own.
     fn clone(&self) -> Self {
-        States(Arc::new(Mutex::new(self.by_name().clone())))
-    }
-}
-
-impl std::fmt::Debug for States {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.save().fmt(f)
+        self.save().into()
     }
 }
 
@@ -147,15 +130,13 @@ impl From<States> for SavedStates {
 
 impl From<SavedStates> for States {
     fn from(saved: SavedStates) -> Self {
-        let states = saved.into_iter().map(|(name, saved)| (name, saved.state));
-        States(Arc::new(Mutex::new(states.collect())))
+        States(Arc::new(Mutex::new(saved)))
     }
 }
 
 impl States {
     pub(crate) fn save(&self) -> SavedStates {
-        let states = self.by_name();
-        states.iter().map(|(name, state)| (name.clone(), state.clone().into())).collect()
+        self.by_name().clone()
     }
 
     /// The same states, for tools, which must reach what the chat owns.
@@ -163,29 +144,28 @@ impl States {
         States(self.0.clone())
     }
 
-    fn by_name(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Saved>>> {
+    fn by_name(&self) -> MutexGuard<'_, SavedStates> {
         // A change that panicked has taken its own state with it, so nothing half done is left.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get<T: State>(&self) -> Arc<T> {
-        self.change(|state: &mut Arc<T>| state.clone())
+        let mut states = self.by_name();
+        states.entry(T::NAME.into()).or_insert_with(SavedState::default_of::<T>).typed()
     }
 
     pub(crate) fn update<T: State, R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        self.change(|state| change(Arc::make_mut(state)))
-    }
-
-    fn change<T: State, R>(&self, change: impl FnOnce(&mut Arc<T>) -> R) -> R {
         let mut states = self.by_name();
-        let mut state = states.remove(T::NAME).map(typed::<T>).unwrap_or_default();
-        let result = change(&mut state);
-        states.insert(T::NAME.into(), state);
+        let mut saved = states.remove(T::NAME).unwrap_or_else(SavedState::default_of::<T>);
+        let mut state = saved.typed::<T>();
+        drop(saved);
+        let result = change(Arc::make_mut(&mut state));
+        states.insert(T::NAME.into(), SavedState::of(state));
         result
     }
 
     /// Returns the states that describe the text to their defaults.
     pub(crate) fn forget_text(&self) {
-        self.by_name().retain(|_, state| !state.is_of_text());
+        self.by_name().retain(|_, saved| !saved.state.is_of_text());
     }
 }

@@ -17,7 +17,7 @@ pub use write::Write;
 use crate::{Agent, Block, Context, State};
 use futures_util::future::BoxFuture;
 use rungs_files::{IsCancelled, ReadTracker};
-use rungs_json::Described;
+use rungs_json::{Described, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub struct ToolSpec {
     /// What it does, when to use it, what comes back: the model knows nothing else of it.
     pub description: String,
     /// The JSON Schema of its arguments, an object.
-    pub input_schema: Value,
+    pub input_schema: Written,
 }
 
 impl ToolSpec {

@@ -9,13 +9,15 @@ mod names;
 mod repair;
 mod schema;
 mod summary;
+mod text;
 mod usage;
 
 pub use arguments::{Fitted, fit};
 pub use completion::{Call, Said, add_call_piece, merge};
 pub use events::{Body, EventError, Events, events, is_events, sniffed};
 pub use names::{as_id, as_name, is_name, is_plain};
-pub use repair::{arguments, as_object, well_formed};
+pub use repair::{arguments, as_object, as_text, well_formed};
 pub use schema::{Described, of, variants};
 pub use summary::summary;
+pub use text::{Written, size};
 pub use usage::{CacheCreation, Usage};

@@ -143,6 +143,15 @@ pub fn as_object(input: &Value) -> Cow<'_, Value> {
     }
 }
 
+/// A value where text is expected.
+pub fn as_text(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

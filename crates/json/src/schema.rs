@@ -1,4 +1,5 @@
 //! From Rust types to JSON Schemas, in a plain form that both APIs and every model understand.
+use crate::Written;
 use schemars::transform::{self, transform_subschemas};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ pub struct Described {
     /// The doc comment of the type; empty when it has none.
     pub description: String,
     /// The rest.
-    pub schema: Value,
+    pub schema: Written,
 }
 
 fn schema_of<T: JsonSchema>() -> Schema {
@@ -38,7 +39,7 @@ pub fn of<T: JsonSchema>() -> Described {
     let mut schema = schema_of::<T>();
     simplify(&mut schema);
     let description = take_description(&mut schema).unwrap_or_default();
-    Described { description, schema: schema.into() }
+    Described { description, schema: Value::from(schema).into() }
 }
 
 /// One schema for each variant of the enum `T`, by the variant's name. Serde's usual form of a
@@ -65,7 +66,7 @@ fn variant(schema: &Value) -> Option<(String, Described)> {
     // A variant around a struct may leave the description to that.
     let inner = take_description(&mut fields);
     let description = description.or(inner).unwrap_or_default();
-    Some((name.clone(), Described { description, schema: fields.into() }))
+    Some((name.clone(), Described { description, schema: Value::from(fields).into() }))
 }
 
 fn take_description(schema: &mut Schema) -> Option<String> {

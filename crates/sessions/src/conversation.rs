@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use std::{
     borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
+    ptr,
     sync::{Arc, Mutex},
 };
 
@@ -37,7 +38,8 @@ enum Node<M> {
 }
 
 /// A session, and the path to where its conversation is: messages `M`, states `S`, turns and calls.
-/// A state is equal to one whose JSON is equal; whether it is the same should be seen without that.
+/// A state can be borrowed as JSON; copies of one should have that at the same address, since this
+/// is how most of them are found to be unchanged.
 ///
 /// It is a mirror: [`sync`](Conversation::sync) compares the path with the conversation as it is
 /// now, and appends what is new. Where both differ, a new branch begins. So whatever is done to a
@@ -96,7 +98,7 @@ impl<M, S> Default for Current<M, S> {
 impl<M, S> Current<M, S>
 where
     M: Serialize + DeserializeOwned + PartialEq,
-    S: Borrow<Value> + From<Value> + PartialEq + Clone,
+    S: Borrow<Value> + From<Value> + Clone,
 {
     /// The id of the conversation that was held last.
     pub fn id(&self) -> String {
@@ -131,7 +133,7 @@ where
 impl<M, S> Conversation<M, S>
 where
     M: Serialize + DeserializeOwned + PartialEq,
-    S: Borrow<Value> + From<Value> + PartialEq + Clone,
+    S: Borrow<Value> + From<Value> + Clone,
 {
     /// The conversation of this session, where it is now.
     pub fn new((session, tree): (Session, Tree)) -> Self {
@@ -292,12 +294,13 @@ where
         let (mut whole, mut patch) = (Map::new(), Map::new());
         for (name, state) in states {
             let known = self.states.get(name).filter(|_| !parted);
-            if known == Some(state) {
+            let (known, state) = (known.map(Borrow::borrow), state.borrow());
+            if known.is_some_and(|known| ptr::eq(known, state) || known == state) {
                 continue;
             }
-            match known.and_then(|known| diff(known.borrow(), state.borrow())) {
+            match known.and_then(|known| diff(known, state)) {
                 Some(change) => patch.insert(name.clone(), change),
-                None => whole.insert(name.clone(), state.borrow().clone()),
+                None => whole.insert(name.clone(), state.clone()),
             };
         }
         for name in self.state_names.iter().filter(|name| !states.contains_key(*name)) {

@@ -495,7 +495,8 @@ fn no_key_reaches_the_disk() {
 
 fn exported(dir: &TempDir, messages: &[Value]) -> [String; 2] {
     let sessions = sessions(dir);
-    let mut talk = Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
+    let mut talk =
+        Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
     let messages = messages.iter().cloned().map(Arc::new).collect();
     talk.begin_turn("<b>go</b>", &Now { messages, states: BTreeMap::new() }).unwrap();
     let to = Folder::open(dir.path(), "").unwrap();
@@ -556,7 +557,8 @@ fn a_transcript_shows_everything_once_also_what_was_taken_back() {
     let text = |role: &str, text: &str| {
         Arc::new(json!({"role": role, "content": [{"type": "text", "text": text}]}))
     };
-    let mut talk = Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
+    let mut talk =
+        Conversation::<Value, Value>::new(sessions.open_or_create(ONE, &begin()).unwrap());
     let mut said = Now { messages: vec![text("user", "ALPHA")], states: BTreeMap::new() };
     talk.begin_turn("first", &said).unwrap();
     said.messages.push(text("assistant", "BETA"));
