@@ -75,13 +75,14 @@ pub(crate) fn load(text: &str, source: &Path) -> Result<Loaded, ConfigError> {
             .map_err(|error| ConfigError::new(source, None, format!("permissions: {error}")))?,
         None => parse_yaml(source, text)?,
     };
-    let mode = match &file.mode {
-        None => None,
-        Some(mode) => Some(
-            mode.parse()
-                .map_err(|why: String| ConfigError::new(source, line_of(text, mode, 0), why))?,
-        ),
-    };
+    let mode =
+        match &file.mode {
+            None => None,
+            Some(mode) => Some(mode.parse().map_err(|why: String| {
+                ConfigError::new(source, Lines::of(text).find(mode, 0), why)
+            })?),
+        };
+    let lines = Lines::of(text);
     let mut rules = vec![];
     let mut from = 0;
     for (ruling, entries, is_tier) in [
@@ -94,7 +95,7 @@ pub(crate) fn load(text: &str, source: &Path) -> Result<Loaded, ConfigError> {
     ] {
         for entry in entries {
             let (rule, reason, looked_for) = entry.parts(ruling, is_tier);
-            let line = line_of(text, &looked_for, from);
+            let line = lines.find(&looked_for, from);
             let place = Source::new(&source.display().to_string(), line);
             let error = |why: String| ConfigError::new(source, line, why);
             from = line.unwrap_or(from);
@@ -148,14 +149,25 @@ fn is_rule(text: &str) -> bool {
         || matches!(text, "Bash" | "Read" | "Edit" | "Write" | "Grep" | "Glob")
 }
 
-/// The line after `from` on which a text stands, counted from one.
-fn line_of(yaml: &str, text: &str, from: usize) -> Option<usize> {
-    let first = text.lines().next().filter(|line| !line.is_empty())?;
-    let escaped = first.replace('\\', "\\\\").replace('"', "\\\"");
-    let doubled = first.replace('\'', "''");
-    let holds = |line: &str| [first, &escaped, &doubled].iter().any(|text| line.contains(*text));
-    let is_comment = |line: &str| line.trim_start().starts_with('#');
-    let lines = || yaml.lines().enumerate().filter(|(_, line)| !is_comment(line));
-    let found = lines().find(|(index, line)| *index >= from && holds(line));
-    found.or_else(|| lines().find(|(_, line)| holds(line))).map(|(index, _)| index + 1)
+/// The lines of a file that are no comments, each with its number, from one on.
+struct Lines<'a>(Vec<(usize, &'a str)>);
+
+impl<'a> Lines<'a> {
+    fn of(yaml: &'a str) -> Self {
+        let is_comment = |line: &str| line.trim_start().starts_with('#');
+        Lines((1..).zip(yaml.lines()).filter(|(_, line)| !is_comment(line)).collect())
+    }
+
+    /// The number of the line after line `from` on which a text stands; or before it.
+    fn find(&self, text: &str, from: usize) -> Option<usize> {
+        let first = text.lines().next().filter(|line| !line.is_empty())?;
+        let mut forms = vec![first.to_string()];
+        forms.push(first.replace('\\', "\\\\").replace('"', "\\\""));
+        forms.push(first.replace('\'', "''"));
+        forms.dedup();
+        let (before, after) = self.0.split_at(self.0.partition_point(|(n, _)| *n <= from));
+        let holds = |(_, line): &&(usize, &str)| forms.iter().any(|form| line.contains(form));
+        let found = after.iter().find(holds).or_else(|| before.iter().find(holds));
+        found.map(|(n, _)| *n)
+    }
 }

@@ -393,8 +393,8 @@ where
     }
 
     fn append_entry(&mut self, entry: Entry) -> Result<()> {
-        let ids = self.session.append(self.head(), vec![entry])?;
-        self.path.extend(ids.into_iter().map(|id| (id, Node::Other)));
+        let records = self.session.append(self.head(), vec![entry])?;
+        self.path.extend(records.into_iter().map(|record| (record.id, Node::Other)));
         self.flush()
     }
 
@@ -425,13 +425,13 @@ where
             return Ok(());
         }
         let entries = nodes.iter().map(Node::entry).collect();
-        let ids = self.session.append(self.head(), entries)?;
+        let records = self.session.append(self.head(), entries)?;
         // What states were is kept in the file alone: with each step there is more of it.
         let kept = nodes.into_iter().map(|node| match node {
             Node::States(_) | Node::Patch(_) => Node::Other,
             other => other,
         });
-        self.path.extend(ids.into_iter().zip(kept));
+        self.path.extend(records.into_iter().map(|record| record.id).zip(kept));
         Ok(())
     }
 }

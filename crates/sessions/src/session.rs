@@ -30,28 +30,26 @@ impl Session {
     }
 
     /// Appends these entries behind `parent`, each the parent of the next, all or none. They
-    /// survive a killed process, and a power cut once the journal is flushed. Returns the numbers
-    /// they got.
+    /// survive a killed process, and a power cut once the journal is flushed. Returns their records.
     ///
     /// # Errors
     /// [`Error::Unserializable`], and those of [`Journal::append_unflushed`].
-    pub(crate) fn append(&mut self, parent: u64, entries: Vec<Entry>) -> Result<Vec<u64>> {
-        let (mut ids, mut lines) = (vec![], vec![]);
+    pub(crate) fn append(&mut self, parent: u64, entries: Vec<Entry>) -> Result<Vec<Record>> {
+        let (mut records, mut lines) = (vec![], vec![]);
         let (mut parent, at) = (parent, now());
         for (entry, id) in entries.into_iter().zip(self.last + 1..) {
             let id_of = self.id.clone();
             let unserializable = |source| Error::Unserializable { id: id_of, source };
             let line = (|| {
                 let data = RawValue::from_string(self.redactor.json(entry.data?.get()))?;
-                let record = Record { id, parent, at, kind: entry.kind, data };
-                serde_json::value::to_raw_value(&record)
+                records.push(Record { id, parent, at, kind: entry.kind, data });
+                serde_json::value::to_raw_value(&records.last())
             })();
             lines.push(line.map_err(unserializable)?);
-            ids.push(id);
             parent = id;
         }
         self.journal.append_unflushed(&lines)?;
         self.last = parent.max(self.last);
-        Ok(ids)
+        Ok(records)
     }
 }

@@ -118,10 +118,8 @@ impl Sessions {
             // The past of a fork ends there.
             let parent = begin.fork.as_ref().map_or(0, |fork| fork.record);
             session.last = parent;
-            session.append(parent, vec![Entry::new(BEGIN, begin)])?;
-            let (_, records, faults) = open(folder, file)?;
-            // What was set aside is said by the first reading only.
-            tree = self.tree(id, records, [tree.faults, faults].concat())?;
+            let records = session.append(parent, vec![Entry::new(BEGIN, begin)])?;
+            tree = self.tree(id, records, tree.faults)?;
         }
         Ok((session, tree))
     }

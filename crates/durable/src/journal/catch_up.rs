@@ -45,7 +45,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         // After a crash nobody may build on data that a power cut could undo. What is only appended
         // is not flushed: that would cost as much as an append, and the next append flushes it
         // anyway.
-        step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
+        if stamp.size > 0 {
+            step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
+        }
         let scan = self.scan(Position::default())?;
         let found: HashSet<Key> = scan.lines.iter().map(|line| line.key).collect();
         let known: HashSet<Key> = self.known.iter().copied().collect();
