@@ -3,8 +3,9 @@
 //!
 //! `cargo bench --bench turns`: release builds, each as a process of its own, before a rehearsal
 //! that counts. Nothing is asserted; it prints figures. With `LONG=1` a conversation of 5,000 turns
-//! follows, whose last turns are set against its first ones.
+//! follows (some minutes), whose last turns are set against its first ones.
 use rehearsal::{ReceivedRequest, Script, Server};
+use rungs_process::{Clip, Environment, Process};
 use std::{
     io::Write,
     path::Path,
@@ -32,26 +33,34 @@ fn main() {
     }
     assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let tool = tool_alone();
-    println!("the tool alone, bash running `true`, median: {:.2} ms", ms(tool));
+    let tool = runtime.block_on(tool_alone());
+    println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
     for name in LESSONS {
         println!("{name}:");
-        let mut starts: Vec<Duration> = (0..STARTS)
-            .map(|_| {
+        // Kept to the end: where files were just deleted, some file systems create others slowly.
+        let folders: Vec<_> = (0..STARTS).map(|_| tempfile::tempdir().unwrap()).collect();
+        for kind in ["new", "used"] {
+            let starts = folders.iter().map(|folder| {
                 let server = serve(&runtime, "{say: done}");
-                let folder = tempfile::tempdir().unwrap();
                 let start = Instant::now();
                 lesson(name, &server, 1, folder.path()).wait().unwrap();
                 server.requests()[0].arrived - start
-            })
-            .collect();
-        starts.sort();
-        let (median, most) = (ms(starts[STARTS / 2]), ms(starts[STARTS - 1]));
-        println!("  start to first request, of {STARTS}: median {median:.1} ms, most {most:.1} ms");
+            });
+            let mut starts: Vec<Duration> = starts.collect();
+            starts.sort();
+            println!(
+                "  start to first request, in a {kind} folder, of {STARTS}: median {:.1} ms, most \
+                 {:.1} ms",
+                ms(starts[STARTS / 2]),
+                ms(starts[STARTS - 1])
+            );
+        }
         // The first lesson has no other tool.
         let calls = if name == "full" { &[BASH, READ][..] } else { &[BASH] };
         for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {
-            let (turns, memory) = turns(&runtime, name, TURNS, call, own);
+            let (turns, memory) = turns(&runtime, name, TURNS, call);
+            let turns = turns.into_iter().map(|(turn, _)| turn.saturating_sub(own));
+            let turns: Vec<Duration> = turns.collect();
             let all = turns.iter().sum::<Duration>();
             let mut sorted = turns.clone();
             sorted.sort();
@@ -65,24 +74,28 @@ fn main() {
         }
     }
     if std::env::var_os("LONG").is_some() {
-        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ, Duration::ZERO);
-        for first in [5, 500, 1_000, 2_500, LONG_TURNS - 10] {
-            let ten = ms(turns[first..first + 10].iter().sum()) / 10.0;
-            println!("full, turns {first} to {}: {ten:.2} ms each", first + 10);
+        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ);
+        for first in [5, 500, 1_100, 2_500, LONG_TURNS - 10] {
+            let ten = &turns[first..first + 10];
+            println!(
+                "full, turns {first} to {}: {:.2} ms each, {} kB sent",
+                first + 10,
+                ms(ten.iter().map(|(turn, _)| *turn).sum()) / 10.0,
+                ten[0].1 / 1000
+            );
         }
         println!("peak memory after {LONG_TURNS} turns: {memory}");
     }
 }
 
-/// What each of so many turns takes beyond the tool's own time: from the answer of the model to the
-/// next request. And the peak of memory.
+/// What each of so many turns takes, from the answer of the model to the next request, and the size
+/// of that in bytes. And the peak of memory.
 fn turns(
     runtime: &tokio::runtime::Runtime,
     name: &str,
     count: usize,
     call: &str,
-    own: Duration,
-) -> (Vec<Duration>, String) {
+) -> (Vec<(Duration, usize)>, String) {
     // Each call is another one, and brings another result: or the agent would be taken for stuck.
     // A prompt may lead to so many turns only.
     let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
@@ -96,7 +109,7 @@ fn turns(
     let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
     // The request that ends it is answered late, so that the process is still there.
     while seen.len() < count + prompts {
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(50));
         memory = peak_memory(child.id()).unwrap_or(memory);
         // The server remembers the newest ones only.
         let last = seen.last().map(|seen| seen.arrived);
@@ -104,8 +117,11 @@ fn turns(
         seen.extend(new.take_while(|new| new.answered.is_some()));
     }
     child.wait().unwrap();
-    let turns = seen.windows(2).map(|pair| pair[1].arrived - pair[0].answered.unwrap());
-    (turns.map(|turn| turn.saturating_sub(own)).collect(), memory)
+    let turns = seen
+        .windows(2)
+        .map(|pair| (pair[1].arrived - pair[0].answered.unwrap(), pair[1].bytes))
+        .collect();
+    (turns, memory)
 }
 
 fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
@@ -131,14 +147,16 @@ fn lesson(name: &str, server: &Server, prompts: usize, folder: &Path) -> Child {
     child
 }
 
-fn tool_alone() -> Duration {
-    let mut times: Vec<Duration> = (0..TURNS)
-        .map(|_| {
-            let start = Instant::now();
-            Command::new("bash").args(["--norc", "--noprofile", "-c", "true"]).status().unwrap();
-            start.elapsed()
-        })
-        .collect();
+/// What the tool `bash` takes by itself: a process that is watched, and ended with all it starts.
+async fn tool_alone() -> Duration {
+    let mut times = vec![];
+    for _ in 0..TURNS {
+        let start = Instant::now();
+        let mut process =
+            Process::start("echo 1", Path::new("/"), &Environment::default()).expect("bash runs");
+        process.finish(&mut Clip::default()).await.expect("it ends");
+        times.push(start.elapsed());
+    }
     times.sort();
     times[TURNS / 2]
 }
