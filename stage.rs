@@ -54,6 +54,8 @@ pub struct Stage {
     pub system: String,
     /// The model's window, in tokens.
     pub window: u32,
+    /// What is known of each model: `config/models.yaml`.
+    pub models: Models,
     /// The lesson's own options, as given on the command line; empty for one without a value.
     pub flags: BTreeMap<&'static str, String>,
     /// The conversation that the prompt begins with: a new one, unless a lesson puts another here.
@@ -79,18 +81,21 @@ impl Stage {
         client: Client,
         folder: PathBuf,
         system: String,
-        window: u32,
+        models: Models,
         settings: Settings,
         screen: &Screen,
     ) -> Self {
         let (flags, chat, serves, removal) = Default::default();
         let (environment, screen) = (None, screen.clone());
+        let known = models.get(&client.endpoint().model);
+        let window = known.map_or(UNKNOWN_CONTEXT, |info| info.context);
         Stage {
             lesson,
             client,
             folder,
             system,
             window,
+            models,
             settings,
             flags,
             chat,
@@ -245,12 +250,12 @@ async fn play(
     let settings = settings?;
     let environment = Environment::new(variables, &settings.passed_variables());
     let folder = args.folder.as_deref().map(existing).transpose()?;
-    let models = Models::load(&root.join("config/models.yaml"))?;
+    let models = models()?;
     let keys = settings.keys();
     let recorder = args.record.as_deref().map(|file| Recorder::create(file, &keys, models.clone()));
     let recorder = recorder.transpose()?;
     let (endpoint, play) = Play::begin(lesson, settings.choose()?, &args, screen).await?;
-    let (endpoint, window) = known(endpoint, &models, screen);
+    let endpoint = known(endpoint, &models, screen);
     let is_scratch = folder.is_none() && play.workspace.path().is_some();
     let folder = match (folder, play.workspace.path()) {
         (Some(named), _) => named,
@@ -271,7 +276,7 @@ async fn play(
     }
     let cleaning = clean_up(screen.clone());
     let client = Client::new(endpoint)?;
-    let mut stage = Stage::new(lesson, client, folder, system, window, settings, screen);
+    let mut stage = Stage::new(lesson, client, folder, system, models, settings, screen);
     (stage.flags, stage.environment) = (args.flags, Some(environment.clone()));
     let agent = tokio::select! {
         agent = build(&stage) => agent?.command_environment(environment),
@@ -323,8 +328,7 @@ async fn usage(
     let nowhere = tempfile::tempdir().map_err(Error::other)?;
     let nobody = Endpoint::new(Format::Anthropic, "http://127.0.0.1:0", "nobody");
     let (client, folder) = (Client::new(nobody)?, nowhere.path().into());
-    let window = UNKNOWN_CONTEXT;
-    let stage = Stage::new(lesson, client, folder, system, window, settings, screen);
+    let stage = Stage::new(lesson, client, folder, system, models()?, settings, screen);
     let agent = inspect::install(build(&stage).await?, stage.client);
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
@@ -343,20 +347,23 @@ fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing; and gives the
-/// model's window.
-fn known(mut endpoint: Endpoint, models: &Models, screen: &Screen) -> (Endpoint, u32) {
+fn models() -> Result<Models> {
+    Models::load(&Path::new(ROOT).join("config/models.yaml"))
+}
+
+/// Adds what `config/models.yaml` knows of the model, or says that it knows nothing.
+fn known(mut endpoint: Endpoint, models: &Models, screen: &Screen) -> Endpoint {
     let Some(info) = models.get(&endpoint.model) else {
         let (model, window) = (&endpoint.model, UNKNOWN_CONTEXT);
         screen.say(&format!(
             "config/models.yaml does not know {model}: its window counts as {window} tokens"
         ));
-        return (endpoint, window);
+        return endpoint;
     };
     endpoint.greatest_output = Some(info.output);
-    let (context, priced) = (info.context, info.clone());
+    let priced = info.clone();
     screen.cost_by(move |usage| priced.cost(usage));
-    (endpoint, context)
+    endpoint
 }
 
 /// The repository's `.env`, never one of the folder in which the program is started; or the file

@@ -64,7 +64,6 @@ use rungs_core::{
 use serde::{Deserialize, Serialize};
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    path::Path,
     process::ExitCode,
     sync::{
         Arc, Mutex,
@@ -347,12 +346,11 @@ fn lifetimes(stage: &Stage) -> Result<Option<Lifetimes>> {
 /// The cache that the command line asks for, with the prices of the model that answers.
 ///
 /// # Errors
-/// When the option has another value, and those of the table of models.
+/// When the option has another value.
 pub fn prompt_cache(stage: &Stage) -> Result<Arc<PromptCache>> {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/models.yaml");
     let model = &*stage.client.endpoint().model;
     let model = if model == "rehearsal" { REHEARSAL_PRICES } else { model };
-    Ok(PromptCache::new(lifetimes(stage)?, Models::load(&models)?, model))
+    Ok(PromptCache::new(lifetimes(stage)?, stage.models.clone(), model))
 }
 
 /// The agent of lesson thirteen, with a prompt cache.
