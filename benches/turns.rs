@@ -33,8 +33,10 @@ fn main() {
     }
     assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let tool = runtime.block_on(tool_alone());
+    let tool = runtime.block_on(alone("echo 1"));
     println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
+    let hook = ms(runtime.block_on(alone(&session_hook())));
+    println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
     for name in LESSONS {
         println!("{name}:");
         // Kept to the end: where files were just deleted, some file systems create others slowly.
@@ -147,13 +149,22 @@ fn lesson(name: &str, server: &Server, prompts: usize, folder: &Path) -> Child {
     child
 }
 
-/// What the tool `bash` takes by itself: a process that is watched, and ended with all it starts.
-async fn tool_alone() -> Duration {
+/// The command that `full` runs before its first request.
+fn session_hook() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/hooks.yaml");
+    let hooks: serde_yaml::Value =
+        serde_yaml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    hooks["hooks"]["SessionStart"][0]["command"].as_str().unwrap().into()
+}
+
+/// What a command takes by itself, as the tool `bash` and hooks run it: watched, and ended with all
+/// it starts.
+async fn alone(command: &str) -> Duration {
     let mut times = vec![];
     for _ in 0..TURNS {
         let start = Instant::now();
         let mut process =
-            Process::start("echo 1", Path::new("/"), &Environment::default()).expect("bash runs");
+            Process::start(command, Path::new("/"), &Environment::default()).expect("bash runs");
         process.finish(&mut Clip::default()).await.expect("it ends");
         times.push(start.elapsed());
     }

@@ -29,8 +29,8 @@ impl Session {
         self.last
     }
 
-    /// Appends these entries behind `parent`, each the parent of the next, all or none. They
-    /// survive a killed process, and a power cut once the journal is flushed. Returns their records.
+    /// Appends these entries behind `parent`, each the parent of the next, all or none, and returns
+    /// their records. They survive a killed process, and a power cut once the journal is flushed.
     ///
     /// # Errors
     /// [`Error::Unserializable`], and those of [`Journal::append_unflushed`].
