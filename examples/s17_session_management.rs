@@ -231,11 +231,13 @@ struct SessionSteps(Arc<SessionLog>);
 
 impl Layer for SessionSteps {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        // The disk is waited for while the model is, and the reply counts when both are done.
+        // What is sent outlives a killed program. For a power cut the disk is waited for while the
+        // model is, and the reply counts when both are done.
         let (id, before) = (chat.id().to_string(), now(chat));
-        let saving = self.0.with(&id, cx, move |_, log| log.sync(&before));
-        let (saved, reply) = tokio::join!(saving, next.run(chat, cx));
-        saved?;
+        self.0.with(&id, cx, move |_, log| log.write(&before)).await?;
+        let flush = self.0.with(&id, cx, |_, log| log.flush());
+        let (flushed, reply) = tokio::join!(flush, next.run(chat, cx));
+        flushed?;
         let reply = reply?;
         let mut after = now(chat);
         after.messages.push(reply.message.clone());

@@ -279,7 +279,7 @@ where
     }
 
     /// Writes what the file does not know of this conversation, so that it survives the end of the
-    /// program; a power cut only once it is flushed, as the begin of a call is.
+    /// program; a power cut only once it is [flushed](Conversation::flush).
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).
@@ -320,6 +320,14 @@ where
             nodes.push(Node::Other);
         }
         self.append_unflushed(nodes)
+    }
+
+    /// Brings to the disk what was written.
+    ///
+    /// # Errors
+    /// As for [`sync`](Conversation::sync).
+    pub fn flush(&mut self) -> Result<()> {
+        Ok(self.session.journal.flush()?)
     }
 
     /// Leaves the part of the path that these messages do not follow. Returns how many they share,
@@ -409,10 +417,6 @@ where
         self.read(&tree, place);
         self.append(vec![Node::Other])?;
         Ok(turns)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(self.session.journal.flush()?)
     }
 
     fn append(&mut self, nodes: Vec<Node<M>>) -> Result<()> {
