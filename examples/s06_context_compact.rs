@@ -164,7 +164,7 @@ impl Layer for Compaction {
         };
         let tokens = reply.usage.prompt_tokens() + reply.usage.output_tokens;
         let (bytes, sent) = (chat.size() + reply.message.size(), cx.request(chat));
-        let fixed = serde_json::to_vec(&(&sent.system, &sent.tools)).map_or(0, |json| json.len());
+        let fixed = rungs_json::size(&(&sent.system, &sent.tools));
         chat.update(|count: &mut TokenCount| *count = TokenCount { tokens, bytes, fixed });
         Ok(reply)
     }

@@ -232,7 +232,7 @@ impl Layer for Runtime {
 
     async fn send(&self, mut request: Request, cx: &Context, next: NextSend<'_>) -> Result<Reply> {
         let remote = request.tools.iter().filter(|spec| spec.name.starts_with(PREFIX));
-        let tokens: usize = remote.map(|spec| rungs_mcp::schema_tokens(&json!(spec))).sum();
+        let tokens: usize = remote.map(|spec| rungs_mcp::schema_tokens(spec.as_ref())).sum();
         if tokens > self.0.max_schema_tokens() {
             // They are still known to dispatch, where rules see their names.
             let loaded = cx.state::<LoadedTools>();

@@ -41,8 +41,8 @@ impl Serialize for Written {
     }
 }
 
-/// How many bytes a value is as JSON.
-pub fn size(value: &Value) -> usize {
+/// How many bytes a value is as JSON; of one that is none, those before the fault.
+pub fn size(value: &(impl Serialize + ?Sized)) -> usize {
     struct Count(usize);
 
     impl io::Write for Count {
@@ -57,7 +57,7 @@ pub fn size(value: &Value) -> usize {
     }
 
     let mut count = Count(0);
-    // Neither a value nor counting fails.
+    // Counting does not fail.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }

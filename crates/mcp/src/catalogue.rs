@@ -9,6 +9,7 @@ use crate::{
     server::{Server, Status},
     servers::Servers,
 };
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ pub struct RemoteTool {
 }
 
 /// What a tool that is sent like this costs in every request, in tokens, by estimate.
-pub fn schema_tokens(spec: &Value) -> usize {
-    spec.to_string().len() / BYTES_PER_TOKEN
+pub fn schema_tokens(spec: &impl Serialize) -> usize {
+    rungs_json::size(spec) / BYTES_PER_TOKEN
 }
 
 impl RemoteTool {

@@ -75,14 +75,14 @@ pub(crate) fn load(text: &str, source: &Path) -> Result<Loaded, ConfigError> {
             .map_err(|error| ConfigError::new(source, None, format!("permissions: {error}")))?,
         None => parse_yaml(source, text)?,
     };
-    let mode =
-        match &file.mode {
-            None => None,
-            Some(mode) => Some(mode.parse().map_err(|why: String| {
-                ConfigError::new(source, Lines::of(text).find(mode, 0), why)
-            })?),
-        };
     let lines = Lines::of(text);
+    let mode = match &file.mode {
+        None => None,
+        Some(mode) => Some(
+            mode.parse()
+                .map_err(|why: String| ConfigError::new(source, lines.find(mode, 0), why))?,
+        ),
+    };
     let mut rules = vec![];
     let mut from = 0;
     for (ruling, entries, is_tier) in [
@@ -161,12 +161,11 @@ impl<'a> Lines<'a> {
     /// The number of the line after line `from` on which a text stands; or before it.
     fn find(&self, text: &str, from: usize) -> Option<usize> {
         let first = text.lines().next().filter(|line| !line.is_empty())?;
-        let mut forms = vec![first.to_string()];
-        forms.push(first.replace('\\', "\\\\").replace('"', "\\\""));
-        forms.push(first.replace('\'', "''"));
-        forms.dedup();
+        let escaped = first.replace('\\', "\\\\").replace('"', "\\\"");
+        let doubled = first.replace('\'', "''");
+        let forms = [first, &escaped, &doubled];
         let (before, after) = self.0.split_at(self.0.partition_point(|(n, _)| *n <= from));
-        let holds = |(_, line): &&(usize, &str)| forms.iter().any(|form| line.contains(form));
+        let holds = |(_, line): &&(usize, &str)| forms.iter().any(|form| line.contains(*form));
         let found = after.iter().find(holds).or_else(|| before.iter().find(holds));
         found.map(|(n, _)| *n)
     }
