@@ -152,7 +152,7 @@ impl Permissions {
 
     /// Whether a call may run; else why not, in words for the model.
     async fn permit(&self, call: &ToolCall, cx: &Context) -> Result<(), String> {
-        let judged = self.judge(call, cx).await;
+        let mut judged = self.judge(call, cx).await;
         if judged.ruling == Ruling::Ask {
             if self.classifier_allows(call, &judged, cx).await {
                 return Ok(());
@@ -164,34 +164,32 @@ impl Permissions {
             if !cx.attended() {
                 return Err(format!("the person would be asked, and nobody is there: {why}"));
             }
-        }
-        let mut one_question = None;
-        loop {
-            let judged = self.judge(call, cx).await;
-            match judged.ruling {
-                Ruling::Allow => return Ok(()),
-                Ruling::Deny => return Err(format!("it is denied: {}", reason(&judged))),
-                // Whoever is being asked now may answer for this call too.
-                Ruling::Ask if one_question.is_none() => {
-                    one_question = Some(self.one_question.lock().await);
-                    continue;
+            let _one_question = self.one_question.lock().await;
+            // Whoever was being asked may have answered for this call too.
+            judged = self.judge(call, cx).await;
+            while judged.ruling == Ruling::Ask {
+                let rules = self.sufficient(&judged.remember, call, cx).await;
+                let asked = question(call, &judged, &rules, &self.stored.path());
+                let answer = tokio::select! {
+                    answer = cx.choose(asked) => answer,
+                    () = cx.cancel().cancelled() => return Err("the turn was stopped".into()),
+                };
+                match answer {
+                    Answer::No(why) if why.is_empty() => return Err("the person said no".into()),
+                    Answer::No(why) => return Err(format!("the person said no: {why}")),
+                    Answer::Choice(0) if self.is_still(&judged, call, cx).await => return Ok(()),
+                    Answer::Choice(0) => {
+                        cx.notice("what this call would do has changed meanwhile");
+                    }
+                    Answer::Choice(choice) => self.allow(rules, choice > 1, cx).await,
                 }
-                Ruling::Ask => {}
-            }
-            let rules = self.sufficient(&judged.remember, call, cx).await;
-            let asked = question(call, &judged, &rules, &self.stored.path());
-            let answer = tokio::select! {
-                answer = cx.choose(asked) => answer,
-                () = cx.cancel().cancelled() => return Err("the turn was stopped".into()),
-            };
-            match answer {
-                Answer::No(why) if why.is_empty() => return Err("the person said no".into()),
-                Answer::No(why) => return Err(format!("the person said no: {why}")),
-                Answer::Choice(0) if self.is_still(&judged, call, cx).await => return Ok(()),
-                Answer::Choice(0) => cx.notice("what this call would do has changed meanwhile"),
-                Answer::Choice(choice) => self.allow(rules, choice > 1, cx).await,
+                judged = self.judge(call, cx).await;
             }
         }
+        if judged.ruling == Ruling::Deny {
+            return Err(format!("it is denied: {}", reason(&judged)));
+        }
+        Ok(())
     }
 
     /// Whether a call is judged as it was when it was shown: while somebody thinks, a link can be

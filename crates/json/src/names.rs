@@ -26,7 +26,7 @@ pub fn as_name(name: &str) -> Cow<'_, str> {
 }
 
 /// An id of a call as the API takes it, always the same one for this one.
-pub fn as_id(id: &str, is_allowed: fn(char) -> bool) -> Cow<'_, str> {
+pub fn as_id(id: &str, is_allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     if (1..=MAX_BYTES).contains(&id.len()) && id.chars().all(is_allowed) {
         return id.into();
     }

@@ -28,6 +28,7 @@ mod imp {
         collections::BTreeMap,
         fs,
         os::fd::OwnedFd,
+        sync::OnceLock,
         time::{Duration, Instant},
     };
 
@@ -39,8 +40,12 @@ mod imp {
     const START_TIME: usize = 22 - 3;
 
     pub(super) fn owner() -> String {
-        let pid = std::process::id();
-        format!("{pid}.{}", start_time(&pid.to_string()).unwrap_or_default())
+        static OWNER: OnceLock<String> = OnceLock::new();
+        let named = || {
+            let pid = std::process::id().to_string();
+            format!("{pid}.{}", start_time(&pid).unwrap_or_default())
+        };
+        OWNER.get_or_init(named).clone()
     }
 
     pub(super) fn is_own(owner: &str) -> bool {
