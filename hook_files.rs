@@ -1,7 +1,8 @@
-//! Files of hooks: that of the configuration, and one that the command line names.
+//! Files of hooks: that of the configuration, one that the command line names, and those that a
+//! repository brings, which a person is asked about.
 use crate::{Flag, Stage};
-use rungs_core::{Error, Result};
-use rungs_hooks::{Form, Hooks};
+use rungs_core::{Answer, Context, Error, Question, Result};
+use rungs_hooks::{Form, Hooks, Trust};
 use std::path::Path;
 
 /// The option of the command line.
@@ -22,4 +23,14 @@ pub fn read(stage: &Stage) -> Result<Hooks> {
         hooks.extend(Hooks::read(file, Form::Settings).map_err(Error::config)?);
     }
     Ok(hooks)
+}
+
+/// Asks the person whether hooks of a repository may run.
+pub async fn ask_trust(text: String, cx: &Context) -> Trust {
+    let question = Question::new(text).choice("in this session");
+    match cx.choose(question.choice("always, while they are exactly these")).await {
+        Answer::Choice(0) => Trust::Session,
+        Answer::Choice(1) => Trust::Always,
+        _ => Trust::No,
+    }
 }

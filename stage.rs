@@ -39,6 +39,8 @@ const USAGE_ERROR: u8 = 2;
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// When the program looks for what killed runs have left.
+const CLEANING_DELAY: Duration = Duration::from_millis(50);
 /// How long the end of the program waits for the end of what a killed run has left.
 const CLEANING_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -274,7 +276,7 @@ async fn play(
             "commands do not get {names}; RUNGS_COMMAND_ENV names those that they may have"
         ));
     }
-    let cleaning = clean_up(screen.clone());
+    let cleaning = tokio::spawn(clean_up(screen.clone()));
     let client = Client::new(endpoint)?;
     let mut stage = Stage::new(lesson, client, folder, system, models, settings, screen);
     (stage.flags, stage.environment) = (args.flags, Some(environment.clone()));
@@ -333,9 +335,11 @@ async fn usage(
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
-/// Deletes and ends, in the background, what programs that were killed have left.
-fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
-    tokio::task::spawn_blocking(move || {
+/// Deletes and ends, in the background, what programs that were killed have left: once this one
+/// has started, which needs the processors itself.
+async fn clean_up(screen: Screen) {
+    tokio::time::sleep(CLEANING_DELAY).await;
+    let cleaned = tokio::task::spawn_blocking(move || {
         // Where nothing can be deleted now, it can the next time.
         let _ = Outputs::sweep();
         let _ = Workspace::sweep();
@@ -344,7 +348,9 @@ fn clean_up(screen: Screen) -> tokio::task::JoinHandle<()> {
             let (count, lines) = (ended.len(), ended.join(", "));
             screen.say(&format!("ended {count} processes that a killed run had left: {lines}"));
         }
-    })
+    });
+    // Where it fails, the next program does it.
+    let _ = cleaned.await;
 }
 
 fn models() -> Result<Models> {

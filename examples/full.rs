@@ -142,8 +142,11 @@ impl Config {
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
         // They start while the rest does.
-        let servers = s21_mcp_runtime::connect(stage).await?;
+        let servers = s21_mcp_runtime::connect(stage, agent).await?;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
+        let log = SessionLog::open(&state, keys)?;
+        // Hooks of SessionStart run from here on.
+        s17_session_management::begin_with(stage, &log, &agent.context()).await?;
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;
@@ -157,7 +160,7 @@ impl Config {
             permissions,
             hooks,
             screen: Box::new(move |line| screen.say(line)),
-            log: SessionLog::open(&state, keys)?,
+            log,
             max_calls,
             cache,
             servers,
@@ -220,8 +223,7 @@ const FLAGS: &[Flag] = &[
 async fn build(stage: &Stage) -> Result<Agent> {
     let agent = stage.agent();
     let config = Config::of(stage, &agent).await?;
-    let log = config.log.clone();
-    s17_session_management::begin_with(stage, &log, full(agent, config)?).await
+    full(agent, config)
 }
 
 /// The agent of lesson one, with all that the others add; or, with `--serve`, a server of s21.

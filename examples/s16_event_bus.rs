@@ -57,18 +57,17 @@
 use durable::Folder;
 use lessons::{Stage, hook_files, s01_loop::agent_loop, s13_streaming};
 use rungs_core::{
-    Agent, Answer, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextSend,
-    NextTurn, Question, Reply, Request, Result, ToolCall, ToolResult,
+    Agent, Block, Chat, Context, Error, Event, Layer, Message, NextAct, NextAsk, NextSend,
+    NextTurn, Reply, Request, Result, ToolCall, ToolResult,
 };
 use rungs_hooks::{
-    HookEvent, HookRuling, HookSet, Hooks, PromptHooks, Trust, Verdict, after_call, call_fields,
+    HookEvent, HookRuling, HookSet, Hooks, PromptHooks, Verdict, after_call, call_fields,
     hook_input,
 };
 use rungs_process::Environment;
 use rungs_telemetry::{Destinations, EventsConfig, Statistics};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
-use std::{path::Path, process::ExitCode, time::Duration, time::Instant};
+use std::{path::Path, process::ExitCode, sync::Arc, sync::Mutex, time::Duration, time::Instant};
 
 /// How often Stop hooks may send the model on in a row.
 const MAX_STOP_BLOCKS: usize = 8;
@@ -142,16 +141,6 @@ struct Session {
 #[derive(Default)]
 struct TurnEnd(Mutex<Option<String>>);
 
-/// Asks the person whether hooks of a repository may run.
-async fn ask_trust(text: String, cx: &Context) -> Trust {
-    let question = Question::new(text).choice("in this session");
-    match cx.choose(question.choice("always, while they are exactly these")).await {
-        Answer::Choice(0) => Trust::Session,
-        Answer::Choice(1) => Trust::Always,
-        _ => Trust::No,
-    }
-}
-
 /// The newest text in a conversation that the part `origin` of the harness has inserted.
 fn newest(chat: &Chat, origin: &str) -> String {
     let of = |block: &&Block| block.origin().is_some_and(|known| known.name == origin);
@@ -163,7 +152,7 @@ impl EventHooks {
     /// what is trusted for good stands in `trust`.
     pub async fn new(own: Hooks, agent: &Agent, trust: &Folder, observers: Arc<Observers>) -> Self {
         let cx = agent.context();
-        let ask = |text| -> _ { Box::pin(ask_trust(text, &cx)) as _ };
+        let ask = |text| -> _ { Box::pin(hook_files::ask_trust(text, &cx)) as _ };
         let hooks = Arc::new(HookSet::open(own, cx.cwd(), trust, &ask).await);
         hooks.left_out.iter().for_each(|line| cx.notice(line));
         EventHooks { hooks, observers, session: Arc::default() }
@@ -178,7 +167,7 @@ impl EventHooks {
     /// Runs the hooks of an event; `tool` is the name of the tool, as it is here.
     async fn fire(&self, event: HookEvent, tool: &str, fields: Value, cx: &Context) -> Verdict {
         let (input, begun) = (self.input(event, fields, cx), Instant::now());
-        let ask = |text| -> _ { Box::pin(ask_trust(text, cx)) as _ };
+        let ask = |text| -> _ { Box::pin(hook_files::ask_trust(text, cx)) as _ };
         let ran = self.hooks.run(&input, tool, cx.command_environment(), &ask).await;
         let Some(verdict) = ran else { return Verdict::default() };
         let (name, denied) = (format!("{event} hooks"), verdict.denied().is_some());
@@ -195,6 +184,15 @@ impl EventHooks {
     /// UserPromptSubmit, about what the person typed.
     async fn submit(self, prompt: String, cx: Context) -> Verdict {
         self.fire(HookEvent::UserPromptSubmit, "", json!({"prompt": prompt}), &cx).await
+    }
+
+    /// Lets the hooks of the first SessionStart run while the rest of the program starts. The first
+    /// turn waits for them.
+    fn start(&self, chat: &Chat, environment: &Environment, cx: &Context) {
+        let source = if chat.messages().len() < 2 { "startup" } else { "resume" };
+        *self.session.lock().unwrap() = (chat.id().into(), environment.clone());
+        let input = self.input(HookEvent::SessionStart, json!({"source": source}), cx);
+        self.hooks.begin(input, environment);
     }
 
     /// SessionStart, when another conversation has begun or this one was compacted. What its hooks
@@ -217,11 +215,11 @@ impl EventHooks {
             } else if cx.is_child() {
                 event = HookEvent::SubagentStart;
             } else {
-                let environment = cx.command_environment();
-                if !known.chat.is_empty() {
-                    self.hooks.end(&known.chat, source, environment).await;
+                let session = (chat.id().into(), cx.command_environment().clone());
+                let (ended, _) = std::mem::replace(&mut *self.session.lock().unwrap(), session);
+                if ended != chat.id() {
+                    self.hooks.end(&ended, source, cx.command_environment()).await;
                 }
-                *self.session.lock().unwrap() = (chat.id().into(), environment.clone());
             }
             let verdict = self.fire(event, "", json!({"source": source}), cx).await;
             known.context = verdict.context.join("\n");
@@ -344,7 +342,11 @@ pub async fn event_hooks(stage: &Stage, agent: &Agent) -> Result<EventHooks> {
     let observers = Arc::new(Observers { config, destinations, statistics });
     // Not in the folder of the agent: a repository could bring its own trust along.
     let trust = Folder::open(root, ".rungs/trust").map_err(Error::other)?;
-    Ok(EventHooks::new(hook_files::read(stage)?, agent, &trust, observers).await)
+    let hooks = EventHooks::new(hook_files::read(stage)?, agent, &trust, observers).await;
+    if let Some(environment) = &stage.environment {
+        hooks.start(&stage.chat.lock().unwrap(), environment, &agent.context());
+    }
+    Ok(hooks)
 }
 
 async fn build(stage: &Stage) -> Result<Agent> {
@@ -366,8 +368,9 @@ mod tests {
         testing::{Play, inserted, play, results},
     };
     use rehearsal::{Scene, call, calls, say, say_results, scene};
-    use rungs_core::{Recorder, tools};
-    use rungs_hooks::{Decision, Form};
+    use rungs_core::{Answer, Recorder, tools};
+    use rungs_hooks::{Decision, Form, Trust};
+    use rungs_process::testing::until;
     use rungs_telemetry::WebhookConfig;
     use std::{fs, io::Write, path::PathBuf};
 
@@ -405,12 +408,15 @@ mod tests {
         Folder::open(dir, "store").unwrap()
     }
 
-    /// Adds the person's own hooks, given as `settings.json`.
-    async fn hook_up(mut play: Play, settings: Value) -> Play {
+    /// The person's own hooks, given as `settings.json`.
+    async fn own(play: &Play, settings: Value) -> EventHooks {
         let hooks = Hooks::parse(Path::new("f"), &settings.to_string(), Form::Settings).unwrap();
         assert_eq!(hooks.left_out, Vec::<String>::new());
-        let trust = store(play.dir.path());
-        let hooks = EventHooks::new(hooks, &play.agent, &trust, observers(None)).await;
+        EventHooks::new(hooks, &play.agent, &store(play.dir.path()), observers(None)).await
+    }
+
+    async fn hook_up(mut play: Play, settings: Value) -> Play {
+        let hooks = own(&play, settings).await;
         play.agent = install(play.agent.clone(), hooks, |_| {});
         play
     }
@@ -828,27 +834,57 @@ mod tests {
         assert_eq!(events, expected);
     }
 
+    /// Hooks that tell of sessions, and what they have told: ids, and why.
+    fn tellers() -> Value {
+        let tell = |event| hook(event, "", "cat >> log; echo begun");
+        settings([tell("SessionStart"), tell("SessionEnd")])
+    }
+
+    fn told(play: &Play) -> Vec<[String; 2]> {
+        let read = |line: String| {
+            let json: Value = serde_json::from_str(&line).unwrap();
+            let why = json["source"].as_str().or(json["reason"].as_str()).unwrap();
+            [json["session_id"].as_str().unwrap(), why].map(String::from)
+        };
+        lines(play.dir.path().join("log")).into_iter().map(read).collect()
+    }
+
     #[tokio::test]
     async fn another_conversation_is_another_session_and_the_end_is_told() {
-        let hooks = ["SessionStart", "SessionEnd"].map(|event| hook(event, "", "cat >> log"));
-        let play = hooked([scene("^go$", [say("done")])], hooks).await;
+        let play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
+        let play = hook_up(play, tellers()).await;
         let (_, first) = play.ask("go").await;
         let (_, second) = play.ask("go").await;
         play.agent.exit().await;
-        let log: Vec<Value> = lines(play.dir.path().join("log"))
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        let told: Vec<[&str; 2]> = log
-            .iter()
-            .map(|json| {
-                let why = json["source"].as_str().or(json["reason"].as_str()).unwrap();
-                [json["session_id"].as_str().unwrap(), why]
-            })
-            .collect();
         let (first, second) = (first.id(), second.id());
         let expected = [[first, "startup"], [first, "clear"], [second, "clear"], [second, "other"]];
-        assert_eq!(told, expected);
+        assert_eq!(told(&play), expected);
+    }
+
+    #[tokio::test]
+    async fn the_first_session_starts_before_its_first_turn() {
+        let mut play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
+        let (hooks, mut chat) = (own(&play, tellers()).await, Chat::default());
+        hooks.start(&chat, &Environment::default(), &play.agent.context());
+        assert!(until(|| !told(&play).is_empty()).await);
+        play.agent = install(play.agent.clone(), hooks, |_| {});
+        play.run(&mut chat, "go").await.unwrap();
+        assert_eq!(inserted(&chat, "session_hook"), ["begun"]);
+        play.agent.exit().await;
+        assert_eq!(told(&play), [[chat.id(), "startup"], [chat.id(), "other"]]);
+    }
+
+    #[tokio::test]
+    async fn a_first_session_without_a_turn_ends_when_another_is_resumed() {
+        let mut play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
+        let (hooks, first) = (own(&play, tellers()).await, Chat::default());
+        hooks.start(&first, &Environment::default(), &play.agent.context());
+        play.agent = install(play.agent.clone(), hooks, |_| {});
+        let said = [Message::user("go"), Message::assistant(vec![Block::text("done")])];
+        let mut old = Chat::restore("old", said, Default::default());
+        play.run(&mut old, "go").await.unwrap();
+        let expected = [[first.id(), "startup"], [first.id(), "resume"], ["old", "resume"]];
+        assert_eq!(told(&play), expected);
     }
 
     #[tokio::test]

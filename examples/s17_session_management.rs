@@ -114,9 +114,7 @@ impl SessionLog {
         if !cx.is_child() {
             *root = Some(id.into());
         }
-        for fault in &opened.1.faults {
-            cx.emit(Event::Failure(fault.clone()));
-        }
+        opened.1.faults.iter().for_each(|fault| cx.emit(Event::Failure(fault.clone())));
         Ok(opened)
     }
 
@@ -209,12 +207,10 @@ struct SessionTurns(Arc<SessionLog>);
 impl Layer for SessionTurns {
     async fn turn(&self, chat: &mut Chat, cx: &Context, next: NextTurn<'_>) -> Result<Reply> {
         let (prompt, before) = (next.prompt().text(), now(chat));
-        let begin = move |_: &Sessions, log: &mut Log| log.begin_turn(&prompt, &before);
-        self.0.with(chat.id(), cx, begin).await?;
+        self.0.with(chat.id(), cx, move |_, log| log.begin_turn(&prompt, &before)).await?;
         let end = next.run(chat, cx).await;
         let (withdrawn, after) = (end.as_ref().is_err_and(Error::withdraws), now(chat));
-        let finish =
-            move |sessions: &Sessions, log: &mut Log| log.end_turn(sessions, withdrawn, &after);
+        let finish = move |all: &Sessions, log: &mut Log| log.end_turn(all, withdrawn, &after);
         match (self.0.with(chat.id(), cx, finish).await, end) {
             (Err(error), Err(end)) => {
                 cx.emit(Event::Failure(error.to_string()));
@@ -253,19 +249,22 @@ impl Layer for SessionSteps {
             return next.run(call, cx).await;
         }
         let id = call.id.clone();
-        let begun = self.0.with(&session, cx, move |_, log| log.begin_call(&id)).await;
-        if let Err(error) = begun {
-            return call.refuse(format!("not run, since it could not be saved: {error}"));
-        }
+        let begin = move |_: &Sessions, log: &mut Log| {
+            log.begin_call(&id)?;
+            Ok(log.messages().last().is_some_and(|message| message.calls().len() > 1))
+        };
+        let has_siblings = match self.0.with(&session, cx, begin).await {
+            Ok(has_siblings) => has_siblings,
+            Err(why) => return call.refuse(format!("not run, since it could not be saved: {why}")),
+        };
         let result = next.run(call, cx).await;
-        let block = result.clone().into_block();
-        let saved = self.0.with(&session, cx, move |_, log| {
-            let calls = log.messages().last().map_or(0, |message| message.calls().len());
-            // The result of a single call is in the next message, as soon.
-            if calls > 1 { log.end_call(&block) } else { Ok(()) }
-        });
-        if let Err(error) = saved.await {
-            cx.emit(Event::Failure(error.to_string()));
+        // The result of a single call is in the next message, as soon.
+        if has_siblings {
+            let block = result.clone().into_block();
+            let saved = self.0.with(&session, cx, move |_, log| log.end_call(&block));
+            if let Err(error) = saved.await {
+                cx.emit(Event::Failure(error.to_string()));
+            }
         }
         result
     }
@@ -328,23 +327,24 @@ pub const FLAGS: &[Flag] = &[
 async fn build(stage: &Stage) -> Result<Agent> {
     let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
     let log = SessionLog::open(&stage.state().await?, keys)?;
-    begin_with(stage, &log, install(s13_streaming::install(stage.agent()), &log)).await
+    let agent = install(s13_streaming::install(stage.agent()), &log);
+    begin_with(stage, &log, &agent.context()).await?;
+    Ok(agent)
 }
 
 /// Begins with the session that the command line names, if it names one.
 ///
 /// # Errors
 /// As for [`SessionLog::resume`]; [`Error::Setting`] when there is no name, or several ask.
-pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, agent: Agent) -> Result<Agent> {
-    let cx = agent.context();
+pub async fn begin_with(stage: &Stage, log: &Arc<SessionLog>, cx: &Context) -> Result<()> {
     let chat = match asked(&stage.flags)? {
-        None => return Ok(agent),
-        Some(("fork", name)) => log.fork(name, &cx).await?,
+        None => return Ok(()),
+        Some(("fork", name)) => log.fork(name, cx).await?,
         // Without a name it is the newest.
-        Some((_, name)) => log.resume(name, &cx).await?,
+        Some((_, name)) => log.resume(name, cx).await?,
     };
     *stage.chat.lock().unwrap() = chat;
-    Ok(agent)
+    Ok(())
 }
 
 /// The one of the [`FLAGS`] that is given, and its session.

@@ -299,15 +299,14 @@ async fn prompt(servers: &Servers, args: &str, chat: &mut Chat, cx: &Context) ->
 ///
 /// # Errors
 /// Names the file when the configuration or what was agreed to cannot be read.
-pub async fn connect(stage: &Stage) -> Result<Servers> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+pub async fn connect(stage: &Stage, agent: &Agent) -> Result<Servers> {
+    let (cx, root) = (agent.context(), Path::new(env!("CARGO_MANIFEST_DIR")));
     let mut config = Config::default();
     if stage.environment.is_some() {
         let (own, project) = (root.join("config/mcp.yaml"), stage.folder.join(".mcp.json"));
         config = Config::load(&own, &project).map_err(Error::config)?;
     }
     config.left_out.iter().for_each(|line| stage.screen.say(line));
-    let cx = stage.agent().context();
     // Beside this program, not in the project, which could bring the answer along.
     let beside = Folder::open(root, ".rungs/s21_mcp_runtime").map_err(Error::other)?;
     let mut trust = Trust::open(beside.clone()).map_err(Error::other)?;
@@ -350,15 +349,16 @@ pub fn main() -> ExitCode {
         return serve();
     }
     let build = async |stage: &Stage| {
-        let agent = install(s13_streaming::install(stage.agent()), connect(stage).await?);
-        Ok(s15_permissions::install(agent, s15_permissions::load(&stage.folder)?))
+        let agent = s13_streaming::install(stage.agent());
+        let servers = connect(stage, &agent).await?;
+        Ok(s15_permissions::install(install(agent, servers), s15_permissions::load(&stage.folder)?))
     };
     lessons::run("s21_mcp_runtime", build, agent_loop)
 }
 
 /// Serves the market on standard input and output.
 pub fn serve() -> ExitCode {
-    let served = match tokio::runtime::Runtime::new() {
+    let served = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(market::serve()),
         Err(error) => Err(error.to_string()),
     };

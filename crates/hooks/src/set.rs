@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::{self, Arc},
 };
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The file with the fingerprints that are trusted for good, and its largest size in bytes.
 const TRUSTED: &str = "trusted_hooks";
@@ -41,6 +43,8 @@ pub struct HookSet {
     /// The hooks of the repository, if a person has trusted them, and what they were then.
     trusted: Option<(Repository, Mutex<Fingerprint>)>,
     project: PathBuf,
+    /// The input of hooks that run already, and what will come of them.
+    begun: sync::Mutex<Option<(Value, AbortOnDropHandle<Option<Verdict>>)>>,
     /// Lines about what was left out and why, for the person.
     pub left_out: Vec<String>,
 }
@@ -51,7 +55,8 @@ impl HookSet {
     /// could bring the file along. Nothing of the repository is run before `ask` is answered.
     pub async fn open(own: Hooks, project: &Path, store: &Folder, ask: Ask<'_>) -> Self {
         let (hooks, project) = (own.hooks, project.to_path_buf());
-        let mut set = HookSet { hooks, trusted: None, project, left_out: own.left_out };
+        let left_out = own.left_out;
+        let mut set = HookSet { hooks, project, left_out, ..HookSet::default() };
         if let Err(why) = set.trust_repository(store, ask).await {
             set.left_out.push(format!("the repository's hooks do not run: {why}"));
         }
@@ -92,11 +97,36 @@ impl HookSet {
         self.hooks.iter().chain(theirs)
     }
 
+    /// Lets the hooks for this input run already: [`run`](HookSet::run) with the same input, the
+    /// next time, waits for them. Nobody is asked about hooks that have changed.
+    pub fn begin(self: &Arc<Self>, input: Value, environment: &Environment) {
+        let (this, same, environment) = (self.clone(), input.clone(), environment.clone());
+        let running = async move { this.run_now(&same, "", &environment, NOBODY).await };
+        let running = AbortOnDropHandle::new(tokio::spawn(running));
+        *self.begun.lock().unwrap() = Some((input, running));
+    }
+
     /// Runs the hooks that are for this input, in the folder of the project: there is what was
     /// trusted, whichever folder an agent works in. `None` when there are none. `tool` is the name
     /// of the tool as this program writes it. Hooks of the repository that have changed since they
     /// were trusted run only after `ask`; without that, a guard among them blocks.
     pub async fn run(
+        &self,
+        input: &Value,
+        tool: &str,
+        environment: &Environment,
+        ask: Ask<'_>,
+    ) -> Option<Verdict> {
+        let begun = self.begun.lock().unwrap().take_if(|(begun, _)| begun == input);
+        if let Some((_, running)) = begun
+            && let Ok(verdict) = running.await
+        {
+            return verdict;
+        }
+        self.run_now(input, tool, environment, ask).await
+    }
+
+    async fn run_now(
         &self,
         input: &Value,
         tool: &str,
@@ -136,6 +166,11 @@ impl HookSet {
     pub async fn end(&self, session: &str, reason: &str, environment: &Environment) -> Vec<String> {
         if session.is_empty() {
             return vec![];
+        }
+        let begun = self.begun.lock().unwrap().take();
+        if let Some((_, running)) = begun {
+            // It ends after it has started.
+            let _ = running.await;
         }
         let fields = json!({"reason": reason});
         let input = hook_input(HookEvent::SessionEnd, session, &self.project, None, fields);

@@ -117,7 +117,12 @@ async fn attempt(
             let args = args.iter().map(expand).collect::<Result<Vec<_>, _>>()?;
             let env = env.iter().map(|(name, value)| Ok((name.clone(), expand(value)?)));
             let env = env.collect::<Result<_, String>>()?;
-            let started = Piped::start(&expand(command)?, &args, cwd, environment, &env);
+            let (command, cwd, environment) =
+                (expand(command)?, cwd.to_path_buf(), environment.clone());
+            // It waits until the program runs, which may take milliseconds.
+            let start = move || Piped::start(&command, &args, &cwd, &environment, &env);
+            let started = tokio::task::spawn_blocking(start).await;
+            let started = started.map_err(|error| error.to_string())?;
             let (process, pipes) = started.map_err(|error| error.to_string())?;
             let logged = tokio::spawn(log.clone().fill(pipes.errors));
             let transport = AsyncRwTransport::new_client(pipes.output, pipes.input)

@@ -25,7 +25,10 @@ pub struct Lists {
     pub templates: Vec<ResourceTemplate>,
 }
 
-/// Reads all lists. Tools that model APIs would refuse are left out, and named.
+/// A list, and why it is not all that the server has; or why there is none.
+type Listed<T> = Result<(Vec<T>, Option<String>), String>;
+
+/// Reads all lists at the same time. Tools that model APIs would refuse are left out, and named.
 ///
 /// # Errors
 /// When the tools cannot be listed.
@@ -35,33 +38,32 @@ pub(crate) async fn read(connection: &Connection) -> Result<(Lists, Vec<String>)
         return Err("it did not say what it is".into());
     };
     let offers = &info.capabilities;
-    let (mut lists, mut faults) = (Lists::default(), vec![]);
-    if offers.tools.is_some() {
-        let page = |page| async move {
+    let has_resources = offers.resources.is_some();
+    let (tools, prompts, resources, templates) = tokio::join!(
+        pages("tools", offers.tools.is_some(), |page| async move {
             let list = service.list_tools(page).await?;
             Ok((list.tools, list.next_cursor))
-        };
-        lists.tools = pages(page, "tools", &mut faults).await?;
-    }
-    if offers.prompts.is_some() {
-        let page = |page| async move {
+        }),
+        pages("prompts", offers.prompts.is_some(), |page| async move {
             let list = service.list_prompts(page).await?;
             Ok((list.prompts, list.next_cursor))
-        };
-        lists.prompts = pages(page, "prompts", &mut faults).await.unwrap_or_default();
-    }
-    if offers.resources.is_some() {
-        let page = |page| async move {
+        }),
+        pages("resources", has_resources, |page| async move {
             let list = service.list_resources(page).await?;
             Ok((list.resources, list.next_cursor))
-        };
-        lists.resources = pages(page, "resources", &mut faults).await.unwrap_or_default();
-        let page = |page| async move {
+        }),
+        pages("templates", has_resources, |page| async move {
             let list = service.list_resource_templates(page).await?;
             Ok((list.resource_templates, list.next_cursor))
-        };
-        lists.templates = pages(page, "templates", &mut faults).await.unwrap_or_default();
-    }
+        }),
+    );
+    let mut faults = vec![];
+    let mut lists = Lists {
+        tools: kept(Ok(tools?), &mut faults),
+        prompts: kept(prompts, &mut faults),
+        resources: kept(resources, &mut faults),
+        templates: kept(templates, &mut faults),
+    };
     let mut names = HashSet::new();
     lists.tools.retain(|tool| {
         let fault = match names.insert(tool.name.clone()) {
@@ -74,25 +76,33 @@ pub(crate) async fn read(connection: &Connection) -> Result<(Lists, Vec<String>)
     Ok((lists, faults))
 }
 
-/// All entries of a list, up to the bounds.
+/// What there is of a list. Why it is not all joins the faults.
+fn kept<T>(listed: Listed<T>, faults: &mut Vec<String>) -> Vec<T> {
+    let (entries, fault) = listed.unwrap_or_else(|why| (vec![], Some(why)));
+    faults.extend(fault);
+    entries
+}
+
+/// All entries of a list, up to the bounds; none of one that is not offered.
 async fn pages<T, F: Future<Output = Result<(Vec<T>, Option<String>), ServiceError>>>(
-    page: impl Fn(Option<PaginatedRequestParams>) -> F,
     what: &str,
-    faults: &mut Vec<String>,
-) -> Result<Vec<T>, String> {
-    let mut entries = vec![];
-    let mut cursor = None;
+    is_offered: bool,
+    page: impl Fn(Option<PaginatedRequestParams>) -> F,
+) -> Listed<T> {
+    let (mut entries, mut cursor) = (vec![], None);
+    if !is_offered {
+        return Ok((entries, None));
+    }
     for _ in 0..MAX_PAGES {
         let wanted = cursor.map(|at| PaginatedRequestParams::default().with_cursor(Some(at)));
-        let read = match tokio::time::timeout(LIST_TIMEOUT, page(wanted)).await {
-            Ok(Ok(read)) => Ok(read),
-            Ok(Err(error)) => Err(format!("its {what} cannot be listed: {error}")),
-            Err(_) => Err(format!("it did not list its {what} within {LIST_TIMEOUT:?}")),
+        let (more, next) = match tokio::time::timeout(LIST_TIMEOUT, page(wanted)).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => return Err(format!("its {what} cannot be listed: {error}")),
+            Err(_) => return Err(format!("it did not list its {what} within {LIST_TIMEOUT:?}")),
         };
-        let (more, next) = read.inspect_err(|why| faults.push(why.clone()))?;
         entries.extend(more);
         if next.is_none() && entries.len() <= MAX_ENTRIES {
-            return Ok(entries);
+            return Ok((entries, None));
         }
         if entries.len() > MAX_ENTRIES {
             break;
@@ -100,8 +110,8 @@ async fn pages<T, F: Future<Output = Result<(Vec<T>, Option<String>), ServiceErr
         cursor = next;
     }
     entries.truncate(MAX_ENTRIES);
-    faults.push(format!("it lists more {what} than {MAX_ENTRIES}, or in too many pages"));
-    Ok(entries)
+    let fault = format!("it lists more {what} than {MAX_ENTRIES}, or in too many pages");
+    Ok((entries, Some(fault)))
 }
 
 /// In the newer revision of the protocol, changes are told to those who ask for it.

@@ -57,7 +57,10 @@ pub async fn filter(
     }
     let ((reader, writer), (errors, errors_writer)) = (io::pipe()?, io::pipe()?);
     let pipes = (reader, writer, errors_writer);
-    let mut process = Process::spawn(command, cwd, environment, Some(input), pipes)?;
+    let (command, cwd, environment) = (command.to_owned(), cwd.to_owned(), environment.clone());
+    // It waits until bash runs, which may take milliseconds.
+    let start = move || Process::spawn(&command, &cwd, &environment, Some(input), pipes);
+    let mut process = tokio::task::spawn_blocking(start).await.map_err(io::Error::other)??;
     let (full, max_bytes) = (Notify::new(), limits.bytes);
     let mut stdout = Bounded { bytes: vec![], max_bytes, full: Some(&full) };
     let mut stderr = Bounded { bytes: vec![], max_bytes, full: None };
