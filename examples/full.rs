@@ -71,6 +71,7 @@ use rungs_mcp::Servers;
 use rungs_snapshots::{Limits, Store};
 use rungs_tasks::{Claims, LEASE};
 use std::{process::ExitCode, sync::Arc};
+use tokio::task::yield_now;
 
 /// The layers, the outermost first, and why each stands outside of those that follow. A name whose
 /// mechanism is not installed does no harm.
@@ -141,13 +142,15 @@ impl Config {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
-        // They start while the rest does.
+        // Servers and hooks begin to start here, while the rest is read.
         let servers = s21_mcp_runtime::connect(stage, agent).await?;
+        yield_now().await;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let log = SessionLog::open(&state, keys)?;
-        // Hooks of SessionStart run from here on.
+        // Before the hooks of its start run.
         s17_session_management::begin_with(stage, &log, &agent.context()).await?;
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
+        yield_now().await;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;
         let max_calls = s18_parallel_tools::max_calls(stage)?;
