@@ -25,6 +25,7 @@
 //!   denies, and never reaches what the call leads to.
 //! - A guard that crashes, hangs or babbles is named, and what it guards is blocked: it **fails
 //!   closed**.
+//! - SessionStart hooks begin with the program; the first turn waits for what they say.
 //! - Hooks that came with a repository run only once you have agreed, and only while they are what
 //!   you agreed to.
 //!
