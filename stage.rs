@@ -39,7 +39,7 @@ const USAGE_ERROR: u8 = 2;
 /// How long the end of the program waits for work on blocking threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// When the program looks for what killed runs have left.
+/// How long after the start the program looks for what killed runs have left.
 const CLEANING_DELAY: Duration = Duration::from_millis(50);
 /// How long the end of the program waits for the end of what a killed run has left.
 const CLEANING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -335,8 +335,8 @@ async fn usage(
     Ok(format!("{help}\n{usage}\n{}\n", command_list(&agent)))
 }
 
-/// Deletes and ends, in the background, what programs that were killed have left: once this one
-/// has started, which needs the processors itself.
+/// Deletes and ends, in the background, what programs that were killed have left: a little later,
+/// since the start needs the processors.
 async fn clean_up(screen: Screen) {
     tokio::time::sleep(CLEANING_DELAY).await;
     let cleaned = tokio::task::spawn_blocking(move || {

@@ -142,12 +142,12 @@ impl Config {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
-        // Servers and hooks begin to start here, while the rest is read.
+        // What was spawned runs when this yields: servers start their processes here, hooks below.
         let servers = s21_mcp_runtime::connect(stage, agent).await?;
         yield_now().await;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let log = SessionLog::open(&state, keys)?;
-        // Before the hooks of its start run.
+        // First, since the hooks of SessionStart are told which conversation it is.
         s17_session_management::begin_with(stage, &log, &agent.context()).await?;
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
         yield_now().await;

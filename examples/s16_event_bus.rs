@@ -25,7 +25,7 @@
 //!   denies, and never reaches what the call leads to.
 //! - A guard that crashes, hangs or babbles is named, and what it guards is blocked: it **fails
 //!   closed**.
-//! - SessionStart hooks begin with the program; the first turn waits for what they say.
+//! - SessionStart hooks run while the program starts; the first turn waits for what they say.
 //! - Hooks that came with a repository run only once you have agreed, and only while they are what
 //!   you agreed to.
 //!
@@ -190,9 +190,9 @@ impl EventHooks {
     /// Lets the hooks of the first SessionStart run while the rest of the program starts. The first
     /// turn waits for them.
     fn start(&self, chat: &Chat, environment: &Environment, cx: &Context) {
-        let source = if chat.messages().len() < 2 { "startup" } else { "resume" };
         *self.session.lock().unwrap() = (chat.id().into(), environment.clone());
-        let input = self.input(HookEvent::SessionStart, json!({"source": source}), cx);
+        let why = if chat.messages().len() < 2 { "startup" } else { "resume" };
+        let input = self.input(HookEvent::SessionStart, json!({"source": why}), cx);
         self.hooks.begin(input, environment);
     }
 
@@ -203,7 +203,11 @@ impl EventHooks {
         let (mut known, summary) = (session.lock().unwrap().clone(), newest(chat, "summary"));
         let is_new = known.chat != chat.id();
         if is_new || summary != known.summary {
-            let source = match (is_new, known.chat.as_str(), chat.messages().len()) {
+            let started = self.session.lock().unwrap().0.clone();
+            let before = if cx.is_child() { &known.chat } else { &started };
+            // The first session has been started already.
+            let before = if before == chat.id() { "" } else { before };
+            let source = match (is_new, before, chat.messages().len()) {
                 (false, ..) => "compact",
                 (_, _, 2..) => "resume",
                 (_, "", _) => "startup",
@@ -216,15 +220,12 @@ impl EventHooks {
             } else if cx.is_child() {
                 event = HookEvent::SubagentStart;
             } else {
-                let session = (chat.id().into(), cx.command_environment().clone());
-                let (ended, _) = std::mem::replace(&mut *self.session.lock().unwrap(), session);
-                if ended != chat.id() {
-                    self.hooks.end(&ended, source, cx.command_environment()).await;
-                }
+                self.hooks.end(before, source, cx.command_environment()).await;
+                *self.session.lock().unwrap() =
+                    (chat.id().into(), cx.command_environment().clone());
             }
-            let verdict = self.fire(event, "", json!({"source": source}), cx).await;
-            known.context = verdict.context.join("\n");
-            (known.chat, known.summary) = (chat.id().into(), summary);
+            let said = self.fire(event, "", json!({"source": source}), cx).await.context;
+            known = Session { chat: chat.id().into(), context: said.join("\n"), summary };
             *session.lock().unwrap() = known.clone();
         }
         if newest(chat, "session_hook") != known.context {
@@ -371,7 +372,7 @@ mod tests {
     use rehearsal::{Scene, call, calls, say, say_results, scene};
     use rungs_core::{Answer, Recorder, tools};
     use rungs_hooks::{Decision, Form, Trust};
-    use rungs_process::testing::until;
+    use rungs_process::testing::{alive, gone, marker, until};
     use rungs_telemetry::WebhookConfig;
     use std::{fs, io::Write, path::PathBuf};
 
@@ -862,30 +863,80 @@ mod tests {
         assert_eq!(told(&play), expected);
     }
 
+    /// An agent whose first session, with this conversation, has been started.
+    async fn started(chat: &Chat, hooks: Value) -> Play {
+        let mut play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
+        let hooks = own(&play, hooks).await;
+        hooks.start(chat, &Environment::default(), &play.agent.context());
+        play.agent = install(play.agent.clone(), hooks, |_| {});
+        play
+    }
+
+    /// A conversation that was saved.
+    fn saved(messages: usize) -> Chat {
+        let messages = [Message::user("go"), Message::assistant(vec![Block::text("done")])]
+            .into_iter()
+            .take(messages);
+        Chat::restore("saved", messages, Default::default())
+    }
+
     #[tokio::test]
     async fn the_first_session_starts_before_its_first_turn() {
-        let mut play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
-        let (hooks, mut chat) = (own(&play, tellers()).await, Chat::default());
-        hooks.start(&chat, &Environment::default(), &play.agent.context());
+        let mut chat = Chat::default();
+        let play = started(&chat, tellers()).await;
         assert!(until(|| !told(&play).is_empty()).await);
-        play.agent = install(play.agent.clone(), hooks, |_| {});
         play.run(&mut chat, "go").await.unwrap();
         assert_eq!(inserted(&chat, "session_hook"), ["begun"]);
+        assert_eq!(told(&play), [[chat.id(), "startup"]]);
+    }
+
+    #[tokio::test]
+    async fn a_session_without_a_turn_ends_too() {
+        let chat = Chat::default();
+        let play = started(&chat, tellers()).await;
         play.agent.exit().await;
         assert_eq!(told(&play), [[chat.id(), "startup"], [chat.id(), "other"]]);
     }
 
     #[tokio::test]
-    async fn a_first_session_without_a_turn_ends_when_another_is_resumed() {
-        let mut play = play([scene("^go$", [say("done")])], |agent, _| agent).await;
-        let (hooks, first) = (own(&play, tellers()).await, Chat::default());
-        hooks.start(&first, &Environment::default(), &play.agent.context());
-        play.agent = install(play.agent.clone(), hooks, |_| {});
-        let said = [Message::user("go"), Message::assistant(vec![Block::text("done")])];
-        let mut old = Chat::restore("old", said, Default::default());
-        play.run(&mut old, "go").await.unwrap();
-        let expected = [[first.id(), "startup"], [first.id(), "resume"], ["old", "resume"]];
-        assert_eq!(told(&play), expected);
+    async fn a_session_does_not_wait_for_long_for_the_hooks_of_its_start_when_it_ends() {
+        let (chat, marker) = (Chat::default(), marker());
+        let sleep = hook("SessionStart", "", &format!("sleep {marker}"));
+        let end = hook("SessionEnd", "", "cat >> log");
+        let play = started(&chat, settings([sleep, end])).await;
+        assert!(until(|| alive(&marker)).await);
+        play.agent.exit().await;
+        assert_eq!(told(&play), [[chat.id(), "other"]]);
+        assert!(gone(&marker).await);
+    }
+
+    #[tokio::test]
+    async fn a_first_session_without_a_turn_ends_when_there_is_another() {
+        for (mut next, why) in [(saved(2), "resume"), (Chat::default(), "clear")] {
+            let first = Chat::default();
+            let play = started(&first, tellers()).await;
+            play.run(&mut next, "go").await.unwrap();
+            let expected = [[first.id(), "startup"], [first.id(), why], [next.id(), why]];
+            assert_eq!(told(&play), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_rewound_before_its_first_turn_starts_once() {
+        let play = started(&saved(2), tellers()).await;
+        play.run(&mut saved(0), "go").await.unwrap();
+        assert_eq!(told(&play), [["saved", "resume"]]);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_dropped_while_it_waits_ends_the_hooks_of_the_start() {
+        let (mut chat, marker) = (Chat::default(), marker());
+        let sleep = hook("SessionStart", "", &format!("sleep {marker}"));
+        let play = started(&chat, settings([sleep])).await;
+        assert!(until(|| alive(&marker)).await);
+        let turn = play.run(&mut chat, "go");
+        assert!(tokio::time::timeout(Duration::from_millis(50), turn).await.is_err());
+        assert!(gone(&marker).await);
     }
 
     #[tokio::test]

@@ -11,13 +11,16 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{self, Arc},
+    time::Duration,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The file with the fingerprints that are trusted for good, and its largest size in bytes.
 const TRUSTED: &str = "trusted_hooks";
 const MAX_TRUSTED_BYTES: u64 = 1 << 20;
+/// How long a session that ends waits for the hooks of its start.
+const START_GRACE: Duration = Duration::from_secs(1);
 
 /// Whether a person trusts what they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub struct HookSet {
     /// The hooks of the repository, if a person has trusted them, and what they were then.
     trusted: Option<(Repository, Mutex<Fingerprint>)>,
     project: PathBuf,
-    /// The input of hooks that run already, and what will come of them.
+    /// What [`begin`](HookSet::begin) has started: the input, and the task that gives the verdict.
     begun: sync::Mutex<Option<(Value, AbortOnDropHandle<Option<Verdict>>)>>,
     /// Lines about what was left out and why, for the person.
     pub left_out: Vec<String>,
@@ -97,8 +100,9 @@ impl HookSet {
         self.hooks.iter().chain(theirs)
     }
 
-    /// Lets the hooks for this input run already: [`run`](HookSet::run) with the same input, the
-    /// next time, waits for them. Nobody is asked about hooks that have changed.
+    /// Starts the hooks for this input. The next [`run`](HookSet::run) of this event in this
+    /// session waits for their verdict; they are killed when it is dropped. Nobody is asked about
+    /// hooks that have changed.
     pub fn begin(self: &Arc<Self>, input: Value, environment: &Environment) {
         let (this, same, environment) = (self.clone(), input.clone(), environment.clone());
         let running = async move { this.run_now(&same, "", &environment, NOBODY).await };
@@ -117,7 +121,10 @@ impl HookSet {
         environment: &Environment,
         ask: Ask<'_>,
     ) -> Option<Verdict> {
-        let begun = self.begun.lock().unwrap().take_if(|(begun, _)| begun == input);
+        let is_same = |begun: &Value, key: &str| begun[key] == input[key];
+        let begun = self.begun.lock().unwrap().take_if(|(begun, _)| {
+            is_same(begun, "hook_event_name") && is_same(begun, "session_id")
+        });
         if let Some((_, running)) = begun
             && let Ok(verdict) = running.await
         {
@@ -160,21 +167,25 @@ impl HookSet {
 }
 
 impl HookSet {
-    /// Runs the hooks of SessionEnd for this session, if one has begun, when nobody is there any
-    /// more to be asked.
-    /// Returns lines for the person.
+    /// Runs the hooks of SessionEnd for this session, if one has begun, without asking anybody.
+    /// Those of its start may take a second more, and are killed then. Returns lines for the
+    /// person.
     pub async fn end(&self, session: &str, reason: &str, environment: &Environment) -> Vec<String> {
         if session.is_empty() {
             return vec![];
         }
         let begun = self.begun.lock().unwrap().take();
-        if let Some((_, running)) = begun {
-            // It ends after it has started.
-            let _ = running.await;
+        let mut messages = vec![];
+        if let Some((_, running)) = begun
+            && let Ok(Ok(Some(verdict))) = timeout(START_GRACE, running).await
+        {
+            messages = verdict.messages;
         }
         let fields = json!({"reason": reason});
         let input = hook_input(HookEvent::SessionEnd, session, &self.project, None, fields);
-        self.run(&input, "", environment, NOBODY).await.unwrap_or_default().messages
+        let ended = self.run_now(&input, "", environment, NOBODY).await;
+        messages.extend(ended.unwrap_or_default().messages);
+        messages
     }
 }
 

@@ -29,6 +29,7 @@ use std::{
     time::Duration,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio_util::task::AbortOnDropHandle;
 
 /// How large one message of a server may be, in bytes.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
@@ -119,9 +120,9 @@ async fn attempt(
             let env = env.collect::<Result<_, String>>()?;
             let (command, cwd, environment) =
                 (expand(command)?, cwd.to_path_buf(), environment.clone());
-            // It waits until the program runs, which may take milliseconds.
+            // To start a program blocks the thread until it runs, which may take milliseconds.
             let start = move || Piped::start(&command, &args, &cwd, &environment, &env);
-            let started = tokio::task::spawn_blocking(start).await;
+            let started = AbortOnDropHandle::new(tokio::task::spawn_blocking(start)).await;
             let started = started.map_err(|error| error.to_string())?;
             let (process, pipes) = started.map_err(|error| error.to_string())?;
             let logged = tokio::spawn(log.clone().fill(pipes.errors));

@@ -39,27 +39,31 @@ pub(crate) async fn read(connection: &Connection) -> Result<(Lists, Vec<String>)
     };
     let offers = &info.capabilities;
     let has_resources = offers.resources.is_some();
-    let (tools, prompts, resources, templates) = tokio::join!(
-        pages("tools", offers.tools.is_some(), |page| async move {
-            let list = service.list_tools(page).await?;
-            Ok((list.tools, list.next_cursor))
-        }),
-        pages("prompts", offers.prompts.is_some(), |page| async move {
-            let list = service.list_prompts(page).await?;
-            Ok((list.prompts, list.next_cursor))
-        }),
-        pages("resources", has_resources, |page| async move {
-            let list = service.list_resources(page).await?;
-            Ok((list.resources, list.next_cursor))
-        }),
-        pages("templates", has_resources, |page| async move {
-            let list = service.list_resource_templates(page).await?;
-            Ok((list.resource_templates, list.next_cursor))
-        }),
-    );
+    let tools = pages("tools", offers.tools.is_some(), |page| async move {
+        let list = service.list_tools(page).await?;
+        Ok((list.tools, list.next_cursor))
+    });
+    let others = async {
+        Ok(tokio::join!(
+            pages("prompts", offers.prompts.is_some(), |page| async move {
+                let list = service.list_prompts(page).await?;
+                Ok((list.prompts, list.next_cursor))
+            }),
+            pages("resources", has_resources, |page| async move {
+                let list = service.list_resources(page).await?;
+                Ok((list.resources, list.next_cursor))
+            }),
+            pages("templates", has_resources, |page| async move {
+                let list = service.list_resource_templates(page).await?;
+                Ok((list.resource_templates, list.next_cursor))
+            }),
+        ))
+    };
+    // Without tools nothing else is waited for.
+    let (tools, (prompts, resources, templates)) = tokio::try_join!(tools, others)?;
     let mut faults = vec![];
     let mut lists = Lists {
-        tools: kept(Ok(tools?), &mut faults),
+        tools: kept(Ok(tools), &mut faults),
         prompts: kept(prompts, &mut faults),
         resources: kept(resources, &mut faults),
         templates: kept(templates, &mut faults),

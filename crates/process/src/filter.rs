@@ -2,6 +2,7 @@
 use crate::{DRAIN_TIMEOUT, Environment, MAX_ARGUMENT_BYTES, Process, Sink, no_nul, stopped};
 use std::{io, path::Path, pin::pin, process::ExitStatus, time::Duration};
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, sync::Notify, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// What bounds a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum FilterEnd {
 
 /// Runs `bash -c command` as [`Process::start`] does, with this input on standard input and its two
 /// outputs apart. A command that does not read its input may end all the same. Dropping the future
-/// kills the command.
+/// kills the command, one that is just being started as soon as it runs.
 ///
 /// # Errors
 /// Those of [`Process::start`], and when the command has more than 128 KiB.
@@ -58,9 +59,10 @@ pub async fn filter(
     let ((reader, writer), (errors, errors_writer)) = (io::pipe()?, io::pipe()?);
     let pipes = (reader, writer, errors_writer);
     let (command, cwd, environment) = (command.to_owned(), cwd.to_owned(), environment.clone());
-    // It waits until bash runs, which may take milliseconds.
+    // To start bash blocks the thread until it runs, which may take milliseconds.
     let start = move || Process::spawn(&command, &cwd, &environment, Some(input), pipes);
-    let mut process = tokio::task::spawn_blocking(start).await.map_err(io::Error::other)??;
+    let started = AbortOnDropHandle::new(tokio::task::spawn_blocking(start)).await;
+    let mut process = started.map_err(io::Error::other)??;
     let (full, max_bytes) = (Notify::new(), limits.bytes);
     let mut stdout = Bounded { bytes: vec![], max_bytes, full: Some(&full) };
     let mut stderr = Bounded { bytes: vec![], max_bytes, full: None };
