@@ -12,6 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 
 const TURNS: usize = 200;
 const LONG_TURNS: usize = 5_000;
@@ -37,9 +38,11 @@ fn main() {
     println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
     let hook = ms(runtime.block_on(alone(&session_hook())));
     println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
+    // Folders are kept to the end: where files were just deleted, some file systems create others
+    // slowly.
+    let mut kept = vec![];
     for name in LESSONS {
         println!("{name}:");
-        // Kept to the end: where files were just deleted, some file systems create others slowly.
         let folders: Vec<_> = (0..STARTS).map(|_| tempfile::tempdir().unwrap()).collect();
         for kind in ["new", "used"] {
             let starts = folders.iter().map(|folder| {
@@ -57,10 +60,11 @@ fn main() {
                 ms(starts[STARTS - 1])
             );
         }
+        kept.extend(folders);
         // The first lesson has no other tool.
         let calls = if name == "full" { &[BASH, READ][..] } else { &[BASH] };
         for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {
-            let (turns, memory) = turns(&runtime, name, TURNS, call);
+            let (turns, memory) = turns(&runtime, name, TURNS, call, &mut kept);
             let turns = turns.into_iter().map(|(turn, _)| turn.saturating_sub(own));
             let turns: Vec<Duration> = turns.collect();
             let all = turns.iter().sum::<Duration>();
@@ -76,7 +80,7 @@ fn main() {
         }
     }
     if std::env::var_os("LONG").is_some() {
-        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ);
+        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ, &mut kept);
         for first in [5, 500, 1_100, 2_500, LONG_TURNS - 10] {
             let ten = &turns[first..first + 10];
             println!(
@@ -97,6 +101,7 @@ fn turns(
     name: &str,
     count: usize,
     call: &str,
+    kept: &mut Vec<TempDir>,
 ) -> (Vec<(Duration, usize)>, String) {
     // Each call is another one, and brings another result: or the agent would be taken for stuck.
     // A prompt may lead to so many turns only.
@@ -119,6 +124,7 @@ fn turns(
         seen.extend(new.take_while(|new| new.answered.is_some()));
     }
     child.wait().unwrap();
+    kept.push(folder);
     let turns = seen
         .windows(2)
         .map(|pair| (pair[1].arrived - pair[0].answered.unwrap(), pair[1].bytes))
