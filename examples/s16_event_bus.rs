@@ -205,7 +205,7 @@ impl EventHooks {
         if is_new || summary != known.summary {
             let started = self.session.lock().unwrap().0.clone();
             let before = if cx.is_child() { &known.chat } else { &started };
-            // The first session has been started already.
+            // It is this one itself that has been started with the program.
             let before = if before == chat.id() { "" } else { before };
             let source = match (is_new, before, chat.messages().len()) {
                 (false, ..) => "compact",

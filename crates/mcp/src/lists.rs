@@ -60,10 +60,10 @@ pub(crate) async fn read(connection: &Connection) -> Result<(Lists, Vec<String>)
         ))
     };
     // Without tools nothing else is waited for.
-    let (tools, (prompts, resources, templates)) = tokio::try_join!(tools, others)?;
-    let mut faults = vec![];
+    let ((tools, fault), (prompts, resources, templates)) = tokio::try_join!(tools, others)?;
+    let mut faults = Vec::from_iter(fault);
     let mut lists = Lists {
-        tools: kept(Ok(tools), &mut faults),
+        tools,
         prompts: kept(prompts, &mut faults),
         resources: kept(resources, &mut faults),
         templates: kept(templates, &mut faults),
