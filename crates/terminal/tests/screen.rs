@@ -15,6 +15,11 @@ const FIRST: &str = "Type what to do, or :help; :commands lists what there is, q
 /// What the program's prompt shows in an empty line.
 const EMPTY: &str = "t >> the suggestion   (Enter)";
 
+/// Whether the last line is a prompt.
+fn prompts(screen: &str) -> bool {
+    screen.lines().last().is_some_and(|line| line.starts_with("t >>"))
+}
+
 fn echo() -> Model {
     Model::new([echo_scene()])
 }
@@ -254,7 +259,8 @@ fn everything(env: &[(&str, &str)], lines: &[&str]) -> Option<Terminal> {
     for line in lines {
         let before = terminal.settled().len();
         terminal.types(&format!("{line}\r"));
-        terminal.until("more", |screen| screen.lines().count() > before + 1);
+        // A dumb terminal shows at once what is typed, so all waits for the prompt.
+        terminal.until("a prompt", |screen| screen.lines().count() > before + 1 && prompts(screen));
     }
     terminal.types("typed text");
     terminal.settled();
@@ -316,7 +322,7 @@ fn no_color_and_a_dumb_terminal_show_the_same_without_colours() {
 fn what_enter_plays_was_visible_and_is_shown_once() {
     for env in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")]] {
         let Some(terminal) = Terminal::start(echo(), (24, 80), env) else { return };
-        terminal.shows("the suggestion");
+        terminal.until("a prompt", |screen| screen.contains("the suggestion") && prompts(screen));
         terminal.types("\r");
         terminal.shows("you said the suggestion");
         let lines = terminal.settled_turns();
