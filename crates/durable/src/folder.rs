@@ -72,6 +72,8 @@ struct Inner {
     /// The folder above and the name in it; none for a base.
     above: Option<(Folder, OsString)>,
     is_hidden: AtomicBool,
+    /// The name of the folder, and those of the folders above it, are on the disk.
+    is_placed: AtomicBool,
 }
 
 impl Folder {
@@ -94,7 +96,8 @@ impl Folder {
 
     fn new(handle: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
         let handle = RwLock::new(Arc::new(handle));
-        Folder(Arc::new(Inner { handle, path, above, is_hidden: AtomicBool::new(false) }))
+        let (is_hidden, is_placed) = (AtomicBool::new(false), AtomicBool::new(above.is_none()));
+        Folder(Arc::new(Inner { handle, path, above, is_hidden, is_placed }))
     }
 
     fn handle(&self) -> Arc<OwnedFd> {
@@ -165,6 +168,7 @@ impl Folder {
             && let Some((above, name)) = &self.0.above
         {
             *self.0.handle.write().unwrap() = above.enter(name)?.handle();
+            self.0.is_placed.store(false, Relaxed);
             if self.0.is_hidden.load(Relaxed) {
                 self.ignore_all();
             }
@@ -314,8 +318,15 @@ impl Folder {
         step("list", || self.entries()).map_err(Error::io("list", &self.0.path))
     }
 
-    /// Flushes the folder: without that, a power cut can undo a new name in it.
+    /// Flushes the folder: without that, a power cut can undo a new name in it. The first time it
+    /// flushes the folders above too: whoever created this one did not, or may have died before.
     pub(crate) fn flush(&self) -> Result<(), Error> {
+        if !self.0.is_placed.load(Relaxed)
+            && let Some((above, _)) = &self.0.above
+        {
+            above.flush()?;
+            self.0.is_placed.store(true, Relaxed);
+        }
         step("flush folder", || Ok(fs::fsync(&*self.handle())?))
             .map_err(Error::io("flush", &self.0.path))
     }

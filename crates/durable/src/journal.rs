@@ -9,7 +9,7 @@ use crate::{
     record::{self, EncodeError, Header, Key, Position},
     step::step,
 };
-use file::{LOCK_TIMEOUT, Stamp, Written, lock_files, open_file, replace, truncate, write};
+use file::{LOCK_TIMEOUT, Stamp, Written, lock_files, replace, truncate, write};
 use rustix::fs::{FileType, Stat, fstat};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -50,6 +50,8 @@ pub struct Journal<T> {
     rewound: bool,
     /// A power cut would undo the newest records.
     unflushed: bool,
+    /// The name of the file is on the disk.
+    is_placed: bool,
     records: PhantomData<fn(T) -> T>,
 }
 
@@ -179,8 +181,25 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// [`Error::Io`]: it stays unflushed.
     pub fn flush(&mut self) -> Result<(), Error> {
         if self.unflushed {
-            step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
-            self.unflushed = false;
+            self.bring_to_disk()?;
+        }
+        Ok(())
+    }
+
+    /// Flushes the file, and its folder.
+    fn bring_to_disk(&mut self) -> Result<(), Error> {
+        self.place()?;
+        step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
+        self.unflushed = false;
+        Ok(())
+    }
+
+    /// Flushes the folder, once: whoever created or renamed the file did not, or may have died
+    /// before, and a power cut would take what is in it away with its name.
+    fn place(&mut self) -> Result<(), Error> {
+        if !self.is_placed {
+            self.folder.flush()?;
+            self.is_placed = true;
         }
         Ok(())
     }
@@ -196,7 +215,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     ) -> Result<(Self, Update<T>), Error> {
         let mut lock_files = lock_files(name);
         let _lock = lock_files.acquire(folder, LOCK_TIMEOUT)?;
-        let file = open_file(folder, name)?;
+        let file = folder.open_file(name, MAX_JOURNAL_BYTES)?;
         let mut journal = Journal {
             folder: folder.clone(),
             name: name.into(),
@@ -210,6 +229,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             reset: true,
             rewound: false,
             unflushed: false,
+            is_placed: false,
             records: PhantomData,
         };
         journal.stamp = journal.stat_open()?;
@@ -244,7 +264,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
 
     /// Goes on with a file that was just put in place.
     fn adopt(&mut self, (header, position, known): Written) -> Result<(), Error> {
-        self.file = open_file(&self.folder, &self.name)?;
+        self.file = self.folder.open_file(&self.name, MAX_JOURNAL_BYTES)?;
+        // To put it there has flushed the folder.
+        self.is_placed = true;
         self.stamp = self.stat_open()?;
         (self.header, self.position, self.known) = (header, position, known);
         Ok(())
@@ -276,6 +298,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         position.lines += records.len() as u64;
         if position.offset > MAX_JOURNAL_BYTES {
             return Err(Error::Full { file: self.path.clone() });
+        }
+        if flush {
+            self.place()?;
         }
         match write(&self.file, &bytes, flush) {
             Ok(()) => {

@@ -98,6 +98,7 @@ impl Folder {
         Err(self.unstable(name))
     }
 
+    /// Its name comes to the disk with the first thing in it that must last.
     pub(super) fn create_folder(&self, name: &OsStr) -> Result<(), Error> {
         let path = self.0.path.join(name);
         let created =
@@ -107,10 +108,7 @@ impl Folder {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::io("create", &path)(e))
             }
-            _ => {
-                undo_umask(&self.handle(), name).map_err(Error::io("chmod", &path))?;
-                self.flush()
-            }
+            _ => undo_umask(&self.handle(), name).map_err(Error::io("chmod", &path)),
         }
     }
 

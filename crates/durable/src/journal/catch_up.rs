@@ -2,7 +2,7 @@
 use super::{
     BUFFER_BYTES, Journal, MAX_JOURNAL_BYTES, Update,
     damage::{count_records, refusal},
-    file::{Stamp, copy, open_file, replace},
+    file::{Stamp, copy, replace},
 };
 use crate::{
     Damage, Error, Foreign, Quarantined,
@@ -39,14 +39,15 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         }
         if !is_same_file {
             // The inode number of the old file cannot be reused, since that file is still open.
-            self.file = open_file(&self.folder, &self.name)?;
+            self.file = self.folder.open_file(&self.name, MAX_JOURNAL_BYTES)?;
+            self.is_placed = false;
         }
         let stamp = self.stat_open()?;
         // After a crash nobody may build on data that a power cut could undo. What is only appended
         // is not flushed: that would cost as much as an append, and the next append flushes it
         // anyway.
         if stamp.size > 0 {
-            step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
+            self.bring_to_disk()?;
         }
         let scan = self.scan(Position::default())?;
         let found: HashSet<Key> = scan.lines.iter().map(|line| line.key).collect();

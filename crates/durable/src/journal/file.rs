@@ -116,14 +116,6 @@ pub(super) fn lock_files(name: &OsStr) -> LockFiles {
     LockFiles::new(&with_suffix(name, ".lock"))
 }
 
-pub(super) fn open_file(folder: &Folder, name: &OsStr) -> Result<File, Error> {
-    let file = folder.open_file(name, MAX_JOURNAL_BYTES)?;
-    // Whoever created or renamed it may have died before flushing the folder, and a power cut would
-    // then take what is appended now away with the name.
-    folder.flush()?;
-    Ok(file)
-}
-
 pub(super) fn write(file: &File, bytes: &[u8], flush: bool) -> io::Result<()> {
     step::write_all(file, bytes)?;
     if flush { step("flush", || file.sync_data()) } else { Ok(()) }

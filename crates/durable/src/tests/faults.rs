@@ -268,39 +268,48 @@ fn an_append_that_cannot_be_rolled_back_reports_an_unknown_outcome() {
 /// No other test notices a missing flush: only a power cut would show it.
 #[test]
 fn everything_is_flushed_before_something_depends_on_it() {
-    let folder = folder();
-    let path = folder.path().join("journal");
+    let here = folder();
+    let mut state = None;
+    let created = trace(|| state = Some(Folder::open(here.path(), "a/b").unwrap()));
+    assert_eq!(created, ["create folder"; 2]);
+    let state = state.unwrap();
     let replace = ["create", "chmod", "write", "flush", "rename", "flush folder"];
-    write(&path, b"").unwrap();
-    assert_eq!(trace(|| write(&folder.path().join("file"), b"new").unwrap()), replace);
-    assert_eq!(
-        trace(|| drop(Folder::open(folder.path(), "a").unwrap())),
-        ["create folder", "flush folder"]
-    );
-    let create_locks = ["create", "chmod"].repeat(2);
-    let opened = trace(|| drop(open(&path)));
-    assert_eq!(opened, [&create_locks[..], &["flush folder"]].concat());
+    // The first time the folders above are flushed too.
+    let write = || state.write("file", b"new").unwrap();
+    assert_eq!(trace(write), [&replace[..], &["flush folder"; 2]].concat());
+    assert_eq!(trace(write), replace);
 
-    let (mut journal, _) = open(&path);
-    let (mut reader, _) = open(&path);
-    assert_eq!(
-        trace(|| journal.append_all(&strings(&["one", "two"])).unwrap()),
-        ["write", "flush"]
-    );
+    let open = || Journal::<String>::open(&state, "journal").unwrap().0;
+    assert_eq!(trace(|| drop(open())), ["create", "chmod"].repeat(3));
+    let (mut journal, mut reader) = (open(), open());
+    let both = strings(&["one", "two"]);
+    assert_eq!(trace(|| journal.append_all(&both).unwrap()), ["flush folder", "write", "flush"]);
     assert_eq!(trace(|| journal.append_unflushed(&strings(&["three"])).unwrap()), ["write"]);
     assert_eq!(trace(|| journal.flush().unwrap()), ["flush"]);
     assert_eq!(trace(|| journal.flush().unwrap()), [""; 0]);
+    assert_eq!(trace(|| journal.append(&"four".into()).unwrap()), ["write", "flush"]);
     assert_eq!(trace(|| drop(reader.read_new().unwrap())), [""; 0]);
     let (mut locked, _) = journal.lock().unwrap();
-    let compact = trace(|| locked.compact(&strings(&["three"])).unwrap());
-    assert_eq!(compact, [&replace[..], &["flush folder"]].concat());
+    let last = strings(&["four"]);
+    assert_eq!(trace(|| locked.compact(&last).unwrap()), replace);
+    assert_eq!(trace(|| locked.append(&"five".into()).unwrap()), ["write", "flush"]);
     drop(locked);
     assert_eq!(trace(|| drop(reader.read_new().unwrap())), ["flush folder", "flush"]);
 
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, [&whole[..], b"torn"].concat()).unwrap();
+    // Nobody knows how whoever wrote these ended.
+    assert_eq!(trace(|| drop(open())), ["flush folder", "flush"]);
+    let again = Folder::open(here.path(), "a/b").unwrap();
+    let open_again = || drop(Journal::<String>::open(&again, "journal").unwrap());
+    assert_eq!(trace(open_again), ["flush folder", "flush folder", "flush folder", "flush"]);
+
+    let path = state.path().join("journal");
+    fs::write(&path, [&fs::read(&path).unwrap()[..], b"torn"].concat()).unwrap();
     let save = ["flush folder", "flush", "create", "chmod", "write", "flush", "flush folder"];
-    assert_eq!(trace(|| drop(open(&path))), [&save[..], &replace, &["flush folder"]].concat());
+    assert_eq!(trace(|| drop(open())), [&save[..], &replace].concat());
+
+    fs::remove_dir_all(here.path().join("a")).unwrap();
+    let again = [&["create folder"; 2], &replace[..], &["flush folder"; 2]].concat();
+    assert_eq!(trace(write), again);
 }
 
 #[test]
