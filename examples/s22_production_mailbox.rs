@@ -86,6 +86,8 @@ use tokio::{
 const REDIS_URL: &str = "REDIS_URL";
 /// Where the name of a folder's own team is kept, among its state.
 const TEAM_FILE: &str = "team";
+/// How large that file may be, in bytes.
+const MAX_TEAM_BYTES: u64 = 100;
 /// What a member that has joined reads first.
 const WELCOME: &str = "You have joined the team from a process of your own. Tell lead in one \
     sentence that you are here. Tasks and mail come by themselves.";
@@ -120,9 +122,10 @@ impl Membership {
     /// # Errors
     /// When they cannot be opened, and names them.
     pub async fn in_files(state: &Folder) -> Result<Self> {
-        let board = Board::open_async(state, "tasks.jsonl").await.map_err(Error::other)?;
-        let team = Team::new(Mailboxes::open(state).await.map_err(Error::other)?);
-        Ok(Membership { team, board, names: None, member: None })
+        let (board, mail) =
+            tokio::join!(Board::open_async(state, "tasks.jsonl"), Mailboxes::open(state));
+        let (board, mail) = (board.map_err(Error::other)?, mail.map_err(Error::other)?);
+        Ok(Membership { team: Team::new(mail), board, names: None, member: None })
     }
 }
 
@@ -159,17 +162,10 @@ async fn begin(team: Team, name: String, cx: Context) {
     }
 }
 
-/// The team of this folder, for whoever names none: the same one after a restart.
-async fn own_team(state: Folder) -> Result<String> {
-    let read = move || -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        if let Ok(team) = std::fs::read_to_string(state.path().join(TEAM_FILE)) {
-            return Ok(team.trim().into());
-        }
-        let team = format!("team-{:08x}", getrandom::u32()?);
-        state.write(TEAM_FILE, format!("{team}\n").as_bytes())?;
-        Ok(team)
-    };
-    spawn_blocking(read).await.map_err(Error::other)?.map_err(Error::other)
+/// Remembers the team of this folder, for whoever names none: the same one after a restart.
+async fn keep_team(state: Folder, team: String) -> Result<()> {
+    let keep = move || state.write(TEAM_FILE, format!("{team}\n").as_bytes());
+    spawn_blocking(keep).await.map_err(Error::other)?.map_err(Error::other)
 }
 
 /// Takes the name of the lead. One that died has it a little longer.
@@ -193,9 +189,11 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
         return Ok(None);
     }
     let named = stage.flags.get("join");
-    let team = match named {
+    let kept = state.read_text(TEAM_FILE, MAX_TEAM_BYTES).ok();
+    let kept = kept.map(|team| team.trim().to_string());
+    let team = match named.or(kept.as_ref()) {
         Some(team) => team.clone(),
-        None => own_team(state.clone()).await?,
+        None => format!("team-{:08x}", getrandom::u32().map_err(Error::other)?),
     };
     check_name(&team).map_err(Error::other)?;
     let is_needed = named.is_some() || stage.flags.contains_key("as");
@@ -212,6 +210,9 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
                 stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
             }
             if named.is_none() {
+                if kept.is_none() {
+                    keep_team(state.clone(), team).await?;
+                }
                 let own = server.clone();
                 // What it cannot remove is found again by nobody.
                 let remove = async move { _ = own.remove_team().await };
