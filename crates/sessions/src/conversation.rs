@@ -232,7 +232,8 @@ where
     }
 
     /// A turn begins, whose prompt is in the conversation already; the first line names the turn.
-    /// Its record is written with its first message, since a turn in which nothing is said is none.
+    /// Its record is written with its first message, since a turn in which nothing is said is none,
+    /// and not flushed yet: nothing has left this program.
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).
@@ -244,7 +245,7 @@ where
         let turn = Turn { before: self.head(), label };
         self.begun = Some((turn.before, self.messages().count()));
         self.turn = Some(turn);
-        self.sync(now)
+        self.write(now)
     }
 
     /// The turn has ended. If its prompt was withdrawn, the conversation goes on from where it was.

@@ -1,6 +1,6 @@
 //! Keys, replaced before anything is written.
 use regex::Regex;
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 /// What stands in the place of a key.
 pub const REDACTED: &str = "[redacted key]";
@@ -32,18 +32,17 @@ const AFTER: &str = r"(?x)
     (://[^\t\n\r\x20/:@'\x22]+:)[^\t\n\r\x20/@'\x22]+(@) |
     (?-u:\b)([Bb]earer[\t\n\r\x20]+)[A-Za-z0-9._~+/=-]{20,}";
 
-/// Replaces keys in what is written.
-#[derive(Debug, Clone)]
-pub struct Redactor {
-    keys: Vec<String>,
-    shapes: Regex,
-    after: Regex,
+static SHAPES_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(SHAPES));
+static AFTER_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(AFTER));
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is a constant")
 }
 
-impl Default for Redactor {
-    fn default() -> Redactor {
-        Redactor::new([])
-    }
+/// Replaces keys in what is written.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor {
+    keys: Vec<String>,
 }
 
 impl Redactor {
@@ -53,8 +52,13 @@ impl Redactor {
             keys.into_iter().filter(|key| key.len() >= MIN_KEY_BYTES).collect();
         // One may hold another.
         keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
-        let regex = |pattern| Regex::new(pattern).expect("the pattern is a constant");
-        Redactor { keys, shapes: regex(SHAPES), after: regex(AFTER) }
+        Redactor { keys }
+    }
+
+    /// Compiles the patterns, which takes a millisecond; the first text would otherwise.
+    pub fn prepare() {
+        LazyLock::force(&SHAPES_REGEX);
+        LazyLock::force(&AFTER_REGEX);
     }
 
     /// The text without keys.
@@ -65,7 +69,8 @@ impl Redactor {
                 text = text.replace(key, REDACTED).into();
             }
         }
-        for (regex, with) in [(&self.shapes, REDACTED), (&self.after, "${1}${3}[redacted key]${2}")]
+        for (regex, with) in
+            [(&SHAPES_REGEX, REDACTED), (&AFTER_REGEX, "${1}${3}[redacted key]${2}")]
         {
             if let Cow::Owned(replaced) = regex.replace_all(&text, with) {
                 text = replaced.into();
