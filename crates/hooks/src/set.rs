@@ -67,8 +67,8 @@ impl HookSet {
     }
 
     async fn trust_repository(&mut self, store: &Folder, ask: Ask<'_>) -> Result<(), String> {
-        let project = self.project.clone();
-        let repository = blocking(move || Repository::find(&project)).await??;
+        // Few small files, at the start: another thread would take longer.
+        let repository = Repository::find(&self.project)?;
         self.left_out.extend(repository.left_out.clone());
         if repository.hooks.is_empty() {
             return Ok(());
