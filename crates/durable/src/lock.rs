@@ -31,8 +31,8 @@ impl Lock {
     ///
     /// This polls, because a blocking `flock` has no timeout. Polling alone would let waiters
     /// starve: a holder that releases the lock and asks again nearly always wins against those who
-    /// sleep. So everybody first takes a second lock, `NAME.next`, and only its holder polls for
-    /// the lock itself.
+    /// sleep. So once somebody has had to wait, everybody first takes a second lock, `NAME.next`,
+    /// and only its holder polls for the lock itself.
     ///
     /// # Errors
     /// [`Error::LockTimeout`] when others held the lock all that time, and those of
@@ -69,6 +69,11 @@ impl LockFiles {
 
     /// As [`Lock::acquire`].
     pub(crate) fn acquire(&mut self, folder: &Folder, timeout: Duration) -> Result<Lock, Error> {
+        if folder.stat(&self.next.name)?.is_none()
+            && let Some(lock) = self.lock.try_acquire(folder)?
+        {
+            return Ok(lock);
+        }
         let start = Instant::now();
         let name = self.lock.name.clone();
         let poll = |file: &mut LockFile| {
