@@ -61,6 +61,9 @@ fn main() {
             );
         }
         kept.extend(folders);
+    }
+    for name in LESSONS {
+        println!("{name}:");
         // The first lesson has no other tool.
         let calls = if name == "full" { &[BASH, READ][..] } else { &[BASH] };
         for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {

@@ -113,7 +113,7 @@ pub(crate) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         arrived,
         answered: None,
         bytes: body.as_ref().map_or(0, Bytes::len),
-        body: json.clone().filter(|_| state.script.record).unwrap_or_default(),
+        body: json.as_ref().filter(|_| state.script.record).cloned().unwrap_or_default(),
         headers: request_log::headers(&parts.headers),
         status: 0,
     });
@@ -130,6 +130,8 @@ pub(crate) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         let name = if format == WireFormat::Chat { "x-request-id" } else { "request-id" };
         response.headers_mut().entry(name).or_insert(id);
     }
+    // To free it takes a while, for which no client waits.
+    drop(json);
     state.log.lock().unwrap().answered(number, response.status().as_u16());
     response
 }
