@@ -237,8 +237,13 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok((journal, update))
     }
 
-    /// Whether everything in the file is known, and everything known is in the file.
-    fn is_current(&self) -> Result<bool, Error> {
+    /// Whether everything in the file is known, and everything known is in the file. It looks at
+    /// the file and at its folder, and neither reads nor waits.
+    ///
+    /// # Errors
+    /// [`Error::NotOurs`] when something else is in its place, [`Error::Replaced`] and
+    /// [`Error::Io`].
+    pub fn is_current(&self) -> Result<bool, Error> {
         Ok(!self.reset && !self.rewound && self.is_unchanged()?)
     }
 

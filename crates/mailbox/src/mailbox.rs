@@ -28,8 +28,8 @@ enum Entry {
     Settled(Vec<LetterId>),
 }
 
-/// The mailbox of one name. Every call blocks: it waits for the disk, and for the lock that the
-/// mailbox's processes share.
+/// The mailbox of one name. Every call but [`is_quiet`](Mailbox::is_quiet) blocks: it waits for the
+/// disk, and for the lock that the mailbox's processes share.
 ///
 /// A file that somebody removes, cuts off or replaces by an older one is written again with what is
 /// known here; the next [`receive`](Mailbox::receive) says so.
@@ -168,6 +168,14 @@ impl Mailbox {
         self.read_new()?;
         let (letters, dead) = self.state.unsettled.due(in_flight);
         Ok(!letters.is_empty() || !dead.is_empty())
+    }
+
+    /// Whether [`receive`](Mailbox::receive) would find nothing at all. It does not wait, and says
+    /// no where it is not sure.
+    pub fn is_quiet(&self, in_flight: &BTreeSet<LetterId>) -> bool {
+        let (letters, dead) = self.state.unsettled.due(in_flight);
+        let is_known_quiet = letters.is_empty() && dead.is_empty() && self.state.damage.is_empty();
+        is_known_quiet && self.journal.is_current().is_ok_and(|is_current| is_current)
     }
 
     fn read_new(&mut self) -> Result<(), Error> {
