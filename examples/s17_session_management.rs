@@ -76,8 +76,6 @@ impl SessionLog {
     /// When there is something of this name that is no folder of ours.
     pub fn open(state: &durable::Folder, keys: Vec<String>) -> Result<Arc<Self>> {
         let folder = state.folder("sessions").map_err(Error::other)?;
-        // The first record waits for it, while the rest of the program starts.
-        tokio::task::spawn_blocking(Redactor::prepare);
         let sessions = Sessions::new(folder, Redactor::new(keys));
         Ok(Arc::new(SessionLog { sessions, root: Mutex::default() }))
     }

@@ -312,6 +312,20 @@ mod tests {
     }
 
     #[test]
+    fn a_mailbox_is_quiet_until_another_process_writes_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut reader, mut sender) = (open(folder.path()), open(folder.path()));
+        reader.receive(&NONE).unwrap();
+        assert!(reader.is_quiet(&NONE));
+        sender.put(Letter::new("bob", "hello")).unwrap();
+        assert!(!reader.is_quiet(&NONE));
+        let letters = set(&reader.receive(&NONE).unwrap().letters);
+        assert_eq!((reader.is_quiet(&NONE), reader.is_quiet(&letters)), (false, true));
+        fs::remove_file(folder.path().join("ann.jsonl")).unwrap();
+        assert!(!reader.is_quiet(&letters));
+    }
+
+    #[test]
     fn letters_that_arrive_while_one_reads_are_not_lost_and_keep_their_order() {
         let folder = tempfile::tempdir().unwrap();
         let (senders, each) = (8, 50);

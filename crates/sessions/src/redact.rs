@@ -52,13 +52,14 @@ impl Redactor {
             keys.into_iter().filter(|key| key.len() >= MIN_KEY_BYTES).collect();
         // One may hold another.
         keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
+        // That takes a millisecond, for which the start of a program need not wait. Without a
+        // thread the first text waits.
+        let compile = || {
+            LazyLock::force(&SHAPES_REGEX);
+            LazyLock::force(&AFTER_REGEX);
+        };
+        let _ = std::thread::Builder::new().spawn(compile);
         Redactor { keys }
-    }
-
-    /// Compiles the patterns, which takes a millisecond; the first text would otherwise.
-    pub fn prepare() {
-        LazyLock::force(&SHAPES_REGEX);
-        LazyLock::force(&AFTER_REGEX);
     }
 
     /// The text without keys.
