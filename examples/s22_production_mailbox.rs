@@ -86,8 +86,6 @@ use tokio::{
 const REDIS_URL: &str = "REDIS_URL";
 /// Where the name of a folder's own team is kept, among its state.
 const TEAM_FILE: &str = "team";
-/// How large that file may be, in bytes.
-const MAX_TEAM_BYTES: u64 = 100;
 /// What a member that has joined reads first.
 const WELCOME: &str = "You have joined the team from a process of your own. Tell lead in one \
     sentence that you are here. Tasks and mail come by themselves.";
@@ -162,10 +160,17 @@ async fn begin(team: Team, name: String, cx: Context) {
     }
 }
 
-/// Remembers the team of this folder, for whoever names none: the same one after a restart.
-async fn keep_team(state: Folder, team: String) -> Result<()> {
-    let keep = move || state.write(TEAM_FILE, format!("{team}\n").as_bytes());
-    spawn_blocking(keep).await.map_err(Error::other)?.map_err(Error::other)
+/// The team of this folder, for whoever names none: the same one after a restart.
+async fn own_team(state: Folder) -> Result<String> {
+    let read = move || -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        if let Ok(team) = std::fs::read_to_string(state.path().join(TEAM_FILE)) {
+            return Ok(team.trim().into());
+        }
+        let team = format!("team-{:08x}", getrandom::u32()?);
+        state.write(TEAM_FILE, format!("{team}\n").as_bytes())?;
+        Ok(team)
+    };
+    spawn_blocking(read).await.map_err(Error::other)?.map_err(Error::other)
 }
 
 /// Takes the name of the lead. One that died has it a little longer.
@@ -189,11 +194,9 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
         return Ok(None);
     }
     let named = stage.flags.get("join");
-    let kept = state.read_text(TEAM_FILE, MAX_TEAM_BYTES).ok();
-    let kept = kept.map(|team| team.trim().to_string());
-    let team = match named.or(kept.as_ref()) {
+    let team = match named {
         Some(team) => team.clone(),
-        None => format!("team-{:08x}", getrandom::u32().map_err(Error::other)?),
+        None => own_team(state.clone()).await?,
     };
     check_name(&team).map_err(Error::other)?;
     let is_needed = named.is_some() || stage.flags.contains_key("as");
@@ -210,9 +213,6 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
                 stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
             }
             if named.is_none() {
-                if kept.is_none() {
-                    keep_team(state.clone(), team).await?;
-                }
                 let own = server.clone();
                 // What it cannot remove is found again by nobody.
                 let remove = async move { _ = own.remove_team().await };

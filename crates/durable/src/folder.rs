@@ -11,7 +11,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Component, Path, PathBuf},
     sync::{
         Arc, RwLock,
@@ -67,13 +70,25 @@ pub struct Folder(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// Replaced when the folder was removed and created again.
-    handle: RwLock<Arc<OwnedFd>>,
+    handle: RwLock<Arc<Handle>>,
     path: PathBuf,
     /// The folder above and the name in it; none for a base.
     above: Option<(Folder, OsString)>,
     is_hidden: AtomicBool,
+}
+
+/// An open folder.
+#[derive(Debug)]
+struct Handle {
+    folder: OwnedFd,
     /// The name of the folder, and those of the folders above it, are on the disk.
     is_placed: AtomicBool,
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
 }
 
 impl Folder {
@@ -94,13 +109,12 @@ impl Folder {
         Folder::new(handle, path, None).folder(relative)
     }
 
-    fn new(handle: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
-        let handle = RwLock::new(Arc::new(handle));
-        let (is_hidden, is_placed) = (AtomicBool::new(false), AtomicBool::new(above.is_none()));
-        Folder(Arc::new(Inner { handle, path, above, is_hidden, is_placed }))
+    fn new(folder: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
+        let handle = RwLock::new(Arc::new(Handle { folder, is_placed: AtomicBool::new(false) }));
+        Folder(Arc::new(Inner { handle, path, above, is_hidden: AtomicBool::new(false) }))
     }
 
-    fn handle(&self) -> Arc<OwnedFd> {
+    fn handle(&self) -> Arc<Handle> {
         self.0.handle.read().unwrap().clone()
     }
 
@@ -168,7 +182,6 @@ impl Folder {
             && let Some((above, name)) = &self.0.above
         {
             *self.0.handle.write().unwrap() = above.enter(name)?.handle();
-            self.0.is_placed.store(false, Relaxed);
             if self.0.is_hidden.load(Relaxed) {
                 self.ignore_all();
             }
@@ -257,7 +270,7 @@ impl Folder {
     /// mixture, also after a power cut.
     ///
     /// It writes a temporary file in this folder, flushes it, renames it, and flushes the folder of
-    /// the file. A process that is killed meanwhile leaves a temporary file behind, which is
+    /// the file, and those above it where that may not be done. A process that is killed meanwhile leaves a temporary file behind, which is
     /// removed when this folder is opened again.
     ///
     /// # Errors
@@ -318,17 +331,17 @@ impl Folder {
         step("list", || self.entries()).map_err(Error::io("list", &self.0.path))
     }
 
-    /// Flushes the folder: without that, a power cut can undo a new name in it. The first time it
-    /// flushes the folders above too: whoever created this one did not, or may have died before.
+    /// Flushes the folder: without that, a power cut can undo a new name in it. The first time, the
+    /// folders above are flushed too: whoever created this one did not, or may have died before.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        if !self.0.is_placed.load(Relaxed)
-            && let Some((above, _)) = &self.0.above
+        let handle = self.handle();
+        if let Some((above, _)) = &self.0.above
+            && !handle.is_placed.load(Relaxed)
         {
             above.flush()?;
-            self.0.is_placed.store(true, Relaxed);
+            handle.is_placed.store(true, Relaxed);
         }
-        step("flush folder", || Ok(fs::fsync(&*self.handle())?))
-            .map_err(Error::io("flush", &self.0.path))
+        step("flush folder", || Ok(fs::fsync(&*handle)?)).map_err(Error::io("flush", &self.0.path))
     }
 
     /// The folder of a file, and its name in it.

@@ -186,7 +186,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         Ok(())
     }
 
-    /// Flushes the file, and its folder.
+    /// Flushes the file, and its folder if that is not done.
     fn bring_to_disk(&mut self) -> Result<(), Error> {
         self.place()?;
         step("flush", || self.file.sync_data()).map_err(Error::io("flush", &self.path))?;
@@ -238,7 +238,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     }
 
     /// Whether everything in the file is known, and everything known is in the file. It looks at
-    /// the file and at its folder, and neither reads nor waits.
+    /// the file and its folder (one that was removed is created again), and takes no lock.
     ///
     /// # Errors
     /// [`Error::NotOurs`] when something else is in its place, [`Error::Replaced`] and
@@ -270,8 +270,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     /// Goes on with a file that was just put in place.
     fn adopt(&mut self, (header, position, known): Written) -> Result<(), Error> {
         self.file = self.folder.open_file(&self.name, MAX_JOURNAL_BYTES)?;
-        // To put it there has flushed the folder.
-        self.is_placed = true;
+        self.is_placed = false;
         self.stamp = self.stat_open()?;
         (self.header, self.position, self.known) = (header, position, known);
         Ok(())

@@ -54,7 +54,8 @@ impl Lock {
     }
 }
 
-/// The two files of a lock, which stay open from one time to the next.
+/// The files of a lock, which stay open from one time to the next. The second is there once somebody
+/// has had to wait.
 #[derive(Debug)]
 pub(crate) struct LockFiles {
     lock: LockFile,

@@ -28,8 +28,8 @@ enum Entry {
     Settled(Vec<LetterId>),
 }
 
-/// The mailbox of one name. Every call but [`is_quiet`](Mailbox::is_quiet) blocks: it waits for the
-/// disk, and for the lock that the mailbox's processes share.
+/// The mailbox of one name. Every call blocks: it waits for the disk, and all but
+/// [`is_quiet`](Mailbox::is_quiet) for the lock that the mailbox's processes share.
 ///
 /// A file that somebody removes, cuts off or replaces by an older one is written again with what is
 /// known here; the next [`receive`](Mailbox::receive) says so.
@@ -170,8 +170,8 @@ impl Mailbox {
         Ok(!letters.is_empty() || !dead.is_empty())
     }
 
-    /// Whether [`receive`](Mailbox::receive) would find nothing at all. It does not wait, and says
-    /// no where it is not sure.
+    /// Whether [`receive`](Mailbox::receive) would find nothing at all. It takes no lock, and says no
+    /// where it is not sure.
     pub fn is_quiet(&self, in_flight: &BTreeSet<LetterId>) -> bool {
         let (letters, dead) = self.state.unsettled.due(in_flight);
         let is_known_quiet = letters.is_empty() && dead.is_empty() && self.state.damage.is_empty();

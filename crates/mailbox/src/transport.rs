@@ -198,11 +198,13 @@ impl Transport for Mailboxes {
         who: &'a str,
         in_flight: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<Received, Error>> {
-        if self.is_quiet(who, in_flight) {
-            return Box::pin(async { Ok(Received::default()) });
-        }
-        let in_flight = in_flight.clone();
-        self.with(who, move |mailbox| mailbox.receive(&in_flight))
+        Box::pin(async move {
+            if self.is_quiet(who, in_flight) {
+                return Ok(Received::default());
+            }
+            let in_flight = in_flight.clone();
+            self.with(who, move |mailbox| mailbox.receive(&in_flight)).await
+        })
     }
 
     fn ack<'a>(
@@ -219,11 +221,13 @@ impl Transport for Mailboxes {
         who: &'a str,
         in_flight: &'a BTreeSet<LetterId>,
     ) -> BoxFuture<'a, Result<bool, Error>> {
-        if self.is_quiet(who, in_flight) {
-            return Box::pin(async { Ok(false) });
-        }
-        let in_flight = in_flight.clone();
-        self.with(who, move |mailbox| mailbox.has_mail(&in_flight))
+        Box::pin(async move {
+            if self.is_quiet(who, in_flight) {
+                return Ok(false);
+            }
+            let in_flight = in_flight.clone();
+            self.with(who, move |mailbox| mailbox.has_mail(&in_flight)).await
+        })
     }
 
     fn wait<'a>(&'a self, who: &'a str, in_flight: &'a BTreeSet<LetterId>) -> BoxFuture<'a, ()> {

@@ -130,7 +130,7 @@ pub(crate) async fn answer(state: &State, request: Request<Incoming>) -> Respons
         let name = if format == WireFormat::Chat { "x-request-id" } else { "request-id" };
         response.headers_mut().entry(name).or_insert(id);
     }
-    // To free it takes a while, for which no client waits.
+    // Freed before the answer counts as given: it takes a while, and is no work of the client.
     drop(json);
     state.log.lock().unwrap().answered(number, response.status().as_u16());
     response

@@ -232,8 +232,8 @@ where
     }
 
     /// A turn begins, whose prompt is in the conversation already; the first line names the turn.
-    /// Its record is written with its first message, since a turn in which nothing is said is none,
-    /// and not flushed yet: nothing has left this program.
+    /// Its record is written with its first message, since a turn in which nothing is said is none.
+    /// It is not flushed: its first request does that, or its end.
     ///
     /// # Errors
     /// As for [`sync`](Conversation::sync).

@@ -52,8 +52,8 @@ impl Redactor {
             keys.into_iter().filter(|key| key.len() >= MIN_KEY_BYTES).collect();
         // One may hold another.
         keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
-        // That takes a millisecond, for which the start of a program need not wait. Without a
-        // thread the first text waits.
+        // To compile the patterns takes a millisecond, for which the start of a program need not
+        // wait. Where there is no thread for it, the first text waits.
         let compile = || {
             LazyLock::force(&SHAPES_REGEX);
             LazyLock::force(&AFTER_REGEX);

@@ -98,7 +98,8 @@ impl Folder {
         Err(self.unstable(name))
     }
 
-    /// Its name comes to the disk with the first thing in it that must last.
+    /// Creates a folder of this name. A power cut can undo it until something in it is flushed, which
+    /// [flushes](Folder::flush) this folder too.
     pub(super) fn create_folder(&self, name: &OsStr) -> Result<(), Error> {
         let path = self.0.path.join(name);
         let created =
@@ -108,7 +109,7 @@ impl Folder {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::io("create", &path)(e))
             }
-            _ => undo_umask(&self.handle(), name).map_err(Error::io("chmod", &path)),
+            _ => undo_umask(&*self.handle(), name).map_err(Error::io("chmod", &path)),
         }
     }
 
@@ -156,7 +157,7 @@ pub(super) fn close_to_others(file: &impl AsFd, stat: &Stat) -> io::Result<()> {
 
 /// Gives a folder that was just created the mode that it was created with, if the umask has taken
 /// so much of it that its owner cannot open it.
-pub(super) fn undo_umask(above: &OwnedFd, name: &OsStr) -> io::Result<()> {
+pub(super) fn undo_umask(above: &impl AsFd, name: &OsStr) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | SAFE;
     match fs::openat(above, name, flags, Mode::empty()) {
         Ok(folder) => {

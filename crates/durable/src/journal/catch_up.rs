@@ -40,8 +40,9 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         if !is_same_file {
             // The inode number of the old file cannot be reused, since that file is still open.
             self.file = self.folder.open_file(&self.name, MAX_JOURNAL_BYTES)?;
-            self.is_placed = false;
         }
+        // Also the same file may have been elsewhere meanwhile.
+        self.is_placed = false;
         let stamp = self.stat_open()?;
         // After a crash nobody may build on data that a power cut could undo. What is only appended
         // is not flushed: that would cost as much as an append, and the next append flushes it

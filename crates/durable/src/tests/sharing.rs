@@ -125,6 +125,14 @@ fn an_append_without_reading_first_is_refused_and_damages_nothing() {
     assert_eq!(try_open::<u32>(&path).unwrap().1.records.len(), 200);
 }
 
+/// For `lock`. Until then there is no second file.
+fn until_somebody_waits(folder: &Folder) {
+    let next = folder.path().join("lock.next");
+    while !next.exists() || Lock::try_acquire(folder, "lock.next").unwrap().is_some() {
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_waiter_gets_the_lock_before_a_holder_that_asks_again() {
     let folder = folder();
@@ -137,9 +145,7 @@ fn a_waiter_gets_the_lock_before_a_holder_that_asks_again() {
             let _lock = Lock::acquire(&folder, "lock", timeout).unwrap();
             acquired.fetch_add(1, Ordering::SeqCst);
         });
-        while Lock::try_acquire(&folder, "lock.next").unwrap().is_some() {
-            thread::yield_now();
-        }
+        until_somebody_waits(&folder);
         drop(lock);
         let _lock = Lock::acquire(&folder, "lock", timeout).unwrap();
         assert_eq!(acquired.load(Ordering::SeqCst), 1);
@@ -155,9 +161,7 @@ fn a_lock_whose_file_was_removed_has_one_holder_again() {
         let state = state.clone();
         move || Lock::acquire(&state, "lock", Duration::from_secs(10)).unwrap()
     });
-    while Lock::try_acquire(&state, "lock.next").unwrap().is_some() {
-        thread::yield_now();
-    }
+    until_somebody_waits(&state);
     fs::remove_file(folder.path().join("lock")).unwrap();
     let _new = waits.join().unwrap();
     assert!(Lock::try_acquire(&state, "lock").unwrap().is_none());
