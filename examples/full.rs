@@ -142,15 +142,14 @@ impl Config {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
         let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
         trees.hide_from_git();
+        // What was spawned runs when this yields: servers start their processes here, hooks below.
+        let servers = s21_mcp_runtime::connect(stage, agent).await?;
+        yield_now().await;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let log = SessionLog::open(&state, keys)?;
         // First, since the hooks of SessionStart are told which conversation it is.
         s17_session_management::begin_with(stage, &log, &agent.context()).await?;
-        // Both start processes, which run when this yields. The first request waits for hooks the
-        // longest, so they are the first.
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
-        yield_now().await;
-        let servers = s21_mcp_runtime::connect(stage, agent).await?;
         yield_now().await;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;

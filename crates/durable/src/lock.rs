@@ -54,8 +54,8 @@ impl Lock {
     }
 }
 
-/// The files of a lock, which stay open from one time to the next. The second is there once somebody
-/// has had to wait.
+/// The files of a lock, which stay open from one time to the next. The second is there once
+/// somebody has had to wait.
 #[derive(Debug)]
 pub(crate) struct LockFiles {
     lock: LockFile,

@@ -170,8 +170,8 @@ impl Mailbox {
         Ok(!letters.is_empty() || !dead.is_empty())
     }
 
-    /// Whether [`receive`](Mailbox::receive) would find nothing at all. It takes no lock, and says no
-    /// where it is not sure.
+    /// Whether [`receive`](Mailbox::receive) would find nothing at all. It takes no lock, and says
+    /// no where it is not sure.
     pub fn is_quiet(&self, in_flight: &BTreeSet<LetterId>) -> bool {
         let (letters, dead) = self.state.unsettled.due(in_flight);
         let is_known_quiet = letters.is_empty() && dead.is_empty() && self.state.damage.is_empty();

@@ -133,8 +133,8 @@ impl Mailboxes {
         Ok(self.0.slots.lock().unwrap().entry(name.into()).or_default().clone())
     }
 
-    /// Whether this mailbox is open and has nothing: the usual case, and to find that out costs less
-    /// than a change of threads. False while another thread works with it.
+    /// Whether this mailbox is open and has nothing: the usual case, and to find that out costs
+    /// less than a change of threads. False while another thread works with it.
     fn is_quiet(&self, who: &str, in_flight: &BTreeSet<LetterId>) -> bool {
         let Ok(slot) = self.slot(who) else { return false };
         let Ok(open) = slot.mailbox.try_lock() else { return false };

@@ -98,8 +98,8 @@ impl Folder {
         Err(self.unstable(name))
     }
 
-    /// Creates a folder of this name. A power cut can undo it until something in it is flushed, which
-    /// [flushes](Folder::flush) this folder too.
+    /// Creates a folder of this name. A power cut can undo it until something in it is flushed,
+    /// which [flushes](Folder::flush) this folder too.
     pub(super) fn create_folder(&self, name: &OsStr) -> Result<(), Error> {
         let path = self.0.path.join(name);
         let created =
