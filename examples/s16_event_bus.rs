@@ -400,7 +400,7 @@ mod tests {
     fn observers(log: Option<&Path>) -> Arc<Observers> {
         let webhooks: Vec<WebhookConfig> = vec![];
         let (log_is_on, file) = (log.is_some(), PathBuf::new());
-        let config = EventsConfig { log: log_is_on, slow_tool_seconds: 0.2, webhooks, file };
+        let config = EventsConfig { log: log_is_on, slow_tool_seconds: 1.0, webhooks, file };
         let log = || fs::File::create_new(log.unwrap());
         let destinations = Destinations::open(&config, log, |_| None, |_| {}).unwrap();
         Arc::new(Observers { config, destinations, statistics: Statistics::default() })
@@ -942,7 +942,7 @@ mod tests {
     #[tokio::test]
     async fn observers_log_count_and_point_out_what_is_slow() {
         let mut play = play(
-            [scene("^go$", [calls([bash("sleep 0.3"), bash("exit 3")]), say("done")])],
+            [scene("^go$", [calls([bash("sleep 1.1"), bash("exit 3")]), say("done")])],
             |agent, _| tools::all(agent),
         )
         .await;
@@ -958,10 +958,10 @@ mod tests {
         let expected = ["reply", "call", "result", "slow", "notice", "call", "result", "reply"];
         assert_eq!((&names[..8], &names[8..]), (&expected[..], &["statistics"][..]));
         assert_eq!(events[6]["severity"], "warning");
-        assert!(events[3]["summary"].as_str().unwrap().starts_with("$ sleep 0.3 (0."));
+        assert!(events[3]["summary"].as_str().unwrap().starts_with("$ sleep 1.1 (1."));
         let statistics = observers.statistics.to_string();
-        assert!(statistics.starts_with("bash  2 times, 1 failed, 0."), "{statistics}");
+        assert!(statistics.starts_with("bash  2 times, 1 failed, 1."), "{statistics}");
         let shown = play.ui.take();
-        assert!(shown.iter().any(|l| l.starts_with("main: notice slow: $ sleep 0.3 took 0.")));
+        assert!(shown.iter().any(|l| l.starts_with("main: notice slow: $ sleep 1.1 took 1.")));
     }
 }
