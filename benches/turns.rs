@@ -38,12 +38,12 @@ fn main() {
     println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
     let hook = ms(runtime.block_on(alone(&session_hook())));
     println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
-    // Folders are kept to the end: where files were just deleted, some file systems create others
-    // slowly.
+    // Folders are kept to the end, and none is where tests keep theirs: where files were just
+    // deleted, some file systems create others slowly.
     let mut kept = vec![];
     for name in LESSONS {
         println!("{name}:");
-        let folders: Vec<_> = (0..STARTS).map(|_| tempfile::tempdir().unwrap()).collect();
+        let folders: Vec<_> = (0..STARTS).map(|_| new_folder()).collect();
         for kind in ["new", "used"] {
             let starts = folders.iter().map(|folder| {
                 let server = serve(&runtime, "{say: done}");
@@ -111,7 +111,7 @@ fn turns(
     let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
     let calls = format!("{{repeat: {of_prompt}, call: [{call}]}}");
     let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = new_folder();
     for n in 0..=TURNS {
         std::fs::write(folder.path().join(format!("f{n}")), n.to_string()).unwrap();
     }
@@ -138,6 +138,10 @@ fn turns(
 fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
     let script = format!("scenes: [{{when: ., turns: [{turns}]}}]");
     runtime.block_on(Script::parse("bench", &script).unwrap().serve()).unwrap()
+}
+
+fn new_folder() -> TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 fn lesson(name: &str, server: &Server, prompts: usize, folder: &Path) -> Child {
