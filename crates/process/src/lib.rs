@@ -140,6 +140,8 @@ impl Process {
             bash.env(&mark, &owner).stdin(stdin).kill_on_drop(true);
         });
         bash.command_mut().stdout(writer).stderr(errors);
+        // This copies the page tables of the whole program; it will not where the standard library
+        // has `setsid` (rust-lang/rust#105376).
         let started = bash.wrap(ProcessSession).spawn();
         let mut child = started.map_err(|error| explain(&error, cwd, environment))?;
         // The command still holds the writing end of the pipe, and as long as it does the output
