@@ -60,8 +60,9 @@
 //! # Blocking
 //!
 //! Every function here that returns a [`Result`] waits for the disk, and those of [`Journal`] wait
-//! up to ten seconds for its lock. In async code call them on a blocking thread. Dropping a value
-//! never waits: it only releases a lock and closes files.
+//! up to ten seconds for its lock, all but [`is_current`](Journal::is_current). In async code call
+//! them on a blocking thread. Dropping a value never waits: it only releases a lock and closes
+//! files.
 
 mod error;
 mod folder;
