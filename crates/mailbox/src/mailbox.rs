@@ -99,6 +99,12 @@ impl State {
         }
     }
 
+    /// Whether there is a letter to deliver, or a dead one.
+    fn has_due(&self, in_flight: &BTreeSet<LetterId>) -> bool {
+        let (letters, dead) = self.unsettled.due(in_flight);
+        !letters.is_empty() || !dead.is_empty()
+    }
+
     /// Everything, in as few entries as possible.
     fn entries(&self) -> Vec<Entry> {
         let State { letters, unsettled, .. } = self;
@@ -166,16 +172,14 @@ impl Mailbox {
     /// [`Error::Disk`] when the file cannot be read.
     pub fn has_mail(&mut self, in_flight: &BTreeSet<LetterId>) -> Result<bool, Error> {
         self.read_new()?;
-        let (letters, dead) = self.state.unsettled.due(in_flight);
-        Ok(!letters.is_empty() || !dead.is_empty())
+        Ok(self.state.has_due(in_flight))
     }
 
     /// Whether [`receive`](Mailbox::receive) would find nothing at all. It takes no lock, and says
     /// no where it is not sure.
     pub fn is_quiet(&self, in_flight: &BTreeSet<LetterId>) -> bool {
-        let (letters, dead) = self.state.unsettled.due(in_flight);
-        let is_known_quiet = letters.is_empty() && dead.is_empty() && self.state.damage.is_empty();
-        is_known_quiet && self.journal.is_current().is_ok_and(|is_current| is_current)
+        let has_something = self.state.has_due(in_flight) || !self.state.damage.is_empty();
+        !has_something && matches!(self.journal.is_current(), Ok(true))
     }
 
     fn read_new(&mut self) -> Result<(), Error> {
