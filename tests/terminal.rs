@@ -133,10 +133,11 @@ impl Terminal {
         wait(|| self.screen().contains(text), || format!("no {text:?} in {:?}", self.screen()));
     }
 
-    /// Waits until the line editor, in raw mode, has the terminal.
+    /// Waits until the line editor has the terminal. In raw mode it is while a turn runs too, which
+    /// drops an empty line; the editor alone, after it marks what is pasted, asks for the cursor.
     fn edits(&self) {
-        let why = || format!("the line editor never began: {:?}", self.screen());
-        wait(|| !self.modes().contains(LocalModes::ICANON), why);
+        let begun = || self.screen().rsplit("\x1b[?2004h").next().unwrap().contains("\x1b[6n");
+        wait(begun, || format!("the line editor never began: {:?}", self.screen()));
     }
 
     fn modes(&self) -> LocalModes {
