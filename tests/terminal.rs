@@ -293,8 +293,11 @@ fn ctrl_c_keeps_what_was_shown_of_an_answer_and_the_conversation_goes_on() {
     terminal.shows("word3 ");
     terminal.types("\x03");
     terminal.shows("stopped; the conversation stays");
+    // A line typed before the prompt would be a draft in it.
+    terminal.edits();
     terminal.types("next\r");
     terminal.shows("fine");
+    terminal.edits();
     let [(_, said), (_, next)] = &newest(&server, 2)[..] else { panic!("two messages") };
     assert!(said[0].starts_with("word0 word1 word2 word3") && long.starts_with(said[0].trim()));
     assert_eq!(said[1], "\n[cut off here]");
@@ -303,9 +306,9 @@ fn ctrl_c_keeps_what_was_shown_of_an_answer_and_the_conversation_goes_on() {
     terminal.ends(0);
     assert!(terminal.is_cooked());
     // What the editor switches on for pasting it has switched off.
-    let screen = terminal.screen();
-    let count = |code: &str| screen.matches(code).count();
-    assert_eq!(count("\x1b[?2004h"), count("\x1b[?2004l"));
+    let count = |code: &str| terminal.screen().matches(code).count();
+    let is_off = || count("\x1b[?2004h") == count("\x1b[?2004l");
+    wait(is_off, || format!("pasted text stays marked: {:?}", terminal.screen()));
 }
 
 #[test]
@@ -331,6 +334,7 @@ fn a_line_typed_while_a_tool_runs_waits_and_joins_its_result() {
     terminal.shows("heard be kind");
     wait(|| server.request_count() == 3, || "the last line was not asked".into());
     assert_eq!(newest(&server, 3)[0].1, ["one\n", "be kind"]);
+    terminal.edits();
     terminal.types("\x04");
     terminal.ends(0);
 }
@@ -352,6 +356,7 @@ fn a_line_that_is_half_typed_when_a_turn_begins_by_itself_stays_whole() {
     terminal.edits();
     terminal.types("go\r");
     terminal.shows("begun");
+    terminal.edits();
     terminal.types("fix the te");
     terminal.shows("fix the te");
     std::fs::write(here.path().join("go-on"), "").unwrap();

@@ -144,6 +144,7 @@ fn interrupt_stops_the_turn_and_the_conversation_stays() {
     terminal.shows("> $ sleep 1000");
     terminal.types("\x03");
     terminal.shows("stopped; the conversation stays");
+    terminal.until("a prompt", prompts);
     std::thread::sleep(Duration::from_millis(1100));
     terminal.types("second\r");
     terminal.shows("you said second");
@@ -379,9 +380,12 @@ fn lines_that_wait_are_shown_and_after_ctrl_c_they_stand_in_the_editor() {
     terminal.types("\x03");
     assert_eq!(terminal.ends().code(), Some(130));
     assert!(terminal.modes().contains(LocalModes::ICANON | LocalModes::ECHO));
-    let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
-    let last = |code: &str| bytes.rfind(code);
-    assert!(last("\x1b[?2004l") > last("\x1b[?2004h"), "pasted text would be marked in the shell");
+    // Or pasted text would be marked in the shell.
+    terminal.until("end of marking what is pasted", |_| {
+        let bytes = terminal.bytes();
+        let bytes = String::from_utf8_lossy(&bytes);
+        bytes.rfind("\x1b[?2004l") > bytes.rfind("\x1b[?2004h")
+    });
 }
 
 #[test]
@@ -450,6 +454,7 @@ fn an_open_question_ends_with_ctrl_c() {
     terminal.shows("answer: hal");
     terminal.types("\x03");
     terminal.shows("\nstopped; the conversation stays");
+    terminal.until("a prompt", prompts);
     terminal.types("next\r");
     terminal.shows("you said next");
     let text = terminal.settled().join("\n");
