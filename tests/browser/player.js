@@ -224,7 +224,7 @@ const tests = {
     assert.equal(await page.evaluate(() => location.hash), '#file/1');
     // Its program was killed in the middle of a line.
     const content = fs.readFileSync(own, 'utf8'), half = path.join(scratch, 'half.jsonl');
-    fs.writeFileSync(half, content.slice(0, content.length / 2 + 3));
+    fs.writeFileSync(half, content.slice(0, content.indexOf('\n', content.length / 2) + 3));
     await choose(half);
     const less = await page.evaluate(() => state.recording.steps.length);
     assert.ok(less > 2 && less < steps, `${less} of ${steps}`);
