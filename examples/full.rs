@@ -320,22 +320,35 @@ mod tests {
         }
 
         /// Whether the session holds this text while a request with it is on its way.
-        async fn is_saved_when_sent(&self, chat: &mut Chat, prompt: &str, text: &str) -> bool {
-            let is_sent = || {
+        async fn is_saved_with_what_is_sent(
+            &self,
+            chat: &mut Chat,
+            prompt: &str,
+            text: &str,
+        ) -> bool {
+            let session = format!(".rungs/sessions/{}/session.jsonl", chat.id());
+            let session = self.play.dir.path().join(session);
+            let saved = || fs::read_to_string(&session).unwrap_or_default();
+            // It is saved while it is sent: this waits for what is saved in any order.
+            let is_done = || {
                 let requests = self.play.server.requests();
-                let last = requests.last().map(|seen| seen.body["messages"].to_string());
-                last.is_some_and(|messages| messages.contains(text))
+                let Some(sent) = requests.last().map(|seen| seen.body["messages"].to_string())
+                else {
+                    return false;
+                };
+                let (saved, prompt) = (saved(), json!(prompt).to_string());
+                let results = |text: &str| text.matches("tool_result").count();
+                sent.contains(text) && saved.contains(&prompt) && results(&saved) >= results(&sent)
             };
             tokio::select! {
                 end = self.play.run(chat, prompt) => panic!("not delayed: {end:?}"),
                 () = async {
-                    while !is_sent() {
+                    while !is_done() {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 } => {}
             }
-            let session = format!(".rungs/sessions/{}/session.jsonl", chat.id());
-            fs::read_to_string(self.play.dir.path().join(session)).unwrap().contains(text)
+            saved().contains(text)
         }
     }
 
@@ -633,17 +646,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn mail_is_saved_before_it_is_sent() {
+    async fn mail_is_saved_with_what_is_sent() {
         rule("Inbox", "SessionSteps", async |order| {
             let sum = sum(order, [scene("^go$", [say("noted").delay_ms(60_000)])]).await;
             sum.letter(LEAD, "a letter").await;
-            sum.is_saved_when_sent(&mut Chat::default(), "go", "a letter").await
+            sum.is_saved_with_what_is_sent(&mut Chat::default(), "go", "a letter").await
         })
         .await;
     }
 
     #[tokio::test]
-    async fn a_reminder_is_saved_before_it_is_sent() {
+    async fn a_reminder_is_saved_with_what_is_sent() {
         rule("Reminder", "SessionSteps", async |order| {
             let todos = json!([{"content": "think", "status": "in_progress"}]);
             let step = call("bash", json!({"command": "echo {{ n }}"}));
@@ -653,7 +666,7 @@ mod tests {
                 say("late").delay_ms(60_000),
             ];
             let sum = sum(order, [scene("^go$", turns)]).await;
-            sum.is_saved_when_sent(&mut Chat::default(), "go", "has not changed for").await
+            sum.is_saved_with_what_is_sent(&mut Chat::default(), "go", "has not changed for").await
         })
         .await;
     }
@@ -668,12 +681,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_compaction_leaves_is_saved_before_it_is_sent() {
+    async fn what_compaction_leaves_is_saved_with_what_is_sent() {
         rule("Compaction", "SessionSteps", async |order| {
             let small = |config: &mut Config| config.window = 12_000;
             let sum = sum_with(order, json!({}), small, long_talk(4_000)).await;
             let mut chat = sum.go().await;
-            sum.is_saved_when_sent(&mut chat, "on", "it was about words").await
+            sum.is_saved_with_what_is_sent(&mut chat, "on", "it was about words").await
         })
         .await;
     }
@@ -685,7 +698,7 @@ mod tests {
             let sum = sum_with(order, json!({}), small, long_talk(4_000)).await;
             let mut chat = sum.go().await;
             sum.letter(LEAD, &"letter ".repeat(4_000)).await;
-            sum.is_saved_when_sent(&mut chat, "on", "letter letter").await;
+            sum.is_saved_with_what_is_sent(&mut chat, "on", "letter letter").await;
             json!(sum.play.bodies()).to_string().contains("it was about words")
         })
         .await;

@@ -80,15 +80,15 @@ impl SessionLog {
         Ok(Arc::new(SessionLog { sessions, root: Mutex::default() }))
     }
 
-    /// Runs `work`, which waits for the disk, on a blocking thread. It is not undone when this is
-    /// dropped.
-    async fn on_disk<R: Send + 'static>(
+    /// Begins `work`, which waits for the disk, on a blocking thread. It is not undone when what
+    /// this returns is dropped.
+    fn on_disk<R: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> rungs_sessions::Result<R> + Send + 'static,
-    ) -> Result<R> {
+    ) -> impl Future<Output = Result<R>> {
         let this = self.clone();
-        let done = tokio::task::spawn_blocking(move || work(&this)).await;
-        done.map_err(Error::other)?.map_err(Error::other)
+        let done = tokio::task::spawn_blocking(move || work(&this));
+        async { done.await.map_err(Error::other)?.map_err(Error::other) }
     }
 
     /// Runs `work` on the file of this conversation.
@@ -211,13 +211,12 @@ impl Layer for SessionTurns {
         let end = next.run(chat, cx).await;
         let (withdrawn, after) = (end.as_ref().is_err_and(Error::withdraws), now(chat));
         let finish = move |all: &Sessions, log: &mut Log| log.end_turn(all, withdrawn, &after);
-        match (self.0.with(chat.id(), cx, finish).await, end) {
-            (Err(error), Err(end)) => {
-                cx.emit(Event::Failure(error.to_string()));
-                Err(end)
-            }
-            (saved, end) => saved.and(end),
+        let saved = self.0.with(chat.id(), cx, finish).await;
+        if let (Err(error), Err(_)) = (&saved, &end) {
+            cx.emit(Event::Failure(error.to_string()));
+            return end;
         }
+        saved.and(end)
     }
 }
 
@@ -227,18 +226,19 @@ struct SessionSteps(Arc<SessionLog>);
 
 impl Layer for SessionSteps {
     async fn ask(&self, chat: &mut Chat, cx: &Context, next: NextAsk<'_>) -> Result<Reply> {
-        // What is sent outlives a killed program. For a power cut the disk is waited for while the
-        // model is, and the reply counts when both are done.
-        let (id, before) = (chat.id().to_string(), now(chat));
-        self.0.with(&id, cx, move |_, log| log.write(&before)).await?;
-        let flush = self.0.with(&id, cx, |_, log| log.flush());
-        let (flushed, reply) = tokio::join!(flush, next.run(chat, cx));
-        flushed?;
+        // What is sent is brought to the disk while the model is asked, and the reply counts when
+        // both are done. If it cannot be saved, the model is not waited for.
+        let (id, current) = (chat.id().to_string(), cx.resource::<CurrentLog>());
+        current.set_next(&id, now(chat));
+        let save = self.0.with(&id, cx, |_, log| log.flush());
+        let ((), reply) = tokio::try_join!(save, async { Ok(next.run(chat, cx).await) })?;
         let reply = reply?;
         let mut after = now(chat);
         after.messages.push(reply.message.clone());
-        // The first call that begins flushes it too, or the end of the turn.
-        self.0.with(&id, cx, move |_, log| log.write(&after)).await?;
+        current.set_next(&id, after);
+        // The first call that begins waits for this and flushes it too, or the end of the turn.
+        let cx = cx.clone();
+        drop(self.0.on_disk(move |log| current.write_next(|id| log.open_file(id, &cx))));
         Ok(reply)
     }
 
@@ -376,9 +376,13 @@ mod tests {
     use lessons::testing::{BlocksBad, Play, play, results};
     use rehearsal::{Scene, call, calls, say, scene};
     use rungs_core::{Block, State, tools};
+    use rungs_process::testing::until;
     use serde::{Deserialize, Serialize};
     use serde_json::json;
-    use std::{fs, path::Path};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
 
     #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
     struct Count(u32);
@@ -688,6 +692,29 @@ mod tests {
         play.run(&mut resumed, "two").await.unwrap();
         let file = dir.path().join(".rungs/sessions").join(chat.id()).join("session.jsonl");
         assert!(!fs::read_to_string(file).unwrap().contains("my-own-key"));
+    }
+
+    /// Lets no call begin before the session's file holds it.
+    struct AsksForLong(PathBuf);
+
+    impl Layer for AsksForLong {
+        async fn act(&self, call: ToolCall, cx: &Context, next: NextAct<'_>) -> ToolResult {
+            let session = self.0.join(cx.resource::<CurrentLog>().id()).join("session.jsonl");
+            let is_saved = || fs::read_to_string(&session).unwrap().contains(&call.id);
+            match until(is_saved).await {
+                true => next.run(call, cx).await,
+                false => call.refuse("it was never saved"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_saved_before_anybody_has_decided_about_its_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut play = program(scenes(), dir.path()).await;
+        play.agent = play.agent.wrap(AsksForLong(dir.path().join(".rungs/sessions")));
+        let (_, chat) = play.ask("one").await;
+        assert_eq!(results(&chat.messages()[2]), ["one\n"]);
     }
 
     #[tokio::test]

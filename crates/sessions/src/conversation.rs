@@ -10,7 +10,7 @@ use std::{
     borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     ptr,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 /// The kinds of records of a conversation, beside those of every session.
@@ -80,54 +80,6 @@ pub struct Step<'a, M, R> {
     pub begun: Vec<&'a str>,
     /// Those results of its calls that have a record of their own.
     pub results: Vec<R>,
-}
-
-/// The file of the conversation that an agent holds, once there is one.
-#[derive(Debug)]
-pub struct Current<M, S> {
-    id: Mutex<String>,
-    open: Mutex<Option<Conversation<M, S>>>,
-}
-
-impl<M, S> Default for Current<M, S> {
-    fn default() -> Self {
-        Current { id: Mutex::default(), open: Mutex::default() }
-    }
-}
-
-impl<M, S> Current<M, S>
-where
-    M: Serialize + DeserializeOwned + PartialEq,
-    S: Borrow<Value> + From<Value> + Clone,
-{
-    /// The id of the conversation that was held last.
-    pub fn id(&self) -> String {
-        self.id.lock().unwrap().clone()
-    }
-
-    /// Runs `work` on the conversation of this id. It is opened if another one is, and opened again
-    /// if `work` fails: others may have changed or removed its file, which then gets what it lacks.
-    ///
-    /// # Errors
-    /// Those of `open` and of `work`.
-    pub fn with<R>(
-        &self,
-        id: &str,
-        open: impl FnOnce() -> Result<(Session, Tree)>,
-        work: impl Fn(&mut Conversation<M, S>) -> Result<R>,
-    ) -> Result<R> {
-        let mut current = self.open.lock().unwrap();
-        if let Some(known) = current.as_mut().filter(|known| known.id() == id) {
-            if let Ok(done) = work(known) {
-                return Ok(done);
-            }
-            // Its lock must be free to open it again.
-            *current = None;
-        }
-        let opened = current.insert(Conversation::new(open()?));
-        *self.id.lock().unwrap() = id.into();
-        work(opened)
-    }
 }
 
 impl<M, S> Conversation<M, S>

@@ -26,6 +26,7 @@
 //! Every function that returns a [`Result`] blocks.
 
 mod conversation;
+mod current;
 mod error;
 pub mod export;
 mod patch;
@@ -37,7 +38,8 @@ mod store;
 mod tests;
 mod tree;
 
-pub use conversation::{Conversation, Current, Now, Step};
+pub use conversation::{Conversation, Now, Step};
+pub use current::Current;
 pub use error::Error;
 pub use record::{Begin, Fork, Record, Turn, VERSION};
 pub use redact::{REDACTED, Redactor};

@@ -364,6 +364,35 @@ fn what_a_newer_version_wrote_is_kept_or_refused() {
 }
 
 #[test]
+fn what_a_conversation_has_become_is_written_once_by_whoever_comes_first() {
+    let dir = folder();
+    let (all, current) = (sessions(&dir), Current::default());
+    let open = || all.open_or_create(ONE, &begin());
+    current.set_next(ONE, now(&["a"], &[]));
+    current.set_next(ONE, now(&["a", "b"], &[]));
+    let known = current.with(ONE, open, |talk: &mut Talk| Ok(told(talk))).unwrap();
+    assert_eq!(known, told_of(&["a", "b"], &[]));
+    current.with(ONE, open, |talk| talk.sync(&now(&["a", "b", "c"], &[]))).unwrap();
+    let before = fs::read(file(&dir, ONE)).unwrap();
+    // Who comes late finds nothing to do.
+    current.write_next(|_| open()).unwrap();
+    assert_eq!(fs::read(file(&dir, ONE)).unwrap(), before);
+}
+
+#[test]
+fn what_could_not_be_written_is_written_next() {
+    let dir = folder();
+    let (all, current) = (sessions(&dir), Current::default());
+    let open = || all.open_or_create(ONE, &begin());
+    let other = open().unwrap();
+    current.set_next(ONE, now(&["a"], &[]));
+    assert!(current.write_next(|_| open()).is_err(), "another holds it");
+    drop(other);
+    let known = current.with(ONE, open, |talk: &mut Talk| Ok(told(talk))).unwrap();
+    assert_eq!(known, told_of(&["a"], &[]));
+}
+
+#[test]
 fn an_id_is_no_path() {
     let dir = folder();
     let sessions = sessions(&dir);
