@@ -1,42 +1,81 @@
 //! Keys, replaced before anything is written.
 use regex::Regex;
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, sync::OnceLock};
 
 /// What stands in the place of a key.
 pub const REDACTED: &str = "[redacted key]";
 
+/// The same between what the two groups of a pattern hold, which may have none.
+const AROUND: &str = "${1}[redacted key]${2}";
+
 /// Shorter ones may be words that stand everywhere.
 const MIN_KEY_BYTES: usize = 8;
 
+/// What looks like a key.
+struct Shape {
+    /// One of these stands in every text that the pattern matches. They are looked for first: what
+    /// is not there costs no start of a program the time that it takes to compile the pattern.
+    marks: &'static [&'static str],
+    /// Of its groups the first one stands before the key, and the second one after it.
+    pattern: &'static str,
+    /// The pattern, once a mark was found.
+    regex: OnceLock<Regex>,
+}
+
 /// Keys of well-known services, by how they begin and how long they are; JSON web tokens; private
-/// keys. What may be a part of a program's source (`password = ...`) is not among them. All of it
-/// is ASCII: tables for Unicode would cost each start milliseconds.
-const SHAPES: &str = r"(?x)
-    (?-u:\b)(?:
-        sk-[A-Za-z0-9_-]{20,} | (?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,} |
-        gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,} |
-        xox[abeprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{20,} |
-        (?:AKIA|ASIA)[A-Z0-9]{16}(?-u:\b) | AIza[A-Za-z0-9_-]{35}(?-u:\b) |
-        ya29\.[A-Za-z0-9_-]{20,} |
-        whsec_[A-Za-z0-9+/=]{16,} | npm_[A-Za-z0-9]{36} | pypi-[A-Za-z0-9_-]{32,} |
-        hf_[A-Za-z0-9]{30,} | gsk_[A-Za-z0-9]{30,} | xai-[A-Za-z0-9]{30,} |
-        dop_v1_[a-f0-9]{32,} | dckr_pat_[A-Za-z0-9_-]{20,} | shpat_[a-fA-F0-9]{16,} |
-        SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,} | AGE-SECRET-KEY-1[A-Z0-9]{20,} |
-        eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}
-    )
-    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:[A-Za-z0-9+/=:,.\t\n\r\ ]|-[A-Za-z0-9]){40,}
-      (?:-----END\ [A-Z\ ]*PRIVATE\ KEY-----)?";
+/// keys; passwords in URLs; bearer tokens. What may be a part of a program's source
+/// (`password = ...`) is not among them.
+static SHAPES: [Shape; 25] = [
+    shape(&["sk-"], r"\bsk-[A-Za-z0-9_-]{20,}"),
+    shape(&["k_live_", "k_test_"], r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}"),
+    shape(&["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
+    shape(&["github_pat_"], r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    shape(&["glpat-"], r"\bglpat-[A-Za-z0-9_-]{16,}"),
+    shape(&["xox"], r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
+    shape(&["xapp-"], r"\bxapp-[A-Za-z0-9-]{20,}"),
+    shape(&["AKIA", "ASIA"], r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    shape(&["AIza"], r"\bAIza[A-Za-z0-9_-]{35}\b"),
+    shape(&["ya29."], r"\bya29\.[A-Za-z0-9_-]{20,}"),
+    shape(&["whsec_"], r"\bwhsec_[A-Za-z0-9+/=]{16,}"),
+    shape(&["npm_"], r"\bnpm_[A-Za-z0-9]{36}"),
+    shape(&["pypi-"], r"\bpypi-[A-Za-z0-9_-]{32,}"),
+    shape(&["hf_"], r"\bhf_[A-Za-z0-9]{30,}"),
+    shape(&["gsk_"], r"\bgsk_[A-Za-z0-9]{30,}"),
+    shape(&["xai-"], r"\bxai-[A-Za-z0-9]{30,}"),
+    shape(&["dop_v1_"], r"\bdop_v1_[a-f0-9]{32,}"),
+    shape(&["dckr_pat_"], r"\bdckr_pat_[A-Za-z0-9_-]{20,}"),
+    shape(&["shpat_"], r"\bshpat_[a-fA-F0-9]{16,}"),
+    shape(&["SG."], r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
+    shape(&["AGE-SECRET-KEY-1"], r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}"),
+    shape(&["eyJ"], r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    shape(
+        &["-----BEGIN "],
+        concat!(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+            r"(?:[A-Za-z0-9+/=:,.\t\n\r ]|-[A-Za-z0-9]){40,}",
+            r"(?:-----END [A-Z ]*PRIVATE KEY-----)?"
+        ),
+    ),
+    shape(&["://"], r"(://[^\t\n\r /:@'\x22]+:)[^\t\n\r /@'\x22]+(@)"),
+    shape(&["earer"], r"(\b[Bb]earer[\t\n\r ]+)[A-Za-z0-9._~+/=-]{20,}()"),
+];
 
-/// What stands before a secret, which alone is replaced: a password in a URL, a bearer token.
-const AFTER: &str = r"(?x)
-    (://[^\t\n\r\x20/:@'\x22]+:)[^\t\n\r\x20/@'\x22]+(@) |
-    (?-u:\b)([Bb]earer[\t\n\r\x20]+)[A-Za-z0-9._~+/=-]{20,}";
+const fn shape(marks: &'static [&'static str], pattern: &'static str) -> Shape {
+    Shape { marks, pattern, regex: OnceLock::new() }
+}
 
-static SHAPES_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(SHAPES));
-static AFTER_REGEX: LazyLock<Regex> = LazyLock::new(|| regex(AFTER));
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("the pattern is a constant")
+impl Shape {
+    fn replace<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.marks.iter().any(|mark| text.contains(mark)) {
+            return text.into();
+        }
+        let regex = self.regex.get_or_init(|| {
+            // Words are ASCII: tables for Unicode would take milliseconds.
+            let pattern = self.pattern.replace(r"\b", r"(?-u:\b)");
+            Regex::new(&pattern).expect("the pattern is a constant")
+        });
+        regex.replace_all(text, AROUND)
+    }
 }
 
 /// Replaces keys in what is written.
@@ -52,13 +91,6 @@ impl Redactor {
             keys.into_iter().filter(|key| key.len() >= MIN_KEY_BYTES).collect();
         // One may hold another.
         keys.sort_by_key(|key| std::cmp::Reverse(key.len()));
-        // To compile the patterns takes a millisecond, for which the start of a program need not
-        // wait. Where there is no thread for it, the first text waits.
-        let compile = || {
-            LazyLock::force(&SHAPES_REGEX);
-            LazyLock::force(&AFTER_REGEX);
-        };
-        let _ = std::thread::Builder::new().spawn(compile);
         Redactor { keys }
     }
 
@@ -70,10 +102,8 @@ impl Redactor {
                 text = text.replace(key, REDACTED).into();
             }
         }
-        for (regex, with) in
-            [(&SHAPES_REGEX, REDACTED), (&AFTER_REGEX, "${1}${3}[redacted key]${2}")]
-        {
-            if let Cow::Owned(replaced) = regex.replace_all(&text, with) {
+        for shape in &SHAPES {
+            if let Cow::Owned(replaced) = shape.replace(&text) {
                 text = replaced.into();
             }
         }
@@ -151,6 +181,53 @@ mod tests {
             "MIIE".repeat(20)
         );
         assert_eq!(redactor.text(&pem), "[redacted key]\nafter");
+    }
+
+    #[test]
+    fn every_shape_is_replaced() {
+        let rest = "0123456789abcdef".repeat(3);
+        let starts = [
+            "sk-",
+            "sk_live_",
+            "rk_test_",
+            "ghp_",
+            "gho_",
+            "ghu_",
+            "ghs_",
+            "ghr_",
+            "github_pat_",
+            "glpat-",
+            "xoxb-",
+            "xapp-",
+            "ya29.",
+            "whsec_",
+            "pypi-",
+            "hf_",
+            "gsk_",
+            "xai-",
+            "dop_v1_",
+            "dckr_pat_",
+            "shpat_",
+        ];
+        let mut keys: Vec<String> = starts.iter().map(|start| format!("{start}{rest}")).collect();
+        keys.extend(["AKIA0123456789ABCDEF".into(), "ASIA0123456789ABCDEF".into()]);
+        keys.extend([format!("AIza{}", &rest[..35]), format!("npm_{}", &rest[..36])]);
+        keys.push(format!("SG.{rest}.{rest}"));
+        keys.push(format!("AGE-SECRET-KEY-1{}", rest.to_uppercase()));
+        keys.push(format!("eyJ{rest}.eyJ{rest}.{rest}"));
+        keys.push(format!("-----BEGIN PRIVATE KEY-----\n{rest}\n-----END PRIVATE KEY-----"));
+        for key in keys {
+            let text = format!("a={key}; b");
+            assert_eq!(Redactor::default().text(&text), "a=[redacted key]; b", "{key}");
+        }
+        for (text, expected) in [
+            (format!("Bearer {rest}"), "Bearer [redacted key]"),
+            ("a://b:c@d".into(), "a://b:[redacted key]@d"),
+        ] {
+            assert_eq!(Redactor::default().text(&text), expected);
+        }
+        let untested = SHAPES.iter().filter(|shape| shape.regex.get().is_none());
+        assert_eq!(untested.map(|shape| shape.pattern).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]
