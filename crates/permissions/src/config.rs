@@ -68,12 +68,13 @@ struct Written {
 pub(crate) fn load(text: &str, source: &Path) -> Result<Loaded, ConfigError> {
     let value: Value = parse_yaml(source, text)?;
     let is_settings = value.get("permissions").is_some();
-    let file: File = match value.get("permissions") {
+    let file: File = match value.get("permissions").cloned() {
         None if value.is_null() => File::default(),
         // Settings have much else.
-        Some(permissions) => serde_yaml::from_value(permissions.clone())
+        Some(permissions) => serde_yaml::from_value(permissions)
             .map_err(|error| ConfigError::new(source, None, format!("permissions: {error}")))?,
-        None => parse_yaml(source, text)?,
+        // The text knows the line of what is wrong.
+        None => serde_yaml::from_value(value).or_else(|_| parse_yaml(source, text))?,
     };
     let lines = Lines::of(text);
     let mode = match &file.mode {
