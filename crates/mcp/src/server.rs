@@ -201,7 +201,7 @@ impl Server {
     async fn hold(
         &self,
         connection: Connection,
-        approvals: &Approvals,
+        approvals: &Arc<Approvals>,
         shutdown: &CancellationToken,
     ) -> Option<String> {
         let mut subscription = lists::subscribe(&connection).await;
@@ -246,10 +246,20 @@ impl Server {
     }
 
     /// Reads all that it offers, and withholds what is not as approved.
-    async fn list(&self, connection: &Connection, approvals: &Approvals) -> Result<(), String> {
+    async fn list(
+        &self,
+        connection: &Connection,
+        approvals: &Arc<Approvals>,
+    ) -> Result<(), String> {
         let (mut lists, faults) = lists::read(connection).await?;
-        let changes = approvals.changes(&self.name, &lists.tools).map_err(|e| e.to_string())?;
-        lists.tools.retain(|tool| !changes.iter().any(|change| change.tool == tool.name));
+        let (approvals, name) = (approvals.clone(), self.name.clone());
+        let judging = tokio::task::spawn_blocking(move || {
+            let changes = approvals.changes(&name, &lists.tools)?;
+            lists.tools.retain(|tool| !changes.iter().any(|change| change.tool == tool.name));
+            Ok::<_, durable::Error>((lists, changes))
+        });
+        let judged = judging.await.map_err(|error| error.to_string())?;
+        let (lists, changes) = judged.map_err(|error| error.to_string())?;
         let Some(info) = connection.service.peer_info() else {
             return Err("it did not say what it is".into());
         };
