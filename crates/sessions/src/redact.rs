@@ -13,8 +13,8 @@ const MIN_KEY_BYTES: usize = 8;
 
 /// What looks like a key.
 struct Shape {
-    /// One of these stands in every text that the pattern matches. They are looked for first: what
-    /// is not there costs no start of a program the time that it takes to compile the pattern.
+    /// One of these stands in every text that the pattern matches. They are looked for first, so
+    /// that no start of a program waits for patterns to be compiled that it hardly needs.
     marks: &'static [&'static str],
     /// Of its groups the first one stands before the key, and the second one after it.
     pattern: &'static str,
