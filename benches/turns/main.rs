@@ -1,29 +1,45 @@
 //! What the harness itself costs: start to first request, time per turn, memory; of the first
 //! lesson, which has no layer, and of `full`, which has them all.
 //!
-//! `cargo bench --bench turns`: release builds, each as a process of its own, before a rehearsal
-//! that counts. Nothing is asserted; it prints figures. With `LONG=1` a conversation of 5,000 turns
-//! follows (some minutes), whose last turns are set against its first ones.
-use rehearsal::{ReceivedRequest, Script, Server};
+//! `cargo bench --bench turns`: release builds, each as a process of its own, before a server on
+//! loopback that answers at once. Nothing is asserted; it prints figures. With `LONG=1` a
+//! conversation of 5,000 turns follows (some minutes), whose last turns are set against its first
+//! ones.
+mod server;
+
 use rungs_process::{Clip, Environment, Process};
+use serde_json::{Value, json};
+use server::Server;
 use std::{
     io::Write,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
+use tokio::process::{Child, Command};
 
 const TURNS: usize = 200;
 const LONG_TURNS: usize = 5_000;
 const STARTS: usize = 20;
-/// A process for each call, whose time is taken off, and a tool that takes nearly none.
-const BASH: &str = "{bash: {command: 'echo {{ n }}'}}";
-const READ: &str = "{read: {file_path: 'f{{ n }}'}}";
 const LESSONS: [&str; 2] = ["s01_loop", "full"];
 
-fn main() {
-    let mut cargo = Command::new(env!("CARGO"));
+/// The name and the input of the call of a turn.
+type Call = fn(usize) -> (&'static str, Value);
+
+/// A process for each call, whose time is taken off.
+fn bash(turn: usize) -> (&'static str, Value) {
+    ("bash", json!({"command": format!("echo {turn}")}))
+}
+
+/// A tool that takes nearly no time.
+fn read(turn: usize) -> (&'static str, Value) {
+    ("read", json!({"file_path": format!("f{turn}")}))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(["build", "--release"]);
     cargo.args(LESSONS.iter().flat_map(|lesson| ["--example", lesson]));
     // As in `tests/common`: with these of the benchmark, half of everything would be built twice.
@@ -33,10 +49,9 @@ fn main() {
         }
     }
     assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let tool = runtime.block_on(alone("echo 1"));
+    let tool = alone("echo 1").await;
     println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
-    let hook = ms(runtime.block_on(alone(&session_hook())));
+    let hook = ms(alone(&session_hook()).await);
     println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
     // Folders are kept to the end, and none is where tests keep theirs: where files were just
     // deleted, some file systems create others slowly.
@@ -45,13 +60,10 @@ fn main() {
         println!("{name}:");
         let folders: Vec<_> = (0..STARTS).map(|_| new_folder()).collect();
         for kind in ["new", "used"] {
-            let starts = folders.iter().map(|folder| {
-                let server = serve(&runtime, "{say: done}");
-                let start = Instant::now();
-                lesson(name, &server, 1, folder.path()).wait().unwrap();
-                server.requests()[0].arrived - start
-            });
-            let mut starts: Vec<Duration> = starts.collect();
+            let mut starts = vec![];
+            for folder in &folders {
+                starts.push(start(name, folder.path()).await);
+            }
             starts.sort();
             println!(
                 "  start to first request, in a {kind} folder, of {STARTS}: median {:.1} ms, most \
@@ -65,17 +77,20 @@ fn main() {
     for name in LESSONS {
         println!("{name}:");
         // The first lesson has no other tool.
-        let calls = if name == "full" { &[BASH, READ][..] } else { &[BASH] };
+        let calls = if name == "full" { &[bash as Call, read][..] } else { &[bash as Call] };
         for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {
-            let (turns, memory) = turns(&runtime, name, TURNS, call, &mut kept);
+            let folder = new_folder();
+            let (turns, memory) = turns(name, TURNS, *call, folder.path()).await;
+            kept.push(folder);
             let turns = turns.into_iter().map(|(turn, _)| turn.saturating_sub(own));
             let turns: Vec<Duration> = turns.collect();
             let all = turns.iter().sum::<Duration>();
             let mut sorted = turns.clone();
             sorted.sort();
             println!(
-                "  {call}, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
+                "  `{}`, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
                  ten: {:.2} ms; peak memory: {memory}",
+                call(0).0,
                 ms(all) / TURNS as f64,
                 ms(sorted[TURNS / 2]),
                 ms(turns[TURNS - 10..].iter().sum()) / 10.0
@@ -83,7 +98,8 @@ fn main() {
         }
     }
     if std::env::var_os("LONG").is_some() {
-        let (turns, memory) = turns(&runtime, "full", LONG_TURNS, READ, &mut kept);
+        let folder = new_folder();
+        let (turns, memory) = turns("full", LONG_TURNS, read, folder.path()).await;
         for first in [5, 500, 1_100, 2_500, LONG_TURNS - 10] {
             let ten = &turns[first..first + 10];
             println!(
@@ -97,47 +113,50 @@ fn main() {
     }
 }
 
-/// What each of so many turns takes, from the answer of the model to the next request, and the size
-/// of that in bytes. And the peak of memory.
-fn turns(
-    runtime: &tokio::runtime::Runtime,
-    name: &str,
-    count: usize,
-    call: &str,
-    kept: &mut Vec<TempDir>,
-) -> (Vec<(Duration, usize)>, String) {
-    // Each call is another one, and brings another result: or the agent would be taken for stuck.
-    // A prompt may lead to so many turns only.
-    let (prompts, of_prompt) = (count.div_ceil(TURNS), count.min(TURNS));
-    let calls = format!("{{repeat: {of_prompt}, call: [{call}]}}");
-    let server = serve(runtime, &format!("{calls}, {{say: done, delay_ms: 300}}"));
-    let folder = new_folder();
-    for n in 0..=TURNS {
-        std::fs::write(folder.path().join(format!("f{n}")), n.to_string()).unwrap();
-    }
-    let mut child = lesson(name, &server, prompts, folder.path());
-    let (mut seen, mut memory): (Vec<ReceivedRequest>, _) = (vec![], String::new());
-    // The request that ends it is answered late, so that the process is still there.
-    while seen.len() < count + prompts {
-        std::thread::sleep(Duration::from_millis(50));
-        memory = peak_memory(child.id()).unwrap_or(memory);
-        // The server remembers the newest ones only.
-        let last = seen.last().map(|seen| seen.arrived);
-        let new = server.requests().into_iter().filter(|new| Some(new.arrived) > last);
-        seen.extend(new.take_while(|new| new.answered.is_some()));
-    }
-    child.wait().unwrap();
-    kept.push(folder);
-    let turns = seen
-        .windows(2)
-        .map(|pair| (pair[1].arrived - pair[0].answered.unwrap(), pair[1].bytes))
-        .collect();
-    (turns, memory)
+/// The time from the start of a process to its first request.
+async fn start(name: &str, folder: &Path) -> Duration {
+    let mut server = Server::bind().await;
+    let start = Instant::now();
+    let mut child = lesson(name, &server, 1, folder);
+    let request = server.request(&mut child).await;
+    server.reply(&request, None).await;
+    child.wait().await.unwrap();
+    request.arrived - start
 }
 
-fn serve(runtime: &tokio::runtime::Runtime, turns: &str) -> Server {
-    let script = format!("scenes: [{{when: ., turns: [{turns}]}}]");
-    runtime.block_on(Script::parse("bench", &script).unwrap().serve()).unwrap()
+/// What each of so many turns takes, from the model's reply to the next request, and the size of
+/// that in bytes. And the peak of memory.
+async fn turns(
+    name: &str,
+    count: usize,
+    call: Call,
+    folder: &Path,
+) -> (Vec<(Duration, usize)>, String) {
+    for n in 0..=TURNS {
+        std::fs::write(folder.join(format!("f{n}")), n.to_string()).unwrap();
+    }
+    // A prompt may lead to so many turns only.
+    let prompts = count.div_ceil(TURNS);
+    let mut server = Server::bind().await;
+    let mut child = lesson(name, &server, prompts, folder);
+    let mut request = server.request(&mut child).await;
+    let mut turns = vec![];
+    for _ in 0..prompts {
+        for n in 0..count.min(TURNS) {
+            // Each call is another one, or the agent would be taken for stuck.
+            let replied = server.reply(&request, Some(call(n))).await;
+            request = server.request(&mut child).await;
+            turns.push((request.arrived - replied, request.bytes));
+        }
+        if turns.len() < count {
+            server.reply(&request, None).await;
+            request = server.request(&mut child).await;
+        }
+    }
+    let memory = child.id().and_then(peak_memory).unwrap_or_default();
+    server.reply(&request, None).await;
+    child.wait().await.unwrap();
+    (turns, memory)
 }
 
 fn new_folder() -> TempDir {
@@ -149,13 +168,16 @@ fn lesson(name: &str, server: &Server, prompts: usize, folder: &Path) -> Child {
     let bench = std::env::current_exe().unwrap();
     let mut command = Command::new(bench.ancestors().nth(2).unwrap().join("examples").join(name));
     command.current_dir(folder);
+    // As from a shell: with the folders of libraries that cargo names, each program that starts
+    // would look for its own in them first.
+    command.env_remove("LD_LIBRARY_PATH");
     if prompts == 1 {
         command.arg("go");
     }
     command.env("RUNGS_PROVIDER", "anthropic").env("ANTHROPIC_BASE_URL", server.url());
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
+    let (stdin, mut input) = std::io::pipe().unwrap();
+    command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
     if prompts > 1 {
         input.write_all("go\n".repeat(prompts).as_bytes()).unwrap();
     }
