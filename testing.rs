@@ -161,7 +161,7 @@ pub async fn full_config(
     let [prefix, conversation] = [Lifetime::FiveMinutes; 2];
     let lifetimes = Lifetimes { prefix, conversation };
     full::Config {
-        trees: Folder::open(state.path(), "trees").unwrap(),
+        trees: state.path().join("trees"),
         window: 200_000,
         skills: Skills::default(),
         membership: Membership::in_files(&state).await.unwrap(),

@@ -70,7 +70,7 @@ use rungs_core::{Agent, Error, Result};
 use rungs_mcp::Servers;
 use rungs_snapshots::{Limits, Store};
 use rungs_tasks::{Claims, LEASE};
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::task::yield_now;
 
 /// The layers, the outermost first, and why each stands outside of those that follow. A name whose
@@ -105,9 +105,10 @@ pub const ORDER: [(&str, &str); 20] = [
 pub struct Config {
     /// Where they keep what must last.
     pub state: Folder,
-    /// Where the trees of tasks are (s12, s23): not among the state, which no mode lets an agent
-    /// change unasked, while whoever does a task changes its tree.
-    pub trees: Folder,
+    /// The folder for the trees of tasks (s12, s23), created with the first one: not among the
+    /// state, which no mode lets an agent change unasked, while whoever does a task changes its
+    /// tree.
+    pub trees: PathBuf,
     /// The model's window, in tokens (s06).
     pub window: u64,
     /// What can be loaded (s05).
@@ -140,16 +141,14 @@ impl Config {
     /// Names the option or the file that is wrong.
     pub async fn of(stage: &Stage, agent: &Agent) -> Result<Self> {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
-        let trees = Folder::open(&stage.folder, ".worktrees").map_err(Error::other)?;
-        trees.hide_from_git();
-        // What was spawned runs when this yields: servers start their processes here, hooks below.
-        let servers = s21_mcp_runtime::connect(stage, agent).await?;
-        yield_now().await;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let log = SessionLog::open(&state, keys)?;
         // First, since the hooks of SessionStart are told which conversation it is.
         s17_session_management::begin_with(stage, &log, &agent.context()).await?;
+        // What was spawned runs when this yields: hooks start their processes here, servers below.
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
+        yield_now().await;
+        let servers = s21_mcp_runtime::connect(stage, agent).await?;
         yield_now().await;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;
@@ -169,7 +168,7 @@ impl Config {
             servers,
             membership,
             state,
-            trees,
+            trees: stage.folder.join(".worktrees"),
         })
     }
 }
@@ -187,7 +186,7 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s09_agent_teams::install(agent, team);
     let agent = s10_team_protocols::install(agent, team, REPLY_TIMEOUT);
     let agent = s11_autonomous_agents::install(agent, team, &Claims::new(board.clone(), LEASE));
-    let agent = s12_worktree_task_isolation::install(agent, board, trees.path());
+    let agent = s12_worktree_task_isolation::install(agent, board, &trees);
     let agent = s13_streaming::install(agent);
     let agent = s14_tools_extended::install(agent, config.snapshots);
     let agent = s15_permissions::install(agent, config.permissions);
@@ -198,7 +197,7 @@ fn install(agent: Agent, config: Config) -> Agent {
     let agent = s20_cache_optimization::install(agent, config.cache);
     let agent = s21_mcp_runtime::install(agent, config.servers);
     let agent = s22_production_mailbox::install(agent, &membership);
-    let agent = s23_worktree_advanced::install(agent, board, trees.path());
+    let agent = s23_worktree_advanced::install(agent, board, &trees);
     s24_loop_detection::install(agent)
 }
 
@@ -268,7 +267,7 @@ mod tests {
         let state = Folder::open(dir, ".rungs").unwrap();
         let hooks = fs::read_to_string(dir.join("hooks.json")).unwrap_or("{\"hooks\": {}}".into());
         let mut config = full_config(agent, state, RULES, "bypass", &hooks).await;
-        config.trees = Folder::open(dir, ".worktrees").unwrap();
+        config.trees = dir.join(".worktrees");
         config
     }
 

@@ -161,16 +161,22 @@ async fn begin(team: Team, name: String, cx: Context) {
 }
 
 /// The team of this folder, for whoever names none: the same one after a restart.
-async fn own_team(state: Folder) -> Result<String> {
-    let read = move || -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        if let Ok(team) = std::fs::read_to_string(state.path().join(TEAM_FILE)) {
-            return Ok(team.trim().into());
-        }
-        let team = format!("team-{:08x}", getrandom::u32()?);
-        state.write(TEAM_FILE, format!("{team}\n").as_bytes())?;
-        Ok(team)
+async fn own_team(state: &Folder) -> Result<String> {
+    let file = state.path().join(TEAM_FILE);
+    if let Ok(team) = tokio::fs::read_to_string(file).await {
+        return Ok(team.trim().into());
+    }
+    Ok(format!("team-{:08x}", getrandom::u32().map_err(Error::other)?))
+}
+
+/// Keeps its name, now that it is on a server.
+async fn keep_team(state: Folder, team: &str) -> Result<()> {
+    let line = format!("{team}\n");
+    let keep = move || match state.path().join(TEAM_FILE).exists() {
+        true => Ok(()),
+        false => state.write(TEAM_FILE, line.as_bytes()),
     };
-    spawn_blocking(read).await.map_err(Error::other)?.map_err(Error::other)
+    spawn_blocking(keep).await.map_err(Error::other)?.map_err(Error::other)
 }
 
 /// Takes the name of the lead. One that died has it a little longer.
@@ -196,7 +202,7 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
     let named = stage.flags.get("join");
     let team = match named {
         Some(team) => team.clone(),
-        None => own_team(state.clone()).await?,
+        None => own_team(state).await?,
     };
     check_name(&team).map_err(Error::other)?;
     let is_needed = named.is_some() || stage.flags.contains_key("as");
@@ -213,6 +219,7 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
                 stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
             }
             if named.is_none() {
+                keep_team(state.clone(), &team).await?;
                 let own = server.clone();
                 // What it cannot remove is found again by nobody.
                 let remove = async move { _ = own.remove_team().await };

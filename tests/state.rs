@@ -3,6 +3,7 @@
 mod common;
 
 use rehearsal::{Scene, Server, call, calls, say, scene, script};
+use rungs_redis::testing::PrivateServer;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -51,8 +52,16 @@ fn scenes(lesson: &str) -> Vec<Scene> {
 
 /// Runs a lesson to its end; what it printed, and what it sent to the model.
 fn run(lesson: &str, runtime: &tokio::runtime::Runtime, folder: &Path) -> (String, String) {
+    run_command(common::lesson(lesson), lesson, runtime, folder)
+}
+
+fn run_command(
+    mut command: Command,
+    lesson: &str,
+    runtime: &tokio::runtime::Runtime,
+    folder: &Path,
+) -> (String, String) {
     let server = serve(runtime, scenes(lesson));
-    let mut command = common::lesson(lesson);
     command.current_dir(folder).env("RUNGS_PROVIDER", "anthropic");
     command.env("ANTHROPIC_BASE_URL", server.url()).env("MODEL_ID", "rehearsal");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -189,6 +198,35 @@ fn plant_links(lesson: &str) -> usize {
         assert!(!sent.contains(SECRET) && !printed.contains(SECRET), "{context}");
     }
     names.len()
+}
+
+#[test]
+fn the_program_with_everything_leaves_nothing_beside_its_state_that_it_has_not_used() {
+    let (runtime, here) = (tokio::runtime::Runtime::new().unwrap(), workspace());
+    let (printed, _) = run("full", &runtime, here.path());
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut beside = names(here.path());
+    beside.sort();
+    assert_eq!(beside, [".git", ".rungs"], "{printed}");
+    // No server, so no team on it that would have to be found again.
+    assert!(!names(&here.path().join(".rungs/full")).contains(&"team".to_string()), "{printed}");
+}
+
+#[test]
+fn the_team_of_a_folder_is_the_same_after_a_restart() {
+    let Some(redis) = PrivateServer::start(&[]) else { return };
+    let (runtime, here) = (tokio::runtime::Runtime::new().unwrap(), workspace());
+    let said = [(), ()].map(|()| {
+        let mut command = common::lesson("s22_production_mailbox");
+        command.env("REDIS_URL", redis.url());
+        let (printed, _) = run_command(command, "s22_production_mailbox", &runtime, here.path());
+        printed.lines().find(|line| line.contains("mail and tasks: team ")).map(String::from)
+    });
+    assert!(said[0].is_some());
+    assert_eq!(said[0], said[1]);
 }
 
 #[test]

@@ -334,11 +334,14 @@ impl Trees {
         fs::remove_file(&marker).map_err(Error::io(&marker))
     }
 
-    /// The place as a handle, created where it is missing. A link in its place is refused.
+    /// The place as a handle, created where it is missing, and hidden from the repository around
+    /// it. A link in its place is refused.
     pub(crate) fn open_place(&self) -> Result<Folder, Error> {
         let mut above = self.place.ancestors().skip(1);
         let base = above.find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-        Ok(Folder::open(base, self.place.strip_prefix(base).unwrap_or(&self.place))?)
+        let place = Folder::open(base, self.place.strip_prefix(base).unwrap_or(&self.place))?;
+        place.hide_from_git();
+        Ok(place)
     }
 
     pub(crate) fn repository(&self) -> Result<Repository, Error> {

@@ -57,12 +57,9 @@ fn repository() -> (TempDir, PathBuf, Trees) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().canonicalize().unwrap().join("repo");
     init(&path);
-    for (file, text) in [
-        ("a.txt", "a\n"),
-        ("b.txt", "b\n"),
-        ("sub/c.txt", "c\n"),
-        (".gitignore", "*.log\nout/\n.trees\n"),
-    ] {
+    for (file, text) in
+        [("a.txt", "a\n"), ("b.txt", "b\n"), ("sub/c.txt", "c\n"), (".gitignore", "*.log\nout/\n")]
+    {
         write(&path, file, text);
     }
     git(&path, "add -A");
