@@ -75,6 +75,8 @@ struct Inner {
     /// The folder above and the name in it; none for a base.
     above: Option<(Folder, OsString)>,
     is_hidden: AtomicBool,
+    /// What killed processes left in it was looked for.
+    is_swept: AtomicBool,
 }
 
 /// An open folder.
@@ -96,8 +98,6 @@ impl Folder {
     /// given by a person: it must exist, links in it are followed, and its mode and owner do not
     /// matter. An empty `relative` is the base itself.
     ///
-    /// Temporary files that killed processes left in the folders below the base are removed.
-    ///
     /// # Errors
     /// [`Error::NotOurs`] when a name of `relative` is something else than a folder of ours, and
     /// [`Error::Io`].
@@ -111,7 +111,8 @@ impl Folder {
 
     fn new(folder: OwnedFd, path: PathBuf, above: Option<(Folder, OsString)>) -> Folder {
         let handle = RwLock::new(Arc::new(Handle { folder, is_placed: AtomicBool::new(false) }));
-        Folder(Arc::new(Inner { handle, path, above, is_hidden: AtomicBool::new(false) }))
+        let (is_hidden, is_swept) = Default::default();
+        Folder(Arc::new(Inner { handle, path, above, is_hidden, is_swept }))
     }
 
     fn handle(&self) -> Arc<Handle> {
@@ -271,7 +272,7 @@ impl Folder {
     ///
     /// It writes a temporary file in this folder, flushes it, renames it, and flushes the folder of
     /// the file, and those above it where that may not be done. A process that is killed meanwhile
-    /// leaves a temporary file behind, which is removed when this folder is opened again.
+    /// leaves a temporary file behind, which the next one removes that opens this folder and writes.
     ///
     /// # Errors
     /// [`Error::NotOurs`], [`Error::Replaced`] and [`Error::Io`]. The file then has its old

@@ -340,7 +340,7 @@ impl Policy {
                 }
             }
             What::Regex(regex) => {
-                hazard.is_none() && regex.is_match(inner.replace(BETWEEN, " ").as_bytes())
+                hazard.is_none() && regex.covers(&inner.replace(BETWEEN, " "), rule.ruling)
             }
             _ => false,
         });
@@ -365,8 +365,8 @@ fn covers_any(rule: &Rule, candidates: &Candidates, text: &str) -> bool {
         What::Everything => true,
         What::Command(pattern) => candidates.any(|words, _| pattern.matches(words)),
         What::Regex(regex) => {
-            regex.is_match(text.as_bytes())
-                || candidates.any(|_, words| regex.is_match(words.as_bytes()))
+            let covers = |text: &str| regex.covers(text, rule.ruling);
+            covers(text) || candidates.any(|_, words| covers(words))
         }
         _ => false,
     }

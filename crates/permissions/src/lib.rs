@@ -25,6 +25,7 @@
 //! ```
 mod calls;
 mod config;
+mod expression;
 mod files;
 mod git;
 mod judge;

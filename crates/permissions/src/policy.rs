@@ -261,7 +261,7 @@ impl Policy {
     /// A rule that denies or asks by the text of the whole command.
     fn covers_whole(&self, command: &str) -> Option<&Arc<Rule>> {
         self.first(&[Ruling::Deny, Ruling::Ask], |rule| match &rule.what {
-            crate::rule::What::Regex(regex) => regex.is_match(command.as_bytes()),
+            crate::rule::What::Regex(regex) => regex.covers(command, rule.ruling),
             _ => false,
         })
     }

@@ -1,16 +1,13 @@
 //! One rule: `Tool(specifier)`, or a regular expression.
 use crate::{
+    expression::Expression,
     mode::Ruling,
     paths::{PathPattern, Place},
     pattern::Pattern,
 };
-use regex::bytes::{Regex, RegexBuilder};
 use serde::Serialize;
 use serde_json::Value;
 use std::{fmt, sync::Arc};
-
-/// How large a compiled regular expression may be, in bytes.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Where a rule comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,7 +57,7 @@ pub(crate) enum What {
     Everything,
     Command(Pattern),
     Path(Box<PathPattern>),
-    Regex(Regex),
+    Regex(Box<Expression>),
     /// A host and those below it.
     Domain(String),
     /// A field of the input, or any of those that name what a call is about.
@@ -124,7 +121,7 @@ impl Rule {
     ) -> Result<Rule, String> {
         let text = text.trim();
         let (tool, what) = match text.strip_prefix("regex:") {
-            Some(expression) => (ToolName::Bash, What::Regex(compile(expression.trim())?)),
+            Some(text) => (ToolName::Bash, expression(text)?),
             None => parse_tool(text)?,
         };
         Ok(Rule { ruling, text: text.into(), source, reason, tool, what })
@@ -211,16 +208,8 @@ fn host(url: &str) -> Option<String> {
     is_plain.then(|| host.trim_end_matches('.').to_ascii_lowercase())
 }
 
-fn compile(expression: &str) -> Result<Regex, String> {
-    // Of bytes, as commands are for a shell, whose white space and names are ASCII; `(?u)` in an
-    // expression asks for more. Each rule is compiled at the start, and this is ten times faster.
-    let mut builder = RegexBuilder::new(expression);
-    let built = builder.unicode(false).size_limit(MAX_REGEX_BYTES).build();
-    built.map_err(|error| {
-        let error = error.to_string();
-        let last = error.lines().last().unwrap_or_default();
-        format!("the regular expression {expression:?}: {}", last.trim_start_matches("error: "))
-    })
+fn expression(text: &str) -> Result<What, String> {
+    Ok(What::Regex(Box::new(Expression::new(text.trim())?)))
 }
 
 fn parse_tool(text: &str) -> Result<(ToolName, What), String> {
@@ -253,7 +242,7 @@ fn parse_tool(text: &str) -> Result<(ToolName, What), String> {
     }
     let what = match ToolName::of(name) {
         ToolName::Bash => match specifier.strip_prefix("regex:") {
-            Some(expression) => What::Regex(compile(expression.trim())?),
+            Some(text) => expression(text)?,
             None => What::Command(Pattern::new(specifier)),
         },
         ToolName::Read | ToolName::Edit => What::Path(Box::new(PathPattern::new(specifier)?)),

@@ -91,9 +91,7 @@ impl Folder {
                 step("stat", || Ok(fs::fstat(&handle)?)).map_err(Error::io("stat", &path))?;
             check(&path, &stat, FileType::Directory, true)?;
             close_to_others(&handle, &stat).map_err(Error::io("chmod", &path))?;
-            let folder = Folder::new(handle, path, Some((self.clone(), name.to_owned())));
-            folder.remove_leftovers();
-            return Ok(folder);
+            return Ok(Folder::new(handle, path, Some((self.clone(), name.to_owned()))));
         }
         Err(self.unstable(name))
     }

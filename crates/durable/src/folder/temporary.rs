@@ -6,6 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     os::unix::ffi::OsStrExt,
+    sync::atomic::Ordering::Relaxed,
 };
 
 /// The end of the names of temporary files.
@@ -41,8 +42,11 @@ impl Folder {
     }
 
     /// A new file `.NAME.NUMBER.tmp`, locked until it is closed: so nobody takes it for one that a
-    /// killed process left behind.
+    /// killed process left behind. Those are removed first.
     fn create_temporary(&self, name: &OsStr) -> Result<(OsString, File), Error> {
+        if !self.0.is_swept.swap(true, Relaxed) {
+            self.remove_leftovers();
+        }
         for _ in 0..ATTEMPTS {
             let mut temporary = OsString::from(".");
             temporary.push(name);
@@ -63,7 +67,7 @@ impl Folder {
 
     /// Removes the temporary files of killed processes: those that nobody has locked. What cannot
     /// be removed does no harm, so errors do not matter.
-    pub(super) fn remove_leftovers(&self) {
+    fn remove_leftovers(&self) {
         for name in self.entries().unwrap_or_default() {
             let is_file =
                 |stat: Stat| check(&self.0.path, &stat, FileType::RegularFile, true).is_ok();

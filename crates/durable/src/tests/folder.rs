@@ -223,8 +223,8 @@ fn temporary_files_of_killed_processes_are_removed_and_those_in_use_are_not() {
     symlink(secret.path(), state.join(".link.tmp")).unwrap();
     let used = fs::File::create(state.join(".used.tmp")).unwrap();
     used.lock().unwrap();
-    drop(Folder::open(here.path(), "state").unwrap());
-    assert_eq!(names(&state), [".a.tmp2", ".link.tmp", ".used.tmp", "a.tmp"]);
+    Folder::open(here.path(), "state").unwrap().write("file", b"whole").unwrap();
+    assert_eq!(names(&state), [".a.tmp2", ".link.tmp", ".used.tmp", "a.tmp", "file"]);
 }
 
 #[test]
