@@ -49,9 +49,7 @@ async fn main() {
         }
     }
     assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
-    let tool = alone("echo 1").await;
-    println!("the tool alone, `bash` running `echo`, median: {:.2} ms", ms(tool));
-    let hook = ms(alone(&session_hook()).await);
+    let hook = alone(&session_hook()).await;
     println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
     // Folders are kept to the end, and none is where tests keep theirs: where files were just
     // deleted, some file systems create others slowly.
@@ -78,22 +76,21 @@ async fn main() {
         println!("{name}:");
         // The first lesson has no other tool.
         let calls = if name == "full" { &[bash as Call, read][..] } else { &[bash as Call] };
-        for (call, own) in calls.iter().zip([tool, Duration::ZERO]) {
-            let folder = new_folder();
+        for call in calls {
+            let (folder, tool) = (new_folder(), call(0).0);
+            // Just before, since the speed of a shared machine changes within minutes.
+            let own = if tool == "bash" { alone("echo 1").await } else { 0.0 };
             let (turns, memory) = turns(name, TURNS, *call, folder.path()).await;
             kept.push(folder);
-            let turns = turns.into_iter().map(|(turn, _)| turn.saturating_sub(own));
-            let turns: Vec<Duration> = turns.collect();
-            let all = turns.iter().sum::<Duration>();
-            let mut sorted = turns.clone();
-            sorted.sort();
+            let mut turns: Vec<f64> = turns.iter().map(|(turn, _)| ms(*turn) - own).collect();
+            let mean = turns.iter().sum::<f64>() / TURNS as f64;
+            let last = turns[TURNS - 10..].iter().sum::<f64>() / 10.0;
+            turns.sort_by(f64::total_cmp);
             println!(
-                "  `{}`, per turn over {TURNS} turns: mean {:.2} ms, median {:.2} ms; the last \
-                 ten: {:.2} ms; peak memory: {memory}",
-                call(0).0,
-                ms(all) / TURNS as f64,
-                ms(sorted[TURNS / 2]),
-                ms(turns[TURNS - 10..].iter().sum()) / 10.0
+                "  `{tool}`, per turn over {TURNS} turns, beyond the {own:.2} ms of the tool alone: \
+                 mean {mean:.2} ms, median {:.2} ms; the last ten: {last:.2} ms; peak memory: \
+                 {memory}",
+                turns[TURNS / 2],
             );
         }
     }
@@ -192,9 +189,9 @@ fn session_hook() -> String {
     hooks["hooks"]["SessionStart"][0]["command"].as_str().unwrap().into()
 }
 
-/// What a command takes by itself, as the tool `bash` and hooks run it: watched, and ended with all
-/// it starts.
-async fn alone(command: &str) -> Duration {
+/// The milliseconds that a command takes by itself, the median of some runs, as the tool `bash` and
+/// hooks run it: watched, and ended with all it starts.
+async fn alone(command: &str) -> f64 {
     let mut times = vec![];
     for _ in 0..TURNS {
         let start = Instant::now();
@@ -204,7 +201,7 @@ async fn alone(command: &str) -> Duration {
         times.push(start.elapsed());
     }
     times.sort();
-    times[TURNS / 2]
+    ms(times[TURNS / 2])
 }
 
 /// The kernel's own account, in its own words.
