@@ -141,14 +141,14 @@ impl Config {
     /// Names the option or the file that is wrong.
     pub async fn of(stage: &Stage, agent: &Agent) -> Result<Self> {
         let (state, screen) = (stage.state().await?, stage.screen.clone());
+        // What was spawned runs when this yields: servers start their processes here, hooks below.
+        let servers = s21_mcp_runtime::connect(stage, agent).await?;
+        yield_now().await;
         let keys = stage.keys().iter().map(|key| key.expose().to_string()).collect();
         let log = SessionLog::open(&state, keys)?;
         // First, since the hooks of SessionStart are told which conversation it is.
         s17_session_management::begin_with(stage, &log, &agent.context()).await?;
-        // What was spawned runs when this yields: hooks start their processes here, servers below.
         let hooks = s16_event_bus::event_hooks(stage, agent).await?;
-        yield_now().await;
-        let servers = s21_mcp_runtime::connect(stage, agent).await?;
         yield_now().await;
         let permissions = s15_permissions::permissions(stage)?;
         let cache = s20_cache_optimization::prompt_cache(stage)?;

@@ -5,6 +5,9 @@
 //! loopback that answers at once. Nothing is asserted; it prints figures. With `LONG=1` a
 //! conversation of 5,000 turns follows (some minutes), whose last turns are set against its first
 //! ones.
+//!
+//! Let five minutes pass between two runs: where files were just deleted, some file systems create
+//! others slowly, and a run deletes its folders at its end.
 mod server;
 
 use rungs_process::{Clip, Environment, Process};
@@ -51,8 +54,7 @@ async fn main() {
     assert!(cargo.status().is_ok_and(|status| status.success()), "the lessons do not build");
     let hook = alone(&session_hook()).await;
     println!("the hook alone that `config/hooks.yaml` runs at the start, median: {hook:.2} ms");
-    // Folders are kept to the end, and none is where tests keep theirs: where files were just
-    // deleted, some file systems create others slowly.
+    // Folders are kept to the end, and none is where tests keep theirs.
     let mut kept = vec![];
     for name in LESSONS {
         println!("{name}:");
