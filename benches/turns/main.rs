@@ -89,9 +89,9 @@ async fn main() {
             let last = turns[TURNS - 10..].iter().sum::<f64>() / 10.0;
             turns.sort_by(f64::total_cmp);
             println!(
-                "  `{tool}`, per turn over {TURNS} turns, beyond the {own:.2} ms of the tool alone: \
-                 mean {mean:.2} ms, median {:.2} ms; the last ten: {last:.2} ms; peak memory: \
-                 {memory}",
+                "  `{tool}`, per turn over {TURNS} turns, beyond the {own:.2} ms of the tool \
+                 alone: mean {mean:.2} ms, median {:.2} ms; the last ten: {last:.2} ms; peak \
+                 memory: {memory}",
                 turns[TURNS / 2],
             );
         }

@@ -272,7 +272,7 @@ impl Folder {
     ///
     /// It writes a temporary file in this folder, flushes it, renames it, and flushes the folder of
     /// the file, and those above it where that may not be done. A process that is killed meanwhile
-    /// leaves a temporary file behind, which the next one removes that opens this folder and writes.
+    /// leaves a temporary file behind, which is removed when this folder is opened again to write.
     ///
     /// # Errors
     /// [`Error::NotOurs`], [`Error::Replaced`] and [`Error::Io`]. The file then has its old
