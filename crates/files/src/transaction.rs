@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
 };
@@ -52,10 +52,14 @@ impl Root {
         let failed = |i: usize, kind: PathErrorKind| {
             PathError::new(&targets[i].path.to_string_lossy(), kind)
         };
+        // In all folders before the first file is looked at: it changes the stamps of some.
+        let parents: BTreeSet<_> = targets.iter().filter_map(|file| file.path.parent()).collect();
+        let folders = parents.into_iter().filter_map(|path| self.open_folder(path, false).ok());
+        let removed: Vec<Stamp> = folders.flat_map(|folder| remove_left_over(&folder)).collect();
         let mut all = All(vec![]);
         let prepared = &mut all.0;
         for (i, target) in targets.iter().enumerate() {
-            prepared.push(Prepared::new(self, target).map_err(|kind| failed(i, kind))?);
+            prepared.push(Prepared::new(self, target, &removed).map_err(|kind| failed(i, kind))?);
         }
         // One lock for each folder, in one order for everybody: or two could wait for each other.
         let folders: BTreeMap<_, _> =
@@ -121,14 +125,14 @@ struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    fn new(root: &'a Root, target: &'a Target) -> Result<Self, PathErrorKind> {
+    fn new(root: &'a Root, target: &'a Target, removed: &[Stamp]) -> Result<Self, PathErrorKind> {
         let (Some(parent), Some(name)) = (target.path.parent(), target.path.file_name()) else {
             return Err(PathErrorKind::IsFolder);
         };
         let made_folders = root.missing_folders(&target.path);
         let made = root.open_folder(parent, target.old.is_none());
         let replacement = match made {
-            Ok(folder) => Replacement { folder, name: Path::new(name), old: target.old.as_ref() },
+            Ok(folder) => Replacement::new(folder, Path::new(name), target.old.as_ref(), removed),
             Err(errno) => {
                 root.remove_empty_folders(&target.path, made_folders);
                 return Err(errno.into());
@@ -147,7 +151,6 @@ impl<'a> Prepared<'a> {
             is_done,
         };
         let replaced = prepared.replacement.check_state()?;
-        remove_left_over(&prepared.replacement.folder);
         if replaced.is_some() {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let old = openat(&prepared.replacement.folder, name, flags, Mode::empty())?;

@@ -135,9 +135,9 @@ impl Root {
             return Err(PathErrorKind::IsFolder);
         };
         let folder = self.open_folder(parent, old.is_none())?;
-        let replacement = Replacement { folder, name: Path::new(name), old };
+        let removed = remove_left_over(&folder);
+        let replacement = Replacement::new(folder, Path::new(name), old, &removed);
         let replaced = replacement.check_state()?;
-        remove_left_over(&replacement.folder);
         let (temporary, mut file) = replacement.create_temporary(replaced.is_some())?;
         let written = replacement.fill_and_rename(&mut file, &temporary, content, replaced);
         if written.is_err() {
@@ -152,10 +152,32 @@ impl Root {
 pub(crate) struct Replacement<'a> {
     pub(crate) folder: OwnedFd,
     pub(crate) name: &'a Path,
-    pub(crate) old: Option<&'a Stamp>,
+    pub(crate) old: Option<Stamp>,
 }
 
-impl Replacement<'_> {
+impl<'a> Replacement<'a> {
+    /// `removed` is what killed writers had left. One may have given this very file a second name,
+    /// and no new content yet: without that name the file is what it was, but for the time of its
+    /// last change.
+    pub(crate) fn new(
+        folder: OwnedFd,
+        name: &'a Path,
+        old: Option<&Stamp>,
+        removed: &[Stamp],
+    ) -> Self {
+        let mut old = old.copied();
+        if let Some(old) = &mut old
+            && removed.contains(old)
+            && let Ok(stat) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        {
+            let now = Stamp::from_stat(&stat);
+            if (Stamp { changed: old.changed, ..now }) == *old {
+                *old = now;
+            }
+        }
+        Replacement { folder, name, old }
+    }
+
     /// Fails unless the name is a regular file in the expected state, or is free when no file is
     /// expected.
     pub(crate) fn check_state(&self) -> Result<Option<Stat>, PathErrorKind> {
@@ -176,7 +198,7 @@ impl Replacement<'_> {
         if !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH) {
             return Err(PathErrorKind::ReadOnly);
         }
-        if self.old != Some(&Stamp::from_stat(&stat)) {
+        if self.old != Some(Stamp::from_stat(&stat)) {
             return Err(PathErrorKind::Conflict);
         }
         Ok(Some(stat))
@@ -253,10 +275,11 @@ pub(crate) fn is_temporary(name: &OsStr) -> bool {
     digits.is_some_and(|digits| digits.len() == 16 && u64::from_str_radix(digits, 16).is_ok())
 }
 
-/// Removes the temporary files in a folder whose writers were killed. That fails silently: what
-/// cannot be removed harms nobody.
-pub(crate) fn remove_left_over(folder: &OwnedFd) {
-    let Ok(names) = rustix::fs::Dir::read_from(folder) else { return };
+/// Removes the temporary files in a folder whose writers were killed, and gives what they were.
+/// That fails silently: what cannot be removed harms nobody.
+pub(crate) fn remove_left_over(folder: &OwnedFd) -> Vec<Stamp> {
+    let mut removed = vec![];
+    let Ok(names) = rustix::fs::Dir::read_from(folder) else { return removed };
     for name in names.flatten() {
         if !is_temporary(OsStr::from_bytes(name.file_name().to_bytes())) {
             continue;
@@ -264,14 +287,17 @@ pub(crate) fn remove_left_over(folder: &OwnedFd) {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(folder, name.file_name(), flags, Mode::empty());
         let Ok(file) = opened else { continue };
-        let is_ours = rustix::fs::fstat(&file).is_ok_and(|stat| {
-            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-                && stat.st_uid == rustix::process::geteuid().as_raw()
-        });
-        if is_ours && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = rustix::fs::unlinkat(folder, name.file_name(), AtFlags::empty());
+        let Ok(stat) = rustix::fs::fstat(&file) else { continue };
+        let is_ours = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_uid == rustix::process::geteuid().as_raw();
+        if is_ours
+            && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && rustix::fs::unlinkat(folder, name.file_name(), AtFlags::empty()).is_ok()
+        {
+            removed.push(Stamp::from_stat(&stat));
         }
     }
+    removed
 }
 
 /// Locks the folder until its handle is closed, so that check and rename are one step among all

@@ -1,5 +1,5 @@
 //! Paths that try to leave the root, against reading and writing.
-use rungs_files::{PathError, PathErrorKind, Root, Stamp};
+use rungs_files::{PathError, PathErrorKind, Root, Stamp, Target};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
     fs,
@@ -486,4 +486,30 @@ fn what_a_killed_write_left_is_removed_by_the_next_one() {
     writer.unlock().unwrap();
     root.write("b/newer", b"text", None).unwrap();
     assert!(!at(in_use).exists());
+}
+
+/// A writer of several files gives an old one a second name before the new one takes its place.
+#[test]
+fn a_file_that_a_killed_write_gave_a_second_name_can_be_replaced() {
+    let fixture = Fixture::build();
+    let root = fixture.root();
+    let left = |n: u64| fixture.at(&format!("root/.rungs-{n:016x}.tmp"));
+    let file = |name: &str, n: u64| {
+        fs::write(fixture.at("root").join(name), "old").unwrap();
+        fs::hard_link(fixture.at("root").join(name), left(n)).unwrap();
+        Stamp::of(root.open_file(name).unwrap()).unwrap()
+    };
+    let old = file("f", 0);
+    root.write("f", b"new", Some(&old)).unwrap();
+    let targets = ["f", "g"].map(|name| Target {
+        path: name.into(),
+        content: Some("newer".into()),
+        mode: None,
+        old: Some(file(name, 1 + u64::from(name == "g"))),
+    });
+    root.replace_all(&targets).unwrap();
+    for name in ["f", "g"] {
+        assert_eq!(fs::read_to_string(fixture.at("root").join(name)).unwrap(), "newer");
+    }
+    assert!((0..3).all(|n| !left(n).exists()));
 }
