@@ -194,6 +194,8 @@ fn kill_writers(parent: &Path, rounds: usize) {
             );
         }
     }
+    // What the killed left, the next one that writes removes.
+    place(&path).0.write("next", b"").unwrap();
     for file in fs::read_dir(folder.path()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(!name.ends_with(".tmp"), "{name} was left");
