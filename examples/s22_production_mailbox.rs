@@ -60,7 +60,7 @@
 //!
 //! Builds on s09, s11, s13. Motto: *Redis carries the mail.*
 
-use durable::Folder;
+use durable::{Folder, Lock};
 use lessons::{
     Flag, Stage,
     s01_loop::agent_loop,
@@ -86,6 +86,9 @@ use tokio::{
 const REDIS_URL: &str = "REDIS_URL";
 /// Where the name of a folder's own team is kept, among its state.
 const TEAM_FILE: &str = "team";
+const TEAM_LOCK: &str = "team.lock";
+const MAX_TEAM_BYTES: u64 = 100;
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a member that has joined reads first.
 const WELCOME: &str = "You have joined the team from a process of your own. Tell lead in one \
     sentence that you are here. Tasks and mail come by themselves.";
@@ -160,23 +163,29 @@ async fn begin(team: Team, name: String, cx: Context) {
     }
 }
 
-/// The team of this folder, for whoever names none: the same one after a restart.
-async fn own_team(state: &Folder) -> Result<String> {
-    let file = state.path().join(TEAM_FILE);
-    if let Ok(team) = tokio::fs::read_to_string(file).await {
-        return Ok(team.trim().into());
-    }
-    Ok(format!("team-{:08x}", getrandom::u32().map_err(Error::other)?))
+/// The name of this folder's own team, once it has been on a server: the same after a restart.
+fn own_team(state: &Folder) -> Result<Option<String>, durable::Error> {
+    let kept = state.read(TEAM_FILE, MAX_TEAM_BYTES)?;
+    Ok(kept.map(|name| String::from_utf8_lossy(&name).trim().into()))
 }
 
-/// Keeps its name, now that it is on a server.
-async fn keep_team(state: Folder, team: &str) -> Result<()> {
-    let line = format!("{team}\n");
-    let keep = move || match state.path().join(TEAM_FILE).exists() {
-        true => Ok(()),
-        false => state.write(TEAM_FILE, line.as_bytes()),
-    };
-    spawn_blocking(keep).await.map_err(Error::other)?.map_err(Error::other)
+/// Keeps that name, now that it is on a server, unless another process was faster. Returns the one
+/// that is kept.
+fn keep_team(state: &Folder, team: String) -> Result<String, durable::Error> {
+    let _lock = Lock::acquire(state, TEAM_LOCK, LOCK_TIMEOUT)?;
+    if let Some(kept) = own_team(state)? {
+        return Ok(kept);
+    }
+    state.write(TEAM_FILE, format!("{team}\n").as_bytes())?;
+    Ok(team)
+}
+
+async fn blocking<T: Send + 'static>(
+    state: &Folder,
+    work: impl FnOnce(&Folder) -> Result<T, durable::Error> + Send + 'static,
+) -> Result<T> {
+    let state = state.clone();
+    spawn_blocking(move || work(&state)).await.map_err(Error::other)?.map_err(Error::other)
 }
 
 /// Takes the name of the lead. One that died has it a little longer.
@@ -199,17 +208,34 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
     if stage.environment.is_none() {
         return Ok(None);
     }
-    let named = stage.flags.get("join");
-    let team = match named {
-        Some(team) => team.clone(),
-        None => own_team(state).await?,
+    let named = stage.flags.get("join").cloned();
+    let is_own = named.is_none();
+    let mut team = match named {
+        Some(team) => team,
+        None => match blocking(state, own_team).await? {
+            Some(team) => team,
+            None => format!("team-{:08x}", getrandom::u32().map_err(Error::other)?),
+        },
     };
     check_name(&team).map_err(Error::other)?;
-    let is_needed = named.is_some() || stage.flags.contains_key("as");
+    let is_needed = !is_own || stage.flags.contains_key("as");
     let variable = stage.setting(REDIS_URL);
     let url = variable.as_deref().unwrap_or(DEFAULT_URL);
     match Server::connect(url, &team).await {
-        Ok(server) => {
+        Ok(mut server) => {
+            if is_own {
+                let new = team.clone();
+                let kept = blocking(state, |state| keep_team(state, new)).await?;
+                if kept != team {
+                    check_name(&kept).map_err(Error::other)?;
+                    server = Server::connect(url, &kept).await.map_err(Error::other)?;
+                    team = kept;
+                }
+                let own = server.clone();
+                // What it cannot remove is found again by nobody.
+                let remove = async move { _ = own.remove_team().await };
+                *stage.removal.lock().unwrap() = Some(Box::pin(remove));
+            }
             stage.screen.say(&format!(
                 "mail and tasks: team {team} on Redis at {}; others join with --join {team} --as \
                  NAME",
@@ -217,13 +243,6 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
             ));
             if let Some(limit) = server.durability().await.map_err(Error::other)? {
                 stage.screen.say(&format!("Redis at {}: {limit}", server.host()));
-            }
-            if named.is_none() {
-                keep_team(state.clone(), &team).await?;
-                let own = server.clone();
-                // What it cannot remove is found again by nobody.
-                let remove = async move { _ = own.remove_team().await };
-                *stage.removal.lock().unwrap() = Some(Box::pin(remove));
             }
             Ok(Some(server))
         }
@@ -396,6 +415,29 @@ mod tests {
     /// Answers to whatever members write.
     fn noted() -> Scene {
         scene("from=.(ann|bob).>", [say("noted")])
+    }
+
+    #[test]
+    fn of_several_processes_in_a_new_folder_one_names_its_team() {
+        let here = tempfile::tempdir().unwrap();
+        let kept: BTreeSet<_> = std::thread::scope(|scope| {
+            let keep = |n| keep_team(&Folder::open(here.path(), "state").unwrap(), n);
+            let begun: Vec<_> =
+                (0..8).map(|n| scope.spawn(move || keep(format!("team-{n}")))).collect();
+            begun.into_iter().map(|one| one.join().unwrap().unwrap()).collect()
+        });
+        let state = Folder::open(here.path(), "state").unwrap();
+        assert_eq!(kept, own_team(&state).unwrap().into_iter().collect());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_team_is_not_followed() {
+        let here = tempfile::tempdir().unwrap();
+        let state = Folder::open(here.path(), "state").unwrap();
+        std::fs::write(here.path().join("secret"), "secret").unwrap();
+        std::os::unix::fs::symlink("../secret", state.path().join(TEAM_FILE)).unwrap();
+        let refused = own_team(&state).unwrap_err();
+        assert!(matches!(refused, durable::Error::NotOurs { .. }), "{refused}");
     }
 
     /// The member has claimed a task and asks about it: nobody was at work when the wait began.
