@@ -124,7 +124,7 @@ pub enum Error {
 /// What helps against an error of libgit2, which does the work here, where the program git would
 /// have none.
 fn advice(message: &str) -> &'static str {
-    const ADVICE: [(&str, &str); 9] = [
+    const ADVICE: [(&str, &str); 10] = [
         (
             "extensions.refstorage",
             "; a clone made with `git clone --ref-format=files` can be used here",
@@ -138,6 +138,7 @@ fn advice(message: &str) -> &'static str {
             "extension: 'sdir'",
             "; `git sparse-checkout reapply --no-sparse-index` there makes it readable",
         ),
+        ("old reference value", "; another program has moved the branch meanwhile; try again"),
         ("object not found", MISSING),
         ("peeled", MISSING),
     ];

@@ -114,8 +114,12 @@ impl Trees {
         let lines = format!("{lines}\n{}\n{}\n", step.from.id(), step.to.id());
         let place = self.open_place()?;
         place.write(&intent, lines.as_bytes())?;
-        step.make(&repository, &paths).map_err(git_error())?;
-        place.remove(&intent)?;
+        let made = step.make(&repository, &paths);
+        // What cannot be put back is left to the next use.
+        if made.is_ok() || step.put_back(&repository, &paths).is_ok() {
+            place.remove(&intent)?;
+        }
+        made.map_err(git_error())?;
         let commit = short_id(&step.to).map_err(git_error())?;
         Ok(Merged { branch, into, commit, files: paths.len() })
     }
@@ -200,21 +204,46 @@ impl Move<'_> {
         Err(Error::InTheWay { folder: folder.into(), branch, into, files })
     }
 
-    /// Writes the files and the index, then moves the branch.
+    /// Writes the files and the index, then moves the branch. Another program may have moved it
+    /// since the merge began: that is an error.
     fn make(&self, repository: &Repository, paths: &BTreeSet<PathBuf>) -> Result<(), git2::Error> {
-        if !paths.is_empty() {
-            let mut checkout = CheckoutBuilder::new();
-            checkout.force().disable_pathspec_match(true);
-            for path in paths {
-                checkout.path(path);
-            }
-            repository.checkout_tree(self.to.as_object(), Some(&mut checkout))?;
-        }
+        check_out(repository, &self.to, paths)?;
         let name = format!("refs/heads/{}", self.into);
         let message = format!("merge {}", self.branch);
         repository.reference_matching(&name, self.to.id(), true, self.from.id(), &message)?;
         Ok(())
     }
+
+    /// Gives files and index the content of the commit that is checked out, after the branch could
+    /// not be moved, but for files that somebody has changed since.
+    fn put_back(
+        &self,
+        repository: &Repository,
+        paths: &BTreeSet<PathBuf>,
+    ) -> Result<(), git2::Error> {
+        let changed = differing(repository, &self.to, paths)?;
+        let head = repository.head()?.peel_to_commit()?;
+        check_out(repository, &head, paths.difference(&changed))
+    }
+}
+
+/// Gives these files, and their entries in the index, the content of a commit.
+fn check_out<'a>(
+    repository: &Repository,
+    commit: &Commit<'_>,
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<(), git2::Error> {
+    let mut checkout = CheckoutBuilder::new();
+    checkout.force().disable_pathspec_match(true);
+    let mut paths = paths.into_iter().peekable();
+    // Without any path it would be all files.
+    if paths.peek().is_none() {
+        return Ok(());
+    }
+    for path in paths {
+        checkout.path(path);
+    }
+    repository.checkout_tree(commit.as_object(), Some(&mut checkout))
 }
 
 /// Those of the paths at which the folder is not as in this commit: changed, deleted, or with a

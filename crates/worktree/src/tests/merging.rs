@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Instant;
 
 /// Commits these files to the branch of a worktree.
 fn commit(trees: &Trees, name: &str, files: &[(&str, &str)]) {
@@ -58,6 +59,54 @@ fn a_conflict_changes_nothing() {
     );
     assert_eq!(git(&path, "rev-parse main"), before);
     assert_intact(&path);
+}
+
+/// Moves main to a new commit with the same files, as soon as the first file of a merge is there.
+fn commit_during_the_merge(path: &Path, file: &Path) {
+    let commit = git(path, "commit-tree main^{tree} -p main -m meanwhile");
+    let ended = Instant::now() + Duration::from_secs(10);
+    while !file.exists() && Instant::now() < ended {}
+    let repository = git2::Repository::open(path).unwrap();
+    let id = git2::Oid::from_str(&commit).unwrap();
+    let main = repository.find_reference("refs/heads/main").unwrap().target().unwrap();
+    // The merge may be over already.
+    if repository.find_commit(id).unwrap().parent_id(0).unwrap() == main {
+        _ = repository.reference_matching("refs/heads/main", id, true, main, "meanwhile");
+    }
+}
+
+#[test]
+fn a_merge_that_another_commit_overtakes_leaves_nothing() {
+    let (_dir, path, trees) = repository();
+    for attempt in 1..=30 {
+        let (name, folder) = (format!("{attempt}"), format!("new-{attempt}"));
+        let files: Vec<_> = (0..500).map(|n| format!("{folder}/{n}.txt")).collect();
+        let files: Vec<_> = files.iter().map(|file| (file.as_str(), "new\n")).collect();
+        commit(&trees, &name, &files);
+        let merged = std::thread::scope(|scope| {
+            scope.spawn(|| commit_during_the_merge(&path, &path.join(&folder)));
+            trees.merge(&name)
+        });
+        if merged.is_ok() {
+            continue;
+        }
+        assert_eq!(
+            error(merged),
+            format!(
+                "cannot merge rungs/{name} into main: old reference value does not match; another \
+                 program has moved the branch meanwhile; try again"
+            )
+        );
+        assert_eq!(git(&path, "log -1 --format=%s"), "meanwhile");
+        assert!(
+            !path.join(&folder).exists() && !path.join(format!(".trees/.{name}.merging")).exists()
+        );
+        assert_intact(&path);
+        assert_eq!(trees.merge(&name).unwrap().files, 500);
+        assert_intact(&path);
+        return;
+    }
+    panic!("no merge was overtaken");
 }
 
 #[test]
