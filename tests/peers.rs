@@ -11,10 +11,12 @@ use rungs_core::{
     client::{Auth, Endpoint, Format, Secret},
     tools,
 };
+use rungs_redis::testing::free_port;
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeSet,
     io::Write,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -172,9 +174,7 @@ impl Proxy {
         });
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(litellm);
         command.arg("--config").arg(&file).args(["--host", "127.0.0.1", "--telemetry", "False"]);

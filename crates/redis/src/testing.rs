@@ -1,6 +1,7 @@
 //! Redis servers for tests: one for each, on a socket of its own, ended when it is dropped.
 use std::{
     env, io,
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -10,6 +11,18 @@ use tempfile::TempDir;
 
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A free port of 127.0.0.1 for a program that starts some time later. It is none of those that a
+/// system gives to whoever asks for any (32,768 and above on Linux): another test would get it.
+#[must_use]
+pub fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(10_000..30_000);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A `redis-server` of a test.
 #[derive(Debug)]

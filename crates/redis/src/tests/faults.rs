@@ -1,4 +1,7 @@
-use crate::{Cause, Mail, Server, testing::PrivateServer};
+use crate::{
+    Cause, Mail, Server,
+    testing::{PrivateServer, free_port},
+};
 use rungs_mailbox::{Letter, Transport};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -106,7 +109,7 @@ async fn a_server_that_keeps_too_little_says_so() {
 
 /// A primary, which listens on a port for its replica, and the replica, once it has all.
 async fn replicated() -> Option<(PrivateServer, PrivateServer)> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let at_once = ["--repl-diskless-sync-delay", "0"];
     let primary = PrivateServer::start(&["--port", &port.to_string(), at_once[0], at_once[1]])?;
     let replica = PrivateServer::start(&["--replicaof", &format!("127.0.0.1 {port}")])?;

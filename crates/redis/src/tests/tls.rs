@@ -1,6 +1,9 @@
 //! A server that is reached over TLS, and has a certificate that nobody knows but this test.
 use super::faults::refused;
-use crate::{Cause, Mail, Server, open_board, testing::PrivateServer};
+use crate::{
+    Cause, Mail, Server, open_board,
+    testing::{PrivateServer, free_port},
+};
 use rungs_mailbox::{Letter, Transport};
 use rungs_tasks::Task;
 use std::{
@@ -44,7 +47,7 @@ fn start() -> Option<TlsServer> {
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         }
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let server = PrivateServer::start(&[
         "--tls-port",
