@@ -180,6 +180,26 @@ fn keep_team(state: &Folder, team: String) -> Result<String, durable::Error> {
     Ok(team)
 }
 
+/// The folder's own team is on a server now: its name is kept. Another process that began at the
+/// same time may have kept its own, which is used then.
+async fn keep_own_team(
+    stage: &Stage,
+    state: &Folder,
+    url: &str,
+    (mut server, team): (Server, String),
+) -> Result<(Server, String)> {
+    let new = team.clone();
+    let kept = blocking(state, |state| keep_team(state, new)).await?;
+    if kept != team {
+        server = Server::connect(url, &kept).await.map_err(Error::other)?;
+    }
+    let own = server.clone();
+    // What it cannot remove is found again by nobody.
+    let remove = async move { _ = own.remove_team().await };
+    *stage.removal.lock().unwrap() = Some(Box::pin(remove));
+    Ok((server, kept))
+}
+
 async fn blocking<T: Send + 'static>(
     state: &Folder,
     work: impl FnOnce(&Folder) -> Result<T, durable::Error> + Send + 'static,
@@ -208,34 +228,24 @@ async fn server(stage: &Stage, state: &Folder) -> Result<Option<Server>> {
     if stage.environment.is_none() {
         return Ok(None);
     }
-    let named = stage.flags.get("join").cloned();
-    let is_own = named.is_none();
-    let mut team = match named {
-        Some(team) => team,
+    let named = stage.flags.get("join");
+    let team = match named {
+        Some(team) => team.clone(),
         None => match blocking(state, own_team).await? {
             Some(team) => team,
             None => format!("team-{:08x}", getrandom::u32().map_err(Error::other)?),
         },
     };
     check_name(&team).map_err(Error::other)?;
-    let is_needed = !is_own || stage.flags.contains_key("as");
+    let is_needed = named.is_some() || stage.flags.contains_key("as");
     let variable = stage.setting(REDIS_URL);
     let url = variable.as_deref().unwrap_or(DEFAULT_URL);
     match Server::connect(url, &team).await {
-        Ok(mut server) => {
-            if is_own {
-                let new = team.clone();
-                let kept = blocking(state, |state| keep_team(state, new)).await?;
-                if kept != team {
-                    check_name(&kept).map_err(Error::other)?;
-                    server = Server::connect(url, &kept).await.map_err(Error::other)?;
-                    team = kept;
-                }
-                let own = server.clone();
-                // What it cannot remove is found again by nobody.
-                let remove = async move { _ = own.remove_team().await };
-                *stage.removal.lock().unwrap() = Some(Box::pin(remove));
-            }
+        Ok(server) => {
+            let (server, team) = match named {
+                Some(_) => (server, team),
+                None => keep_own_team(stage, state, url, (server, team)).await?,
+            };
             stage.screen.say(&format!(
                 "mail and tasks: team {team} on Redis at {}; others join with --join {team} --as \
                  NAME",
