@@ -701,8 +701,8 @@ mod tests {
 
     #[tokio::test]
     async fn mail_of_a_turn_that_was_dropped_at_any_await_comes_again() {
-        // A future is polled once for several things that have happened, so a turn may end before it
-        // was dropped at each place.
+        // A future is polled once for several things that have happened, so a turn may end before
+        // it was dropped at each place.
         for _ in 0..100 {
             if drop_turns().await == [0, 1].into() {
                 return;
