@@ -6,7 +6,8 @@ use std::{
     io::Read,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 const DENIED: &[&str] = &[".git", ".rungs"];
@@ -279,29 +280,33 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
+/// How long it may last until each thread has had its turn.
+const RACE_TIME: Duration = Duration::from_secs(60);
+
 /// Exchanges the folder `root/d` for a link that leads out, and back, as fast as possible, while
-/// `attempt` runs `times` times.
-fn race(fixture: &Fixture, times: usize, mut attempt: impl FnMut()) {
+/// `attempt` runs: `times` times, and on until the two were exchanged meanwhile and one attempt has
+/// found the folder, which it says. The system may let one thread wait all the time of the others.
+fn race(fixture: &Fixture, times: usize, mut attempt: impl FnMut() -> bool) {
     let (folder, link) = (fixture.at("root/d"), fixture.at("root/link"));
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("f"), "text").unwrap();
     symlink("../other/in", &link).unwrap();
-    let stop = AtomicBool::new(false);
+    let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (mut tried, mut completed, start) = (0, 0, Instant::now());
     std::thread::scope(|scope| {
-        let swapping = scope.spawn(|| {
-            let mut swaps = 0;
+        scope.spawn(|| {
             while !stop.load(Relaxed) {
                 renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).unwrap();
-                swaps += 1;
+                swaps.fetch_add(1, Relaxed);
             }
-            swaps
         });
-        {
-            // Also when an attempt panics: else the swapping would go on for ever.
-            let _stop = StopOnDrop(&stop);
-            (0..times).for_each(|_| attempt());
+        // Also when an attempt panics: else the swapping would go on for ever.
+        let _stop = StopOnDrop(&stop);
+        while tried < times || completed == 0 || swaps.load(Relaxed) == 0 {
+            tried += 1;
+            completed += usize::from(attempt());
+            assert!(start.elapsed() < RACE_TIME, "{tried} tried, {completed} completed, {swaps:?}");
         }
-        assert!(swapping.join().unwrap() > 0);
     });
 }
 
@@ -309,21 +314,19 @@ fn race(fixture: &Fixture, times: usize, mut attempt: impl FnMut()) {
 fn a_swapped_link_is_never_read_through() {
     let fixture = Fixture::build();
     let root = fixture.root();
-    let mut completed_reads = 0;
     race(&fixture, 2000, || match read(&root, "d/f") {
         Ok(text) => {
             assert_eq!(text, "text");
-            completed_reads += 1;
+            true
         }
         Err(
             PathErrorKind::NotFound
             | PathErrorKind::LinkOutside
             | PathErrorKind::Outside
             | PathErrorKind::Race,
-        ) => {}
+        ) => false,
         Err(kind) => panic!("{kind:?}"),
     });
-    assert!(completed_reads > 0);
     // What was found by walking is opened by the same name later.
     symlink("../other/in", fixture.at("root/later")).unwrap();
     assert!(root.open_resolved(Path::new("later/f")).is_err());
@@ -339,14 +342,14 @@ fn a_swapped_link_is_never_written_through() {
         number += 1;
         let path = format!("d/{}", number % 50);
         match write(&root, &path) {
-            Ok(_)
-            | Err(
+            Ok(_) => true,
+            Err(
                 PathErrorKind::NotFound
                 | PathErrorKind::LinkOutside
                 | PathErrorKind::Outside
                 | PathErrorKind::Race
                 | PathErrorKind::Conflict,
-            ) => {}
+            ) => false,
             Err(kind) => panic!("{kind:?}"),
         }
     });
